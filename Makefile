@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+#   make                 build ./lkvm
+#   make demo            boot a stock Debian kernel (installs what that needs)
+#   make check           every test (installs what they need)
+#   make lint bench install clean
+#
+#   V=1                  show commands        CC=clang     another compiler
+#   SAN=address,undefined  or SAN=thread      DEBUG=1      -O0, for gdb
+#   PREFIX= DESTDIR=     for install
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX ?= /usr/local
+DESTDIR ?=
+SAN ?=
+DEBUG ?=
+
+# Objects of different flags live apart, so that switching rebuilds nothing.
+comma := ,
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)
+build := build/$(variant)
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings \
+	-Wundef -Wvla -Wpointer-arith -Wimplicit-fallthrough
+cflags := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote include $(warnings) \
+	-fno-strict-aliasing -fstack-protector-strong -fPIE -MMD -MP \
+	$(if $(DEBUG),-O0,-O2 $(if $(SAN),,-D_FORTIFY_SOURCE=2)) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+ldflags := -pie -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+libs := -lfdt -lcap
+
+core := kvm.c kvm-cpu.c mem.c bus.c event.c log.c term.c sandbox.c
+board := x86/machine.c x86/boot.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
+	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/serial.c x86/i8042.c x86/rtc.c \
+	x86/pm.c x86/panic.c x86/halt.c
+commands := cmd/run.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
+sources := main.c $(core) $(board) $(commands)
+
+# What the unit tests link: everything but main().
+lib_sources := $(core) $(board) $(commands)
+
+objects = $(patsubst %,$(build)/%.o,$(1))
+
+quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
+
+.PHONY: all check demo lint bench install clean setup-build setup-check units guests
+
+all: $(build)/lkvm
+	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
+
+$(build)/lkvm: $(call objects,$(sources))
+	$(call quiet,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+$(build)/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) $(cflags) -c -o $@ $<
+
+$(build)/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(call quiet,AS,$<)$(CC) -iquote include -MMD -MP -c -o $@ $<
+
+-include $(patsubst %.o,%.d,$(call objects,$(sources)))

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * `lkvm help` and `lkvm version`: text on stdout.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "log.h"
+#include "util.h"
+
+static const char overview[] =
+"usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
+"       lkvm check [--json]            can this host run one? finds out by trying\n"
+"       lkvm version | help [COMMAND]\n";
+
+static const char help_run[] =
+"usage: lkvm run [options] [KERNEL]\n"
+"\n"
+"Boots KERNEL in a virtual machine; its console is this terminal (Ctrl-A x quits).\n"
+"\n"
+"what to boot\n"
+"  -k, --kernel FILE     bzImage or ELF vmlinux (default: arch/x86/boot/bzImage, bzImage,\n"
+"                        ../../arch/x86/boot/bzImage, /boot/vmlinuz-$(uname -r))\n"
+"  -i, --initrd FILE     may be repeated: concatenated in order\n"
+"  -p, --params STR      kernel parameters, after ours; may be repeated\n"
+"      --no-default-params   leave ours out\n"
+"      --flat FILE[@ADDR]    a real-mode image instead of a kernel (default 0x10000)\n"
+"\n"
+"the machine\n"
+"  -c, --cpus N          number of CPUs (default 1)\n"
+"  -m, --mem SIZE        memory: a number with B, K, M, G or T; bare: MiB (default 512M)\n"
+"      --acpi on|off     describe it by ACPI tables (default on)\n"
+"      --mptable on|off  ... by an Intel MP table (default on)\n"
+"      --fdt on|off      ... by a device tree (default off)\n"
+"      --dump-dtb FILE   write that device tree to FILE\n"
+"\n"
+"how to run it\n"
+"      --console serial  what the terminal is attached to\n"
+"      --console-log FILE    append every byte of the console to FILE\n"
+"      --timeout SECONDS     end it then, with status 124\n"
+"      --json FILE       write how it ended to FILE\n"
+"      --name NAME       a name, for --json\n"
+"      --sandbox on|off  drop privileges before the guest runs (default on)\n"
+"      --dry-run         load everything, run nothing\n"
+"  -q, --quiet           only errors\n"
+"  -v, --verbose         more\n"
+"\n"
+"exit status\n"
+"  0    the guest powered off or rebooted\n"
+"  124  --timeout expired\n"
+"  125  lkvm failed: usage, no /dev/kvm, bad kernel\n"
+"  255  the guest was lost: panic, triple fault, KVM error\n"
+"  128+n  ended by signal n (130 for Ctrl-A x)\n";
+
+static const char help_check[] =
+"usage: lkvm check [--json]\n"
+"\n"
+"Opens /dev/kvm and runs a tiny guest for each question that matters.\n"
+"Exit status: 0 stock kernels will run, 1 only small guests will, 125 none will.\n";
+
+static const char help_version[] = "usage: lkvm version\n";
+static const char help_help[] = "usage: lkvm help [COMMAND]\n";
+
+static const struct {
+	const char *command, *text;
+} pages[] = {
+	{ "run", help_run },
+	{ "check", help_check },
+	{ "version", help_version },
+	{ "help", help_help },
+};
+
+void help_print_overview(void)
+{
+	fputs(overview, stdout);
+}
+
+int help_print(const char *command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+		if (strcmp(pages[i].command, command))
+			continue;
+		fputs(pages[i].text, stdout);
+		return EXIT_OK;
+	}
+	log_error("help: %s: no such command\n`lkvm help` lists them.", command);
+	return EXIT_LKVM;
+}
+
+int cmd_help(int argc, char **argv, uint64_t start_ns)
+{
+	(void)start_ns;
+	if (argc > 1)
+		return help_print(argv[1]);
+	help_print_overview();
+	return EXIT_OK;
+}
+
+int cmd_version(int argc, char **argv, uint64_t start_ns)
+{
+	(void)argc;
+	(void)argv;
+	(void)start_ns;
+	puts("lkvm " LKVM_VERSION);
+	return EXIT_OK;
+}

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The command line of `lkvm run`.
+ *
+ * getopt_long() splits the arguments; a table gives each option its handler,
+ * which checks one value and writes one field. Errors are one line that names
+ * the option, the value and what would be right.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/options.h"
+#include "log.h"
+#include "util.h"
+#include "x86/layout.h"
+#include "x86/machine.h"
+
+#define DEFAULT_RAM_BYTES MIB(512)
+#define MAX_TIMEOUT_S 1e9
+
+int parse_size(const char *text, uint64_t unit, uint64_t *bytes)
+{
+	static const char suffixes[] = "BKMGT";
+	unsigned long long number;
+	const char *suffix;
+	char *end;
+
+	/* strtoull() would take a sign and blanks. */
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	number = strtoull(text, &end, !strncmp(text, "0x", 2) ? 16 : 10);
+	if (errno)
+		return -ERANGE;
+	if (*end) {
+		suffix = strchr(suffixes, toupper((unsigned char)*end));
+		if (!suffix || end[1])
+			return -EINVAL;
+		unit = 1ull << (10 * (suffix - suffixes));
+	}
+	return mul_u64(number, unit, bytes) ? 0 : -ERANGE;
+}
+
+static int bad(const char *option, const char *value, const char *reason)
+{
+	log_error("%s: %s: %s", option, value, reason);
+	return -EINVAL;
+}
+
+static int set_switch(const char *option, const char *value, bool *out)
+{
+	if (!strcmp(value, "on"))
+		*out = true;
+	else if (!strcmp(value, "off"))
+		*out = false;
+	else
+		return bad(option, value, "must be on or off");
+	return 0;
+}
+
+static int set_kernel(struct run_options *o, const char *value)
+{
+	if (o->kernel || o->flat)
+		return bad("kernel", value, "a machine has only one kernel");
+	o->kernel = value;
+	return 0;
+}
+
+static int set_flat(struct run_options *o, const char *value)
+{
+	const char *at = strrchr(value, '@');
+	size_t len = at ? (size_t)(at - value) : strlen(value);
+
+	if (o->kernel || o->flat)
+		return bad("--flat", value, "a machine has only one kernel");
+	o->flat_address = LAYOUT_FLAT;
+	if (at && parse_size(at + 1, 1, &o->flat_address))
+		return bad("--flat", value, "the address after @ is not a number");
+	o->flat = strndup(value, len);
+	return o->flat ? 0 : -ENOMEM;
+}
+
+static int set_initrd(struct run_options *o, const char *value)
+{
+	if (o->nr_initrds == BOOT_MAX_INITRDS)
+		return bad("--initrd", value, "too many of them (16 at most)");
+	o->initrds[o->nr_initrds++] = value;
+	return 0;
+}
+
+static int add_params(struct run_options *o, const char *value)
+{
+	char *joined;
+
+	if (asprintf(&joined, "%s%s%s", o->params ? o->params : "", o->params ? " " : "",
+		     value) < 0)
+		return -ENOMEM;
+	free(o->params);
+	o->params = joined;
+	return 0;
+}
+
+static int set_no_default_params(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->default_params = false;
+	return 0;
+}
+
+static int set_cpus(struct run_options *o, const char *value)
+{
+	uint64_t n;
+
+	if (value[strspn(value, "0123456789")] || parse_size(value, 1, &n) ||
+	    n < 1 || n > MACHINE_MAX_CPUS)
+		return bad("--cpus", value, "must be a number from 1 to 1024");
+	o->cpus = (unsigned int)n;
+	return 0;
+}
+
+static int set_mem(struct run_options *o, const char *value)
+{
+	int rc = parse_size(value, MIB(1), &o->ram_bytes);
+
+	if (rc == -EINVAL)
+		return bad("--mem", value, "not a size (a number, with B, K, M, G or T; bare: MiB)");
+	if (rc || o->ram_bytes > 1ull << 46)
+		return bad("--mem", value, "more than any machine can address");
+	if (o->ram_bytes < MACHINE_MIN_RAM_BYTES)
+		return bad("--mem", value, "too small: a machine needs at least 2M");
+	if (o->ram_bytes % 4096)
+		return bad("--mem", value, "not a multiple of 4K");
+	return 0;
+}
+
+static int set_timeout(struct run_options *o, const char *value)
+{
+	char *end;
+	double seconds;
+
+	errno = 0;
+	seconds = strtod(value, &end);
+	if (errno || end == value || *end || !isfinite(seconds) || seconds <= 0 ||
+	    seconds > MAX_TIMEOUT_S)
+		return bad("--timeout", value, "must be a number of seconds greater than 0");
+	o->timeout_ns = (uint64_t)(seconds * 1e9);
+	if (!o->timeout_ns)
+		o->timeout_ns = 1;
+	return 0;
+}
+
+static int set_console(struct run_options *o, const char *value)
+{
+	(void)o;
+	if (strcmp(value, "serial"))
+		return bad("--console", value, "this version knows serial");
+	return 0;
+}
+
+static int set_acpi(struct run_options *o, const char *value)
+{
+	return set_switch("--acpi", value, &o->acpi);
+}
+
+static int set_mptable(struct run_options *o, const char *value)
+{
+	return set_switch("--mptable", value, &o->mptable);
+}
+
+static int set_fdt(struct run_options *o, const char *value)
+{
+	return set_switch("--fdt", value, &o->fdt);
+}
+
+static int set_sandbox(struct run_options *o, const char *value)
+{
+	return set_switch("--sandbox", value, &o->sandbox);
+}
+
+static int set_dump_dtb(struct run_options *o, const char *value)
+{
+	o->dump_dtb = value;
+	return 0;
+}
+
+static int set_console_log(struct run_options *o, const char *value)
+{
+	o->console_log = value;
+	return 0;
+}
+
+static int set_name(struct run_options *o, const char *value)
+{
+	for (const char *p = value; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-_.", *p))
+			return bad("--name", value, "only letters, digits, '-', '_' and '.'");
+	if (!*value || strlen(value) > 64)
+		return bad("--name", value, "must have 1 to 64 characters");
+	o->name = value;
+	return 0;
+}
+
+static int set_json(struct run_options *o, const char *value)
+{
+	o->json = value;
+	return 0;
+}
+
+static int set_dry_run(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->dry_run = true;
+	return 0;
+}
+
+static int set_quiet(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->quiet = true;
+	return 0;
+}
+
+static int set_verbose(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->verbose = true;
+	return 0;
+}
+
+static int set_help(struct run_options *o, const char *value)
+{
+	(void)value;
+	o->help = true;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	char letter;		/* or 0 */
+	bool has_value;
+	int (*set)(struct run_options *o, const char *value);
+} options[] = {
+	{ "kernel", 'k', true, set_kernel },
+	{ "flat", 0, true, set_flat },
+	{ "initrd", 'i', true, set_initrd },
+	{ "params", 'p', true, add_params },
+	{ "no-default-params", 0, false, set_no_default_params },
+	{ "cpus", 'c', true, set_cpus },
+	{ "mem", 'm', true, set_mem },
+	{ "console", 0, true, set_console },
+	{ "console-log", 0, true, set_console_log },
+	{ "acpi", 0, true, set_acpi },
+	{ "mptable", 0, true, set_mptable },
+	{ "fdt", 0, true, set_fdt },
+	{ "dump-dtb", 0, true, set_dump_dtb },
+	{ "sandbox", 0, true, set_sandbox },
+	{ "name", 0, true, set_name },
+	{ "timeout", 0, true, set_timeout },
+	{ "json", 0, true, set_json },
+	{ "dry-run", 0, false, set_dry_run },
+	{ "quiet", 'q', false, set_quiet },
+	{ "verbose", 'v', false, set_verbose },
+	{ "help", 'h', false, set_help },
+};
+
+#define NR_OPTIONS ARRAY_SIZE(options)
+
+static void defaults(struct run_options *o)
+{
+	*o = (struct run_options){
+		.default_params = true,
+		.cpus = 1,
+		.ram_bytes = DEFAULT_RAM_BYTES,
+		.acpi = true,
+		.mptable = true,
+		.sandbox = true,
+	};
+}
+
+/* getopt's tables from ours; the value it returns is the index + 256. */
+static void make_tables(struct option *long_options, char *letters)
+{
+	*letters++ = ':';	/* a missing value is reported by us */
+	for (size_t i = 0; i < NR_OPTIONS; i++) {
+		long_options[i] = (struct option){
+			.name = options[i].name,
+			.has_arg = options[i].has_value ? required_argument : no_argument,
+			.val = (int)i + 256,
+		};
+		if (!options[i].letter)
+			continue;
+		*letters++ = options[i].letter;
+		if (options[i].has_value)
+			*letters++ = ':';
+	}
+	*letters = '\0';
+}
+
+static int find_option(int value)
+{
+	for (size_t i = 0; i < NR_OPTIONS; i++)
+		if (value == (int)i + 256 || (options[i].letter && value == options[i].letter))
+			return (int)i;
+	return -1;
+}
+
+static int report_unknown(char **argv, int value)
+{
+	const char *arg = argv[optind - 1];
+
+	if (value == ':')
+		log_error("option %s: needs a value\n`lkvm help run` lists the options.", arg);
+	else if (optopt && optopt < 256)
+		log_error("option -%c: unknown\n`lkvm help run` lists the options.", optopt);
+	else if (optopt >= 256)
+		log_error("option %s: takes no value", arg);
+	else
+		log_error("option %s: unknown or ambiguous\n`lkvm help run` lists the options.",
+			  arg);
+	return -EINVAL;
+}
+
+int options_parse(struct run_options *out, int argc, char **argv)
+{
+	struct option long_options[NR_OPTIONS + 1] = { 0 };
+	char letters[2 * NR_OPTIONS + 2];
+	int value, rc;
+
+	defaults(out);
+	make_tables(long_options, letters);
+	opterr = 0;
+	optind = 0;		/* glibc: start over */
+	while ((value = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
+		int i = value == '?' || value == ':' ? -1 : find_option(value);
+
+		if (i < 0)
+			return report_unknown(argv, value);
+		rc = options[i].set(out, optarg);
+		if (rc)
+			return rc;
+	}
+	if (optind < argc) {
+		rc = set_kernel(out, argv[optind++]);
+		if (rc)
+			return rc;
+	}
+	if (optind < argc)
+		return bad("argument", argv[optind], "unexpected; one kernel is enough");
+	if (out->flat && out->nr_initrds)
+		return bad("--initrd", out->initrds[0], "a flat image takes none");
+	return 0;
+}
+
+void options_fini(struct run_options *o)
+{
+	free(o->flat);
+	free(o->params);
+	o->flat = o->params = NULL;
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How a run ended, for the shell and for --json. Pure but for the stream it
+ * writes to.
+ */
+#include <stdbool.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/report.h"
+
+/*
+ * A panic shows only in the guest's last words when the kernel resets the
+ * machine, hangs until the time-out, or halts.
+ */
+struct outcome outcome_of(const struct machine_result *r)
+{
+	static const char panicked[] = "its kernel panicked";
+	bool panic = r->words == WORDS_PANIC;
+
+	switch (r->reason) {
+	case STOP_POWEROFF:
+		return (struct outcome){ "poweroff", EXIT_OK, NULL };
+	case STOP_RESET:
+		if (panic)
+			return (struct outcome){ "panic", EXIT_LOST, panicked };
+		return (struct outcome){ "reset", EXIT_OK, NULL };
+	case STOP_PANIC:
+		return (struct outcome){ "panic", EXIT_LOST, panicked };
+	case STOP_HALTED:
+		if (r->words == WORDS_HALT)
+			return (struct outcome){ "poweroff", EXIT_OK, NULL };
+		return (struct outcome){ "panic", EXIT_LOST,
+					 panic ? panicked :
+					 "every CPU halted with interrupts off" };
+	case STOP_TIMEOUT:
+		if (panic)
+			return (struct outcome){ "panic", EXIT_LOST, panicked };
+		return (struct outcome){ "timeout", EXIT_TIMEOUT, NULL };
+	case STOP_SIGNAL:
+		return (struct outcome){ "killed", EXIT_SIGNAL(r->signal), NULL };
+	case STOP_QUIT:
+		return (struct outcome){ "killed", EXIT_SIGNAL(2 /* SIGINT */), NULL };
+	case STOP_ERROR:
+		return (struct outcome){ "error", EXIT_LKVM, NULL };
+	case STOP_TRIPLE_FAULT:
+		return (struct outcome){ "triple-fault", EXIT_LOST, "triple fault" };
+	case STOP_KVM_ERROR:
+	case STOP_NONE:
+		break;
+	}
+	return (struct outcome){ "kvm-error", EXIT_LOST, "a virtual CPU could not go on" };
+}
+
+/* Length of the UTF-8 sequence at @s (RFC 3629), or 0 if it is none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 :
+		   (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;	/* overlong, a surrogate, or beyond U+10FFFF */
+	return n;
+}
+
+void json_string(FILE *out, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	fputc('"', out);
+	while (*s) {
+		size_t n = utf8_length(s);
+
+		if (!n)
+			fputs("\\ufffd", out);
+		else if (*s == '"' || *s == '\\')
+			fprintf(out, "\\%c", *s);
+		else if (*s < 0x20 || *s == 0x7f)
+			fprintf(out, "\\u%04x", *s);
+		else
+			fwrite(s, 1, n, out);
+		s += n ? n : 1;
+	}
+	fputc('"', out);
+}
+
+static void field_string(FILE *out, const char *name, const char *value)
+{
+	fprintf(out, ",\"%s\":", name);
+	if (value)
+		json_string(out, value);
+	else
+		fputs("null", out);
+}
+
+static void field_ms(FILE *out, const char *name, int64_t ns)
+{
+	fprintf(out, ",\"%s\":", name);
+	if (ns < 0)
+		fputs("null", out);
+	else
+		fprintf(out, "%lld.%03lld", (long long)(ns / 1000000),
+			(long long)(ns / 1000 % 1000));
+}
+
+void report_write(FILE *out, const struct report *r)
+{
+	fputs("{\"v\":1", out);
+	field_string(out, "outcome", r->outcome.word);
+	fprintf(out, ",\"status\":%d", r->outcome.status);
+	field_ms(out, "boot_ms", r->boot_ns);
+	field_ms(out, "wall_ms", r->wall_ns);
+	field_string(out, "name", r->name);
+	field_string(out, "kernel", r->kernel);
+	fprintf(out, ",\"cpus\":%u,\"mem_mib\":%llu}\n", r->cpus,
+		(unsigned long long)(r->ram_bytes >> 20));
+}

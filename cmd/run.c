@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * `lkvm run`: options -> machine -> exit status.
+ *
+ * Owns what belongs to one run and to no machine: where the kernel is found,
+ * the command line, the files of --json and --console-log. The report is
+ * written whatever happens, on every way out.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "cmd/report.h"
+#include "log.h"
+#include "util.h"
+#include "x86/machine.h"
+
+/*
+ * Each makes a VM boot faster or end properly and takes nothing from its user.
+ */
+static const char *const default_params[] = {
+	"console=ttyS0",
+	"panic=-1",		/* a panic ends the VM instead of leaving it hanging */
+	"pci=noearly",		/* no scan of 256 buses through ports: 33 000 exits */
+	"cryptomgr.notests",	/* self-tests of algorithms: half of a cloud kernel's boot */
+};
+
+struct run {
+	struct run_options options;
+	struct machine_config config;
+	char *cmdline;
+	char kernel_path[256];
+	FILE *json;
+	int log_fd;
+	struct report report;
+};
+
+static int find_kernel(struct run *run)
+{
+	static const char *const places[] = {
+		"arch/x86/boot/bzImage", "bzImage", "../../arch/x86/boot/bzImage",
+	};
+	struct utsname uts;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		if (access(places[i], R_OK))
+			continue;
+		snprintf(run->kernel_path, sizeof(run->kernel_path), "./%s", places[i]);
+		log_notice("kernel: %s", run->kernel_path);
+		return 0;
+	}
+	if (uname(&uts))
+		return -errno;
+	snprintf(run->kernel_path, sizeof(run->kernel_path), "/boot/vmlinuz-%s", uts.release);
+	if (!access(run->kernel_path, R_OK)) {
+		log_notice("kernel: %s", run->kernel_path);
+		return 0;
+	}
+	log_error("kernel: none given, and there is no ./arch/x86/boot/bzImage, ./bzImage, "
+		  "../../arch/x86/boot/bzImage or %s (%s)\nname one: lkvm run -k bzImage",
+		  run->kernel_path, strerror(errno));
+	return -ENOENT;
+}
+
+static int choose_kernel(struct run *run)
+{
+	struct run_options *o = &run->options;
+
+	if (o->flat)
+		return 0;
+	if (!o->kernel) {
+		int rc = find_kernel(run);
+
+		if (rc)
+			return rc;
+		o->kernel = run->kernel_path;
+	}
+	return 0;
+}
+
+/* Ours first: of two values for one parameter the kernel takes the last. */
+static int build_cmdline(struct run *run)
+{
+	const struct run_options *o = &run->options;
+	size_t bytes = o->params ? strlen(o->params) + 1 : 1;
+	char *p;
+
+	for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
+		bytes += strlen(default_params[i]) + 1;
+	run->cmdline = p = malloc(bytes);
+	if (!p)
+		return -ENOMEM;
+	*p = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(default_params) && o->default_params; i++)
+		p += sprintf(p, "%s%s", i ? " " : "", default_params[i]);
+	if (o->params && *o->params)
+		sprintf(p, "%s%s", *run->cmdline ? " " : "", o->params);
+	return 0;
+}
+
+static int open_json(struct run *run)
+{
+	const char *path = run->options.json;
+
+	if (!path)
+		return 0;
+	run->json = fopen(path, "we");
+	if (run->json)
+		return 0;
+	log_error("json: %s: %s", path, strerror(errno));
+	return -errno;
+}
+
+static int open_console_log(struct run *run)
+{
+	const char *path = run->options.console_log;
+
+	if (!path)
+		return 0;
+	run->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (run->log_fd >= 0)
+		return 0;
+	log_error("console-log: %s: %s", path, strerror(errno));
+	return -errno;
+}
+
+static int prepare(struct run *run, uint64_t start_ns)
+{
+	const struct run_options *o = &run->options;
+	int rc = choose_kernel(run);
+
+	if (!rc)
+		rc = build_cmdline(run);
+	if (!rc)
+		rc = open_console_log(run);
+	run->report.kernel = o->flat ? o->flat : o->kernel;
+	run->config = (struct machine_config){
+		.boot = {
+			.kernel = o->kernel,
+			.flat = o->flat,
+			.flat_address = o->flat_address,
+			.nr_initrds = o->nr_initrds,
+			.initrds = o->initrds,
+			.cmdline = run->cmdline,
+			.ram_bytes = o->ram_bytes,
+		},
+		.cpus = o->cpus,
+		.acpi = o->acpi,
+		.mptable = o->mptable,
+		.fdt = o->fdt,
+		.sandbox = o->sandbox,
+		.dump_dtb = o->dump_dtb,
+		.timeout_ns = o->timeout_ns,
+		.start_ns = start_ns,
+		.in_fd = STDIN_FILENO,
+		.out_fd = STDOUT_FILENO,
+		.log_fd = run->log_fd,
+	};
+	return rc;
+}
+
+static void announce(const struct run *run, const struct machine *machine)
+{
+	char text[512];
+
+	machine_describe(machine, text, sizeof(text));
+	if (run->options.dry_run)
+		log_notice("would boot %s", text);
+	else
+		log_verbose("booting %s", text);
+	if (!run->options.flat)
+		log_verbose("kernel parameters: %s", run->cmdline);
+}
+
+static void run_machine(struct run *run, struct machine *machine, uint64_t start_ns)
+{
+	struct machine_result result;
+
+	machine_run(machine, &result);
+	run->report.outcome = outcome_of(&result);
+	if (result.entered_ns)
+		run->report.boot_ns = (int64_t)(result.entered_ns - start_ns);
+	if (run->report.outcome.lost) {
+		log_error("the guest was lost: %s", run->report.outcome.lost);
+		machine_report_lost(machine);
+	}
+	log_verbose("the guest ended: %s", run->report.outcome.word);
+}
+
+/* From options to the end of the guest; what happened is in run->report. */
+static void run_all(struct run *run, uint64_t start_ns)
+{
+	struct machine *machine;
+
+	if (prepare(run, start_ns) || machine_create(&machine, &run->config))
+		return;
+	announce(run, machine);
+	if (run->options.dry_run)
+		run->report.outcome = (struct outcome){ "dry-run", EXIT_OK, NULL };
+	else
+		run_machine(run, machine, start_ns);
+	machine_destroy(machine);
+}
+
+static void write_json(struct run *run)
+{
+	if (!run->json)
+		return;
+	report_write(run->json, &run->report);
+	if (fclose(run->json)) {
+		log_error("json: %s: %s", run->options.json, strerror(errno));
+		if (run->report.outcome.status == EXIT_OK)
+			run->report.outcome.status = EXIT_LKVM;
+	}
+}
+
+int cmd_run(int argc, char **argv, uint64_t start_ns)
+{
+	struct run run = {
+		.log_fd = -1,
+		.report = {
+			.outcome = { "error", EXIT_LKVM, NULL },
+			.boot_ns = -1,
+		},
+	};
+	int rc = options_parse(&run.options, argc, argv);
+
+	if (!rc && run.options.help) {
+		help_print("run");
+		options_fini(&run.options);
+		return EXIT_OK;
+	}
+	if (run.options.quiet)
+		log_set_level(LOG_ERROR);
+	else if (run.options.verbose)
+		log_set_level(LOG_VERBOSE);
+	run.report.name = run.options.name;
+	run.report.cpus = run.options.cpus;
+	run.report.ram_bytes = run.options.ram_bytes;
+	if (!open_json(&run) && !rc)
+		run_all(&run, start_ns);
+	run.report.wall_ns = (int64_t)(now_ns() - start_ns);
+	write_json(&run);
+	if (run.log_fd >= 0)
+		close(run.log_fd);
+	free(run.cmdline);
+	options_fini(&run.options);
+	return run.report.outcome.status;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The subcommands. Each gets its own argv (argv[0] is the subcommand's name)
+ * and returns the process's exit status.
+ */
+#ifndef LKVM_CMD_CMD_H
+#define LKVM_CMD_CMD_H
+
+#include <stdint.h>
+
+#define LKVM_VERSION "0.1"
+
+/* Exit statuses that users rely on; 128+n means: ended by signal n. */
+#define EXIT_OK		0	/* the guest powered off or rebooted cleanly */
+#define EXIT_SMALL_ONLY	1	/* `lkvm check`: stock kernels will not run here */
+#define EXIT_TIMEOUT	124	/* --timeout expired */
+#define EXIT_LKVM	125	/* lkvm itself failed: usage, no /dev/kvm, bad kernel */
+#define EXIT_LOST	255	/* the guest was lost */
+#define EXIT_SIGNAL(n)	(128 + (n))
+
+/* @start_ns: when the process started (CLOCK_MONOTONIC). */
+int cmd_run(int argc, char **argv, uint64_t start_ns);
+int cmd_check(int argc, char **argv, uint64_t start_ns);
+int cmd_version(int argc, char **argv, uint64_t start_ns);
+int cmd_help(int argc, char **argv, uint64_t start_ns);
+
+/* One line per subcommand, or the page of one. False if it is unknown. */
+void help_print_overview(void);
+int help_print(const char *command);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The command line of `lkvm run` as a struct. Parsing touches no file and no
+ * state of the process.
+ */
+#ifndef LKVM_CMD_OPTIONS_H
+#define LKVM_CMD_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "x86/boot.h"
+
+struct run_options {
+	const char *kernel;		/* NULL: look in the usual places */
+	char *flat;			/* path without @ADDR; ours */
+	uint64_t flat_address;
+	unsigned int nr_initrds;
+	const char *initrds[BOOT_MAX_INITRDS];
+	char *params;			/* of all -p, joined by spaces; ours, or NULL */
+	bool default_params;
+	unsigned int cpus;
+	uint64_t ram_bytes;
+	bool acpi, mptable, fdt, sandbox;
+	const char *dump_dtb, *console_log, *name, *json;
+	uint64_t timeout_ns;
+	bool dry_run, quiet, verbose, help;
+};
+
+/*
+ * Fills @out from @argv. 0, or -EINVAL after one message. What was parsed
+ * before is in @out either way (--json, for one); end with options_fini().
+ */
+int options_parse(struct run_options *out, int argc, char **argv);
+void options_fini(struct run_options *options);
+
+/* "512" with @unit (bytes per bare number), "64K", "1G" ... 0, -EINVAL or -ERANGE. */
+int parse_size(const char *text, uint64_t unit, uint64_t *bytes);
+
+#endif

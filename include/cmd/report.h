@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How a run ended: exit status, the word for it, and --json.
+ */
+#ifndef LKVM_CMD_REPORT_H
+#define LKVM_CMD_REPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "x86/machine.h"
+
+struct outcome {
+	const char *word;	/* "poweroff", "reset", "panic" ... */
+	int status;		/* exit status */
+	const char *lost;	/* why the guest was lost, in words, or NULL */
+};
+
+/* Pure. "Lost" is the preset result; only an orderly end changes it. */
+struct outcome outcome_of(const struct machine_result *result);
+
+struct report {
+	struct outcome outcome;
+	const char *name;	/* --name, or NULL */
+	const char *kernel;	/* or NULL if it was never found */
+	unsigned int cpus;
+	uint64_t ram_bytes;
+	int64_t boot_ns;	/* start of lkvm to the first guest instruction; -1: never */
+	int64_t wall_ns;
+};
+
+/* One JSON object and a newline. */
+void report_write(FILE *out, const struct report *report);
+
+/* @text as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void json_string(FILE *out, const char *text);
+
+#endif

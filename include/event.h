@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The epoll loop of the main thread: file descriptors, timers, calls from
+ * other threads, stop.
+ *
+ * Everything but event_call(), event_stop() belongs to the loop's thread (or
+ * to the only thread there is, before event_run()). Callbacks run one at a
+ * time on the loop's thread and must not block.
+ */
+#ifndef LKVM_EVENT_H
+#define LKVM_EVENT_H
+
+#include <stdint.h>
+#include <sys/epoll.h>
+
+struct event_loop;
+
+/* @events: the EPOLL* bits that are ready. */
+typedef void (*event_fn)(void *arg, uint32_t events);
+typedef int (*event_call_fn)(void *arg);
+
+int event_loop_create(struct event_loop **out);
+
+/* Accepts NULL. Closes the timers; watched descriptors stay their owners'. */
+void event_loop_destroy(struct event_loop *loop);
+
+/*
+ * Watches @fd, which stays the caller's. Returns a handle >= 0, or -errno:
+ * -EPERM for files that cannot be waited for (regular files), -ENOSPC.
+ * A handle names one watch for ever: after event_remove() a stale event of it
+ * is dropped, even if the descriptor number is in use again.
+ */
+int event_add(struct event_loop *loop, int fd, uint32_t events, event_fn fn, void *arg);
+int event_modify(struct event_loop *loop, int handle, uint32_t events);
+void event_remove(struct event_loop *loop, int handle);
+
+/* A timer, off at first. Handle or -errno. Expiries that pile up are one call. */
+int event_timer_create(struct event_loop *loop, event_fn fn, void *arg);
+
+/* First expiry after @first_ns (0 = off), then every @interval_ns (0 = once). */
+void event_timer_set(struct event_loop *loop, int handle, uint64_t first_ns, uint64_t interval_ns);
+
+/*
+ * From another thread: runs fn(arg) on the loop's thread, waits for it and
+ * returns its result; -ECANCELED once the loop has stopped.
+ */
+int event_call(struct event_loop *loop, event_call_fn fn, void *arg);
+
+/*
+ * Runs callbacks until event_stop(). When it returns, every waiting and every
+ * later event_call() has got -ECANCELED. 0 or -errno.
+ */
+int event_run(struct event_loop *loop);
+
+/* From any thread or callback; sticky. */
+void event_stop(struct event_loop *loop);
+
+/* Adds 1 to an eventfd / empties it. An eventfd never fills up this way. */
+void eventfd_signal(int fd);
+void eventfd_clear(int fd);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One virtual CPU and the thread that runs it.
+ *
+ * Life: vcpu_create() -> registers set through vcpu->fd (x86/cpu.c) ->
+ * vcpu_start() -> vcpu_kick_stop() -> vcpu_join() -> vcpu_destroy(); all of
+ * these on the main thread. The thread itself only runs KVM_RUN and register
+ * handlers.
+ */
+#ifndef LKVM_KVM_CPU_H
+#define LKVM_KVM_CPU_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bus;
+struct mem;
+struct vm;
+
+/* What the thread is asked to look at when it leaves KVM_RUN. */
+#define VCPU_REQUEST_STOP	1u
+#define VCPU_REQUEST_REPORT	2u	/* is this CPU halted for good? */
+
+enum vcpu_report {
+	VCPU_REPORT_NONE,	/* not answered yet */
+	VCPU_REPORT_ALIVE,
+	VCPU_REPORT_DEAD,	/* halted with interrupts off, or never started */
+};
+
+struct vcpu {
+	struct vm *vm;			/* lent, as all pointers but run */
+	struct bus *pio;
+	struct bus *mmio;
+	const struct mem *mem;
+	unsigned int index;		/* 0 is the boot CPU */
+	int fd;
+	struct kvm_run *run;
+	bool started;
+	pthread_t thread;
+	atomic_uint requests;
+	atomic_int report;		/* enum vcpu_report */
+};
+
+/* @id is the APIC id. 0 or -errno, after a message. */
+int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned int id,
+		struct bus *pio, struct bus *mmio, const struct mem *mem);
+
+/* Accepts NULL; the thread must have been joined. */
+void vcpu_destroy(struct vcpu *vcpu);
+
+/* Starts the thread. 0 or -errno. */
+int vcpu_start(struct vcpu *vcpu);
+
+/*
+ * Makes the thread look at @request soon, wherever it is: in the guest, in
+ * KVM, in a handler or just before KVM_RUN. No wake-up is lost. Any thread,
+ * while the vCPU exists.
+ */
+void vcpu_kick(struct vcpu *vcpu, unsigned int request);
+
+/* Waits for the thread; it must have been asked to stop. */
+void vcpu_join(struct vcpu *vcpu);
+
+/* CPU time that the thread has used, in nanoseconds; changes if the vCPU ran at all. */
+uint64_t vcpu_cpu_time_ns(const struct vcpu *vcpu);
+
+/*
+ * Installs the handler of the kick signal for the process and ignores nothing
+ * else. Call once, before the first vcpu_start(). 0 or -errno.
+ */
+int vcpu_install_kick_handler(void);
+
+/*
+ * Handles one exit from KVM_RUN on the vCPU's thread. Returns true to go on,
+ * false if the VM has to end (a stop was requested, with a message if it is an
+ * error). Public for `lkvm check`, which runs tiny guests without threads.
+ */
+bool vcpu_handle_exit(struct vcpu *vcpu);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The virtual machine as KVM sees it: /dev/kvm, required capabilities,
+ * memslots, interrupt lines, and the reason why it stopped.
+ *
+ * Source: Documentation/virt/kvm/api.rst (Linux 6.1). Set-up functions belong
+ * to the main thread; vm_request_stop() to any.
+ */
+#ifndef LKVM_KVM_H
+#define LKVM_KVM_H
+
+#include <linux/kvm.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mem;
+
+/* Why a VM ended; the first reason counts. */
+enum stop_reason {
+	STOP_NONE = 0,
+	STOP_POWEROFF,		/* the guest switched itself off */
+	STOP_RESET,		/* the guest asked for a reset */
+	STOP_PANIC,		/* the guest's kernel said so, through pvpanic */
+	STOP_TRIPLE_FAULT,
+	STOP_HALTED,		/* every CPU halted with interrupts off */
+	STOP_KVM_ERROR,		/* a vCPU cannot go on */
+	STOP_TIMEOUT,		/* --timeout */
+	STOP_SIGNAL,		/* lkvm was sent a signal: stop_signal */
+	STOP_QUIT,		/* Ctrl-A x */
+	STOP_ERROR,		/* lkvm or the host failed while it ran */
+};
+
+struct vm {
+	int sys_fd;		/* /dev/kvm */
+	int fd;
+	int stop_fd;		/* eventfd, readable once a stop was requested */
+	unsigned int max_vcpus;
+	uint32_t vcpu_mmap_bytes;
+	atomic_int stop_reason;	/* enum stop_reason */
+	atomic_int stop_signal;
+};
+
+/*
+ * Opens /dev/kvm. Returns the descriptor, or -errno after one message that says
+ * what to do about it.
+ */
+int kvm_open(void);
+
+/* True if this host's KVM is kvm_pvm, which emulates guest kernel code. */
+bool kvm_is_pvm(void);
+
+/*
+ * Checks required capabilities. Returns 0, or -ENOTSUP after a message that
+ * names the first one that is missing (no message if @quiet).
+ */
+int kvm_check_capabilities(int sys_fd, bool quiet);
+
+/* KVM_CHECK_EXTENSION; 0 if unknown. */
+int kvm_capability(int sys_fd, int cap);
+
+/*
+ * Creates the VM with in-kernel irqchip and PIT, and gives it @mem, which is
+ * lent and must outlive it. 0 or -errno, after a message.
+ */
+int vm_create(struct vm **out, const struct mem *mem);
+
+/* Accepts NULL. vCPUs must be gone. */
+void vm_destroy(struct vm *vm);
+
+/* Injects an edge on line @gsi whenever eventfd @fd is written. */
+int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi);
+void vm_irqfd_remove(struct vm *vm, int fd, uint32_t gsi);
+
+/*
+ * Asks for the end of the VM. The first caller's reason is kept. Never waits;
+ * any thread. @signal is used with STOP_SIGNAL.
+ */
+void vm_request_stop(struct vm *vm, enum stop_reason reason);
+void vm_request_stop_signal(struct vm *vm, int signal);
+
+enum stop_reason vm_stop_reason(struct vm *vm);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Messages to the user, all on stderr: stdout belongs to the guest's console.
+ *
+ * Every message is one write(2), so that lines of two threads never mix. All
+ * functions may be called from any thread.
+ */
+#ifndef LKVM_LOG_H
+#define LKVM_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+enum log_level {
+	LOG_ERROR,	/* -q: only what ends or damages the run */
+	LOG_NOTICE,	/* the default */
+	LOG_VERBOSE,	/* -v */
+};
+
+/* Sets what is shown; call before there are threads. */
+void log_set_level(enum log_level level);
+
+/* True if messages of @level are shown. */
+bool log_shows(enum log_level level);
+
+/* While the terminal is in raw mode a line has to end in CR LF. */
+void log_set_raw_terminal(bool raw);
+
+/*
+ * "lkvm: MESSAGE". Errors read "what: object: reason"; the line after the
+ * first newline in a message is indented by two spaces (what to do about it).
+ */
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Writes @text as it is (no prefix), as part of an error report. */
+void log_raw(const char *text);
+
+/*
+ * At most LOG_GUEST_BURST lines per source and second, whatever a guest does;
+ * the next line that is shown says how many were not. One struct per device.
+ */
+#define LOG_GUEST_BURST 5
+
+struct log_limit {
+	time_t window;		/* the second that @shown counts */
+	unsigned int shown;
+	uint64_t dropped;
+};
+
+void log_guest(struct log_limit *limit, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

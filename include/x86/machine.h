@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The board: everything that makes up one virtual machine.
+ *
+ *	machine_create()   open files, create the VM, devices and vCPUs, load the
+ *	                   kernel; nothing of the guest has run
+ *	machine_run()      run it to its end
+ *	machine_destroy()  give everything back, from any stage of creation
+ *
+ * All on the main thread.
+ */
+#ifndef LKVM_X86_MACHINE_H
+#define LKVM_X86_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kvm.h"
+#include "x86/boot.h"
+#include "x86/panic.h"
+
+#define MACHINE_MAX_CPUS 1024u
+#define MACHINE_MIN_RAM_BYTES 0x200000ull
+#define MACHINE_LOST_LINES 50u
+
+struct machine_config {
+	struct boot_config boot;
+	unsigned int cpus;
+	bool acpi, mptable, fdt;
+	bool sandbox;
+	const char *dump_dtb;		/* path, or NULL */
+	uint64_t timeout_ns;		/* 0: none */
+	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */
+	int in_fd, out_fd;		/* console */
+	int log_fd;			/* --console-log, or -1; lent */
+};
+
+struct machine_result {
+	enum stop_reason reason;
+	enum last_words words;		/* of the guest, on its console */
+	int signal;			/* with STOP_SIGNAL */
+	uint64_t entered_ns;		/* when the first vCPU was started */
+};
+
+struct machine;
+
+/* 0 or -errno, after a message. @config is lent until machine_destroy(). */
+int machine_create(struct machine **out, const struct machine_config *config);
+
+/*
+ * Runs the guest until it ends or something ends it, and stops everything. The
+ * terminal is back in its old mode when it returns; the console's last output
+ * has been written.
+ */
+void machine_run(struct machine *machine, struct machine_result *result);
+
+/*
+ * Writes the last console lines to stderr if nobody could see them on stdout.
+ * After machine_run().
+ */
+void machine_report_lost(struct machine *machine);
+
+/* Accepts NULL. */
+void machine_destroy(struct machine *machine);
+
+/* One line about what was loaded, for -v and --dry-run. */
+void machine_describe(const struct machine *machine, char *text, size_t bytes);
+
+#endif

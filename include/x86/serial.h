@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * 16550A UART on COM1, the console that every kernel has from its first line.
+ *
+ * Output goes to the terminal's ring byte by byte, on the vCPU's thread; the
+ * terminal batches. Input waits in the terminal until the driver listens:
+ *
+ *  - it has enabled the receive interrupt (Linux, once the port is open), or
+ *  - it reads the line status SERIAL_POLLS times in a row without doing
+ *    anything else, as a polling program does.
+ *
+ * Before that a driver that probes the port would swallow what a user or a
+ * script has sent too early.
+ *
+ * Interrupt: an edge on each change from "nothing to serve" to "something to
+ * serve". A driver serves until IIR says that there is nothing left, so no edge
+ * is missed.
+ */
+#ifndef LKVM_X86_SERIAL_H
+#define LKVM_X86_SERIAL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "x86/irq.h"
+#include "x86/panic.h"
+
+struct bus;
+struct term;
+struct vm;
+
+#define SERIAL_FIFO_BYTES 16
+#define SERIAL_POLLS 4
+
+/* What the guest can observe. */
+struct serial_state {
+	uint8_t ier, lcr, mcr, scr, fcr, dll, dlm;
+	bool thr_pending;	/* the "transmitter is empty" interrupt waits */
+	bool thr_waits;		/* ... as soon as the terminal has room */
+	bool irq;		/* the line: some enabled condition is true */
+	uint8_t polls;		/* line status reads in a row */
+	uint8_t fifo[SERIAL_FIFO_BYTES];
+	uint8_t fifo_head, fifo_count;
+};
+
+struct serial {
+	pthread_mutex_t lock;
+	struct serial_state state;
+	struct irq irq;
+	struct term *term;		/* lent */
+	struct console_watch *watch;	/* lent; sees every byte */
+};
+
+/* @vm may be NULL in tests. 0 or -errno. */
+int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct term *term,
+		struct console_watch *watch);
+void serial_fini(struct serial *serial);
+
+#endif

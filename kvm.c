@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtual machine as KVM sees it.
+ *
+ * Owned by the machine and set up by the main thread. Capabilities are a table
+ * with the reason for each, so that a host that lacks one gets told which; CPUID
+ * is never asked, because hosts exist whose KVM works although CPUID shows
+ * neither VMX nor SVM. A stop is a reason (compare-and-swap from none) and an
+ * eventfd that the loop watches.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "kvm.h"
+#include "log.h"
+#include "mem.h"
+#include "util.h"
+#include "x86/layout.h"
+
+#define KVM_DEVICE "/dev/kvm"
+
+static const struct {
+	int cap;
+	const char *name;
+	const char *why;
+} required_caps[] = {
+	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY", "guest RAM is our own mapping" },
+	{ KVM_CAP_SET_TSS_ADDR, "KVM_CAP_SET_TSS_ADDR", "VT-x needs three pages of guest address space" },
+	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, "KVM_CAP_SET_IDENTITY_MAP_ADDR",
+	  "VT-x needs a page for real mode" },
+	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "interrupt controllers are the kernel's" },
+	{ KVM_CAP_PIT2, "KVM_CAP_PIT2", "the interval timer is the kernel's" },
+	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "devices interrupt by eventfd" },
+	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", "queues are kicked by eventfd" },
+	{ KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI", "PCI devices interrupt by message" },
+	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID", "CPUID is ours to describe" },
+	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE", "halted CPUs have to be recognised" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT", "a vCPU is stopped without a lost wake-up" },
+};
+
+static void explain_eacces(int err)
+{
+	struct stat st;
+	struct group *gr;
+	struct passwd *pw;
+
+	if (stat(KVM_DEVICE, &st)) {
+		log_error("cannot open %s: %s", KVM_DEVICE, strerror(err));
+		return;
+	}
+	gr = getgrgid(st.st_gid);
+	pw = getpwuid(st.st_uid);
+	if (st.st_mode & S_IWGRP && gr)
+		log_error("cannot open %s: %s\nyour user is not in group '%s' (mode %03o, %s %s). "
+			  "Try: sudo usermod -aG %s $USER, then log in again.",
+			  KVM_DEVICE, strerror(err), gr->gr_name, st.st_mode & 0777u,
+			  pw ? pw->pw_name : "?", gr->gr_name, gr->gr_name);
+	else
+		log_error("cannot open %s: %s\nit is open to its owner only (mode %03o, %s). "
+			  "Try: sudo chgrp kvm %s && sudo chmod 660 %s",
+			  KVM_DEVICE, strerror(err), st.st_mode & 0777u, pw ? pw->pw_name : "?",
+			  KVM_DEVICE, KVM_DEVICE);
+}
+
+int kvm_open(void)
+{
+	int fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
+	int err = errno;
+
+	if (fd >= 0)
+		return fd;
+	if (err == ENOENT || err == ENXIO || err == ENODEV)
+		log_error("no %s: VT-x/AMD-V is off in the firmware, nested virtualisation is off, "
+			  "or the container lacks --device %s.", KVM_DEVICE, KVM_DEVICE);
+	else if (err == EACCES || err == EPERM)
+		explain_eacces(err);
+	else
+		log_error("cannot open %s: %s", KVM_DEVICE, strerror(err));
+	return -err;
+}
+
+bool kvm_is_pvm(void)
+{
+	return access("/sys/module/kvm_pvm", F_OK) == 0;
+}
+
+int kvm_capability(int sys_fd, int cap)
+{
+	int rc = ioctl(sys_fd, KVM_CHECK_EXTENSION, cap);
+
+	return rc < 0 ? 0 : rc;
+}
+
+int kvm_check_capabilities(int sys_fd, bool quiet)
+{
+	int version = ioctl(sys_fd, KVM_GET_API_VERSION, 0);
+
+	if (version != KVM_API_VERSION) {
+		if (!quiet)
+			log_error("%s: not a KVM device: API version %d, expected %d", KVM_DEVICE,
+				  version, KVM_API_VERSION);
+		return -ENOTSUP;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(required_caps); i++) {
+		if (kvm_capability(sys_fd, required_caps[i].cap) > 0)
+			continue;
+		if (!quiet)
+			log_error("%s: this host's KVM lacks %s (%s)\na newer kernel is needed; "
+				  "lkvm is tested from Linux 5.10 on.", KVM_DEVICE,
+				  required_caps[i].name, required_caps[i].why);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static int add_memslots(struct vm *vm, const struct mem *mem)
+{
+	for (uint32_t i = 0; i < mem->nr_regions; i++) {
+		struct kvm_userspace_memory_region slot = {
+			.slot = i,
+			.guest_phys_addr = mem->regions[i].start,
+			.memory_size = mem->regions[i].size_bytes,
+			.userspace_addr = mem_region_hva(mem, &mem->regions[i]),
+		};
+
+		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot)) {
+			int err = errno;
+
+			log_error("memory: %llu MiB at %#llx: KVM refused it: %s",
+				  (unsigned long long)(slot.memory_size >> 20),
+				  (unsigned long long)slot.guest_phys_addr, strerror(err));
+			return -err;
+		}
+	}
+	return 0;
+}
+
+/* Order matters: addresses before vCPUs, irqchip before PIT (api.rst 4.28, 4.71). */
+static int set_up_board(struct vm *vm)
+{
+	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	const char *step = "KVM_SET_IDENTITY_MAP_ADDR";
+	int rc = ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
+
+	if (!rc) {
+		step = "KVM_SET_TSS_ADDR";
+		rc = ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS);
+	}
+	if (!rc) {
+		step = "KVM_CREATE_IRQCHIP";
+		rc = ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
+	}
+	if (!rc) {
+		step = "KVM_CREATE_PIT2";
+		rc = ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
+	}
+	if (rc) {
+		rc = -errno;
+		log_error("kvm: %s: %s", step, strerror(-rc));
+	}
+	return rc;
+}
+
+static int vm_open(struct vm *vm)
+{
+	int rc;
+
+	vm->sys_fd = kvm_open();
+	if (vm->sys_fd < 0)
+		return vm->sys_fd;
+	rc = kvm_check_capabilities(vm->sys_fd, false);
+	if (rc)
+		return rc;
+	do {
+		vm->fd = ioctl(vm->sys_fd, KVM_CREATE_VM, 0);
+	} while (vm->fd < 0 && errno == EINTR);
+	if (vm->fd < 0) {
+		rc = -errno;
+		log_error("kvm: KVM_CREATE_VM: %s", strerror(-rc));
+		return rc;
+	}
+	rc = ioctl(vm->sys_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (rc < (int)sizeof(struct kvm_run)) {
+		log_error("kvm: KVM_GET_VCPU_MMAP_SIZE: %d is too small", rc);
+		return -ENOTSUP;
+	}
+	vm->vcpu_mmap_bytes = (uint32_t)rc;
+	rc = kvm_capability(vm->sys_fd, KVM_CAP_MAX_VCPUS);
+	vm->max_vcpus = rc > 0 ? (unsigned int)rc : 4;	/* api.rst 4.7: the default is 4 */
+	vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return vm->stop_fd < 0 ? -errno : 0;
+}
+
+int vm_create(struct vm **out, const struct mem *mem)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int rc;
+
+	if (!vm)
+		return -ENOMEM;
+	vm->sys_fd = vm->fd = vm->stop_fd = -1;
+	rc = vm_open(vm);
+	if (!rc)
+		rc = set_up_board(vm);
+	if (!rc)
+		rc = add_memslots(vm, mem);
+	if (rc) {
+		vm_destroy(vm);
+		return rc;
+	}
+	*out = vm;
+	return 0;
+}
+
+void vm_destroy(struct vm *vm)
+{
+	if (!vm)
+		return;
+	if (vm->stop_fd >= 0)
+		close(vm->stop_fd);
+	if (vm->fd >= 0)
+		close(vm->fd);
+	if (vm->sys_fd >= 0)
+		close(vm->sys_fd);
+	free(vm);
+}
+
+int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi)
+{
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd, .gsi = gsi };
+
+	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? -errno : 0;
+}
+
+void vm_irqfd_remove(struct vm *vm, int fd, uint32_t gsi)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = (uint32_t)fd,
+		.gsi = gsi,
+		.flags = KVM_IRQFD_FLAG_DEASSIGN,
+	};
+
+	ioctl(vm->fd, KVM_IRQFD, &irqfd);
+}
+
+void vm_request_stop(struct vm *vm, enum stop_reason reason)
+{
+	int none = STOP_NONE;
+
+	if (atomic_compare_exchange_strong(&vm->stop_reason, &none, (int)reason))
+		eventfd_signal(vm->stop_fd);
+}
+
+void vm_request_stop_signal(struct vm *vm, int signal)
+{
+	int none = 0;
+
+	atomic_compare_exchange_strong(&vm->stop_signal, &none, signal);
+	vm_request_stop(vm, STOP_SIGNAL);
+}
+
+enum stop_reason vm_stop_reason(struct vm *vm)
+{
+	return (enum stop_reason)atomic_load(&vm->stop_reason);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lkvm: a small virtual machine monitor for Linux guests on x86-64 KVM.
+ *
+ * Finds the subcommand, runs it and exits with its status: the only exit() of
+ * the program is the return from main().
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "log.h"
+#include "term.h"
+#include "util.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv, uint64_t start_ns);
+} commands[] = {
+	{ "run", cmd_run },
+	{ "check", cmd_check },
+	{ "version", cmd_version },
+	{ "--version", cmd_version },
+	{ "help", cmd_help },
+	{ "--help", cmd_help },
+	{ "-h", cmd_help },
+};
+
+static int dispatch(int argc, char **argv, uint64_t start_ns)
+{
+	if (argc < 2) {
+		log_error("no command\n`lkvm help` lists them.");
+		return EXIT_LKVM;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1, start_ns);
+	log_error("command: %s: unknown\n`lkvm help` lists them.", argv[1]);
+	return EXIT_LKVM;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t start_ns = now_ns();
+	int status;
+
+	term_open_std_fds();
+	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
+	status = dispatch(argc, argv, start_ns);
+	if (fflush(stdout) && status == EXIT_OK)
+		status = EXIT_LKVM;
+	return status;
+}

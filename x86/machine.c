@@ -1,0 +1,647 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The board: what a machine consists of and the order in which it comes to life
+ * and ends.
+ *
+ * machine_create() is the start-up sequence, one named step after the other;
+ * create_devices() is the list of devices. machine_destroy() undoes whatever
+ * has been done, in reverse, so that a failed start and an ordinary end are the
+ * same path. Everything here runs on the main thread, which becomes the event
+ * loop.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "bus.h"
+#include "event.h"
+#include "kvm-cpu.h"
+#include "log.h"
+#include "mem.h"
+#include "sandbox.h"
+#include "term.h"
+#include "util.h"
+#include "x86/acpi.h"
+#include "x86/cpu.h"
+#include "x86/cpuid.h"
+#include "x86/fdt.h"
+#include "x86/halt.h"
+#include "x86/i8042.h"
+#include "x86/layout.h"
+#include "x86/machine.h"
+#include "x86/mptable.h"
+#include "x86/pci.h"
+#include "x86/pm.h"
+#include "x86/rtc.h"
+#include "x86/serial.h"
+
+/* Signals that end the VM in an orderly way. */
+static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+
+struct machine {
+	const struct machine_config *config;
+	struct boot *boot;
+	struct mem *mem;
+	struct event_loop *loop;
+	struct vm *vm;
+	struct bus pio, mmio;
+	bool buses_up;
+	struct term *term;
+
+	/* Devices, in the order of create_devices(). */
+	struct pm pm;
+	struct pvpanic pvpanic;
+	struct console_watch console_watch;
+	struct serial serial;
+	struct rtc rtc;
+	struct i8042 i8042;
+	struct pci pci;
+	unsigned int devices_up;
+
+	struct cpuid_table *cpuid;
+	struct vcpu **vcpus;
+	unsigned int nr_vcpus;
+	struct halt_watch halt_watch;
+	int signal_fd;
+	sigset_t old_signals;
+	bool signals_blocked;
+	void *dtb;
+	size_t dtb_bytes;
+};
+
+/* ---- devices ---- */
+
+static int create_pm(struct machine *m)
+{
+	return pm_init(&m->pm, m->vm, &m->pio);
+}
+
+static int create_pvpanic(struct machine *m)
+{
+	return pvpanic_init(&m->pvpanic, m->vm, &m->pio);
+}
+
+static int create_serial(struct machine *m)
+{
+	return serial_init(&m->serial, m->vm, &m->pio, m->term, &m->console_watch);
+}
+
+static void destroy_serial(struct machine *m)
+{
+	serial_fini(&m->serial);
+}
+
+static int create_rtc(struct machine *m)
+{
+	return rtc_init(&m->rtc, &m->pio);
+}
+
+static void destroy_rtc(struct machine *m)
+{
+	rtc_fini(&m->rtc);
+}
+
+static int create_i8042(struct machine *m)
+{
+	return i8042_init(&m->i8042, m->vm, &m->pio);
+}
+
+static void destroy_i8042(struct machine *m)
+{
+	i8042_fini(&m->i8042);
+}
+
+static int create_pci(struct machine *m)
+{
+	return pci_init(&m->pci, &m->pio, &m->mmio);
+}
+
+static void destroy_pci(struct machine *m)
+{
+	pci_fini(&m->pci);
+}
+
+/* The board. A device whose init fails is destroyed, too: fini copes with half of one. */
+static const struct {
+	const char *name;
+	int (*create)(struct machine *m);
+	void (*destroy)(struct machine *m);	/* or NULL: it owns nothing */
+} devices[] = {
+	{ "power management", create_pm, NULL },
+	{ "pvpanic", create_pvpanic, NULL },
+	{ "serial port", create_serial, destroy_serial },
+	{ "real-time clock", create_rtc, destroy_rtc },
+	{ "keyboard controller", create_i8042, destroy_i8042 },
+	{ "PCI host bridge", create_pci, destroy_pci },
+};
+
+static int create_devices(struct machine *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
+		int rc = devices[i].create(m);
+
+		m->devices_up++;
+		if (rc) {
+			log_error("machine: %s: %s", devices[i].name, strerror(-rc));
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static void destroy_devices(struct machine *m)
+{
+	while (m->devices_up) {
+		m->devices_up--;
+		if (devices[m->devices_up].destroy)
+			devices[m->devices_up].destroy(m);
+	}
+}
+
+/* ---- set-up, step by step ---- */
+
+static int open_kernel(struct machine *m)
+{
+	return boot_open(&m->boot, &m->config->boot);
+}
+
+static int create_memory(struct machine *m)
+{
+	uint64_t bytes = m->config->boot.ram_bytes;
+	int rc = mem_create(&m->mem, bytes);
+
+	if (rc)
+		log_error("memory: %llu MiB: %s\nuse a smaller -m.",
+			  (unsigned long long)(bytes >> 20), strerror(-rc));
+	return rc;
+}
+
+static int create_vm(struct machine *m)
+{
+	int rc = vm_create(&m->vm, m->mem);
+
+	if (rc)
+		return rc;
+	if (m->config->cpus > m->vm->max_vcpus) {
+		log_error("cpus: %u: this host's KVM allows at most %u", m->config->cpus,
+			  m->vm->max_vcpus);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int create_loop(struct machine *m)
+{
+	int rc = event_loop_create(&m->loop);
+
+	if (rc) {
+		log_error("machine: event loop: %s", strerror(-rc));
+		return rc;
+	}
+	bus_init(&m->pio);
+	bus_init(&m->mmio);
+	m->buses_up = true;
+	return 0;
+}
+
+static void on_quit(void *arg)
+{
+	struct machine *m = arg;
+
+	vm_request_stop(m->vm, STOP_QUIT);
+}
+
+static int create_terminal(struct machine *m)
+{
+	const struct term_config config = {
+		.in_fd = m->config->in_fd,
+		.out_fd = m->config->out_fd,
+		.log_fd = m->config->log_fd,
+		.quit = on_quit,
+		.quit_arg = m,
+	};
+	int rc = term_create(&m->term, m->loop, &config);
+
+	if (rc)
+		log_error("machine: terminal: %s", strerror(-rc));
+	return rc;
+}
+
+/* A guest-physical address has to fit into what this host's CPU can address. */
+static int check_address_width(struct machine *m)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(m->cpuid, 0x80000008, 0);
+	unsigned int bits = e && e->eax & 0xff ? e->eax & 0xff : 36;
+
+	if (bits < 64 && m->mem->mapping_bytes > 1ull << bits) {
+		log_error("memory: %llu MiB: this host's CPU addresses %u bits (%llu MiB)\n"
+			  "use a smaller -m.", (unsigned long long)(m->mem->size_bytes >> 20),
+			  bits, 1ull << (bits - 20));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* APIC ids beyond 8 bits have to be switched on (api.rst 7.7). */
+static int enable_wide_apic_ids(struct machine *m)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X2APIC_API,
+		.args = { KVM_X2APIC_API_USE_32BIT_IDS },
+	};
+
+	if (layout_apic_id(m->config->cpus - 1) <= APIC_ID_MAX_LEGACY)
+		return 0;
+	if (ioctl(m->vm->fd, KVM_ENABLE_CAP, &cap)) {
+		log_error("cpus: %u: this host's KVM cannot address more than %u: %s",
+			  m->config->cpus, APIC_ID_MAX_LEGACY + 1, strerror(errno));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int create_vcpus(struct machine *m)
+{
+	unsigned int cpus = m->config->cpus;
+	int rc;
+
+	m->cpuid = malloc(sizeof(*m->cpuid));
+	m->vcpus = calloc(cpus, sizeof(struct vcpu *));
+	if (!m->cpuid || !m->vcpus)
+		return -ENOMEM;
+	rc = cpuid_read_supported(m->cpuid, m->vm->sys_fd);
+	if (rc) {
+		log_error("machine: KVM_GET_SUPPORTED_CPUID: %s", strerror(-rc));
+		return rc;
+	}
+	rc = check_address_width(m);
+	if (!rc)
+		rc = enable_wide_apic_ids(m);
+	for (unsigned int i = 0; i < cpus && !rc; i++) {
+		rc = vcpu_create(&m->vcpus[i], m->vm, i, layout_apic_id(i), &m->pio, &m->mmio,
+				 m->mem);
+		if (rc)
+			break;
+		m->nr_vcpus++;
+		rc = cpu_init(m->vcpus[i], m->vm, m->cpuid, cpus);
+	}
+	return rc;
+}
+
+static int load_kernel(struct machine *m)
+{
+	return boot_load(m->boot, m->mem);
+}
+
+static int write_acpi(struct machine *m, gpa_t *rsdp)
+{
+	const struct acpi_input in = { .base = LAYOUT_ACPI, .cpus = m->config->cpus };
+	uint8_t tables[LAYOUT_ACPI_MAX];
+	int n;
+
+	*rsdp = 0;
+	if (!m->config->acpi)
+		return 0;
+	n = acpi_build(tables, sizeof(tables), &in);
+	if (n < 0)
+		return n;
+	*rsdp = LAYOUT_ACPI;
+	return mem_write(m->mem, LAYOUT_ACPI, tables, (uint64_t)n);
+}
+
+static int write_mptable(struct machine *m)
+{
+	uint8_t table[LAYOUT_MPTABLE_MAX];
+	int n;
+
+	if (!m->config->mptable)
+		return 0;
+	n = mptable_build(table, sizeof(table), LAYOUT_MPTABLE, m->config->cpus);
+	return n < 0 ? n : mem_write(m->mem, LAYOUT_MPTABLE, table, (uint64_t)n);
+}
+
+/*
+ * Where a PC's firmware starts after a reset. Kernels jump there to reboot, Linux
+ * even first of all on hardware-reduced ACPI without EFI; the code writes the
+ * reset register.
+ */
+static int write_reset_vector(struct machine *m)
+{
+	static const uint8_t code[] = {
+		0xba, PORT_RESET & 0xff, PORT_RESET >> 8,	/* mov $PORT_RESET, %dx */
+		0xb0, RESET_VALUE,				/* mov $RESET_VALUE, %al */
+		0xee,						/* out %al, %dx */
+		0xf4,						/* hlt */
+		0xeb, 0xfd,					/* jmp to the hlt */
+	};
+
+	return mem_write(m->mem, LAYOUT_RESET_VECTOR, code, sizeof(code));
+}
+
+static int dump_dtb(const struct machine *m)
+{
+	const char *path = m->config->dump_dtb;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	ssize_t n = -1;
+	int err;
+
+	if (fd >= 0)
+		n = write(fd, m->dtb, m->dtb_bytes);
+	err = n < 0 ? errno : ENOSPC;
+	if (fd >= 0 && close(fd) && n >= 0) {
+		n = -1;
+		err = errno;
+	}
+	if (n == (ssize_t)m->dtb_bytes)
+		return 0;
+	log_error("dump-dtb: %s: %s", path, strerror(err));
+	return -err;
+}
+
+static int build_fdt(struct machine *m)
+{
+	const struct boot_segment initrd = boot_initrd_place(m->boot);
+	const struct fdt_input in = {
+		.ram_bytes = m->config->boot.ram_bytes,
+		.cpus = m->config->cpus,
+		.cmdline = m->config->boot.cmdline,
+		.initrd = initrd.gpa,
+		.initrd_bytes = initrd.mem_bytes,
+	};
+	size_t max = fdt_bytes_needed(&in);
+	int n;
+
+	if (!m->config->fdt && !m->config->dump_dtb)
+		return 0;
+	m->dtb = malloc(max);
+	if (!m->dtb)
+		return -ENOMEM;
+	n = fdt_build(m->dtb, max, &in);
+	if (n < 0) {
+		log_error("fdt: the device tree does not fit into %zu bytes", max);
+		return n;
+	}
+	m->dtb_bytes = (size_t)n;
+	return m->config->dump_dtb ? dump_dtb(m) : 0;
+}
+
+static int describe_machine(struct machine *m)
+{
+	gpa_t rsdp;
+	int rc = write_acpi(m, &rsdp);
+
+	if (!rc)
+		rc = write_mptable(m);
+	if (!rc)
+		rc = write_reset_vector(m);
+	if (rc) {
+		log_error("machine: its tables do not fit: %s", strerror(-rc));
+		return rc;
+	}
+	rc = build_fdt(m);
+	if (rc)
+		return rc;
+	return boot_finish(m->boot, m->mem, m->config->fdt ? m->dtb : NULL, m->dtb_bytes, rsdp);
+}
+
+static int set_entry(struct machine *m)
+{
+	return cpu_set_start(m->vcpus[0], &boot_get_plan(m->boot)->start);
+}
+
+int machine_create(struct machine **out, const struct machine_config *config)
+{
+	static int (*const steps[])(struct machine *m) = {
+		open_kernel,		/* user errors first */
+		create_memory,
+		create_loop,
+		create_vm,
+		create_terminal,
+		create_devices,
+		create_vcpus,
+		load_kernel,
+		describe_machine,	/* ACPI, MP table, device tree, zero page */
+		set_entry,
+	};
+	struct machine *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->config = config;
+	m->signal_fd = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int rc = steps[i](m);
+
+		if (rc) {
+			machine_destroy(m);
+			return rc;
+		}
+	}
+	*out = m;
+	return 0;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	for (unsigned int i = 0; i < m->nr_vcpus; i++)
+		vcpu_destroy(m->vcpus[i]);
+	free(m->vcpus);
+	free(m->cpuid);
+	free(m->dtb);
+	destroy_devices(m);
+	term_destroy(m->term);
+	if (m->buses_up) {
+		bus_fini(&m->mmio);
+		bus_fini(&m->pio);
+	}
+	vm_destroy(m->vm);
+	if (m->signal_fd >= 0)
+		close(m->signal_fd);
+	event_loop_destroy(m->loop);
+	mem_destroy(m->mem);
+	boot_destroy(m->boot);
+	if (m->signals_blocked)
+		pthread_sigmask(SIG_SETMASK, &m->old_signals, NULL);
+	free(m);
+}
+
+void machine_describe(const struct machine *m, char *text, size_t bytes)
+{
+	static const char *const entries[] = {
+		[CPU_ENTRY_REAL] = "real-mode entry",
+		[CPU_ENTRY_32] = "32-bit entry",
+		[CPU_ENTRY_PVH] = "PVH entry",
+		[CPU_ENTRY_64] = "64-bit entry",
+	};
+	const struct boot_config *c = &m->config->boot;
+	const struct boot_segment initrd = boot_initrd_place(m->boot);
+	const struct cpu_start *start = &boot_get_plan(m->boot)->start;
+	int n;
+
+	n = snprintf(text, bytes, "%s %s, %s at %#llx; %u CPU%s, %llu MiB",
+		     boot_describe(m->boot), c->flat ? c->flat : c->kernel,
+		     entries[start->entry], (unsigned long long)start->rip, m->config->cpus,
+		     m->config->cpus == 1 ? "" : "s", (unsigned long long)(c->ram_bytes >> 20));
+	if (initrd.mem_bytes && n > 0 && (size_t)n < bytes)
+		snprintf(text + n, bytes - (size_t)n, "; initrd %llu bytes at %#llx",
+			 (unsigned long long)initrd.mem_bytes, (unsigned long long)initrd.gpa);
+}
+
+/* ---- running ---- */
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(m->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		vm_request_stop_signal(m->vm, (int)info.ssi_signo);
+}
+
+/* Signals arrive as events. One that our parent ignores (nohup) stays ignored. */
+static int take_signals(struct machine *m)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
+		struct sigaction sa;
+
+		if (!sigaction(stop_signals[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
+			sigaddset(&set, stop_signals[i]);
+	}
+	pthread_sigmask(SIG_BLOCK, &set, &m->old_signals);
+	m->signals_blocked = true;
+	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signal_fd < 0)
+		return -errno;
+	return event_add(m->loop, m->signal_fd, EPOLLIN, on_signal, m);
+}
+
+static void on_stop(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+
+	(void)events;
+	event_stop(m->loop);
+}
+
+static void on_timeout(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+
+	(void)events;
+	vm_request_stop(m->vm, STOP_TIMEOUT);
+}
+
+static int start_timeout(struct machine *m)
+{
+	uint64_t used = now_ns() - m->config->start_ns;
+	uint64_t timeout = m->config->timeout_ns;
+	int timer;
+
+	if (!timeout)
+		return 0;
+	timer = event_timer_create(m->loop, on_timeout, m);
+	if (timer < 0)
+		return timer;
+	event_timer_set(m->loop, timer, timeout > used ? timeout - used : 1, 0);
+	return 0;
+}
+
+static int watch_for_the_end(struct machine *m)
+{
+	int rc = take_signals(m);
+
+	if (rc >= 0)
+		rc = event_add(m->loop, m->vm->stop_fd, EPOLLIN, on_stop, m);
+	if (rc >= 0)
+		rc = start_timeout(m);
+	if (rc >= 0)
+		rc = halt_watch_start(&m->halt_watch, m->loop, m->vm, m->vcpus, m->nr_vcpus);
+	return rc < 0 ? rc : 0;
+}
+
+static int start_vcpus(struct machine *m)
+{
+	int rc = vcpu_install_kick_handler();
+
+	for (unsigned int i = 0; i < m->nr_vcpus && !rc; i++)
+		rc = vcpu_start(m->vcpus[i]);
+	return rc;
+}
+
+static int start(struct machine *m, struct machine_result *result)
+{
+	int rc = watch_for_the_end(m);
+
+	if (!rc && m->config->sandbox)
+		rc = sandbox_enter();
+	if (rc)
+		return rc;
+	if (term_start(m->term)) {
+		char text[512];
+
+		machine_describe(m, text, sizeof(text));
+		log_notice("%s. Ctrl-A x quits.", text);
+	}
+	result->entered_ns = now_ns();
+	return start_vcpus(m);
+}
+
+/* Kicked first and joined afterwards, so that they stop at the same time. */
+static void stop_vcpus(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->nr_vcpus; i++)
+		vcpu_kick(m->vcpus[i], VCPU_REQUEST_STOP);
+	for (unsigned int i = 0; i < m->nr_vcpus; i++)
+		vcpu_join(m->vcpus[i]);
+}
+
+static void drain_terminal(struct machine *m, enum stop_reason reason)
+{
+	uint64_t deadline = 0;
+
+	if (m->config->timeout_ns)
+		deadline = m->config->start_ns + m->config->timeout_ns;
+	/* Who wants us gone does not wait for a reader that is not there. */
+	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
+		deadline = now_ns() + 1000000000ull;
+	term_drain(m->term, deadline, m->signal_fd);
+}
+
+void machine_run(struct machine *m, struct machine_result *result)
+{
+	int rc;
+
+	*result = (struct machine_result){ .reason = STOP_ERROR };
+	rc = start(m, result);
+	if (!rc)
+		rc = event_run(m->loop);
+	else
+		log_error("machine: starting it: %s", strerror(-rc));
+	if (rc)
+		vm_request_stop(m->vm, STOP_ERROR);
+	event_stop(m->loop);
+	stop_vcpus(m);
+	result->reason = vm_stop_reason(m->vm);
+	result->words = console_watch_words(&m->console_watch);
+	result->signal = atomic_load(&m->vm->stop_signal);
+	drain_terminal(m, result->reason);
+	term_stop(m->term);
+}
+
+void machine_report_lost(struct machine *m)
+{
+	if (!term_is_shown(m->term))
+		term_report_last_lines(m->term, MACHINE_LOST_LINES);
+}

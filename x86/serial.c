@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * 16550A UART on COM1 (when input is taken and when interrupts are raised is
+ * described in serial.h).
+ *
+ * Registers are used on vCPU threads and, when input or room for output comes,
+ * on the loop's thread: one lock. Baud rates are stored and ignored, modem
+ * lines report a peer that is always there, and there is no line error.
+ *
+ * Source: National Semiconductor PC16550D data sheet; register names from
+ * linux/serial_reg.h.
+ */
+#include <linux/serial_reg.h>
+#include <string.h>
+
+#include "bus.h"
+#include "term.h"
+#include "x86/layout.h"
+#include "x86/serial.h"
+
+#define IER_MASK 0x0fu
+#define MCR_MASK 0x1fu
+
+/* Interrupt-driven output can wait for ever, a driver that polls cannot. */
+static bool can_send(struct serial *s)
+{
+	return term_output_ready(s->term, !(s->state.ier & UART_IER_THRI));
+}
+
+static bool listens(const struct serial *s)
+{
+	return s->state.ier & UART_IER_RDI || s->state.polls >= SERIAL_POLLS;
+}
+
+static void fill_fifo(struct serial *s)
+{
+	struct serial_state *st = &s->state;
+
+	if (st->mcr & UART_MCR_LOOP || !listens(s))
+		return;
+	while (st->fifo_count < SERIAL_FIFO_BYTES) {
+		uint8_t byte;
+
+		if (!term_get(s->term, &byte, 1))
+			return;
+		st->fifo[(st->fifo_head + st->fifo_count++) % SERIAL_FIFO_BYTES] = byte;
+	}
+}
+
+/* The highest-priority condition that is true and enabled. */
+static uint8_t interrupt_id(struct serial *s)
+{
+	const struct serial_state *st = &s->state;
+
+	if (st->ier & UART_IER_RDI && st->fifo_count)
+		return UART_IIR_RDI;
+	if (st->ier & UART_IER_THRI && st->thr_pending)
+		return UART_IIR_THRI;
+	return UART_IIR_NO_INT;
+}
+
+static void update_irq(struct serial *s)
+{
+	bool active = interrupt_id(s) != UART_IIR_NO_INT;
+
+	if (active && !s->state.irq)
+		irq_raise(&s->irq);
+	s->state.irq = active;
+}
+
+/* The transmitter is empty, or will be when the terminal has room. */
+static void offer_thr(struct serial *s)
+{
+	s->state.thr_pending = can_send(s);
+	s->state.thr_waits = !s->state.thr_pending;
+}
+
+static void transmit(struct serial *s, uint8_t byte)
+{
+	struct serial_state *st = &s->state;
+
+	if (st->mcr & UART_MCR_LOOP) {
+		if (st->fifo_count < SERIAL_FIFO_BYTES)
+			st->fifo[(st->fifo_head + st->fifo_count++) % SERIAL_FIFO_BYTES] = byte;
+		return;
+	}
+	term_put(s->term, &byte, 1);
+	console_watch_byte(s->watch, (char)byte);
+	/*
+	 * The byte has left at once, unless the terminal is full: then the
+	 * interrupt comes with the room (on_terminal()).
+	 */
+	st->irq = false;	/* THR was written: a new edge is due */
+	offer_thr(s);
+}
+
+static uint8_t receive(struct serial *s)
+{
+	struct serial_state *st = &s->state;
+	uint8_t byte = 0;
+
+	if (st->fifo_count) {
+		byte = st->fifo[st->fifo_head];
+		st->fifo_head = (st->fifo_head + 1) % SERIAL_FIFO_BYTES;
+		st->fifo_count--;
+	}
+	if (!st->fifo_count)
+		fill_fifo(s);
+	return byte;
+}
+
+static uint8_t line_status(struct serial *s)
+{
+	struct serial_state *st = &s->state;
+	uint8_t lsr = 0;
+
+	if (can_send(s)) {
+		lsr |= UART_LSR_THRE | UART_LSR_TEMT;
+		/* Without room this may be a driver that waits to send. */
+		if (st->polls < SERIAL_POLLS)
+			st->polls++;
+	}
+	if (!st->fifo_count)
+		fill_fifo(s);
+	if (st->fifo_count)
+		lsr |= UART_LSR_DR;
+	return lsr;
+}
+
+static uint8_t modem_status(const struct serial *s)
+{
+	uint8_t mcr = s->state.mcr;
+	uint8_t msr = 0;
+
+	if (!(mcr & UART_MCR_LOOP))
+		return UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS;
+	/* Loopback connects the outputs to the inputs (data sheet §8.6.7). */
+	if (mcr & UART_MCR_DTR)
+		msr |= UART_MSR_DSR;
+	if (mcr & UART_MCR_RTS)
+		msr |= UART_MSR_CTS;
+	if (mcr & UART_MCR_OUT1)
+		msr |= UART_MSR_RI;
+	if (mcr & UART_MCR_OUT2)
+		msr |= UART_MSR_DCD;
+	return msr;
+}
+
+static uint8_t interrupt_identification(struct serial *s)
+{
+	uint8_t id = interrupt_id(s);
+
+	if (id == UART_IIR_THRI)
+		s->state.thr_pending = false;	/* reading IIR acknowledges this one */
+	return id | (s->state.fcr & UART_FCR_ENABLE_FIFO ? 0xc0 : 0);
+}
+
+static uint8_t read_register(struct serial *s, uint64_t reg)
+{
+	const struct serial_state *st = &s->state;
+	bool divisor = st->lcr & UART_LCR_DLAB;
+
+	switch (reg) {
+	case UART_RX:
+		return divisor ? st->dll : receive(s);
+	case UART_IER:
+		return divisor ? st->dlm : st->ier;
+	case UART_IIR:
+		return interrupt_identification(s);
+	case UART_LCR:
+		return st->lcr;
+	case UART_MCR:
+		return st->mcr;
+	case UART_LSR:
+		return line_status(s);
+	case UART_MSR:
+		return modem_status(s);
+	default:
+		return st->scr;
+	}
+}
+
+static void write_ier(struct serial *s, uint8_t value)
+{
+	struct serial_state *st = &s->state;
+	bool thri_was_on = st->ier & UART_IER_THRI;
+
+	st->ier = value & IER_MASK;
+	/* Enabling it while the transmitter is empty interrupts at once. */
+	if (st->ier & UART_IER_THRI && !thri_was_on)
+		offer_thr(s);
+	fill_fifo(s);
+}
+
+static void write_fcr(struct serial *s, uint8_t value)
+{
+	struct serial_state *st = &s->state;
+
+	if (value & UART_FCR_CLEAR_RCVR || (value ^ st->fcr) & UART_FCR_ENABLE_FIFO)
+		st->fifo_count = 0;
+	st->fcr = value & (uint8_t)~(UART_FCR_CLEAR_RCVR | UART_FCR_CLEAR_XMIT);
+}
+
+static void write_register(struct serial *s, uint64_t reg, uint8_t value)
+{
+	struct serial_state *st = &s->state;
+	bool divisor = st->lcr & UART_LCR_DLAB;
+
+	switch (reg) {
+	case UART_TX:
+		if (divisor)
+			st->dll = value;
+		else
+			transmit(s, value);
+		break;
+	case UART_IER:
+		if (divisor)
+			st->dlm = value;
+		else
+			write_ier(s, value);
+		break;
+	case UART_FCR:
+		write_fcr(s, value);
+		break;
+	case UART_LCR:
+		st->lcr = value;
+		break;
+	case UART_MCR:
+		st->mcr = value & MCR_MASK;
+		break;
+	case UART_SCR:
+		st->scr = value;
+		break;
+	default:
+		break;	/* LSR and MSR are read-only */
+	}
+}
+
+static uint64_t serial_read(void *dev, uint64_t offset, unsigned int size)
+{
+	struct serial *s = dev;
+	uint8_t value;
+
+	(void)size;
+	pthread_mutex_lock(&s->lock);
+	if (offset != UART_LSR)
+		s->state.polls = 0;
+	value = read_register(s, offset);
+	update_irq(s);
+	pthread_mutex_unlock(&s->lock);
+	return value;
+}
+
+static void serial_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
+{
+	struct serial *s = dev;
+
+	(void)size;
+	pthread_mutex_lock(&s->lock);
+	s->state.polls = 0;
+	write_register(s, offset, (uint8_t)value);
+	update_irq(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static const struct bus_ops serial_ops = { .read = serial_read, .write = serial_write };
+
+/* Loop's thread: input has come, or the terminal has room again. */
+static void on_terminal(void *arg)
+{
+	struct serial *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	fill_fifo(s);
+	if (s->state.thr_waits)
+		offer_thr(s);
+	update_irq(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct term *term,
+		struct console_watch *watch)
+{
+	int rc;
+
+	memset(serial, 0, sizeof(*serial));
+	serial->term = term;
+	serial->watch = watch;
+	pthread_mutex_init(&serial->lock, NULL);
+	rc = irq_line_init(&serial->irq, vm, GSI_COM1);
+	if (rc)
+		return rc;
+	term_set_listener(term, on_terminal, serial);
+	return bus_add(pio, &(struct bus_region){
+		.start = PORT_COM1, .len = 8, .max_access = 1,
+		.ops = &serial_ops, .dev = serial, .name = "serial",
+	});
+}
+
+void serial_fini(struct serial *serial)
+{
+	if (serial->term)
+		term_set_listener(serial->term, NULL, NULL);
+	irq_fini(&serial->irq);
+	pthread_mutex_destroy(&serial->lock);
+}
