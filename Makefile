@@ -62,3 +62,18 @@ $(build)/%.S.o: %.S
 	$(call quiet,AS,$<)$(CC) -iquote include -MMD -MP -c -o $@ $<
 
 -include $(patsubst %.o,%.d,$(call objects,$(sources)))
+
+# ---- tests ----
+
+unit_tests := mem bus event term serial board acpi tables boot cpuid options
+unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
+
+units: $(unit_programs)
+
+$(build)/tests/unit/%: $(build)/tests/unit/%.c.o $(call objects,$(lib_sources))
+	$(call quiet,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) -lcmocka -lutil
+
+$(build)/tests/%.c.o: cflags += -iquote .
+
+.SECONDARY:
+-include $(patsubst %,$(build)/tests/unit/%.c.d,$(unit_tests))

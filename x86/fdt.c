@@ -120,7 +120,7 @@ static void add_chosen(struct writer *w, const struct fdt_input *in)
 
 	begin(w, "chosen");
 	string(w, "bootargs", in->cmdline);
-	string(w, "stdout-path", "/isa/serial@i3f8");
+	string(w, "stdout-path", "/isa@1,0/serial@i3f8");
 	if (in->initrd_bytes) {
 		CELLS(w, "linux,initrd-start", hi(in->initrd), lo(in->initrd));
 		CELLS(w, "linux,initrd-end", hi(initrd_end), lo(initrd_end));
@@ -150,7 +150,7 @@ static void add_apics(struct writer *w)
 
 static void add_isa(struct writer *w)
 {
-	begin(w, "isa");
+	begin(w, "isa@1,0");
 	string(w, "compatible", "isa");
 	string(w, "device_type", "isa");
 	CELLS(w, "#address-cells", 2);

@@ -32,7 +32,7 @@ static const struct {
 	{ "reboot: Power down", WORDS_HALT },
 };
 
-/* Length of a "[    1.234567] " (and, with caller ids, "[   T1] ") prefix. */
+/* Length of a "[    1.234567] " or, with caller ids, "[    1.234567][    T1] ". */
 static size_t timestamp_len(const char *line, size_t len)
 {
 	size_t at = 0;
@@ -40,10 +40,12 @@ static size_t timestamp_len(const char *line, size_t len)
 	while (at < len && line[at] == '[') {
 		const char *end = memchr(line + at, ']', len - at);
 
-		if (!end || end + 1 == line + len || end[1] != ' ')
+		if (!end)
 			break;
-		at = (size_t)(end + 2 - line);
+		at = (size_t)(end + 1 - line);
 	}
+	if (at && at < len && line[at] == ' ')
+		at++;
 	return at;
 }
 

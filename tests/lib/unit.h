@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What unit tests share: cmocka's includes in the order that it wants, and
+ * helpers for temporary files and for tools that judge our output.
+ */
+#ifndef LKVM_TESTS_UNIT_H
+#define LKVM_TESTS_UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A memory file with these contents, at offset 0. */
+static inline int memfile(const void *data, size_t bytes)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, data, bytes), bytes);
+	lseek(fd, 0, SEEK_SET);
+	return fd;
+}
+
+/* A path under which @fd can be opened again. */
+static inline const char *path_of(int fd, char buf[32])
+{
+	snprintf(buf, 32, "/proc/self/fd/%d", fd);
+	return buf;
+}
+
+static inline void write_file(const char *path, const void *data, size_t bytes)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* Runs a shell command; its output (2>&1) goes to @out. Returns its exit status. */
+static inline int run_tool(const char *command, char *out, size_t bytes)
+{
+	char line[1024];
+	size_t n;
+	FILE *f;
+
+	snprintf(line, sizeof(line), "{ %s\n} 2>&1", command);
+	f = popen(line, "r");
+	assert_non_null(f);
+	n = fread(out, 1, bytes - 1, f);
+	out[n] = '\0';
+	return pclose(f);
+}
+
+/* Redirects stderr to a memory file; returns what end_capture() needs. */
+static inline int begin_capture(void)
+{
+	int saved = dup(STDERR_FILENO), fd = memfd_create("stderr", 0);
+
+	assert_true(saved >= 0 && fd >= 0);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+	return saved;
+}
+
+static inline void end_capture(int saved, char *out, size_t bytes)
+{
+	ssize_t n = pread(STDERR_FILENO, out, bytes - 1, 0);
+
+	out[n > 0 ? n : 0] = '\0';
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+}
+
+#endif

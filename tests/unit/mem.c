@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Guest RAM: the layout around the PCI hole, and every edge of an access. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+
+#include "mem.h"
+#include "util.h"
+
+static void small_machine_has_one_region(void **state)
+{
+	struct mem *mem;
+
+	(void)state;
+	assert_int_equal(mem_create(&mem, MIB(8)), 0);
+	assert_int_equal(mem->nr_regions, 1);
+	assert_int_equal((uintptr_t)mem->base % MIB(2), 0);
+	assert_non_null(mem_ptr(mem, 0, MIB(8)));
+	assert_non_null(mem_ptr(mem, MIB(8), 0));
+	assert_null(mem_ptr(mem, 0, MIB(8) + 1));
+	assert_null(mem_ptr(mem, MIB(8) - 1, 2));
+	assert_null(mem_ptr(mem, MIB(8) + 1, 0));
+	assert_null(mem_ptr(mem, 1, UINT64_MAX));
+	assert_null(mem_ptr(mem, UINT64_MAX, 1));
+	assert_null(mem_ptr(mem, UINT64_MAX, UINT64_MAX));
+	mem_destroy(mem);
+}
+
+static void large_machine_has_a_hole(void **state)
+{
+	struct mem *mem;
+	uint8_t byte = 0x5a, back = 0;
+
+	(void)state;
+	assert_int_equal(mem_create(&mem, GIB(64)), 0);
+	assert_int_equal(mem->nr_regions, 2);
+	assert_int_equal(mem->regions[0].size_bytes, MEM_HOLE_START);
+	assert_int_equal(mem->regions[1].start, MEM_HOLE_END);
+	assert_int_equal(mem->regions[1].size_bytes, GIB(64) - MEM_HOLE_START);
+	assert_null(mem_ptr(mem, MEM_HOLE_START, 1));
+	assert_null(mem_ptr(mem, MEM_HOLE_START - 1, 2));
+	assert_null(mem_ptr(mem, MEM_HOLE_END - 1, 1));
+	assert_null(mem_ptr(mem, MEM_HOLE_END - 1, 2));
+	assert_null(mem_ptr(mem, 0, MEM_HOLE_END + 1));
+	assert_non_null(mem_ptr(mem, MEM_HOLE_END, 1));
+	assert_null(mem_ptr(mem, GIB(65), 1));
+	assert_int_equal(mem_write(mem, GIB(65) - 1, &byte, 1), 0);
+	assert_int_equal(mem_read(mem, GIB(65) - 1, &back, 1), 0);
+	assert_int_equal(back, byte);
+	mem_destroy(mem);
+}
+
+static void exactly_up_to_the_hole(void **state)
+{
+	struct mem *mem;
+
+	(void)state;
+	assert_int_equal(mem_create(&mem, MEM_HOLE_START), 0);
+	assert_int_equal(mem->nr_regions, 1);
+	assert_null(mem_ptr(mem, MEM_HOLE_END, 1));
+	mem_destroy(mem);
+	assert_int_equal(mem_create(&mem, MEM_HOLE_START + 4096), 0);
+	assert_int_equal(mem->nr_regions, 2);
+	assert_non_null(mem_ptr(mem, MEM_HOLE_END, 4096));
+	mem_destroy(mem);
+}
+
+static void impossible_sizes_are_refused(void **state)
+{
+	struct mem *mem = NULL;
+
+	(void)state;
+	assert_int_equal(mem_create(&mem, 0), -EINVAL);
+	assert_int_equal(mem_create(&mem, 4095), -EINVAL);
+	assert_int_equal(mem_create(&mem, UINT64_MAX & ~4095ull), -EINVAL);
+	assert_null(mem);
+	mem_destroy(NULL);
+}
+
+static void files_are_read_in_place(void **state)
+{
+	static const char text[] = "0123456789";
+	struct mem *mem;
+	char back[4];
+	int fd = memfile(text, 10);
+
+	(void)state;
+	assert_int_equal(mem_create(&mem, MIB(2)), 0);
+	assert_int_equal(mem_read_file(mem, 100, 4, fd, 3), 0);
+	assert_int_equal(mem_read(mem, 100, back, 4), 0);
+	assert_memory_equal(back, "3456", 4);
+	assert_int_equal(mem_read_file(mem, 100, 8, fd, 3), -ENODATA);
+	assert_int_equal(mem_read_file(mem, MIB(2) - 2, 4, fd, 0), -EFAULT);
+	assert_int_equal(mem_read_file(mem, 0, 4, fd, UINT64_MAX - 1), -EFAULT);
+	assert_int_equal(mem_zero(mem, 100, 4), 0);
+	assert_int_equal(mem_read(mem, 100, back, 4), 0);
+	assert_memory_equal(back, "\0\0\0\0", 4);
+	assert_int_equal(mem_zero(mem, MIB(2), 1), -EFAULT);
+	close(fd);
+	mem_destroy(mem);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(small_machine_has_one_region),
+		cmocka_unit_test(large_machine_has_a_hole),
+		cmocka_unit_test(exactly_up_to_the_hole),
+		cmocka_unit_test(impossible_sizes_are_refused),
+		cmocka_unit_test(files_are_read_in_place),
+	};
+
+	return cmocka_run_group_tests_name("mem", tests, NULL, NULL);
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The command line, the report and the messages. */
+#include "tests/lib/unit.h"
+
+#include <errno.h>
+
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "cmd/report.h"
+#include "log.h"
+#include "util.h"
+
+/* Parses a command line of words; the message goes to @message. */
+static int parse(const char *line, struct run_options *o, char *message, size_t bytes)
+{
+	static char words[1024];
+	char *argv[32] = { NULL }, *save;
+	int argc = 0, saved, rc;
+
+	snprintf(words, sizeof(words), "run %s", line);
+	for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+	saved = begin_capture();
+	rc = options_parse(o, argc, argv);
+	end_capture(saved, message, bytes);
+	return rc;
+}
+
+static void good_lines(void **state)
+{
+	struct run_options o;
+	char message[512];
+
+	(void)state;
+	assert_int_equal(parse("-k bz -i a -i b -p x=1 -p y -c 4 -m 2G --acpi off --timeout 1.5 "
+			       "--name a.b-c_1 -v", &o, message, sizeof(message)), 0);
+	assert_string_equal(message, "");
+	assert_string_equal(o.kernel, "bz");
+	assert_int_equal(o.nr_initrds, 2);
+	assert_string_equal(o.params, "x=1 y");
+	assert_int_equal(o.cpus, 4);
+	assert_int_equal(o.ram_bytes, GIB(2));
+	assert_false(o.acpi);
+	assert_true(o.mptable && o.sandbox && o.default_params);
+	assert_int_equal(o.timeout_ns, 1500000000);
+	options_fini(&o);
+	assert_int_equal(parse("bz --no-default-params", &o, message, sizeof(message)), 0);
+	assert_string_equal(o.kernel, "bz");
+	assert_int_equal(o.ram_bytes, MIB(512));
+	assert_false(o.default_params);
+	options_fini(&o);
+	assert_int_equal(parse("--flat img@0x7c00", &o, message, sizeof(message)), 0);
+	assert_string_equal(o.flat, "img");
+	assert_int_equal(o.flat_address, 0x7c00);
+	options_fini(&o);
+}
+
+static void bad_lines_are_one_message(void **state)
+{
+	static const struct {
+		const char *line, *message;
+	} cases[] = {
+		{ "-c 0", "--cpus: 0: must be a number from 1 to 1024" },
+		{ "-c -1", "--cpus: -1: must be" }, { "-c 4x", "--cpus: 4x" },
+		{ "-c 99999999999999999999", "--cpus: 9999" }, { "--cpus=", "--cpus: :" },
+		{ "-m 1", "--mem: 1: too small: a machine needs at least 2M" },
+		{ "-m 99999T", "--mem: 99999T: more than any machine" },
+		{ "-m 99999999999999999999T", "more than any machine" },
+		{ "-m -5", "--mem: -5: not a size" }, { "-m 5X", "not a size" },
+		{ "-m 5GB", "not a size" }, { "-m 4097K", "not a multiple of 4K" },
+		{ "--mem", "option --mem: needs a value" }, { "-m", "option -m: needs a value" },
+		{ "--frobnicate", "option --frobnicate: unknown" }, { "-z", "option -z: unknown" },
+		{ "--dry-run=1", "takes no value" }, { "--acpi maybe", "must be on or off" },
+		{ "a b", "argument: b: unexpected" }, { "-k a -k b", "only one kernel" },
+		{ "-k a --flat b", "only one kernel" }, { "--flat a@zz", "not a number" },
+		{ "--flat a -i b", "a flat image takes none" },
+		{ "--timeout 0", "--timeout: 0" }, { "--timeout nan", "--timeout: nan" },
+		{ "--timeout 1e99", "--timeout" }, { "--timeout x", "--timeout: x" },
+		{ "--name a/b", "--name: a/b" }, { "--console fax", "--console: fax" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct run_options o;
+		char message[512];
+
+		assert_int_equal(parse(cases[i].line, &o, message, sizeof(message)), -EINVAL);
+		if (!strstr(message, cases[i].message) || strncmp(message, "lkvm: ", 6))
+			fail_msg("%s: expected '%s', got '%s'", cases[i].line, cases[i].message,
+				 message);
+		options_fini(&o);
+	}
+}
+
+static void sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		int rc;
+		uint64_t bytes;
+	} cases[] = {
+		{ "512", 0, MIB(512) }, { "1b", 0, 1 }, { "3k", 0, 3072 }, { "1G", 0, GIB(1) },
+		{ "0x10", 0, MIB(16) }, { "010", 0, MIB(10) }, { "", -EINVAL, 0 },
+		{ " 1", -EINVAL, 0 }, { "+1", -EINVAL, 0 }, { "1 ", -EINVAL, 0 },
+		{ "16777216T", -ERANGE, 0 }, { "18446744073709551616", -ERANGE, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t bytes = 0;
+
+		assert_int_equal(parse_size(cases[i].text, MIB(1), &bytes), cases[i].rc);
+		if (!cases[i].rc)
+			assert_int_equal(bytes, cases[i].bytes);
+	}
+}
+
+static void a_crash_never_looks_like_success(void **state)
+{
+	static const struct {
+		enum stop_reason reason;
+		enum last_words words;
+		int signal, status;
+		const char *word;
+	} cases[] = {
+		{ STOP_NONE, WORDS_NONE, 0, 255, "kvm-error" },
+		{ STOP_POWEROFF, WORDS_NONE, 0, 0, "poweroff" },
+		{ STOP_POWEROFF, WORDS_PANIC, 0, 0, "poweroff" },
+		{ STOP_RESET, WORDS_NONE, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_RESTART, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_PANIC, 0, 255, "panic" },
+		{ STOP_PANIC, WORDS_NONE, 0, 255, "panic" },
+		{ STOP_TRIPLE_FAULT, WORDS_RESTART, 0, 255, "triple-fault" },
+		{ STOP_HALTED, WORDS_NONE, 0, 255, "panic" },
+		{ STOP_HALTED, WORDS_PANIC, 0, 255, "panic" },
+		{ STOP_HALTED, WORDS_HALT, 0, 0, "poweroff" },
+		{ STOP_KVM_ERROR, WORDS_NONE, 0, 255, "kvm-error" },
+		{ STOP_TIMEOUT, WORDS_NONE, 0, 124, "timeout" },
+		{ STOP_TIMEOUT, WORDS_PANIC, 0, 255, "panic" },
+		{ STOP_SIGNAL, WORDS_NONE, 15, 143, "killed" },
+		{ STOP_QUIT, WORDS_NONE, 0, 130, "killed" },
+		{ STOP_ERROR, WORDS_NONE, 0, 125, "error" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct machine_result r = {
+			.reason = cases[i].reason, .words = cases[i].words,
+			.signal = cases[i].signal,
+		};
+		struct outcome o = outcome_of(&r);
+
+		assert_int_equal(o.status, cases[i].status);
+		assert_string_equal(o.word, cases[i].word);
+		assert_int_equal(o.lost != NULL, o.status == 255);
+	}
+}
+
+static void strings_are_json(void **state)
+{
+	static const struct {
+		const char *text, *json;
+	} cases[] = {
+		{ "plain", "\"plain\"" }, { "a\"b\\c", "\"a\\\"b\\\\c\"" },
+		{ "\n\x01\x7f", "\"\\u000a\\u0001\\u007f\"" }, { "\xc3\xa4", "\"\xc3\xa4\"" },
+		{ "\xff", "\"\\ufffd\"" }, { "\xc3", "\"\\ufffd\"" },
+		{ "\xc0\x80", "\"\\ufffd\\ufffd\"" }, { "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"" },
+		{ "\xf0\x9f\x90\xa7", "\"\xf0\x9f\x90\xa7\"" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char buf[128] = "";
+		FILE *f = fmemopen(buf, sizeof(buf), "w");
+
+		json_string(f, cases[i].text);
+		fclose(f);
+		assert_string_equal(buf, cases[i].json);
+	}
+}
+
+static void the_report_is_one_object(void **state)
+{
+	struct report r = {
+		.outcome = { "panic", 255, NULL }, .kernel = "k\"", .cpus = 2,
+		.ram_bytes = GIB(1), .boot_ns = -1, .wall_ns = 1234567890,
+	};
+	char buf[512] = "";
+	FILE *f = fmemopen(buf, sizeof(buf), "w");
+
+	(void)state;
+	report_write(f, &r);
+	fclose(f);
+	assert_string_equal(buf, "{\"v\":1,\"outcome\":\"panic\",\"status\":255,\"boot_ms\":null,"
+			    "\"wall_ms\":1234.567,\"name\":null,\"kernel\":\"k\\\"\",\"cpus\":2,"
+			    "\"mem_mib\":1024}\n");
+}
+
+static void messages_have_two_parts(void **state)
+{
+	char message[4096];
+	int saved = begin_capture();
+
+	(void)state;
+	log_error("what: %s: reason\nwhat to do", "object");
+	log_verbose("not shown");
+	log_set_raw_terminal(true);
+	log_notice("raw");
+	log_set_raw_terminal(false);
+	end_capture(saved, message, sizeof(message));
+	assert_string_equal(message, "lkvm: what: object: reason\n  what to do\nlkvm: raw\r\n");
+}
+
+static void a_guest_cannot_flood_the_log(void **state)
+{
+	struct log_limit limit = { 0 };
+	char message[8192];
+	unsigned int lines = 0;
+	int saved = begin_capture();
+
+	(void)state;
+	for (int i = 0; i < 100000; i++)
+		log_guest(&limit, "bad descriptor %d", i);
+	end_capture(saved, message, sizeof(message));
+	for (const char *p = message; (p = strchr(p, '\n')); p++)
+		lines++;
+	assert_true(lines >= LOG_GUEST_BURST && lines <= 4 * LOG_GUEST_BURST);
+	assert_true(limit.dropped > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_lines),
+		cmocka_unit_test(bad_lines_are_one_message),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(a_crash_never_looks_like_success),
+		cmocka_unit_test(strings_are_json),
+		cmocka_unit_test(the_report_is_one_object),
+		cmocka_unit_test(messages_have_two_parts),
+		cmocka_unit_test(a_guest_cannot_flood_the_log),
+	};
+
+	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The console's host side: every kind of reader and writer that there is. */
+#include "tests/lib/unit.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+
+#include "event.h"
+#include "term.h"
+#include "util.h"
+
+static void on_tick(void *arg, uint32_t events)
+{
+	(void)events;
+	event_stop(arg);
+}
+
+static void run_for_ms(struct event_loop *loop, unsigned int ms)
+{
+	int timer = event_timer_create(loop, on_tick, loop);
+
+	event_timer_set(loop, timer, ms * 1000000ull, 0);
+	assert_int_equal(event_run(loop), 0);
+}
+
+static unsigned int quits;
+
+static void on_quit(void *arg)
+{
+	(void)arg;
+	quits++;
+}
+
+static struct term *create(struct event_loop *loop, int in_fd, int out_fd, int log_fd)
+{
+	const struct term_config config = {
+		.in_fd = in_fd, .out_fd = out_fd, .log_fd = log_fd, .quit = on_quit,
+	};
+	struct term *term;
+
+	assert_int_equal(term_create(&term, loop, &config), 0);
+	return term;
+}
+
+struct sink {
+	int fd;
+	uint8_t *got;
+	size_t total;
+};
+
+static void *slow_reader(void *arg)
+{
+	struct sink *s = arg;
+	ssize_t n;
+
+	usleep(200000);
+	while (s->total < TERM_RING_BYTES && (n = read(s->fd, s->got + s->total, 40000)) > 0) {
+		s->total += (size_t)n;
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void a_slow_reader_loses_nothing(void **state)
+{
+	struct event_loop *loop;
+	struct term *term;
+	static uint8_t sent[TERM_RING_BYTES], got[TERM_RING_BYTES];
+	struct sink sink = { .got = got };
+	pthread_t thread;
+	int fd[2], log = memfd_create("log", MFD_CLOEXEC);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sent); i++)
+		sent[i] = (uint8_t)(i * 31 >> 3);
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	assert_int_equal(event_loop_create(&loop), 0);
+	term = create(loop, -1, fd[1], log);
+	term_put(term, sent, sizeof(sent));
+	assert_false(term_output_ready(term, false));
+	run_for_ms(loop, 20);
+	assert_true(term_output_ready(term, false));	/* the pipe took some of it */
+	sink.fd = fd[0];
+	assert_int_equal(pthread_create(&thread, NULL, slow_reader, &sink), 0);
+	term_drain(term, 0, -1);
+	assert_true(term_is_shown(term));
+	pthread_join(thread, NULL);
+	assert_int_equal(sink.total, sizeof(sent));
+	assert_memory_equal(sent, got, sizeof(sent));
+	assert_int_equal(pread(log, got, sizeof(got), 0), sizeof(got));
+	assert_memory_equal(sent, got, sizeof(sent));
+	term_destroy(term);
+	event_loop_destroy(loop);
+	close(fd[0]);
+	close(fd[1]);
+	close(log);
+}
+
+static void a_stopped_reader_is_left_at_the_deadline(void **state)
+{
+	static uint8_t much[TERM_RING_BYTES];
+	struct event_loop *loop;
+	struct term *term;
+	char message[512];
+	uint64_t start;
+	int fd[2], saved;
+
+	(void)state;
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	assert_int_equal(event_loop_create(&loop), 0);
+	term = create(loop, -1, fd[1], -1);
+	term_put(term, much, sizeof(much));
+	saved = begin_capture();
+	start = now_ns();
+	term_drain(term, start + 50000000, -1);
+	end_capture(saved, message, sizeof(message));
+	assert_true(now_ns() - start < 5000000000ull);
+	assert_non_null(strstr(message, "983040 bytes of guest output dropped: nobody read"));
+	term_destroy(term);
+	event_loop_destroy(loop);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void a_closed_reader_costs_nothing(void **state)
+{
+	struct event_loop *loop;
+	struct term *term;
+	char message[512];
+	int fd[2], saved;
+
+	(void)state;
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	assert_int_equal(event_loop_create(&loop), 0);
+	term = create(loop, -1, fd[1], -1);
+	close(fd[0]);
+	term_put(term, "lost", 4);
+	run_for_ms(loop, 20);
+	for (int i = 0; i < 3; i++) {
+		static uint8_t much[TERM_RING_BYTES];
+
+		term_put(term, much, sizeof(much));
+		assert_true(term_output_ready(term, false));
+	}
+	saved = begin_capture();
+	term_drain(term, 0, -1);
+	end_capture(saved, message, sizeof(message));
+	assert_non_null(strstr(message, "3145732 bytes"));
+	assert_non_null(strstr(message, "Broken pipe"));
+	assert_false(term_is_shown(term));
+	term_destroy(term);
+	event_loop_destroy(loop);
+	close(fd[1]);
+}
+
+static void a_full_disk_is_survived(void **state)
+{
+	struct event_loop *loop;
+	struct term *term;
+	char message[512];
+	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC), saved;
+
+	(void)state;
+	assert_int_equal(event_loop_create(&loop), 0);
+	term = create(loop, -1, fd, -1);
+	term_put(term, "text", 4);
+	saved = begin_capture();
+	term_drain(term, 0, -1);
+	end_capture(saved, message, sizeof(message));
+	assert_non_null(strstr(message, "No space left"));
+	term_destroy(term);
+	event_loop_destroy(loop);
+	close(fd);
+}
+
+static void the_last_lines_are_reported_and_tame(void **state)
+{
+	struct event_loop *loop;
+	struct term *term;
+	char message[4096], line[64];
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC), saved;
+
+	(void)state;
+	assert_int_equal(event_loop_create(&loop), 0);
+	term = create(loop, -1, fd, -1);
+	for (int i = 0; i < 200000; i++) {
+		int n = snprintf(line, sizeof(line), "line %d\r\n", i);
+
+		term_put(term, line, (size_t)n);
+	}
+	term_put(term, "\033[31mend", 8);
+	assert_false(term_is_shown(term));
+	saved = begin_capture();
+	term_report_last_lines(term, 50);
+	end_capture(saved, message, sizeof(message));
+	assert_non_null(strstr(message, "line 199999\n?[31mend\n"));
+	assert_non_null(strstr(message, "lines ---\nline 199951\n"));
+	assert_null(strchr(message, '\033'));
+	term_destroy(term);
+	event_loop_destroy(loop);
+	close(fd);
+}
+
+static size_t take_all(struct term *term, char *out, size_t max)
+{
+	size_t n = 0, got;
+
+	while (n < max && (got = term_get(term, (uint8_t *)out + n, max - n)) > 0)
+		n += got;
+	return n;
+}
+
+static void a_pipe_is_passed_on_unchanged(void **state)
+{
+	static const char text[] = "\x01x \x01\x01 \x03 \xff end";
+	struct event_loop *loop;
+	struct term *term;
+	char got[64];
+	int fd[2], null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	quits = 0;
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	assert_int_equal(event_loop_create(&loop), 0);
+	term = create(loop, fd[0], null, -1);
+	assert_false(term_start(term));
+	assert_int_equal(write(fd[1], text, sizeof(text)), sizeof(text));
+	close(fd[1]);
+	run_for_ms(loop, 20);
+	assert_int_equal(take_all(term, got, sizeof(got)), sizeof(text));
+	assert_memory_equal(got, text, sizeof(text));
+	assert_int_equal(quits, 0);
+	term_destroy(term);
+	event_loop_destroy(loop);
+	close(fd[0]);
+	close(null);
+}
+
+struct reader {
+	struct term *term;
+	uint8_t *got;
+	size_t want, total;
+};
+
+static void *slow_guest(void *arg)
+{
+	struct reader *r = arg;
+
+	while (r->total < r->want) {
+		size_t n = term_get(r->term, r->got + r->total, 100);
+
+		r->total += n;
+		if (!n)
+			usleep(100);
+	}
+	return NULL;
+}
+
+/* More than the buffer holds, from a file and from a pipe. */
+static void long_input_is_not_cut(void **state)
+{
+	enum { BYTES = 100000 };
+	static uint8_t sent[BYTES], got[BYTES];
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	for (size_t i = 0; i < BYTES; i++)
+		sent[i] = (uint8_t)(i * 7 >> 2);
+	for (int from_pipe = 0; from_pipe < 2; from_pipe++) {
+		struct event_loop *loop;
+		struct reader r = { .got = got, .want = BYTES };
+		pthread_t thread;
+		char path[] = "/tmp/lkvm-input-XXXXXX";
+		int fd[2] = { mkstemp(path), -1 };
+
+		unlink(path);
+		if (from_pipe) {
+			close(fd[0]);
+			assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+			assert_true(fcntl(fd[1], F_SETPIPE_SZ, 1 << 18) > BYTES);
+		}
+		assert_int_equal(write(fd[from_pipe], sent, BYTES), BYTES);
+		if (!from_pipe)
+			lseek(fd[0], 0, SEEK_SET);
+		assert_int_equal(event_loop_create(&loop), 0);
+		r.term = create(loop, fd[0], null, -1);
+		memset(got, 0, sizeof(got));
+		assert_int_equal(pthread_create(&thread, NULL, slow_guest, &r), 0);
+		run_for_ms(loop, 1000);
+		pthread_join(thread, NULL);
+		assert_memory_equal(sent, got, BYTES);
+		term_destroy(r.term);
+		event_loop_destroy(loop);
+		close(fd[0]);
+		if (fd[1] >= 0)
+			close(fd[1]);
+	}
+	close(null);
+}
+
+/* A process group of its own on a pty, as a shell would have started us. */
+static int on_a_terminal(void (*test)(int tty))
+{
+	int master, status;
+	pid_t pid = forkpty(&master, NULL, NULL, NULL);
+	char buf[4096];
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		test(STDIN_FILENO);
+		_exit(0);
+	}
+	usleep(100000);
+	assert_int_equal(write(master, "a\x01\x01z\x01q\x03\x01x", 9), 9);
+	while (read(master, buf, sizeof(buf)) > 0)
+		;
+	waitpid(pid, &status, 0);
+	close(master);
+	return status;
+}
+
+static void terminal_child(int tty)
+{
+	struct event_loop *loop;
+	struct termios before = { 0 }, raw, after = { 0 };
+	struct term *term;
+	char got[16] = "";
+	bool ok;
+
+	tcgetattr(tty, &before);
+	event_loop_create(&loop);
+	term = create(loop, tty, STDOUT_FILENO, -1);
+	ok = term_start(term);
+	tcgetattr(tty, &raw);
+	quits = 0;
+	run_for_ms(loop, 400);
+	ok = ok && !(raw.c_lflag & (ICANON | ECHO | ISIG));
+	/* Ctrl-A Ctrl-A is one, Ctrl-A q is nothing, Ctrl-C is the guest's. */
+	ok = ok && take_all(term, got, sizeof(got)) == 4 && !memcmp(got, "a\x01z\x03", 4);
+	ok = ok && quits == 1;
+	term_destroy(term);
+	tcgetattr(tty, &after);
+	ok = ok && !memcmp(&before, &after, sizeof(before));
+	event_loop_destroy(loop);
+	_exit(ok ? 0 : 1);
+}
+
+static void a_terminal_is_raw_and_restored(void **state)
+{
+	(void)state;
+	assert_int_equal(on_a_terminal(terminal_child), 0);
+}
+
+static void crashing_child(int tty)
+{
+	struct event_loop *loop;
+	struct termios before = { 0 }, after = { 0 };
+	struct term *term;
+	pid_t pid;
+	int status;
+
+	tcgetattr(tty, &before);
+	pid = fork();
+	if (pid == 0) {
+		event_loop_create(&loop);
+		term = create(loop, tty, STDOUT_FILENO, -1);
+		if (!term_start(term))
+			_exit(7);
+		raise(SIGSEGV);
+		_exit(8);
+	}
+	waitpid(pid, &status, 0);
+	tcgetattr(tty, &after);
+	_exit(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV &&
+	      !memcmp(&before, &after, sizeof(before)) ? 0 : 1);
+}
+
+static void a_crash_restores_the_terminal(void **state)
+{
+	(void)state;
+	assert_int_equal(on_a_terminal(crashing_child), 0);
+}
+
+static void closed_descriptors_become_null(void **state)
+{
+	struct stat st;
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	if (pid == 0) {
+		close(0);
+		close(2);
+		term_open_std_fds();
+		_exit(!fstat(0, &st) && S_ISCHR(st.st_mode) && !fstat(2, &st) &&
+		      S_ISCHR(st.st_mode) ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_slow_reader_loses_nothing),
+		cmocka_unit_test(a_stopped_reader_is_left_at_the_deadline),
+		cmocka_unit_test(a_closed_reader_costs_nothing),
+		cmocka_unit_test(a_full_disk_is_survived),
+		cmocka_unit_test(the_last_lines_are_reported_and_tame),
+		cmocka_unit_test(a_pipe_is_passed_on_unchanged),
+		cmocka_unit_test(long_input_is_not_cut),
+		cmocka_unit_test(a_terminal_is_raw_and_restored),
+		cmocka_unit_test(a_crash_restores_the_terminal),
+		cmocka_unit_test(closed_descriptors_become_null),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("term", tests, NULL, NULL);
+}
