@@ -45,7 +45,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean setup-build setup-check units guests
+.PHONY: all check demo lint bench install clean units guests
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -77,3 +77,50 @@ $(build)/tests/%.c.o: cflags += -iquote .
 
 .SECONDARY:
 -include $(patsubst %,$(build)/tests/unit/%.c.d,$(unit_tests))
+
+# Tiny guests: elf*.S become ELF kernels at 16 MiB, all others flat images at 0.
+guest_sources := $(wildcard tests/guest/*/*.S)
+guest_images := $(patsubst %.S,$(build)/%,$(guest_sources))
+guest_as = $(CC) -iquote include -iquote . -I$(dir $<) -MMD -MP -nostdlib -static -no-pie \
+	-Wl,--build-id=none -Wl,-z,noexecstack
+
+guests: $(guest_images)
+
+$(build)/tests/guest/%: tests/guest/%.S
+	@mkdir -p $(@D)
+	$(call quiet,AS,$<)$(guest_as) $(if $(findstring /elf,$<),$(if $(findstring /elf32,$<),-m32) \
+		-Wl$(comma)-Ttext=0x1000000 -o $@ $<,-Wl$(comma)--oformat=binary -Wl$(comma)-Ttext=0 \
+		-Wl$(comma)-e0 -o $@ $<)
+
+-include $(patsubst %,%.d,$(guest_images))
+
+# Each sets itself up first; "make all" comes after the packages are there.
+check:
+	@tests/setup check
+	@$(MAKE) --no-print-directory all units guests
+	@$(MAKE) --no-print-directory SAN=address,undefined all units guests
+	@$(MAKE) --no-print-directory SAN=thread all units guests
+	@CC=$(CC) tests/run lint unit unit:address-undefined unit:thread cli guest \
+		guest:address-undefined guest:thread host
+
+demo:
+	@tests/setup demo
+	@$(MAKE) --no-print-directory all
+	@tests/demo $(build)
+
+lint:
+	@tests/setup check
+	@tests/run lint
+
+# KERNELS="cloud generic612" for fewer rows; PEER=/path/to/lkvm for another VMM.
+bench:
+	@tests/setup demo
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run $(build) $(KERNELS)
+
+install: all
+	install -D -m 755 $(build)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
+	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
+
+clean:
+	rm -rf build lkvm

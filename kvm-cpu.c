@@ -308,8 +308,7 @@ bool vcpu_handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_X86_BUS_LOCK:	/* throttling by the host */
 	case KVM_EXIT_SET_TPR:
 	case KVM_EXIT_IOAPIC_EOI:
-		return true;
-	case KVM_EXIT_HLT:		/* in-kernel irqchip halts in the kernel; be safe */
+	case KVM_EXIT_HLT:		/* the in-kernel irqchip halts in the kernel */
 		return true;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);

@@ -2,8 +2,8 @@
 /*
  * lkvm: a small virtual machine monitor for Linux guests on x86-64 KVM.
  *
- * Finds the subcommand, runs it and exits with its status: the only exit() of
- * the program is the return from main().
+ * Finds the subcommand, runs it and returns its status; nothing else ends the
+ * process.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -83,18 +83,24 @@ static void on_alarm(int signal)
 		alarm_run->immediate_exit = 1;
 }
 
+/* Both are labels of one assembly file, which C takes for different objects. */
+static uint64_t distance(const uint8_t *from, const uint8_t *to)
+{
+	return (uint64_t)((uintptr_t)to - (uintptr_t)from);
+}
+
 static int load_probe(struct probe_vm *p, const uint8_t *entry, struct cpu_start *start)
 {
 	*start = (struct cpu_start){ .entry = CPU_ENTRY_REAL, .rip = PROBE_REAL_ADDRESS };
 	if (!entry)
 		return mem_write(p->mem, PROBE_REAL_ADDRESS, probe_real_start,
-				 (uint64_t)(probe_real_end - probe_real_start));
+				 distance(probe_real_start, probe_real_end));
 	*start = (struct cpu_start){
 		.entry = CPU_ENTRY_64,
-		.rip = PROBE_ADDRESS + (uint64_t)(entry - probe_long_start),
+		.rip = PROBE_ADDRESS + distance(probe_long_start, entry),
 	};
 	return mem_write(p->mem, PROBE_ADDRESS, probe_long_start,
-			 (uint64_t)(probe_long_end - probe_long_start));
+			 distance(probe_long_start, probe_long_end));
 }
 
 static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns)
@@ -141,8 +147,8 @@ static void describe_failure(const struct kvm_run *run, struct result *result)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_INTERNAL_ERROR:
-		n = (size_t)snprintf(result->why, sizeof(result->why),
-				     "KVM internal error %u", run->internal.suberror);
+		snprintf(result->why, sizeof(result->why), "KVM internal error %u",
+			 run->internal.suberror);
 		if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION ||
 		    !(run->emulation_failure.flags &
 		      KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))

@@ -37,7 +37,7 @@
 #define HEADER_MAGIC		0x53726448	/* "HdrS" */
 #define BOOT_FLAG_MAGIC		0xaa55
 #define SECTOR_BYTES		512u
-#define ENTRY_64_OFFSET		0x200
+#define ENTRY_64_OFFSET		0x200u
 #define PROTOCOL_MIN		0x0206	/* cmdline_size: Linux 2.6.22 */
 #define PROTOCOL_INIT_SIZE	0x020a
 #define PROTOCOL_XLOADFLAGS	0x020c
@@ -127,7 +127,7 @@ static int find_payload(const struct setup_header *h, uint64_t file_bytes,
 		return fail(error, "truncated: the kernel starts at byte %llu, the file has %llu",
 			    (unsigned long long)seg->offset, (unsigned long long)file_bytes);
 	seg->file_bytes = file_bytes - seg->offset;
-	if (promised < ENTRY_64_OFFSET * 2)
+	if (promised < 2ull * ENTRY_64_OFFSET)
 		return fail(error, "its header promises a kernel of %llu bytes",
 			    (unsigned long long)promised);
 	if (promised >= seg->file_bytes + SYSSIZE_UNIT)
@@ -407,7 +407,7 @@ static int check_elf_header(const uint8_t *page, size_t page_bytes, struct boot_
 static int plan_elf_file(struct boot_plan *plan, int fd, const uint8_t *page, size_t page_bytes,
 			 uint64_t file_bytes, uint64_t ram_bytes, struct boot_error *error)
 {
-	Elf64_Phdr phdrs[ELF_MAX_PHDRS];
+	Elf64_Phdr phdrs[ELF_MAX_PHDRS] = { 0 };
 	uint8_t *notes;
 	Elf64_Ehdr e64;
 	Elf32_Ehdr e32;
@@ -634,7 +634,7 @@ static int open_kernel(struct boot *boot)
 {
 	const char *what = boot->config->flat ? "flat" : "kernel";
 	struct boot_error error = { "" };
-	uint64_t file_bytes;
+	uint64_t file_bytes = 0;
 	int rc;
 
 	boot->path = boot->config->flat ? boot->config->flat : boot->config->kernel;

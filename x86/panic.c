@@ -30,6 +30,7 @@ static const struct {
 	{ "reboot: Restarting system", WORDS_RESTART },
 	{ "reboot: System halted", WORDS_HALT },
 	{ "reboot: Power down", WORDS_HALT },
+	{ "reboot: Power off not available", WORDS_HALT },	/* Linux 6.12 */
 };
 
 /* Length of a "[    1.234567] " or, with caller ids, "[    1.234567][    T1] ". */

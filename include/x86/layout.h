@@ -48,14 +48,14 @@
 #define LAYOUT_RESET_VECTOR	0xffff0		/* real mode FFFF:0000 */
 #define LAYOUT_HIGH_START	0x100000
 
-#define LAYOUT_PCI_WINDOW	0xc0000000u
-#define LAYOUT_PCI_WINDOW_SIZE	0x20000000u
-#define LAYOUT_ECAM		0xe0000000u
-#define LAYOUT_ECAM_SIZE	0x00100000u	/* one bus */
-#define LAYOUT_IOAPIC		0xfec00000u
-#define LAYOUT_LAPIC		0xfee00000u
-#define LAYOUT_IDENTITY_MAP	0xfffbc000u	/* one page */
-#define LAYOUT_TSS		0xfffbd000u	/* three pages */
+#define LAYOUT_PCI_WINDOW	0xc0000000
+#define LAYOUT_PCI_WINDOW_SIZE	0x20000000
+#define LAYOUT_ECAM		0xe0000000
+#define LAYOUT_ECAM_SIZE	0x00100000	/* one bus */
+#define LAYOUT_IOAPIC		0xfec00000
+#define LAYOUT_LAPIC		0xfee00000
+#define LAYOUT_IDENTITY_MAP	0xfffbc000	/* one page */
+#define LAYOUT_TSS		0xfffbd000	/* three pages */
 
 /* Ports. */
 #define PORT_I8042_DATA		0x60
@@ -85,9 +85,11 @@
 #define APIC_ID_BROADCAST	255
 #define APIC_ID_MAX_LEGACY	254
 
+#ifndef __ASSEMBLER__
 static inline unsigned int layout_apic_id(unsigned int cpu)
 {
 	return cpu < APIC_ID_BROADCAST ? cpu : cpu + 1;
 }
+#endif
 
 #endif

@@ -24,7 +24,7 @@ enum last_words {
 	WORDS_NONE,
 	WORDS_PANIC,		/* "Kernel panic - not syncing" */
 	WORDS_RESTART,		/* "reboot: Restarting system" */
-	WORDS_HALT,		/* "reboot: System halted", "reboot: Power down" */
+	WORDS_HALT,		/* "reboot: System halted" and its like */
 };
 
 struct console_watch {

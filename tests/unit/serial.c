@@ -263,6 +263,7 @@ static void last_words_are_understood(void **state)
 		{ "[    1.2] reboot: Restarting system", WORDS_RESTART },
 		{ "[    1.2] reboot: System halted", WORDS_HALT },
 		{ "[    1.2] reboot: Power down", WORDS_HALT },
+		{ "[    5.4] reboot: Power off not available: System halted instead", WORDS_HALT },
 		{ "user: Kernel panic - not syncing", WORDS_NONE },
 		{ "# grep 'Kernel panic - not syncing' log", WORDS_NONE },
 		{ "[Kernel panic - not syncing", WORDS_NONE },

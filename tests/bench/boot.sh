@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Runs in the emulated host (busybox sh): one row for each kernel and VMM.
+hist=/sys/kernel/tracing/events/kvm/kvm_exit
+echo 'hist:keys=exit_reason.hex' >$hist/trigger
+
+# count [REASON]: hits of one exit reason (SVM's codes), or of all.
+count() {
+	awk -v want="$1" '/exit_reason:/ { n = $NF; if (want == "" || $0 ~ "exit_reason: *" want " ") s += n } END { print s + 0 }' $hist/hist
+}
+
+up() { cut -d' ' -f1 /proc/uptime; }
+
+# row KERNEL NAME COMMAND...
+row() {
+	local k=$1 name=$2 start end
+	shift 2
+	echo '!hist:keys=exit_reason.hex' >$hist/trigger
+	echo 'hist:keys=exit_reason.hex' >$hist/trigger
+	start=$(up)
+	"$@" >/tmp/out 2>/tmp/err </dev/null
+	end=$(up)
+	init=$(tr -d '\r' </tmp/out | sed -n 's/.*GUEST-INIT .*uptime=\([0-9.]*\) .*/\1/p')
+	printf '%-12s %-28s %8s %6s %7s %7s %7s\n' $k "$name" \
+		$(awk "BEGIN { printf \"%.2f\", $end - $start }") "${init:--}" $(count) $(count 0x400) $(count 0x7b)
+}
+
+for k in $kernels; do
+	g=/g/$k
+	p="quiet console=ttyS0 panic=-1"
+	row $k "lkvm, our defaults" lkvm run -m 256 -k $g/bzImage -i $g/initrd -p quiet
+	row $k "lkvm, same command line" lkvm run -m 256 -k $g/bzImage -i $g/initrd --no-default-params -p "$p"
+	row $k "QEMU pc, same command line" qemu-system-x86_64 -M pc -accel kvm -cpu host -m 256 -L /fw -nodefaults \
+		-display none -serial stdio -no-reboot -kernel $g/bzImage -initrd $g/initrd -append "$p"
+	[ -x /bin/peer ] && row $k "PEER, same command line" peer run -m 256 -c 1 -k $g/bzImage -i $g/initrd -p "$p"
+done

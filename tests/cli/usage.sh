@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Bad input from the user: one message, exit status 125, nothing left behind.
+
+# refuses NAME PATTERN ARGUMENTS...
+refuses() {
+	local name=$1 pattern=$2; shift 2
+	(cd "$T" && timeout 20 "$LKVM" "$@" >out 2>err </dev/null; echo $? >status)
+	same "usage/$name-status" 125 "$(cat "$T/status")"
+	has "usage/$name" "$T/err" "$pattern"
+	same "usage/$name-one-message" 1 "$(grep -c '^lkvm: ' "$T/err")"
+	same "usage/$name-silent-console" "" "$(cat "$T/out")"
+}
+K=$GUESTS/kernel/bzimage64
+mkdir "$T/dir"; head -c 9000 /dev/urandom >"$T/junk"; : >"$T/empty"; head -c 1500 "$K" >"$T/short"
+printf '# a text\n' >"$T/text"; : >"$T/secret"; mkfifo "$T/fifo"
+refuses no-command '^lkvm: no command$'
+refuses unknown-command '^lkvm: command: frob: unknown$' frob
+refuses unknown-option '^lkvm: option --frob: unknown' run --frob
+refuses cpus-0 '^lkvm: --cpus: 0: must be' run -c 0 "$K"
+refuses cpus-negative '^lkvm: --cpus: -1: must be' run -c -1 "$K"
+refuses mem-1 '^lkvm: --mem: 1: too small' run -m 1 "$K"
+refuses mem-huge '^lkvm: --mem: 99999T: more than' run -m 99999T "$K"
+refuses mem-more-than-the-cpu '^lkvm: memory: 67108864 MiB: ' run -m 64T "$K"
+refuses mem-too-small-for-kernel '^lkvm: kernel: .*: needs 17 MiB of RAM' run -m 8 "$K"
+refuses missing-kernel '^lkvm: kernel: nosuch: No such file or directory$' run -k nosuch
+refuses no-kernel '^lkvm: kernel: none given' run
+refuses directory '^lkvm: kernel: dir: is a directory$' run -k dir
+refuses fifo '^lkvm: kernel: /dev/null: not a regular file$' run -k /dev/null
+refuses junk '^lkvm: kernel: junk: not a bzImage or ELF vmlinux' run -k junk
+refuses text '^lkvm: kernel: text: not a bzImage or ELF vmlinux \(first bytes 23 20 61 20\)$' run -k text
+refuses empty '^lkvm: kernel: empty: not a bzImage or ELF vmlinux \(0 bytes\)$' run -k empty
+refuses truncated '^lkvm: kernel: short: truncated: the header promises' run -k short
+refuses missing-initrd '^lkvm: initrd: nosuch: No such' run -k "$K" -i nosuch
+refuses initrd-directory '^lkvm: initrd: dir: is a directory' run -k "$K" -i dir
+refuses flat-odd-address '^lkvm: flat: junk: cannot be entered' run --flat junk@0x10001
+refuses flat-beyond '^lkvm: flat: junk: 9000 bytes at 0xdf000 reach beyond' run --flat junk@0xdf000
+refuses json-nowhere '^lkvm: json: /nonexistent/x: No such' run --json /nonexistent/x "$K"
+refuses log-nowhere '^lkvm: console-log: /nonexistent/x: No such' run --console-log /nonexistent/x "$K"
+refuses dtb-nowhere '^lkvm: dump-dtb: /nonexistent/x: No such' run --dump-dtb /nonexistent/x "$K"
+refuses check-option '^lkvm: option --frob: unknown' check --frob
+same usage/nothing-left-behind "dir empty err fifo junk out secret short status text" "$(ls "$T" | xargs)"
+(cd "$T" && timeout 20 "$LKVM" run -k nosuch --json j 2>/dev/null; cat j >json)
+has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"boot_ms":null,'
+"$LKVM" version >"$T/out"; has usage/version "$T/out" '^lkvm [0-9]'
+"$LKVM" help >"$T/out"; has usage/help "$T/out" '^usage: lkvm run'
+"$LKVM" help run >"$T/out"; has usage/help-run "$T/out" '^  -k, --kernel FILE'
+"$LKVM" run --help >"$T/out"; has usage/run-help "$T/out" '^  -k, --kernel FILE'
+"$LKVM" help >/dev/full 2>/dev/null; same usage/help-to-a-full-disk 125 "$?"
+# Every option that is parsed is in --help and in the manual page.
+"$LKVM" help run >"$T/help"
+grep -o '^	{ "[a-z-]*", ' cmd/options.c | grep -o '[a-z][a-z-]*' | while read -r o; do
+	[ "$o" = help ] && continue
+	has "usage/help-has-$o" "$T/help" "--$o( |$)"
+	has "usage/manual-has-$o" lkvm.1 "Fl .*-$o( |$)"
+done

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# 200 starts and stops: all alike, nothing left over, and quick.
+before=$(ls -A /tmp /dev/shm | sort | cksum)
+bad=0
+start=$(now_ms)
+for i in $(seq 200); do
+	timeout 20 "$LKVM" run --flat "$GUEST" </dev/null >"$T/out" 2>&1 || bad=$((bad + 1))
+	[ -s "$T/out" ] && bad=$((bad + 1))
+done
+ours=$((($(now_ms) - start) * 5))	# microseconds a run
+same lifecycle/200-runs 0 "$bad"
+same lifecycle/no-files "$before" "$(ls -A /tmp /dev/shm | sort | cksum)"
+if pgrep -f -- "--flat $GUEST" >/dev/null; then not_ok lifecycle/no-processes "$(pgrep -af -- "--flat $GUEST")"; else ok lifecycle/no-processes; fi
+
+# The same guest as the firmware of QEMU's microvm: what it costs at the least.
+if [ -n "$VARIANT" ]; then
+	skip lifecycle/quick "a sanitizer build is not measured"
+elif ! command -v qemu-system-x86_64 >/dev/null; then
+	not_ok lifecycle/quick "qemu-system-x86_64 is missing"
+else
+	head -c 65536 /dev/zero >"$T/bios"
+	dd if="$GUEST" of="$T/bios" conv=notrunc status=none
+	printf '\xea\x00\x00\x00\xf0' | dd of="$T/bios" bs=1 seek=65520 conv=notrunc status=none
+	start=$(now_ms)
+	for i in $(seq 20); do
+		timeout 20 qemu-system-x86_64 -M microvm -accel kvm -nodefaults -display none -m 512 \
+			-device isa-debug-exit,iobase=0xf4,iosize=1 -bios "$T/bios" </dev/null >"$T/out" 2>&1
+		[ $? = 1 ] || bad=$((bad + 1))
+	done
+	theirs=$((($(now_ms) - start) * 50))
+	echo "# a run takes $ours us, with QEMU's microvm $theirs us"
+	same lifecycle/qemu-ran 0 "$bad"
+	if [ $((ours * 2)) -lt $theirs ]; then ok lifecycle/quick; else not_ok lifecycle/quick "$ours us against $theirs us"; fi
+fi

@@ -1,0 +1,3 @@
+run --flat "$GUEST" --json "$T/json"
+same pvpanic/status 255 "$status"
+has pvpanic/json "$T/json" '"outcome":"panic"'

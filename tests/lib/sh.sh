@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Sourced by every test script. A test reports each property in one line:
+# "ok NAME", "not ok NAME" (details follow as "# ...") or "skip NAME: reason".
+# LKVM is the binary under test, T a fresh folder that is removed afterwards.
+
+set -u
+T=$(mktemp -d)
+trap 'rm -rf "$T"' EXIT
+
+ok() { echo "ok $1"; }
+not_ok() { echo "not ok $1"; shift; printf '%s\n' "$@" | sed 's/^/# /'; }
+skip() { echo "skip $1: $2"; }
+
+# same NAME WANT GOT
+same() {
+	if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "wanted [$2]" "got    [$3]"; fi
+}
+
+# has NAME FILE PATTERN: a line of FILE matches the extended regular expression.
+has() {
+	if grep -qE -- "$3" "$2"; then ok "$1"; else not_ok "$1" "no line matches [$3] in:" "$(head -c 2000 "$2")"; fi
+}
+
+# run ARGUMENTS...: lkvm run with output in $T/out and $T/err, status in $status.
+# Every run has a time limit, so that a hang is a failure and not a wait.
+run() {
+	timeout -k 5 "${LIMIT:-60}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
+	status=$?
+}
+
+# now_ms: milliseconds of a clock that only goes forward.
+now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
+
+# wait_for SECONDS COMMAND...: until it succeeds; fails if it never does.
+wait_for() {
+	local end=$(($(now_ms) + $1 * 1000)); shift
+	until "$@" 2>/dev/null; do
+		[ "$(now_ms)" -lt "$end" ] || return 1
+		sleep 0.02
+	done
+}
