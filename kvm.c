@@ -123,7 +123,7 @@ int kvm_check_capabilities(int sys_fd, bool quiet)
 	return 0;
 }
 
-static int add_memslots(struct vm *vm, const struct mem *mem)
+int vm_map_memory(struct vm *vm, const struct mem *mem)
 {
 	for (uint32_t i = 0; i < mem->nr_regions; i++) {
 		struct kvm_userspace_memory_region slot = {
@@ -146,7 +146,7 @@ static int add_memslots(struct vm *vm, const struct mem *mem)
 }
 
 /* Order matters: addresses before vCPUs, irqchip before PIT (api.rst 4.28, 4.71). */
-static int set_up_board(struct vm *vm)
+static int set_up_board(struct vm *vm, bool legacy_timer)
 {
 	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
@@ -161,7 +161,7 @@ static int set_up_board(struct vm *vm)
 		step = "KVM_CREATE_IRQCHIP";
 		rc = ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
 	}
-	if (!rc) {
+	if (!rc && legacy_timer) {
 		step = "KVM_CREATE_PIT2";
 		rc = ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
 	}
@@ -202,7 +202,7 @@ static int vm_open(struct vm *vm)
 	return vm->stop_fd < 0 ? -errno : 0;
 }
 
-int vm_create(struct vm **out, const struct mem *mem)
+int vm_create(struct vm **out, bool legacy_timer)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int rc;
@@ -212,9 +212,7 @@ int vm_create(struct vm **out, const struct mem *mem)
 	vm->sys_fd = vm->fd = vm->stop_fd = -1;
 	rc = vm_open(vm);
 	if (!rc)
-		rc = set_up_board(vm);
-	if (!rc)
-		rc = add_memslots(vm, mem);
+		rc = set_up_board(vm, legacy_timer);
 	if (rc) {
 		vm_destroy(vm);
 		return rc;

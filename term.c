@@ -446,6 +446,16 @@ static void on_input(void *arg, uint32_t events)
 	pump_input(arg);	/* a hang-up shows as end of file */
 }
 
+bool term_has_input(struct term *term)
+{
+	bool has;
+
+	pthread_mutex_lock(&term->lock);
+	has = term->input_head != term->input_tail;
+	pthread_mutex_unlock(&term->lock);
+	return has;
+}
+
 size_t term_get(struct term *term, uint8_t *data, size_t max)
 {
 	size_t n = 0;

@@ -70,6 +70,9 @@ void term_put(struct term *term, const void *data, size_t len);
  */
 bool term_output_ready(struct term *term, bool polled);
 
+/* True if term_get() would return something. Any thread. */
+bool term_has_input(struct term *term);
+
 /* Takes up to @max bytes of input; returns their number. Any thread. */
 size_t term_get(struct term *term, uint8_t *data, size_t max);
 

@@ -184,7 +184,7 @@ static int create_memory(struct machine *m)
 
 static int create_vm(struct machine *m)
 {
-	int rc = vm_create(&m->vm, m->mem);
+	int rc = vm_create(&m->vm, m->config->legacy_timer);
 
 	if (rc)
 		return rc;
@@ -415,6 +415,11 @@ static int set_entry(struct machine *m)
 	return cpu_set_start(m->vcpus[0], &boot_get_plan(m->boot)->start);
 }
 
+static int map_memory(struct machine *m)
+{
+	return vm_map_memory(m->vm, m->mem);
+}
+
 int machine_create(struct machine **out, const struct machine_config *config)
 {
 	static int (*const steps[])(struct machine *m) = {
@@ -428,6 +433,7 @@ int machine_create(struct machine **out, const struct machine_config *config)
 		load_kernel,
 		describe_machine,	/* ACPI, MP table, device tree, zero page */
 		set_entry,
+		map_memory,
 	};
 	struct machine *m = calloc(1, sizeof(*m));
 

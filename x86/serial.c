@@ -29,22 +29,19 @@ static bool can_send(struct serial *s)
 
 static bool listens(const struct serial *s)
 {
-	return s->state.ier & UART_IER_RDI || s->state.polls >= SERIAL_POLLS;
+	return s->state.ier & UART_IER_RDI || s->state.listens;
 }
 
-static void fill_fifo(struct serial *s)
+/*
+ * There is no receive FIFO for the terminal's bytes: they wait in the terminal,
+ * where a driver that clears its FIFOs while it sets up the port cannot lose
+ * them. Only loopback has one.
+ */
+static bool has_input(const struct serial *s)
 {
-	struct serial_state *st = &s->state;
-
-	if (st->mcr & UART_MCR_LOOP || !listens(s))
-		return;
-	while (st->fifo_count < SERIAL_FIFO_BYTES) {
-		uint8_t byte;
-
-		if (!term_get(s->term, &byte, 1))
-			return;
-		st->fifo[(st->fifo_head + st->fifo_count++) % SERIAL_FIFO_BYTES] = byte;
-	}
+	if (s->state.mcr & UART_MCR_LOOP)
+		return s->state.loop_count > 0;
+	return listens(s) && term_has_input(s->term);
 }
 
 /* The highest-priority condition that is true and enabled. */
@@ -52,7 +49,7 @@ static uint8_t interrupt_id(struct serial *s)
 {
 	const struct serial_state *st = &s->state;
 
-	if (st->ier & UART_IER_RDI && st->fifo_count)
+	if (st->ier & UART_IER_RDI && has_input(s))
 		return UART_IIR_RDI;
 	if (st->ier & UART_IER_THRI && st->thr_pending)
 		return UART_IIR_THRI;
@@ -80,8 +77,8 @@ static void transmit(struct serial *s, uint8_t byte)
 	struct serial_state *st = &s->state;
 
 	if (st->mcr & UART_MCR_LOOP) {
-		if (st->fifo_count < SERIAL_FIFO_BYTES)
-			st->fifo[(st->fifo_head + st->fifo_count++) % SERIAL_FIFO_BYTES] = byte;
+		if (st->loop_count < SERIAL_FIFO_BYTES)
+			st->loop[(st->loop_head + st->loop_count++) % SERIAL_FIFO_BYTES] = byte;
 		return;
 	}
 	term_put(s->term, &byte, 1);
@@ -99,13 +96,15 @@ static uint8_t receive(struct serial *s)
 	struct serial_state *st = &s->state;
 	uint8_t byte = 0;
 
-	if (st->fifo_count) {
-		byte = st->fifo[st->fifo_head];
-		st->fifo_head = (st->fifo_head + 1) % SERIAL_FIFO_BYTES;
-		st->fifo_count--;
+	if (!has_input(s))
+		return 0;
+	if (!(st->mcr & UART_MCR_LOOP)) {
+		term_get(s->term, &byte, 1);
+		return byte;
 	}
-	if (!st->fifo_count)
-		fill_fifo(s);
+	byte = st->loop[st->loop_head];
+	st->loop_head = (st->loop_head + 1) % SERIAL_FIFO_BYTES;
+	st->loop_count--;
 	return byte;
 }
 
@@ -117,12 +116,10 @@ static uint8_t line_status(struct serial *s)
 	if (can_send(s)) {
 		lsr |= UART_LSR_THRE | UART_LSR_TEMT;
 		/* Without room this may be a driver that waits to send. */
-		if (st->polls < SERIAL_POLLS)
-			st->polls++;
+		if (st->polls < SERIAL_POLLS && ++st->polls == SERIAL_POLLS)
+			st->listens = true;
 	}
-	if (!st->fifo_count)
-		fill_fifo(s);
-	if (st->fifo_count)
+	if (has_input(s))
 		lsr |= UART_LSR_DR;
 	return lsr;
 }
@@ -189,15 +186,16 @@ static void write_ier(struct serial *s, uint8_t value)
 	/* Enabling it while the transmitter is empty interrupts at once. */
 	if (st->ier & UART_IER_THRI && !thri_was_on)
 		offer_thr(s);
-	fill_fifo(s);
 }
 
 static void write_fcr(struct serial *s, uint8_t value)
 {
 	struct serial_state *st = &s->state;
 
-	if (value & UART_FCR_CLEAR_RCVR || (value ^ st->fcr) & UART_FCR_ENABLE_FIFO)
-		st->fifo_count = 0;
+	if (value & UART_FCR_CLEAR_RCVR || (value ^ st->fcr) & UART_FCR_ENABLE_FIFO) {
+		st->loop_count = 0;
+		st->listens = false;
+	}
 	st->fcr = value & (uint8_t)~(UART_FCR_CLEAR_RCVR | UART_FCR_CLEAR_XMIT);
 }
 
@@ -271,7 +269,6 @@ static void on_terminal(void *arg)
 	struct serial *s = arg;
 
 	pthread_mutex_lock(&s->lock);
-	fill_fifo(s);
 	if (s->state.thr_waits)
 		offer_thr(s);
 	update_irq(s);

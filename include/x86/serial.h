@@ -10,7 +10,7 @@
  *    anything else, as a polling program does.
  *
  * Before that a driver that probes the port would swallow what a user or a
- * script has sent too early.
+ * script has sent too early. Clearing the FIFOs (a probe) ends the second case.
  *
  * Interrupt: an edge on each change from "nothing to serve" to "something to
  * serve". A driver serves until IIR says that there is nothing left, so no edge
@@ -40,8 +40,9 @@ struct serial_state {
 	bool thr_waits;		/* ... as soon as the terminal has room */
 	bool irq;		/* the line: some enabled condition is true */
 	uint8_t polls;		/* line status reads in a row */
-	uint8_t fifo[SERIAL_FIFO_BYTES];
-	uint8_t fifo_head, fifo_count;
+	bool listens;		/* SERIAL_POLLS of them: until the next probe of the port */
+	uint8_t loop[SERIAL_FIFO_BYTES];	/* loopback */
+	uint8_t loop_head, loop_count;
 };
 
 struct serial {

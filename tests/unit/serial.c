@@ -247,7 +247,7 @@ static void random_register_traffic_is_harmless(void **state)
 			out(r, v >> 9 & 7, (uint8_t)v);
 		else
 			in(r, v >> 9 & 7);
-		assert_true(r->serial.state.fifo_count <= SERIAL_FIFO_BYTES);
+		assert_true(r->serial.state.loop_count <= SERIAL_FIFO_BYTES);
 	}
 }
 

@@ -7,9 +7,8 @@ echo 'cat /proc/cmdline; cat /second; dmesg | grep -c "crng init done"; cat /sys
 echo second-initrd >two/second
 (cd one && echo cmd | cpio -o -H newc 2>/dev/null | gzip >../one.gz)
 (cd two && echo second | cpio -o -H newc 2>/dev/null >../two.cpio)
-printf x >>one.gz		# an odd size: the next one has to be aligned
-truncate -s -1 one.gz
-run -k /g/$k/bzImage -i /g/$k/initrd -i one.gz -i two.cpio -p quiet -p last=1
+printf '\0' >odd		# the next one has to be aligned by lkvm
+run -k /g/$k/bzImage -i /g/$k/initrd -i one.gz -i odd -i two.cpio -p quiet -p last=1
 same args/status 0 $status
 has args/command-line /tmp/out '^console=ttyS0 panic=-1 .*quiet last=1$'
 has args/second-initrd /tmp/out '^second-initrd$'
