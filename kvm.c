@@ -136,7 +136,8 @@ int vm_map_memory(struct vm *vm, const struct mem *mem)
 		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot)) {
 			int err = errno;
 
-			log_error("memory: %llu MiB at %#llx: KVM refused it: %s",
+			log_error("memory: %llu MiB at %#llx: this host's KVM refuses it: %s\n"
+				  "use a smaller -m.",
 				  (unsigned long long)(slot.memory_size >> 20),
 				  (unsigned long long)slot.guest_phys_addr, strerror(err));
 			return -err;

@@ -79,15 +79,16 @@ static void load_time(struct rtc *rtc)
 	uint8_t *ram = rtc->state.ram;
 	struct tm tm;
 
-	if (!gmtime_r(&now, &tm))
-		return;		/* a year that no calendar holds: keep the last time */
+	/* A year that has no four digits: keep the last time. */
+	if (!gmtime_r(&now, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900)
+		return;
 	ram[REG_SECONDS] = encode(rtc, tm.tm_sec);
 	ram[REG_MINUTES] = encode(rtc, tm.tm_min);
 	ram[REG_HOURS] = encode_hour(rtc, tm.tm_hour);
 	ram[REG_WEEKDAY] = encode(rtc, tm.tm_wday + 1);
 	ram[REG_DAY] = encode(rtc, tm.tm_mday);
 	ram[REG_MONTH] = encode(rtc, tm.tm_mon + 1);
-	ram[REG_YEAR] = encode(rtc, tm.tm_year % 100);
+	ram[REG_YEAR] = encode(rtc, (tm.tm_year + 1900) % 100);
 	ram[REG_CENTURY] = encode(rtc, (tm.tm_year + 1900) / 100);
 }
 

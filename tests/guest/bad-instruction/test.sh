@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # KVM_EXIT_INTERNAL_ERROR: the bytes, the place, the cause, and status 255.
 LIMIT=20 run --flat "$GUEST"
 same bad-instruction/status 255 "$status"

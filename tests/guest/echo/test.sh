@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Input from a pipe and from a file reaches the guest complete and 8-bit clean.
 head -c 20000 /dev/urandom | tr -d '!' >"$T/in"; printf '!' >>"$T/in"
 timeout 60 "$LKVM" run --flat "$GUEST" <"$T/in" >"$T/out" 2>"$T/err"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # A machine that has halted for good is noticed; only a kernel's own words make
 # it an orderly end.
 run --flat "$GUEST" -c 2

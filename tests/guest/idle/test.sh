@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # A CPU that sleeps inside KVM is woken up to stop, and is not taken for dead.
 "$LKVM" run --flat "$GUEST" -c 2 >"$T/out" 2>"$T/err" </dev/null &
 pid=$!

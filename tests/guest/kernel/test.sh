@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Each kind of kernel is entered as its specification says, with its command line.
 for k in elf64 elf32 elf64-pvh bzimage64 bzimage32; do
 	run -k "$GUESTS/$k" -p one --params="two  three" --no-default-params

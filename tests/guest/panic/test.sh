@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # A reset after a kernel's panic is not a clean end, and nothing else is a panic.
 words() {
 	cp "$GUEST" "$T/guest"

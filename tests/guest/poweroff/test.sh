@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # The console is on stdout and nothing else is; messages are on stderr.
 run --flat "$GUEST" --json "$T/json"
 same poweroff/status 0 "$status"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # A reset ends the VM with 0, whichever way the guest takes.
 for how in r k v; do
 	cp "$GUEST" "$T/guest"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # A vCPU in the middle of guest code is stopped by whatever asks for it.
 run --flat "$GUEST" --timeout 0.5 --json "$T/json"
 same spin/timeout 124 "$status"

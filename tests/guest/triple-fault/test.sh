@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Lost, with registers. (kvm_pvm shows a triple fault as an internal error.)
 run --flat "$GUEST" --json "$T/json"
 same triple-fault/status 255 "$status"
