@@ -174,15 +174,6 @@ int event_add(struct event_loop *loop, int fd, uint32_t events, event_fn fn, voi
 	return handle_of(loop, w);
 }
 
-int event_modify(struct event_loop *loop, int handle, uint32_t events)
-{
-	struct epoll_event ev = { .events = events, .data.u32 = (uint32_t)handle };
-	struct watch *w = watch_of(loop, handle);
-
-	assert(w);
-	return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) ? -errno : 0;
-}
-
 void event_remove(struct event_loop *loop, int handle)
 {
 	struct watch *w = watch_of(loop, handle);

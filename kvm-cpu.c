@@ -120,41 +120,6 @@ uint64_t vcpu_cpu_time_ns(const struct vcpu *vcpu)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Registers, then the bytes at RIP, as far as they can be read. */
-static void dump_registers(const struct vcpu *vcpu)
-{
-	struct kvm_regs r;
-	struct kvm_sregs s;
-	char text[1600];
-	int n;
-
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &r) || ioctl(vcpu->fd, KVM_GET_SREGS, &s))
-		return;
-	n = snprintf(text, sizeof(text),
-		     "  rip %016" PRIx64 "  rsp %016" PRIx64 "  rflags %08" PRIx64 "\n"
-		     "  rax %016" PRIx64 "  rbx %016" PRIx64 "  rcx %016" PRIx64 "\n"
-		     "  rdx %016" PRIx64 "  rsi %016" PRIx64 "  rdi %016" PRIx64 "\n"
-		     "  rbp %016" PRIx64 "  r8  %016" PRIx64 "  r9  %016" PRIx64 "\n"
-		     "  r10 %016" PRIx64 "  r11 %016" PRIx64 "  r12 %016" PRIx64 "\n"
-		     "  r13 %016" PRIx64 "  r14 %016" PRIx64 "  r15 %016" PRIx64 "\n",
-		     (uint64_t)r.rip, (uint64_t)r.rsp, (uint64_t)r.rflags, (uint64_t)r.rax,
-		     (uint64_t)r.rbx, (uint64_t)r.rcx, (uint64_t)r.rdx, (uint64_t)r.rsi,
-		     (uint64_t)r.rdi, (uint64_t)r.rbp, (uint64_t)r.r8, (uint64_t)r.r9,
-		     (uint64_t)r.r10, (uint64_t)r.r11, (uint64_t)r.r12, (uint64_t)r.r13,
-		     (uint64_t)r.r14, (uint64_t)r.r15);
-	snprintf(text + n, sizeof(text) - (size_t)n,
-		 "  cr0 %08" PRIx64 "  cr2 %016" PRIx64 "  cr3 %016" PRIx64 "  cr4 %08" PRIx64
-		 "  efer %04" PRIx64 "\n"
-		 "  cs %04x base %" PRIx64 " %s  ss %04x  ds %04x  es %04x  fs %04x  gs %04x\n"
-		 "  gdt %" PRIx64 ":%04x  idt %" PRIx64 ":%04x\n",
-		 (uint64_t)s.cr0, (uint64_t)s.cr2, (uint64_t)s.cr3, (uint64_t)s.cr4,
-		 (uint64_t)s.efer, s.cs.selector, (uint64_t)s.cs.base,
-		 s.cs.l ? "64-bit" : s.cs.db ? "32-bit" : "16-bit", s.ss.selector,
-		 s.ds.selector, s.es.selector, s.fs.selector, s.gs.selector,
-		 (uint64_t)s.gdt.base, s.gdt.limit, (uint64_t)s.idt.base, s.idt.limit);
-	log_raw(text);
-}
-
 static void format_bytes(char *out, size_t out_size, const uint8_t *bytes, size_t n)
 {
 	size_t len = 0;
@@ -182,6 +147,48 @@ static size_t read_instruction(const struct vcpu *vcpu, uint8_t *bytes, size_t m
 	if (n > max)
 		n = max;
 	return mem_read(vcpu->mem, tr.physical_address, bytes, n) ? 0 : n;
+}
+
+/* Registers, then the bytes at RIP as far as they can be read. */
+static void dump_registers(const struct vcpu *vcpu)
+{
+	struct kvm_regs r;
+	struct kvm_sregs s;
+	char text[1600];
+	uint8_t code[15];
+	uint64_t rip;
+	int n;
+
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &r) || ioctl(vcpu->fd, KVM_GET_SREGS, &s))
+		return;
+	n = snprintf(text, sizeof(text),
+		     "  rip %016" PRIx64 "  rsp %016" PRIx64 "  rflags %08" PRIx64 "\n"
+		     "  rax %016" PRIx64 "  rbx %016" PRIx64 "  rcx %016" PRIx64 "\n"
+		     "  rdx %016" PRIx64 "  rsi %016" PRIx64 "  rdi %016" PRIx64 "\n"
+		     "  rbp %016" PRIx64 "  r8  %016" PRIx64 "  r9  %016" PRIx64 "\n"
+		     "  r10 %016" PRIx64 "  r11 %016" PRIx64 "  r12 %016" PRIx64 "\n"
+		     "  r13 %016" PRIx64 "  r14 %016" PRIx64 "  r15 %016" PRIx64 "\n",
+		     (uint64_t)r.rip, (uint64_t)r.rsp, (uint64_t)r.rflags, (uint64_t)r.rax,
+		     (uint64_t)r.rbx, (uint64_t)r.rcx, (uint64_t)r.rdx, (uint64_t)r.rsi,
+		     (uint64_t)r.rdi, (uint64_t)r.rbp, (uint64_t)r.r8, (uint64_t)r.r9,
+		     (uint64_t)r.r10, (uint64_t)r.r11, (uint64_t)r.r12, (uint64_t)r.r13,
+		     (uint64_t)r.r14, (uint64_t)r.r15);
+	snprintf(text + n, sizeof(text) - (size_t)n,
+		 "  cr0 %08" PRIx64 "  cr2 %016" PRIx64 "  cr3 %016" PRIx64 "  cr4 %08" PRIx64
+		 "  efer %04" PRIx64 "\n"
+		 "  cs %04x base %" PRIx64 " %s  ss %04x  ds %04x  es %04x  fs %04x  gs %04x\n"
+		 "  gdt %" PRIx64 ":%04x  idt %" PRIx64 ":%04x\n",
+		 (uint64_t)s.cr0, (uint64_t)s.cr2, (uint64_t)s.cr3, (uint64_t)s.cr4,
+		 (uint64_t)s.efer, s.cs.selector, (uint64_t)s.cs.base,
+		 s.cs.l ? "64-bit" : s.cs.db ? "32-bit" : "16-bit", s.ss.selector,
+		 s.ds.selector, s.es.selector, s.fs.selector, s.gs.selector,
+		 (uint64_t)s.gdt.base, s.gdt.limit, (uint64_t)s.idt.base, s.idt.limit);
+	log_raw(text);
+	n = (int)read_instruction(vcpu, code, sizeof(code), &rip);
+	format_bytes(text, sizeof(text), code, (size_t)n);
+	log_raw("  code ");
+	log_raw(n ? text : "(unreadable)");
+	log_raw("\n");
 }
 
 static const char *cause_of_emulation_failure(void)
@@ -291,7 +298,8 @@ static bool handle_unexpected(struct vcpu *vcpu)
 	return vcpu_lost(vcpu, STOP_KVM_ERROR);
 }
 
-bool vcpu_handle_exit(struct vcpu *vcpu)
+/* One exit from KVM_RUN. True to go on, false if the VM has to end. */
+static bool handle_exit(struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
 
@@ -386,7 +394,7 @@ static void *vcpu_thread(void *arg)
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 			go_on = handle_run_error(vcpu, errno);
 		else
-			go_on = vcpu_handle_exit(vcpu);
+			go_on = handle_exit(vcpu);
 		if (go_on && atomic_load(&vcpu->requests))
 			go_on = serve_requests(vcpu);
 	}

@@ -115,9 +115,8 @@ int kvm_check_capabilities(int sys_fd, bool quiet)
 		if (kvm_capability(sys_fd, required_caps[i].cap) > 0)
 			continue;
 		if (!quiet)
-			log_error("%s: this host's KVM lacks %s (%s)\na newer kernel is needed; "
-				  "lkvm is tested from Linux 5.10 on.", KVM_DEVICE,
-				  required_caps[i].name, required_caps[i].why);
+			log_error("%s: this host's KVM lacks %s (%s)\na newer kernel is needed.",
+				  KVM_DEVICE, required_caps[i].name, required_caps[i].why);
 		return -ENOTSUP;
 	}
 	return 0;

@@ -142,24 +142,11 @@ int mem_zero(const struct mem *mem, gpa_t gpa, uint64_t len)
 
 int mem_read_file(const struct mem *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset)
 {
-	uint8_t *dst = mem_ptr(mem, gpa, len);
+	void *dst = mem_ptr(mem, gpa, len);
 
 	if (!dst || !range_within(offset, len, INT64_MAX))
 		return -EFAULT;
-	while (len) {
-		ssize_t n = pread(fd, dst, min_u64(len, GIB(1)), (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -ENODATA;
-		dst += n;
-		offset += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	return 0;
+	return pread_all(fd, dst, len, offset);
 }
 
 uint64_t mem_region_hva(const struct mem *mem, const struct mem_region *region)

@@ -184,12 +184,12 @@ bool term_output_ready(struct term *term, bool polled)
 	return ready;
 }
 
-/* Copies up to @max bytes from @from on; returns their number. */
-static size_t ring_copy(struct term *term, uint64_t from, uint8_t *out, size_t max)
+/* Lock held. Copies up to @max bytes of [from, until); returns their number. */
+static size_t ring_copy(struct term *term, uint64_t from, uint64_t until, uint8_t *out, size_t max)
 {
 	size_t len, at = from % TERM_RING_BYTES, first;
 
-	len = min_u64(term->head - from, max);
+	len = until > from ? min_u64(until - from, max) : 0;
 	first = min_u64(len, TERM_RING_BYTES - at);
 	memcpy(out, term->ring + at, first);
 	memcpy(out + first, term->ring, len - first);
@@ -248,8 +248,12 @@ static void discard_for_dead(struct term *term)
 	term->tail = term->head;
 }
 
-/* Writes as much as the reader takes. True if it took all there was. */
-static bool flush_sink(struct term *term)
+/*
+ * Writes what was put in before @until, as much of it as the reader takes. True
+ * if it took all. (A guest that prints as fast as we write would keep a flush
+ * without such an end going for ever.)
+ */
+static bool flush_sink(struct term *term, uint64_t until)
 {
 	uint8_t chunk[WRITE_CHUNK_BYTES];
 
@@ -262,7 +266,7 @@ static bool flush_sink(struct term *term)
 		if (term->dead)
 			discard_for_dead(term);
 		from = term->tail;
-		len = ring_copy(term, from, chunk, sizeof(chunk));
+		len = ring_copy(term, from, until, chunk, sizeof(chunk));
 		pthread_mutex_unlock(&term->lock);
 		if (!len)
 			return true;
@@ -282,7 +286,7 @@ static bool flush_sink(struct term *term)
 	}
 }
 
-static void flush_log(struct term *term)
+static void flush_log(struct term *term, uint64_t until)
 {
 	uint8_t chunk[WRITE_CHUNK_BYTES];
 	size_t len;
@@ -292,7 +296,7 @@ static void flush_log(struct term *term)
 
 		pthread_mutex_lock(&term->lock);
 		len = term->config.log_fd < 0 ? 0 :
-			ring_copy(term, term->log_tail, chunk, sizeof(chunk));
+			ring_copy(term, term->log_tail, until, chunk, sizeof(chunk));
 		pthread_mutex_unlock(&term->lock);
 		if (len)
 			n = write(term->config.log_fd, chunk, len);
@@ -318,13 +322,15 @@ static void tell_listener(struct term *term)
 static void flush(struct term *term)
 {
 	bool held_back;
+	uint64_t until;
 
-	/* Cleared first: what is put in from now on asks for a flush of its own. */
+	/* What is put in from now on asks for a flush of its own. */
 	pthread_mutex_lock(&term->lock);
 	term->flush_due = false;
+	until = term->head;
 	pthread_mutex_unlock(&term->lock);
-	flush_log(term);
-	sink_wait(term, !flush_sink(term));
+	flush_log(term, until);
+	sink_wait(term, !flush_sink(term, until));
 	pthread_mutex_lock(&term->lock);
 	held_back = term->held_back && term->head - term->tail < TERM_RING_BYTES;
 	if (held_back)
@@ -663,8 +669,8 @@ static bool wait_for_reader(struct term *term, uint64_t *deadline_ns, int stop_f
 
 void term_drain(struct term *term, uint64_t deadline_ns, int stop_fd)
 {
-	flush_log(term);
-	while (!flush_sink(term)) {
+	flush_log(term, term->head);	/* nobody puts anything in any more */
+	while (!flush_sink(term, term->head)) {
 		uint64_t before = deadline_ns;
 
 		if (!wait_for_reader(term, &deadline_ns, stop_fd))

@@ -2,8 +2,8 @@
 /*
  * The command line of `lkvm run`.
  *
- * getopt_long() splits the arguments; a table gives each option its handler,
- * which checks one value and writes one field. Errors are one line that names
+ * getopt_long() splits the arguments; a table says what each option is and where
+ * its value goes, or which function checks it. Errors are one line that names
  * the option, the value and what would be right.
  */
 #include <ctype.h>
@@ -52,17 +52,6 @@ static int bad(const char *option, const char *value, const char *reason)
 	return -EINVAL;
 }
 
-static int set_switch(const char *option, const char *value, bool *out)
-{
-	if (!strcmp(value, "on"))
-		*out = true;
-	else if (!strcmp(value, "off"))
-		*out = false;
-	else
-		return bad(option, value, "must be on or off");
-	return 0;
-}
-
 static int set_kernel(struct run_options *o, const char *value)
 {
 	if (o->kernel || o->flat)
@@ -102,13 +91,6 @@ static int add_params(struct run_options *o, const char *value)
 		return -ENOMEM;
 	free(o->params);
 	o->params = joined;
-	return 0;
-}
-
-static int set_no_default_params(struct run_options *o, const char *value)
-{
-	(void)value;
-	o->default_params = false;
 	return 0;
 }
 
@@ -162,38 +144,6 @@ static int set_console(struct run_options *o, const char *value)
 	return 0;
 }
 
-static int set_acpi(struct run_options *o, const char *value)
-{
-	return set_switch("--acpi", value, &o->acpi);
-}
-
-static int set_mptable(struct run_options *o, const char *value)
-{
-	return set_switch("--mptable", value, &o->mptable);
-}
-
-static int set_fdt(struct run_options *o, const char *value)
-{
-	return set_switch("--fdt", value, &o->fdt);
-}
-
-static int set_sandbox(struct run_options *o, const char *value)
-{
-	return set_switch("--sandbox", value, &o->sandbox);
-}
-
-static int set_dump_dtb(struct run_options *o, const char *value)
-{
-	o->dump_dtb = value;
-	return 0;
-}
-
-static int set_console_log(struct run_options *o, const char *value)
-{
-	o->console_log = value;
-	return 0;
-}
-
 static int set_name(struct run_options *o, const char *value)
 {
 	for (const char *p = value; *p; p++)
@@ -205,75 +155,78 @@ static int set_name(struct run_options *o, const char *value)
 	return 0;
 }
 
-static int set_json(struct run_options *o, const char *value)
-{
-	o->json = value;
-	return 0;
-}
+enum option_kind {
+	KIND_FLAG,	/* no value: sets a bool */
+	KIND_SWITCH,	/* on or off: a bool */
+	KIND_STRING,	/* kept as it is */
+	KIND_VALUE,	/* checked and stored by a function */
+};
 
-static int set_dry_run(struct run_options *o, const char *value)
-{
-	(void)value;
-	o->dry_run = true;
-	return 0;
-}
+#define FLAG(field)	KIND_FLAG, offsetof(struct run_options, field), NULL
+#define SWITCH(field)	KIND_SWITCH, offsetof(struct run_options, field), NULL
+#define STRING(field)	KIND_STRING, offsetof(struct run_options, field), NULL
+#define VALUE(set)	KIND_VALUE, 0, set
 
-static int set_quiet(struct run_options *o, const char *value)
-{
-	(void)value;
-	o->quiet = true;
-	return 0;
-}
-
-static int set_verbose(struct run_options *o, const char *value)
-{
-	(void)value;
-	o->verbose = true;
-	return 0;
-}
-
-static int set_help(struct run_options *o, const char *value)
-{
-	(void)value;
-	o->help = true;
-	return 0;
-}
-
-static const struct {
+static const struct option_spec {
 	const char *name;
 	char letter;		/* or 0 */
-	bool has_value;
+	enum option_kind kind;
+	size_t offset;
 	int (*set)(struct run_options *o, const char *value);
 } options[] = {
-	{ "kernel", 'k', true, set_kernel },
-	{ "flat", 0, true, set_flat },
-	{ "initrd", 'i', true, set_initrd },
-	{ "params", 'p', true, add_params },
-	{ "no-default-params", 0, false, set_no_default_params },
-	{ "cpus", 'c', true, set_cpus },
-	{ "mem", 'm', true, set_mem },
-	{ "console", 0, true, set_console },
-	{ "console-log", 0, true, set_console_log },
-	{ "acpi", 0, true, set_acpi },
-	{ "mptable", 0, true, set_mptable },
-	{ "fdt", 0, true, set_fdt },
-	{ "dump-dtb", 0, true, set_dump_dtb },
-	{ "sandbox", 0, true, set_sandbox },
-	{ "name", 0, true, set_name },
-	{ "timeout", 0, true, set_timeout },
-	{ "json", 0, true, set_json },
-	{ "dry-run", 0, false, set_dry_run },
-	{ "quiet", 'q', false, set_quiet },
-	{ "verbose", 'v', false, set_verbose },
-	{ "help", 'h', false, set_help },
+	{ "kernel", 'k', VALUE(set_kernel) },
+	{ "flat", 0, VALUE(set_flat) },
+	{ "initrd", 'i', VALUE(set_initrd) },
+	{ "params", 'p', VALUE(add_params) },
+	{ "no-default-params", 0, FLAG(no_default_params) },
+	{ "cpus", 'c', VALUE(set_cpus) },
+	{ "mem", 'm', VALUE(set_mem) },
+	{ "console", 0, VALUE(set_console) },
+	{ "console-log", 0, STRING(console_log) },
+	{ "acpi", 0, SWITCH(acpi) },
+	{ "mptable", 0, SWITCH(mptable) },
+	{ "fdt", 0, SWITCH(fdt) },
+	{ "dump-dtb", 0, STRING(dump_dtb) },
+	{ "sandbox", 0, SWITCH(sandbox) },
+	{ "name", 0, VALUE(set_name) },
+	{ "timeout", 0, VALUE(set_timeout) },
+	{ "json", 0, STRING(json) },
+	{ "dry-run", 0, FLAG(dry_run) },
+	{ "quiet", 'q', FLAG(quiet) },
+	{ "verbose", 'v', FLAG(verbose) },
+	{ "help", 'h', FLAG(help) },
 };
+
+static int apply(struct run_options *o, const struct option_spec *spec, const char *value)
+{
+	void *field = (char *)o + spec->offset;
+	bool on = value && !strcmp(value, "on");
+
+	switch (spec->kind) {
+	case KIND_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case KIND_SWITCH:
+		if (!on && strcmp(value, "off")) {
+			log_error("--%s: %s: must be on or off", spec->name, value);
+			return -EINVAL;
+		}
+		*(bool *)field = on;
+		return 0;
+	case KIND_STRING:
+		*(const char **)field = value;
+		return 0;
+	case KIND_VALUE:
+		break;
+	}
+	return spec->set(o, value);
+}
 
 #define NR_OPTIONS ARRAY_SIZE(options)
 
 static void defaults(struct run_options *o)
 {
 	*o = (struct run_options){
-		.default_params = true,
 		.cpus = 1,
 		.ram_bytes = DEFAULT_RAM_BYTES,
 		.acpi = true,
@@ -289,13 +242,13 @@ static void make_tables(struct option *long_options, char *letters)
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		long_options[i] = (struct option){
 			.name = options[i].name,
-			.has_arg = options[i].has_value ? required_argument : no_argument,
+			.has_arg = options[i].kind == KIND_FLAG ? no_argument : required_argument,
 			.val = (int)i + 256,
 		};
 		if (!options[i].letter)
 			continue;
 		*letters++ = options[i].letter;
-		if (options[i].has_value)
+		if (options[i].kind != KIND_FLAG)
 			*letters++ = ':';
 	}
 	*letters = '\0';
@@ -340,7 +293,7 @@ int options_parse(struct run_options *out, int argc, char **argv)
 
 		if (i < 0)
 			return report_unknown(argv, value);
-		rc = options[i].set(out, optarg);
+		rc = apply(out, &options[i], optarg);
 		if (rc)
 			return rc;
 	}

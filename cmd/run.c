@@ -98,7 +98,7 @@ static int build_cmdline(struct run *run)
 	if (!p)
 		return -ENOMEM;
 	*p = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(default_params) && o->default_params; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(default_params) && !o->no_default_params; i++)
 		p += sprintf(p, "%s%s", i ? " " : "", default_params[i]);
 	if (o->params && *o->params)
 		sprintf(p, "%s%s", *run->cmdline ? " " : "", o->params);

@@ -31,7 +31,6 @@ void event_loop_destroy(struct event_loop *loop);
  * is dropped, even if the descriptor number is in use again.
  */
 int event_add(struct event_loop *loop, int fd, uint32_t events, event_fn fn, void *arg);
-int event_modify(struct event_loop *loop, int handle, uint32_t events);
 void event_remove(struct event_loop *loop, int handle);
 
 /* A timer, off at first. Handle or -errno. Expiries that pile up are one call. */

@@ -73,11 +73,4 @@ uint64_t vcpu_cpu_time_ns(const struct vcpu *vcpu);
  */
 int vcpu_install_kick_handler(void);
 
-/*
- * Handles one exit from KVM_RUN on the vCPU's thread. Returns true to go on,
- * false if the VM has to end (a stop was requested, with a message if it is an
- * error). Public for `lkvm check`, which runs tiny guests without threads.
- */
-bool vcpu_handle_exit(struct vcpu *vcpu);
-
 #endif

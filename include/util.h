@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The few helpers that every layer needs: checked arithmetic on untrusted
- * sizes (DESIGN rule 11), alignment, and a clock. Pure; any thread.
+ * sizes, alignment, little-endian stores, whole reads, and a clock. Any thread.
  */
 #ifndef LKVM_UTIL_H
 #define LKVM_UTIL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -80,6 +82,28 @@ static inline uint8_t checksum_byte(const void *p, size_t len)
 	while (len--)
 		sum = (uint8_t)(sum + *b++);
 	return (uint8_t)(0 - sum);
+}
+
+/*
+ * pread(2) until all @len bytes are there. 0, -ENODATA if the file ends early, or
+ * -errno. @offset + @len is at most INT64_MAX.
+ */
+static inline int pread_all(int fd, void *buf, uint64_t len, uint64_t offset)
+{
+	uint8_t *out = buf;
+
+	while (len) {
+		ssize_t n = pread(fd, out, min_u64(len, GIB(1)), (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ENODATA;
+		out += n;
+		offset += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	return 0;
 }
 
 static inline uint64_t now_ns(void)

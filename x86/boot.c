@@ -315,27 +315,6 @@ int boot_plan_elf(struct boot_plan *plan, const struct boot_elf *elf, uint64_t f
 	return 0;
 }
 
-/* Reads all of it. 0, -ENODATA or -errno. */
-static int read_exactly(int fd, void *buf, size_t len, uint64_t offset)
-{
-	uint8_t *out = buf;
-
-	while (len) {
-		ssize_t n = pread(fd, out, len, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			return -ENODATA;
-		out += n;
-		len -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 static Elf64_Phdr widen(const Elf32_Phdr *p)
 {
 	return (Elf64_Phdr){
@@ -360,9 +339,9 @@ static int read_phdrs(int fd, uint64_t offset, unsigned int nr, bool is_64bit,
 		int rc;
 
 		if (is_64bit)
-			rc = read_exactly(fd, &phdrs[i], entry, offset + i * entry);
+			rc = pread_all(fd, &phdrs[i], entry, offset + i * entry);
 		else
-			rc = read_exactly(fd, &narrow, entry, offset + i * entry);
+			rc = pread_all(fd, &narrow, entry, offset + i * entry);
 		if (rc)
 			return fail(error, "reading program header %u: %s", i, strerror(-rc));
 		if (!is_64bit)
@@ -381,7 +360,7 @@ static size_t read_notes(int fd, const Elf64_Phdr *phdrs, unsigned int nr, uint6
 		if (ph->p_type != PT_NOTE || ph->p_filesz > ELF_MAX_NOTES_BYTES ||
 		    !range_within(ph->p_offset, ph->p_filesz, file_bytes))
 			continue;
-		if (!read_exactly(fd, notes, ph->p_filesz, ph->p_offset))
+		if (!pread_all(fd, notes, ph->p_filesz, ph->p_offset))
 			return ph->p_filesz;
 	}
 	return 0;
@@ -608,7 +587,7 @@ static int identify(struct boot *boot, uint64_t file_bytes, struct boot_error *e
 	uint8_t page[BOOT_PAGE_BYTES];
 	size_t n = min_u64(file_bytes, sizeof(page));
 	uint64_t ram = boot->config->ram_bytes;
-	int rc = read_exactly(boot->fd, page, n, 0);
+	int rc = pread_all(boot->fd, page, n, 0);
 
 	if (rc)
 		return fail(error, "%s", strerror(-rc));

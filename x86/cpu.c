@@ -49,6 +49,7 @@
 #define APIC_LVT1	0x360
 #define APIC_MODE_NMI	0x400u
 #define APIC_MODE_EXTINT 0x700u
+#define APIC_MASKED	0x10000u
 
 static const struct kvm_segment flat_code32 = {
 	.base = 0, .limit = 0xffffffff, .selector = SELECTOR_CODE,
@@ -255,11 +256,15 @@ static int set_msrs(struct vcpu *vcpu)
 	return 0;
 }
 
-/* Virtual wire mode: 8259 interrupts through LINT0, NMI on LINT1 (SDM §10.5.1). */
+/*
+ * Virtual wire mode: NMI on LINT1 of every CPU, the 8259s' interrupts through
+ * LINT0 of the boot CPU alone (SDM §10.5.1; MP specification 1.4 §3.6.2.2).
+ */
 static int set_local_apic(struct vcpu *vcpu)
 {
 	struct kvm_lapic_state lapic;
-	uint32_t lvt0 = APIC_MODE_EXTINT, lvt1 = APIC_MODE_NMI;
+	uint32_t lvt0 = vcpu->index == 0 ? APIC_MODE_EXTINT : APIC_MASKED;
+	uint32_t lvt1 = APIC_MODE_NMI;
 	int rc = ioctl(vcpu->fd, KVM_GET_LAPIC, &lapic);
 
 	if (rc)

@@ -18,7 +18,7 @@ struct run_options {
 	unsigned int nr_initrds;
 	const char *initrds[BOOT_MAX_INITRDS];
 	char *params;			/* of all -p, joined by spaces; ours, or NULL */
-	bool default_params;
+	bool no_default_params;
 	unsigned int cpus;
 	uint64_t ram_bytes;
 	bool acpi, mptable, fdt, sandbox;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <pty.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -156,6 +157,42 @@ static void a_closed_reader_costs_nothing(void **state)
 	term_destroy(term);
 	event_loop_destroy(loop);
 	close(fd[1]);
+}
+
+struct flood {
+	struct term *term;
+	atomic_bool stop;
+};
+
+static void *flooding_guest(void *arg)
+{
+	struct flood *f = arg;
+
+	while (!atomic_load(&f->stop))
+		term_put(f->term, "x", 1);
+	return NULL;
+}
+
+/* A guest that prints without a pause must not keep the loop from its timers. */
+static void a_flood_does_not_hold_the_loop(void **state)
+{
+	struct event_loop *loop;
+	struct flood f = { .stop = false };
+	pthread_t thread;
+	uint64_t start = now_ns();
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(event_loop_create(&loop), 0);
+	f.term = create(loop, -1, fd, -1);
+	assert_int_equal(pthread_create(&thread, NULL, flooding_guest, &f), 0);
+	run_for_ms(loop, 300);
+	assert_true(now_ns() - start < 3000000000ull);
+	atomic_store(&f.stop, true);
+	pthread_join(thread, NULL);
+	term_destroy(f.term);
+	event_loop_destroy(loop);
+	close(fd);
 }
 
 static void a_full_disk_is_survived(void **state)
@@ -410,6 +447,7 @@ int main(void)
 		cmocka_unit_test(a_slow_reader_loses_nothing),
 		cmocka_unit_test(a_stopped_reader_is_left_at_the_deadline),
 		cmocka_unit_test(a_closed_reader_costs_nothing),
+		cmocka_unit_test(a_flood_does_not_hold_the_loop),
 		cmocka_unit_test(a_full_disk_is_survived),
 		cmocka_unit_test(the_last_lines_are_reported_and_tame),
 		cmocka_unit_test(a_pipe_is_passed_on_unchanged),
