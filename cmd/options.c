@@ -200,18 +200,17 @@ static const struct option_spec {
 static int apply(struct run_options *o, const struct option_spec *spec, const char *value)
 {
 	void *field = (char *)o + spec->offset;
-	bool on = value && !strcmp(value, "on");
 
 	switch (spec->kind) {
 	case KIND_FLAG:
 		*(bool *)field = true;
 		return 0;
 	case KIND_SWITCH:
-		if (!on && strcmp(value, "off")) {
+		if (strcmp(value, "on") && strcmp(value, "off")) {
 			log_error("--%s: %s: must be on or off", spec->name, value);
 			return -EINVAL;
 		}
-		*(bool *)field = on;
+		*(bool *)field = !strcmp(value, "on");
 		return 0;
 	case KIND_STRING:
 		*(const char **)field = value;

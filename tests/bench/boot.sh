@@ -14,14 +14,13 @@ up() { cut -d' ' -f1 /proc/uptime; }
 row() {
 	local k=$1 name=$2 start end
 	shift 2
-	echo '!hist:keys=exit_reason.hex' >$hist/trigger
-	echo 'hist:keys=exit_reason.hex' >$hist/trigger
+	echo 'hist:keys=exit_reason.hex:clear' >>$hist/trigger
 	start=$(up)
 	"$@" >/tmp/out 2>/tmp/err </dev/null
 	end=$(up)
 	init=$(tr -d '\r' </tmp/out | sed -n 's/.*GUEST-INIT .*uptime=\([0-9.]*\) .*/\1/p')
 	printf '%-12s %-28s %8s %6s %7s %7s %7s\n' $k "$name" \
-		$(awk "BEGIN { printf \"%.2f\", $end - $start }") "${init:--}" $(count) $(count 0x400) $(count 0x7b)
+		$(awk "BEGIN { printf \"%.2f\", $end - $start }") "${init:--}" $(count) $(count 400) $(count 7b)
 }
 
 for k in $kernels; do
