@@ -40,3 +40,10 @@ run "$GUESTS/elf64" --fdt on --dump-dtb "$T/dtb" -c 3
 same kernel/dump-dtb 0 "$status"
 same kernel/dtc "" "$(dtc -I dtb -O dts "$T/dtb" 2>&1 >"$T/dts")"
 same kernel/dtb-cpus 3 "$(grep -c 'device_type = "cpu"' "$T/dts")"
+# What only a host with KVM can refuse.
+run "$GUESTS/elf64" --dump-dtb /nonexistent/x
+same kernel/dtb-nowhere 125 "$status"
+has kernel/dtb-nowhere-said "$T/err" '^lkvm: dump-dtb: /nonexistent/x: No such file'
+run "$GUESTS/elf64" -m 64T
+same kernel/too-much-memory 125 "$status"
+has kernel/too-much-memory-said "$T/err" '^lkvm: memory: [0-9]+ MiB'
