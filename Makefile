@@ -119,7 +119,7 @@ bench:
 	@tests/bench/run $(build) $(KERNELS)
 
 install: all
-	install -D -m 755 $(build)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
+	install -D -s -m 755 $(build)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
 	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
 
 clean:

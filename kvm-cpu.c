@@ -59,7 +59,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned i
 	int rc;
 
 	if (!vcpu)
-		return -ENOMEM;
+		return log_enomem("vcpu");
 	*vcpu = (struct vcpu){ .vm = vm, .pio = pio, .mmio = mmio, .mem = mem, .index = index };
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)id);
 	if (vcpu->fd < 0) {
@@ -389,7 +389,12 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	bool go_on = true;
+	sigset_t kick;
 
+	/* Our parent may have started us with everything blocked. */
+	sigemptyset(&kick);
+	sigaddset(&kick, kick_signal());
+	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 	while (go_on) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 			go_on = handle_run_error(vcpu, errno);

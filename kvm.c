@@ -199,7 +199,12 @@ static int vm_open(struct vm *vm)
 	rc = kvm_capability(vm->sys_fd, KVM_CAP_MAX_VCPUS);
 	vm->max_vcpus = rc > 0 ? (unsigned int)rc : 4;	/* api.rst 4.7: the default is 4 */
 	vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return vm->stop_fd < 0 ? -errno : 0;
+	if (vm->stop_fd < 0) {
+		rc = -errno;
+		log_error("kvm: eventfd: %s", strerror(-rc));
+		return rc;
+	}
+	return 0;
 }
 
 int vm_create(struct vm **out, bool legacy_timer)
@@ -208,7 +213,7 @@ int vm_create(struct vm **out, bool legacy_timer)
 	int rc;
 
 	if (!vm)
-		return -ENOMEM;
+		return log_enomem("kvm");
 	vm->sys_fd = vm->fd = vm->stop_fd = -1;
 	rc = vm_open(vm);
 	if (!rc)

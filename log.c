@@ -97,6 +97,12 @@ void log_error(const char *fmt, ...)
 	va_end(ap);
 }
 
+int log_enomem(const char *what)
+{
+	log_error("%s: %s", what, strerror(ENOMEM));
+	return -ENOMEM;
+}
+
 void log_notice(const char *fmt, ...)
 {
 	va_list ap;

@@ -34,7 +34,7 @@ int sandbox_enter(void)
 	drop_bounding_set();
 	none = cap_init();
 	if (!none)
-		return -ENOMEM;
+		return log_enomem("sandbox");
 	rc = cap_set_proc(none) ? -errno : 0;
 	cap_free(none);
 	if (!rc && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

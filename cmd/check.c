@@ -108,7 +108,7 @@ static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns
 	struct cpuid_table *cpuid = malloc(sizeof(*cpuid));
 	struct cpu_start start;
 	struct kvm_regs regs;
-	int rc = cpuid ? mem_create(&p->mem, PROBE_RAM_BYTES) : -ENOMEM;
+	int rc = cpuid ? mem_create(&p->mem, PROBE_RAM_BYTES) : log_enomem("check");
 
 	bus_init(&p->bus);
 	if (!rc)

@@ -71,7 +71,7 @@ static int set_flat(struct run_options *o, const char *value)
 	if (at && parse_size(at + 1, 1, &o->flat_address))
 		return bad("--flat", value, "the address after @ is not a number");
 	o->flat = strndup(value, len);
-	return o->flat ? 0 : -ENOMEM;
+	return o->flat ? 0 : log_enomem("--flat");
 }
 
 static int set_initrd(struct run_options *o, const char *value)
@@ -88,7 +88,7 @@ static int add_params(struct run_options *o, const char *value)
 
 	if (asprintf(&joined, "%s%s%s", o->params ? o->params : "", o->params ? " " : "",
 		     value) < 0)
-		return -ENOMEM;
+		return log_enomem("--params");
 	free(o->params);
 	o->params = joined;
 	return 0;

@@ -96,7 +96,7 @@ static int build_cmdline(struct run *run)
 		bytes += strlen(default_params[i]) + 1;
 	run->cmdline = p = malloc(bytes);
 	if (!p)
-		return -ENOMEM;
+		return log_enomem("command line");
 	*p = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(default_params) && !o->no_default_params; i++)
 		p += sprintf(p, "%s%s", i ? " " : "", default_params[i]);

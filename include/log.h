@@ -35,6 +35,9 @@ void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_notice(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* "lkvm: WHAT: Cannot allocate memory". Returns -ENOMEM. */
+int log_enomem(const char *what);
+
 /* Writes @text as it is (no prefix), as part of an error report. */
 void log_raw(const char *text);
 

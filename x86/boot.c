@@ -644,7 +644,7 @@ int boot_open(struct boot **out, const struct boot_config *config)
 	int rc;
 
 	if (!boot)
-		return -ENOMEM;
+		return log_enomem("boot");
 	boot->config = config;
 	boot->fd = -1;
 	rc = open_kernel(boot);

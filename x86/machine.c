@@ -274,7 +274,7 @@ static int create_vcpus(struct machine *m)
 	m->cpuid = malloc(sizeof(*m->cpuid));
 	m->vcpus = calloc(cpus, sizeof(struct vcpu *));
 	if (!m->cpuid || !m->vcpus)
-		return -ENOMEM;
+		return log_enomem("machine");
 	rc = cpuid_read_supported(m->cpuid, m->vm->sys_fd);
 	if (rc) {
 		log_error("machine: KVM_GET_SUPPORTED_CPUID: %s", strerror(-rc));
@@ -381,7 +381,7 @@ static int build_fdt(struct machine *m)
 		return 0;
 	m->dtb = malloc(max);
 	if (!m->dtb)
-		return -ENOMEM;
+		return log_enomem("fdt");
 	n = fdt_build(m->dtb, max, &in);
 	if (n < 0) {
 		log_error("fdt: the device tree does not fit into %zu bytes", max);
@@ -438,7 +438,7 @@ int machine_create(struct machine **out, const struct machine_config *config)
 	struct machine *m = calloc(1, sizeof(*m));
 
 	if (!m)
-		return -ENOMEM;
+		return log_enomem("machine");
 	m->config = config;
 	m->signal_fd = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
@@ -574,7 +574,11 @@ static int watch_for_the_end(struct machine *m)
 		rc = start_timeout(m);
 	if (rc >= 0)
 		rc = halt_watch_start(&m->halt_watch, m->loop, m->vm, m->vcpus, m->nr_vcpus);
-	return rc < 0 ? rc : 0;
+	if (rc < 0) {
+		log_error("machine: events: %s", strerror(-rc));
+		return rc;
+	}
+	return 0;
 }
 
 static int start_vcpus(struct machine *m)
@@ -631,10 +635,11 @@ void machine_run(struct machine *m, struct machine_result *result)
 
 	*result = (struct machine_result){ .reason = STOP_ERROR };
 	rc = start(m, result);
-	if (!rc)
+	if (!rc) {
 		rc = event_run(m->loop);
-	else
-		log_error("machine: starting it: %s", strerror(-rc));
+		if (rc)
+			log_error("machine: event loop: %s", strerror(-rc));
+	}
 	if (rc)
 		vm_request_stop(m->vm, STOP_ERROR);
 	event_stop(m->loop);

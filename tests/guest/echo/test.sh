@@ -21,13 +21,15 @@ expect "ab\003\001c" { puts "echoed" }
 send "\001x"
 expect "status=130" { puts "quit" }
 expect "same-terminal" { puts "restored" }
-send "$env(LKVM) run --flat $env(GUEST); echo status=\$?; \[ \"\$before\" = \"\$(stty -g)\" \] && echo same''-terminal\r"
-expect "Ctrl-A x quits"
-exec pkill -TERM -f -- "--flat $env(GUEST)"
-expect "status=143" { puts "terminated" }
-expect "same-terminal" { puts "restored" }
+foreach {signal status} {TERM 143 HUP 129 SEGV 139} {
+	send "$env(LKVM) run --flat $env(GUEST); echo status=\$?; \[ \"\$before\" = \"\$(stty -g)\" \] && echo same''-terminal\r"
+	expect "Ctrl-A x quits"
+	exec pkill -$signal -f -- "--flat $env(GUEST)"
+	expect "status=$status" { puts "SIG$signal" }
+	expect "same-terminal" { puts "restored" }
+}
 send "exit\r"
 expect eof
 X
-same echo/terminal "announced echoed quit restored terminated restored" \
+same echo/terminal "announced echoed quit restored SIGTERM restored SIGHUP restored SIGSEGV restored" \
 	"$(expect "$T/expect" | tr -d '\r' | xargs)"

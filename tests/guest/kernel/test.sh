@@ -47,3 +47,12 @@ has kernel/dtb-nowhere-said "$T/err" '^lkvm: dump-dtb: /nonexistent/x: No such f
 run "$GUESTS/elf64" -m 64T
 same kernel/too-much-memory 125 "$status"
 has kernel/too-much-memory-said "$T/err" '^lkvm: memory: [0-9]+ MiB'
+# Few descriptors, little address space: one message whatever is refused.
+for n in $(seq 4 24); do
+	(ulimit -n $n; timeout 20 "$LKVM" run "$GUESTS/elf64" -c 2 >"$T/out" 2>"$T/err" </dev/null)
+	s=$?
+	[ $s = 0 ] && [ "$n" -gt 12 ] && continue
+	[ $s = 125 ] && [ "$(grep -c '^lkvm: ' "$T/err")" = 1 ] && continue
+	not_ok "kernel/descriptors-$n" "status $s" "$(cat "$T/err")"
+done
+ok kernel/few-descriptors

@@ -39,3 +39,7 @@ sleep 0.2
 kill -TERM $pid
 wait $pid
 same spin/nohup 143 "$?"
+
+# A parent that had blocked every signal.
+timeout 20 env --block-signal "$LKVM" run --flat "$GUEST" --timeout 0.5 >"$T/out" 2>"$T/err" </dev/null
+same spin/blocked-signals 124 "$?"
