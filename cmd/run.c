@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,31 +104,6 @@ static int build_cmdline(struct run *run)
 	return 0;
 }
 
-/*
- * With ACPI the machine has no 8254. A kernel that is told not to use what
- * replaces it needs one.
- */
-static bool wants_legacy_timer(const struct run *run)
-{
-	static const char *const params[] = {
-		"acpi=off", "acpi=ht", "noapic", "nolapic", "no-kvmclock",
-	};
-
-	if (!run->options.acpi)
-		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(params); i++) {
-		size_t len = strlen(params[i]);
-		const char *p = run->cmdline;
-
-		while ((p = strstr(p, params[i]))) {
-			if ((p == run->cmdline || p[-1] == ' ') && (!p[len] || p[len] == ' '))
-				return true;
-			p += len;
-		}
-	}
-	return false;
-}
-
 static int open_json(struct run *run)
 {
 	const char *path = run->options.json;
@@ -180,7 +154,11 @@ static int prepare(struct run *run, uint64_t start_ns)
 		.acpi = o->acpi,
 		.mptable = o->mptable,
 		.fdt = o->fdt,
-		.legacy_timer = run->cmdline && wants_legacy_timer(run),
+		/*
+		 * A kernel without KVM's clock calibrates against the 8254, and one
+		 * without ACPI ticks by it. Flat images pay for one if they ask.
+		 */
+		.legacy_timer = !o->flat || !o->acpi,
 		.sandbox = o->sandbox,
 		.dump_dtb = o->dump_dtb,
 		.timeout_ns = o->timeout_ns,

@@ -60,10 +60,9 @@ int kvm_check_capabilities(int sys_fd, bool quiet);
 int kvm_capability(int sys_fd, int cap);
 
 /*
- * Creates the VM with in-kernel irqchip. The PIT is there only with
- * @legacy_timer: hardware-reduced ACPI has none, and tearing it down costs two
- * grace periods of the host's kernel (15 of 24 ms of a short run, measured).
- * 0 or -errno, after a message.
+ * Creates the VM with in-kernel irqchip and, with @legacy_timer, the 8254, whose
+ * end costs two grace periods of the host's kernel (15 of 24 ms of a short run,
+ * measured). 0 or -errno, after a message.
  */
 int vm_create(struct vm **out, bool legacy_timer);
 

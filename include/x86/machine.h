@@ -27,7 +27,7 @@ struct machine_config {
 	struct boot_config boot;
 	unsigned int cpus;
 	bool acpi, mptable, fdt;
-	bool legacy_timer;		/* an 8254: for kernels that do without ACPI */
+	bool legacy_timer;		/* an 8254 */
 	bool sandbox;
 	const char *dump_dtb;		/* path, or NULL */
 	uint64_t timeout_ns;		/* 0: none */
