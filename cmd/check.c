@@ -28,8 +28,8 @@
 #define PROBE_RAM_BYTES MIB(4)
 #define PROBE_SECONDS 5
 #define SPEED_FIRST_TURNS 50000ull
-#define SPEED_LONG_TURNS 200000000ull
-#define SPEED_MIN_NS 20000000ull
+#define SPEED_MAX_TURNS 500000000ull
+#define SPEED_MIN_NS 100000000ull	/* shorter runs measure the VM's start */
 #define INSTRUCTIONS_PER_TURN 2
 
 enum need {
@@ -238,8 +238,8 @@ static double measure_speed(const uint8_t *entry)
 	struct result result;
 	uint64_t ns = run_probe(entry, turns, &result);
 
-	if (result.ok && ns < SPEED_MIN_NS) {
-		turns = SPEED_LONG_TURNS;
+	while (result.ok && ns < SPEED_MIN_NS && turns < SPEED_MAX_TURNS) {
+		turns *= 10;
 		ns = run_probe(entry, turns, &result);
 	}
 	if (!result.ok || !ns)
