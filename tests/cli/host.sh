@@ -4,6 +4,8 @@ K=$GUESTS/kernel/bzimage64
 cp "$LKVM" "$K" "$T/"; chmod 755 "$T"
 if [ "$(id -u)" != 0 ]; then
 	skip host/all "needs root, to take /dev/kvm away"
+elif ! unshare -m true 2>/dev/null; then
+	skip host/all "no private mount namespace here, to take /dev/kvm away"
 else
 	# A private /dev: without /dev/kvm, or with something else in its place.
 	unshare -m sh -c "mount -t tmpfs none /dev; mknod /dev/null c 1 3; mknod /dev/urandom c 1 9
