@@ -5,6 +5,7 @@
  * Owned by the main thread, which is the only one to run callbacks. A watch is
  * a slot in a fixed table; epoll carries slot and generation, never a pointer,
  * so that an event that was already collected for a removed watch is dropped.
+ * Deferred work is a list that the loop's thread alone touches.
  * Calls from other threads wait in a list under a mutex; stopping the loop
  * closes the list first, so that nobody waits for a loop that is gone.
  */
@@ -20,9 +21,10 @@
 #include "event.h"
 #include "util.h"
 
-#define EVENT_MAX_WATCHES 256
+#define SLOT_BITS 11
+#define EVENT_MAX_WATCHES (1 << SLOT_BITS)
 #define EVENT_BATCH 32
-#define GENERATION_BITS 23
+#define GENERATION_BITS (31 - SLOT_BITS)
 
 struct watch {
 	bool used;
@@ -45,6 +47,8 @@ struct event_loop {
 	int epoll_fd;
 	int wake_fd;		/* calls or a stop are waiting */
 	struct watch watches[EVENT_MAX_WATCHES];
+	struct event_deferred *deferred, **deferred_tail;
+	pthread_t owner;	/* runs callbacks */
 
 	pthread_mutex_t lock;	/* guards what follows */
 	pthread_cond_t call_done;
@@ -70,12 +74,12 @@ void eventfd_clear(int fd)
 
 static int handle_of(const struct event_loop *loop, const struct watch *w)
 {
-	return (int)(w->generation << 8 | (uint32_t)(w - loop->watches));
+	return (int)(w->generation << SLOT_BITS | (uint32_t)(w - loop->watches));
 }
 
 static struct watch *watch_of(struct event_loop *loop, int handle)
 {
-	struct watch *w = &loop->watches[handle & 0xff];
+	struct watch *w = &loop->watches[handle & (EVENT_MAX_WATCHES - 1)];
 
 	return handle >= 0 && w->used && handle_of(loop, w) == handle ? w : NULL;
 }
@@ -118,6 +122,8 @@ int event_loop_create(struct event_loop **out)
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_cond_init(&loop->call_done, NULL);
 	loop->calls_tail = &loop->calls;
+	loop->deferred_tail = &loop->deferred;
+	loop->owner = pthread_self();
 	loop->wake_fd = -1;
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll_fd >= 0)
@@ -230,9 +236,11 @@ int event_call(struct event_loop *loop, event_call_fn fn, void *arg)
 	struct call c = { .fn = fn, .arg = arg };
 
 	pthread_mutex_lock(&loop->lock);
-	if (loop->stopped) {
+	if (loop->stopped || pthread_equal(loop->owner, pthread_self())) {
+		bool stopped = loop->stopped;
+
 		pthread_mutex_unlock(&loop->lock);
-		return -ECANCELED;
+		return stopped ? -ECANCELED : fn(arg);
 	}
 	*loop->calls_tail = &c;
 	/* It leaves the list before this function returns. */
@@ -243,6 +251,55 @@ int event_call(struct event_loop *loop, event_call_fn fn, void *arg)
 		pthread_cond_wait(&loop->call_done, &loop->lock);
 	pthread_mutex_unlock(&loop->lock);
 	return c.result;
+}
+
+void event_defer(struct event_loop *loop, struct event_deferred *d)
+{
+	if (d->queued)
+		return;
+	d->queued = true;
+	d->next = NULL;
+	*loop->deferred_tail = d;
+	loop->deferred_tail = &d->next;
+}
+
+void event_undefer(struct event_loop *loop, struct event_deferred *d)
+{
+	struct event_deferred **link = &loop->deferred;
+
+	if (!d->queued)
+		return;
+	while (*link != d)
+		link = &(*link)->next;
+	*link = d->next;
+	if (!*link)
+		loop->deferred_tail = link;
+	d->queued = false;
+}
+
+static struct event_deferred *take_deferred(struct event_loop *loop)
+{
+	struct event_deferred *d = loop->deferred;
+
+	if (d)
+		event_undefer(loop, d);
+	return d;
+}
+
+void event_run_deferred(struct event_loop *loop)
+{
+	for (int round = 0; round < EVENT_DEFER_ROUNDS && loop->deferred; round++) {
+		/* A round ends with what was last when it began. */
+		struct event_deferred *d, *last = NULL;
+
+		for (d = loop->deferred; d; d = d->next)
+			last = d;
+		do {
+			d = take_deferred(loop);
+			if (d)
+				d->fn(d->arg);
+		} while (d && d != last);
+	}
 }
 
 static bool loop_stopped(struct event_loop *loop)
@@ -271,13 +328,18 @@ int event_run(struct event_loop *loop)
 	struct epoll_event events[EVENT_BATCH];
 	int rc = 0;
 
+	pthread_mutex_lock(&loop->lock);
+	loop->owner = pthread_self();
+	pthread_mutex_unlock(&loop->lock);
 	while (!rc && !loop_stopped(loop)) {
-		int n = epoll_wait(loop->epoll_fd, events, EVENT_BATCH, -1);
+		/* Deferred work that never ends must not keep events from being seen. */
+		int n = epoll_wait(loop->epoll_fd, events, EVENT_BATCH, loop->deferred ? 0 : -1);
 
 		if (n < 0 && errno != EINTR)
 			rc = -errno;
 		for (int i = 0; i < n; i++)
 			dispatch(loop, &events[i]);
+		event_run_deferred(loop);
 	}
 	event_stop(loop);
 	run_calls(loop);	/* cancels what is still waiting */

@@ -10,6 +10,7 @@
 #ifndef LKVM_EVENT_H
 #define LKVM_EVENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -25,7 +26,8 @@ int event_loop_create(struct event_loop **out);
 void event_loop_destroy(struct event_loop *loop);
 
 /*
- * Watches @fd, which stays the caller's. Returns a handle >= 0, or -errno:
+ * Watches @fd, which stays the caller's. With EPOLLET an eventfd needs no
+ * eventfd_clear(): each signal is one call. Returns a handle >= 0, or -errno:
  * -EPERM for files that cannot be waited for (regular files), -ENOSPC.
  * A handle names one watch for ever: after event_remove() a stale event of it
  * is dropped, even if the descriptor number is in use again.
@@ -40,10 +42,31 @@ int event_timer_create(struct event_loop *loop, event_fn fn, void *arg);
 void event_timer_set(struct event_loop *loop, int handle, uint64_t first_ns, uint64_t interval_ns);
 
 /*
- * From another thread: runs fn(arg) on the loop's thread, waits for it and
- * returns its result; -ECANCELED once the loop has stopped.
+ * Runs fn(arg) on the loop's thread, waits for it and returns its result;
+ * -ECANCELED once the loop has stopped. Any thread; on the loop's own (which is
+ * that of event_loop_create() until event_run()) it is a plain call.
  */
 int event_call(struct event_loop *loop, event_call_fn fn, void *arg);
+
+/*
+ * Work that is put off until the callbacks of one wake-up are done, so that it
+ * is done once for all of them: submitting I/O, interrupting the guest.
+ * Embedded in its owner, who calls event_undefer() before it goes.
+ */
+struct event_deferred {
+	void (*fn)(void *arg);
+	void *arg;
+	bool queued;
+	struct event_deferred *next;
+};
+
+/* Queues @d unless it is queued. Loop's thread, from any callback or deferred work. */
+void event_defer(struct event_loop *loop, struct event_deferred *d);
+void event_undefer(struct event_loop *loop, struct event_deferred *d);
+
+/* Runs what is queued, also what that queues, EVENT_DEFER_ROUNDS times at most. */
+void event_run_deferred(struct event_loop *loop);
+#define EVENT_DEFER_ROUNDS 8
 
 /*
  * Runs callbacks until event_stop(). When it returns, every waiting and every
