@@ -8,6 +8,7 @@
  * neither VMX nor SVM. A stop is a reason (compare-and-swap from none) and an
  * eventfd that the loop watches.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -42,6 +43,9 @@ static const struct {
 	{ KVM_CAP_PIT2, "KVM_CAP_PIT2", "the interval timer is the kernel's" },
 	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "devices interrupt by eventfd" },
 	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", "queues are kicked by eventfd" },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM_CAP_IOEVENTFD_ANY_LENGTH",
+	  "queues are kicked by writes of any size" },
+	{ KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING", "message-signalled interrupts are routed" },
 	{ KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI", "PCI devices interrupt by message" },
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID", "CPUID is ours to describe" },
 	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE", "halted CPUs have to be recognised" },
@@ -172,6 +176,124 @@ static int set_up_board(struct vm *vm, bool legacy_timer)
 	return rc;
 }
 
+/*
+ * GSIs: the 24 pins of the I/O APIC, 16 of them also of the 8259s, as KVM has
+ * them by default; above them, messages. KVM takes the table only as a whole.
+ */
+#define PIC_LINES 16u
+#define MAX_MESSAGES 1024u
+#define FIRST_MESSAGE_GSI IOAPIC_PINS
+
+struct vm_routes {
+	struct {
+		uint64_t address;
+		uint32_t data;
+		bool set;
+	} messages[MAX_MESSAGES];
+	unsigned int allocated;
+	union {
+		struct kvm_irq_routing table;
+		uint8_t room[sizeof(struct kvm_irq_routing) +
+			     (IOAPIC_PINS + PIC_LINES + MAX_MESSAGES) *
+			     sizeof(struct kvm_irq_routing_entry)];
+	};
+};
+
+static void add_route(struct kvm_irq_routing *table, uint32_t gsi, uint32_t chip, uint32_t pin)
+{
+	table->entries[table->nr++] = (struct kvm_irq_routing_entry){
+		.gsi = gsi,
+		.type = KVM_IRQ_ROUTING_IRQCHIP,
+		.u.irqchip = { .irqchip = chip, .pin = pin },
+	};
+}
+
+static void build_routes(struct vm_routes *r)
+{
+	r->table.nr = 0;
+	r->table.flags = 0;
+	for (uint32_t pin = 0; pin < IOAPIC_PINS; pin++)
+		add_route(&r->table, pin, KVM_IRQCHIP_IOAPIC, pin);
+	for (uint32_t line = 0; line < PIC_LINES; line++)
+		add_route(&r->table, line,
+			  line < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, line % 8);
+	for (uint32_t i = 0; i < r->allocated; i++) {
+		if (!r->messages[i].set)
+			continue;
+		r->table.entries[r->table.nr++] = (struct kvm_irq_routing_entry){
+			.gsi = FIRST_MESSAGE_GSI + i,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi = {
+				.address_lo = (uint32_t)r->messages[i].address,
+				.address_hi = (uint32_t)(r->messages[i].address >> 32),
+				.data = r->messages[i].data,
+			},
+		};
+	}
+}
+
+int vm_msi_alloc(struct vm *vm)
+{
+	if (vm->routes->allocated == MAX_MESSAGES)
+		return -1;
+	return (int)(FIRST_MESSAGE_GSI + vm->routes->allocated++);
+}
+
+int vm_msi_set(struct vm *vm, int gsi, uint64_t address, uint32_t data)
+{
+	unsigned int i = (unsigned int)gsi - FIRST_MESSAGE_GSI;
+	struct vm_routes *r = vm->routes;
+	int rc = 0;
+
+	assert(gsi >= (int)FIRST_MESSAGE_GSI && i < r->allocated);
+	pthread_mutex_lock(&vm->routes_lock);
+	/* Replacing the table makes all vCPUs wait; guests rewrite the same message often. */
+	if (!r->messages[i].set || r->messages[i].address != address ||
+	    r->messages[i].data != data) {
+		r->messages[i].address = address;
+		r->messages[i].data = data;
+		r->messages[i].set = true;
+		build_routes(r);
+		if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, &r->table)) {
+			rc = -errno;
+			r->messages[i].set = false;
+		}
+	}
+	pthread_mutex_unlock(&vm->routes_lock);
+	return rc;
+}
+
+void vm_set_irq_level(struct vm *vm, uint32_t gsi, bool level)
+{
+	struct kvm_irq_level irq = { .irq = gsi, .level = level };
+
+	ioctl(vm->fd, KVM_IRQ_LINE, &irq);
+}
+
+static int doorbell_ioctl(struct vm *vm, const struct vm_doorbell *bell, uint32_t flags)
+{
+	struct kvm_ioeventfd io = {
+		.datamatch = bell->value,
+		.addr = bell->addr,
+		.len = bell->bytes,
+		.fd = bell->fd,
+		.flags = flags | (bell->bytes ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
+			 (bell->pio ? KVM_IOEVENTFD_FLAG_PIO : 0),
+	};
+
+	return ioctl(vm->fd, KVM_IOEVENTFD, &io) ? -errno : 0;
+}
+
+int vm_doorbell_add(struct vm *vm, const struct vm_doorbell *bell)
+{
+	return doorbell_ioctl(vm, bell, 0);
+}
+
+void vm_doorbell_remove(struct vm *vm, const struct vm_doorbell *bell)
+{
+	doorbell_ioctl(vm, bell, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
 static int vm_open(struct vm *vm)
 {
 	int rc;
@@ -215,7 +337,9 @@ int vm_create(struct vm **out, bool legacy_timer)
 	if (!vm)
 		return log_enomem("kvm");
 	vm->sys_fd = vm->fd = vm->stop_fd = -1;
-	rc = vm_open(vm);
+	pthread_mutex_init(&vm->routes_lock, NULL);
+	vm->routes = calloc(1, sizeof(*vm->routes));
+	rc = vm->routes ? vm_open(vm) : log_enomem("kvm");
 	if (!rc)
 		rc = set_up_board(vm, legacy_timer);
 	if (rc) {
@@ -236,6 +360,8 @@ void vm_destroy(struct vm *vm)
 		close(vm->fd);
 	if (vm->sys_fd >= 0)
 		close(vm->sys_fd);
+	free(vm->routes);
+	pthread_mutex_destroy(&vm->routes_lock);
 	free(vm);
 }
 

@@ -10,6 +10,7 @@
 #define LKVM_KVM_H
 
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,6 +40,8 @@ struct vm {
 	uint32_t vcpu_mmap_bytes;
 	atomic_int stop_reason;	/* enum stop_reason */
 	atomic_int stop_signal;
+	pthread_mutex_t routes_lock;
+	struct vm_routes *routes;
 };
 
 /*
@@ -75,6 +78,34 @@ int vm_map_memory(struct vm *vm, const struct mem *mem);
 
 /* Accepts NULL. vCPUs must be gone. */
 void vm_destroy(struct vm *vm);
+
+/*
+ * Signals eventfd @fd when the guest writes @addr, without a return to user
+ * space (api.rst 4.59). @pio: a port. @value: only writes of it, of
+ * @bytes bytes, count; with @bytes = 0 any write does. Any thread; 0 or -errno.
+ */
+struct vm_doorbell {
+	int fd;
+	bool pio;
+	uint64_t addr;
+	uint32_t bytes;
+	uint64_t value;
+};
+
+int vm_doorbell_add(struct vm *vm, const struct vm_doorbell *bell);
+void vm_doorbell_remove(struct vm *vm, const struct vm_doorbell *bell);
+
+/*
+ * A GSI for a message-signalled interrupt; -1 if there are none left. It is
+ * its owner's for the life of the VM. Main thread, before vCPUs run.
+ */
+int vm_msi_alloc(struct vm *vm);
+
+/* The message that @gsi stands for from now on. Any thread; 0 or -errno. */
+int vm_msi_set(struct vm *vm, int gsi, uint64_t address, uint32_t data);
+
+/* The level of an input of the I/O APIC. Any thread. */
+void vm_set_irq_level(struct vm *vm, uint32_t gsi, bool level);
 
 /* Injects an edge on line @gsi whenever eventfd @fd is written. */
 int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi);
