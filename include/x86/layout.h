@@ -21,6 +21,7 @@
  *	           | kernel ... initrd              |  RAM up to 3 GiB
  *	0xc0000000 +--------------------------------+  MEM_HOLE_START
  *	           | PCI memory window              |
+ *	0xd0000000 | virtio-mmio devices            |
  *	0xe0000000 | PCI configuration space (ECAM) |
  *	0xfec00000 | I/O APIC                       |
  *	0xfee00000 | local APICs                    |
@@ -49,7 +50,10 @@
 #define LAYOUT_HIGH_START	0x100000
 
 #define LAYOUT_PCI_WINDOW	0xc0000000
-#define LAYOUT_PCI_WINDOW_SIZE	0x20000000
+#define LAYOUT_PCI_WINDOW_SIZE	0x10000000
+#define LAYOUT_PCI_SLOT_SIZE	0x10000		/* of it, for the BARs of one device */
+#define LAYOUT_VIRTIO_MMIO	0xd0000000
+#define LAYOUT_VIRTIO_MMIO_SIZE	0x1000		/* one device */
 #define LAYOUT_ECAM		0xe0000000
 #define LAYOUT_ECAM_SIZE	0x00100000	/* one bus */
 #define LAYOUT_IOAPIC		0xfec00000
@@ -68,10 +72,13 @@
 #define PORT_RESET		0x602		/* ACPI 6.4 §4.8.3.6 */
 #define PORT_PCI_ADDRESS	0xcf8
 #define PORT_PCI_DATA		0xcfc
+#define PORT_PCI_WINDOW		0x1000		/* to 0xffff */
+#define PORT_PCI_SLOT_SIZE	0x100
 
 /* Interrupt lines; KVM's default routing makes GSI n pin n of the I/O APIC. */
 #define GSI_KEYBOARD		1
 #define GSI_COM1		4
+#define GSI_PCI_FIRST		16		/* eight lines, shared by slot number */
 #define IOAPIC_PINS		24
 
 /* Values of ours that the tables announce and the ports accept. */
@@ -89,6 +96,24 @@
 static inline unsigned int layout_apic_id(unsigned int cpu)
 {
 	return cpu < APIC_ID_BROADCAST ? cpu : cpu + 1;
+}
+
+/*
+ * virtio-mmio device @index: its registers and its line. Lines that no other device
+ * has; without ACPI only those of the ISA bus have names. Devices share them if
+ * there are too few.
+ */
+static inline unsigned long layout_virtio_mmio(unsigned int index)
+{
+	return LAYOUT_VIRTIO_MMIO + (unsigned long)index * LAYOUT_VIRTIO_MMIO_SIZE;
+}
+
+static inline unsigned int layout_virtio_mmio_gsi(unsigned int index, int acpi)
+{
+	static const unsigned char lines[] = { 5, 6, 7, 9, 10, 11, 14, 15,
+					       16, 17, 18, 19, 20, 21, 22, 23 };
+
+	return lines[index % (acpi ? 16u : 8u)];
 }
 #endif
 
