@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What all virtio devices have in common, whatever the transport: the status
+ * machine, features, queues, configuration space, reset (virtio 1.2 §2, §3).
+ *
+ * Two sides. The register side is called by a transport, on a vCPU's thread, with
+ * virtio_lock() held. The device side runs on the event loop's thread and owns
+ * the queues; a register write that changes a queue or starts or resets the
+ * device is handed over to it (event_call) and waited for.
+ */
+#ifndef LKVM_VIRTIO_DEVICE_H
+#define LKVM_VIRTIO_DEVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "event.h"
+#include "log.h"
+#include "virtio/queue.h"
+
+#define VIRTIO_MAX_QUEUES 32u
+#define VIRTIO_CONFIG_MAX_BYTES 128u
+
+struct virtio_device;
+
+/* A kind of device. All on the loop's thread. */
+struct virtio_ops {
+	uint32_t id;			/* virtio 1.2 §5 */
+	uint32_t pci_class;		/* for people who run lspci */
+	/* The driver is ready: features and queues are final. */
+	void (*start)(struct virtio_device *dev);
+	/* There may be chains in queue @queue. */
+	void (*kick)(struct virtio_device *dev, unsigned int queue);
+};
+
+/* How a transport interrupts the guest. On the loop's thread. */
+struct virtio_transport_ops {
+	void (*notify_queue)(void *transport, unsigned int queue);
+	void (*notify_config)(void *transport);
+};
+
+/* One queue, with the registers that describe it before it is enabled. */
+struct virtio_queue {
+	struct virtq ring;		/* loop */
+	bool draining;			/* loop: being stopped, nothing is popped any more */
+	struct virtq_setup setup;	/* registers */
+	bool ready;			/* registers: the driver has enabled it */
+	int kick_fd;			/* written by the transport or by KVM for it */
+	int watch;
+	struct virtio_device *dev;
+};
+
+struct virtio_device {
+	const struct virtio_ops *ops;
+	const char *name;		/* "vda", for messages; lent */
+	const struct mem *mem;
+	struct event_loop *loop;
+	const struct virtio_transport_ops *transport_ops;
+	void *transport;
+	struct log_limit log_limit;
+	uint64_t offered;		/* features */
+
+	/* What the guest can observe. */
+	_Atomic uint8_t status;
+	_Atomic uint32_t generation;	/* of the configuration */
+	uint64_t requested;		/* features, until FEATURES_OK */
+	bool requested_unknown;		/* ... beyond bit 63 */
+	_Atomic uint64_t accepted;
+	uint32_t config_bytes;
+	uint8_t config[VIRTIO_CONFIG_MAX_BYTES];
+
+	unsigned int nr_queues;
+	struct virtio_queue *queues;
+	pthread_mutex_t lock;		/* registers */
+	pthread_mutex_t config_lock;	/* config[]; held for a copy only */
+	bool running;			/* loop: DRIVER_OK, not broken */
+};
+
+/* ---- for devices ---- */
+
+/*
+ * @offered: features of the device; those of every device (VERSION_1, ring features)
+ * are added. 0 or -errno.
+ */
+int virtio_device_init(struct virtio_device *dev, const struct virtio_ops *ops, const char *name,
+		       struct event_loop *loop, const struct mem *mem, unsigned int nr_queues,
+		       uint64_t offered);
+
+/* Accepts a device whose init failed. The loop has stopped or the guest never ran. */
+void virtio_device_fini(struct virtio_device *dev);
+
+bool virtio_has_feature(const struct virtio_device *dev, unsigned int bit);
+
+/* Takes a chain; 0 also if the ring is malformed, which breaks the device. */
+int virtio_pop(struct virtio_device *dev, unsigned int queue, struct virtq_chain *chain);
+
+/* Interrupts the driver if it wants to know of what was pushed to @queue. */
+void virtio_notify(struct virtio_device *dev, unsigned int queue);
+
+/* Changes the configuration; @notify: with a new generation and an interrupt. */
+void virtio_set_config(struct virtio_device *dev, uint32_t offset, const void *data,
+		       uint32_t bytes, bool notify);
+
+/* The driver or the ring broke a rule: the device stops until it is reset. */
+void virtio_break(struct virtio_device *dev, const char *why);
+
+/* ---- for transports; the register side, under the lock unless noted ---- */
+
+void virtio_attach(struct virtio_device *dev, const struct virtio_transport_ops *ops,
+		   void *transport);
+void virtio_lock(struct virtio_device *dev);
+void virtio_unlock(struct virtio_device *dev);
+
+/* Without the lock. */
+uint8_t virtio_get_status(struct virtio_device *dev);
+uint32_t virtio_get_generation(struct virtio_device *dev);
+
+/* 0 resets, which waits for requests in flight; bits cannot be cleared otherwise. */
+void virtio_set_status(struct virtio_device *dev, uint8_t value);
+
+/* 32 feature bits, number @select of them. */
+uint32_t virtio_get_offered(struct virtio_device *dev, uint32_t select);
+uint32_t virtio_get_requested(struct virtio_device *dev, uint32_t select);
+void virtio_request_features(struct virtio_device *dev, uint32_t select, uint32_t bits);
+
+/* The registers of a queue; NULL if there is no such queue. Read-only once ready. */
+struct virtio_queue *virtio_get_queue(struct virtio_device *dev, uint32_t index);
+void virtio_enable_queue(struct virtio_device *dev, uint32_t index);
+void virtio_disable_queue(struct virtio_device *dev, uint32_t index);
+
+/* Reads beyond the end are zeros. Without the lock. */
+void virtio_read_config(struct virtio_device *dev, uint64_t offset, void *data, uint32_t bytes);
+
+/* A kick that did not come through KVM. Without the lock. */
+void virtio_kick(struct virtio_device *dev, uint32_t index);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A split virtqueue, seen from the device (virtio 1.2 §2.7).
+ *
+ * The guest owns the memory of the rings and may change it at any moment. So
+ * addresses are checked once, when the queue is enabled; every descriptor is
+ * read once, into a private copy; and devices see only chains that have been
+ * checked as a whole. What breaks a rule breaks the queue: virtq_pop() then
+ * fails until the device is reset.
+ *
+ * Everything runs on the event loop's thread.
+ */
+#ifndef LKVM_VIRTIO_QUEUE_H
+#define LKVM_VIRTIO_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "mem.h"
+
+struct vring_desc;
+struct vring_avail;
+struct vring_used;
+
+#define VIRTQ_MAX_SIZE 256u	/* descriptors in a queue, hence in a chain */
+
+/* What the driver sets up through the transport. */
+struct virtq_setup {
+	uint16_t size;		/* VIRTQ_MAX_SIZE unless the driver wants less */
+	gpa_t desc, avail, used;
+};
+
+/* What the guest can observe, and all that a saved queue would need. */
+struct virtq_state {
+	struct virtq_setup setup;
+	bool enabled;
+	bool event_idx;		/* VIRTIO_F_EVENT_IDX was accepted */
+	bool broken;
+	uint16_t next_avail;	/* next entry of the available ring that we read */
+	uint16_t next_used;	/* the used ring's index */
+	uint16_t notified;	/* next_used when it was last decided whether to interrupt */
+	unsigned int in_flight;	/* chains popped and not yet pushed */
+	uint64_t heads[VIRTQ_MAX_SIZE / 64];	/* ... which they are */
+};
+
+struct virtq {
+	struct virtq_state state;
+	const struct mem *mem;
+	const struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	const char *fault;	/* why it is broken */
+};
+
+/* A descriptor chain: iov[0 .. nr_readable), then nr_writable more. */
+struct virtq_chain {
+	uint16_t head;
+	unsigned int nr_readable, nr_writable;
+	uint32_t readable_bytes, writable_bytes;
+	struct iovec iov[VIRTQ_MAX_SIZE];
+};
+
+void virtq_init(struct virtq *q, const struct mem *mem);
+
+/*
+ * Checks the set-up and starts the queue. 0 or -EINVAL: size not a power of two or
+ * too big, rings misaligned or not in RAM.
+ */
+int virtq_enable(struct virtq *q, const struct virtq_setup *setup, bool event_idx);
+
+/* Back to the state after virtq_init(). Chains in flight are forgotten. */
+void virtq_reset(struct virtq *q);
+
+/*
+ * Takes the next available chain. 1: @chain is valid. 0: there is none (or the queue
+ * is not enabled). -EPROTO: the ring is malformed; fault says how.
+ */
+int virtq_pop(struct virtq *q, struct virtq_chain *chain);
+
+/* Gives chain @head back, once; the device has written @written bytes into it. */
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+
+/* True if the driver wants an interrupt for what was pushed since the last call. */
+bool virtq_should_notify(struct virtq *q);
+
+/* Tells the driver that it need not kick: we are looking anyway. A hint. */
+void virtq_kicks_off(struct virtq *q);
+
+/* Asks for kicks again. True if there is more already: then look again. */
+bool virtq_kicks_on(struct virtq *q);
+
+/*
+ * Copies up to @len bytes between @buf and @nr iovecs, from byte @offset of them
+ * on. Returns how many bytes there were.
+ */
+uint32_t iov_read(const struct iovec *iov, unsigned int nr, uint32_t offset, void *buf,
+		  uint32_t len);
+uint32_t iov_write(const struct iovec *iov, unsigned int nr, uint32_t offset, const void *buf,
+		   uint32_t len);
+
+#endif

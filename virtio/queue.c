@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Split virtqueues: enable-time checks, pop, push, notification suppression.
+ *
+ * Owned by a device, on the event loop's thread. This is the only file that
+ * touches ring memory and the only one with its barriers. All fields of the
+ * rings are little-endian, as is every host that this runs on. A malformed ring
+ * marks the queue broken and is never looked at again.
+ *
+ * Source: virtio 1.2 §2.7. Not here: packed rings, in-order use.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_ring.h>
+#include <string.h>
+
+#include "util.h"
+#include "virtio/queue.h"
+
+#define AVAIL_BYTES(size) (6u + 2u * (size))	/* flags, index, ring, used_event */
+#define USED_BYTES(size) (6u + 8u * (size))	/* flags, index, ring, avail_event */
+
+/* Ring fields that the other side changes while we look. */
+static uint16_t load16(const __virtio16 *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static void store16(__virtio16 *p, uint16_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static int broken(struct virtq *q, const char *fault)
+{
+	q->state.broken = true;
+	q->fault = fault;
+	return -EPROTO;
+}
+
+void virtq_init(struct virtq *q, const struct mem *mem)
+{
+	*q = (struct virtq){ .mem = mem };
+}
+
+int virtq_enable(struct virtq *q, const struct virtq_setup *setup, bool event_idx)
+{
+	uint32_t size = setup->size;
+	const struct mem *mem = q->mem;
+
+	if (!size || size > VIRTQ_MAX_SIZE || size & (size - 1))
+		return -EINVAL;
+	/* Alignment: virtio 1.2 §2.7. */
+	if (setup->desc % 16 || setup->avail % 2 || setup->used % 4)
+		return -EINVAL;
+	q->desc = mem_ptr(mem, setup->desc, size * sizeof(struct vring_desc));
+	q->avail = mem_ptr(mem, setup->avail, AVAIL_BYTES(size));
+	q->used = mem_ptr(mem, setup->used, USED_BYTES(size));
+	if (!q->desc || !q->avail || !q->used)
+		return -EINVAL;
+	q->state = (struct virtq_state){
+		.setup = *setup,
+		.enabled = true,
+		.event_idx = event_idx,
+	};
+	q->fault = NULL;
+	return 0;
+}
+
+void virtq_reset(struct virtq *q)
+{
+	virtq_init(q, q->mem);
+}
+
+/* ---- taking chains ---- */
+
+static int add_range(struct virtq *q, struct virtq_chain *c, const struct vring_desc *d)
+{
+	bool writable = d->flags & VRING_DESC_F_WRITE;
+	uint32_t *sum = writable ? &c->writable_bytes : &c->readable_bytes;
+	void *p;
+
+	if (c->nr_writable && !writable)
+		return broken(q, "a readable descriptor after a writable one");
+	if (__builtin_add_overflow(*sum, d->len, sum))
+		return broken(q, "a chain of more than 4 GiB");
+	p = mem_ptr(q->mem, d->addr, d->len);
+	if (!p)
+		return broken(q, "a buffer outside RAM");
+	if (!d->len)
+		return 0;
+	c->iov[c->nr_readable + c->nr_writable] = (struct iovec){ p, d->len };
+	if (writable)
+		c->nr_writable++;
+	else
+		c->nr_readable++;
+	return 0;
+}
+
+/*
+ * Follows a chain through @nr descriptors at @table from index @i on; @budget is how
+ * many descriptors the whole chain may still have, so that a loop ends.
+ */
+static int walk(struct virtq *q, struct virtq_chain *c, const struct vring_desc *table,
+		uint32_t nr, uint16_t i, uint32_t budget, struct vring_desc *indirect)
+{
+	for (;;) {
+		struct vring_desc d;
+		int rc;
+
+		if (i >= nr)
+			return broken(q, "a descriptor index out of range");
+		if (!budget--)
+			return broken(q, "a chain longer than the queue");
+		memcpy(&d, &table[i], sizeof(d));
+		__asm__ volatile("" ::: "memory");	/* the copy is what counts from here on */
+		if (d.flags & VRING_DESC_F_INDIRECT) {
+			if (!indirect || d.flags & VRING_DESC_F_NEXT)
+				return broken(q, "an indirect descriptor where none may be");
+			*indirect = d;
+			return 0;
+		}
+		rc = add_range(q, c, &d);
+		if (rc)
+			return rc;
+		if (!(d.flags & VRING_DESC_F_NEXT))
+			return 0;
+		i = d.next;
+	}
+}
+
+static int read_chain(struct virtq *q, struct virtq_chain *c)
+{
+	uint16_t size = q->state.setup.size;
+	struct vring_desc indirect = { 0 };
+	const struct vring_desc *table;
+	int rc = walk(q, c, q->desc, size, c->head, size, &indirect);
+
+	if (rc || !(indirect.flags & VRING_DESC_F_INDIRECT))
+		return rc;
+	if (!indirect.len || indirect.len % sizeof(struct vring_desc))
+		return broken(q, "an indirect table of odd size");
+	table = mem_ptr(q->mem, indirect.addr, indirect.len);
+	if (!table)
+		return broken(q, "an indirect table outside RAM");
+	/* Direct descriptors may come before the table; the bound is for both together. */
+	return walk(q, c, table, (uint32_t)min_u64(indirect.len / sizeof(*table), UINT16_MAX + 1ul),
+		    0, size - c->nr_readable - c->nr_writable, NULL);
+}
+
+static bool test_and_set_head(struct virtq *q, uint16_t head)
+{
+	uint64_t *word = &q->state.heads[head / 64], bit = 1ull << head % 64;
+	bool was = *word & bit;
+
+	*word |= bit;
+	return was;
+}
+
+int virtq_pop(struct virtq *q, struct virtq_chain *chain)
+{
+	struct virtq_state *s = &q->state;
+	uint16_t waiting;
+	int rc;
+
+	if (s->broken)
+		return -EPROTO;
+	if (!s->enabled)
+		return 0;
+	/* Acquire: the ring entry and the descriptors are read after the index. */
+	waiting = (uint16_t)(load16(&q->avail->idx) - s->next_avail);
+	if (!waiting)
+		return 0;
+	if (waiting > s->setup.size)
+		return broken(q, "an available index that jumps");
+	chain->head = load16(&q->avail->ring[s->next_avail & (s->setup.size - 1)]);
+	chain->nr_readable = chain->nr_writable = 0;
+	chain->readable_bytes = chain->writable_bytes = 0;
+	if (chain->head >= s->setup.size)
+		return broken(q, "a chain head out of range");
+	if (test_and_set_head(q, chain->head))
+		return broken(q, "a chain that is in flight already");
+	rc = read_chain(q, chain);
+	if (rc)
+		return rc;
+	s->next_avail++;
+	s->in_flight++;
+	return 1;
+}
+
+/* ---- giving them back ---- */
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	struct virtq_state *s = &q->state;
+	uint64_t bit = 1ull << head % 64;
+	volatile struct vring_used_elem *e;
+
+	assert(s->enabled && s->heads[head / 64] & bit);
+	s->heads[head / 64] &= ~bit;
+	s->in_flight--;
+	e = &q->used->ring[s->next_used & (s->setup.size - 1)];
+	e->id = head;
+	e->len = written;
+	s->next_used++;
+	/* Release: the element and the device's data are visible before the index. */
+	store16(&q->used->idx, s->next_used);
+}
+
+bool virtq_should_notify(struct virtq *q)
+{
+	struct virtq_state *s = &q->state;
+	uint16_t old = s->notified, event;
+
+	if (!s->enabled || s->next_used == old)
+		return false;
+	s->notified = s->next_used;
+	/* The index must be visible before we read what the driver wants (§2.7.10). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!s->event_idx)
+		return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
+	event = load16(&q->avail->ring[s->setup.size]);
+	return vring_need_event(event, s->next_used, old);
+}
+
+static __virtio16 *avail_event(struct virtq *q)
+{
+	return (__virtio16 *)&q->used->ring[q->state.setup.size];
+}
+
+void virtq_kicks_off(struct virtq *q)
+{
+	/* With EVENT_IDX an old event index does it. */
+	if (q->state.enabled && !q->state.event_idx)
+		store16(&q->used->flags, VRING_USED_F_NO_NOTIFY);
+}
+
+bool virtq_kicks_on(struct virtq *q)
+{
+	struct virtq_state *s = &q->state;
+
+	if (!s->enabled || s->broken)
+		return false;
+	if (s->event_idx)
+		store16(avail_event(q), s->next_avail);
+	else
+		store16(&q->used->flags, 0);
+	/* The wish must be visible before we look for the last time (§2.7.7). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return load16(&q->avail->idx) != s->next_avail;
+}
+
+/* ---- buffers ---- */
+
+static uint32_t iov_copy(const struct iovec *iov, unsigned int nr, uint32_t offset, void *buf,
+			 uint32_t len, bool to_iov)
+{
+	uint32_t done = 0;
+
+	for (unsigned int i = 0; i < nr && done < len; i++) {
+		size_t n;
+		uint8_t *p;
+
+		if (offset >= iov[i].iov_len) {
+			offset -= (uint32_t)iov[i].iov_len;
+			continue;
+		}
+		n = min_u64(iov[i].iov_len - offset, len - done);
+		p = (uint8_t *)iov[i].iov_base + offset;
+		if (to_iov)
+			memcpy(p, (uint8_t *)buf + done, n);
+		else
+			memcpy((uint8_t *)buf + done, p, n);
+		done += (uint32_t)n;
+		offset = 0;
+	}
+	return done;
+}
+
+uint32_t iov_read(const struct iovec *iov, unsigned int nr, uint32_t offset, void *buf,
+		  uint32_t len)
+{
+	return iov_copy(iov, nr, offset, buf, len, false);
+}
+
+uint32_t iov_write(const struct iovec *iov, unsigned int nr, uint32_t offset, const void *buf,
+		   uint32_t len)
+{
+	return iov_copy(iov, nr, offset, (void *)(uintptr_t)buf, len, true);
+}
