@@ -48,7 +48,7 @@ static inline void write_file(const char *path, const void *data, size_t bytes)
 /* Runs a shell command; its output (2>&1) goes to @out. Returns its exit status. */
 static inline int run_tool(const char *command, char *out, size_t bytes)
 {
-	char line[1024];
+	char line[2048];
 	size_t n;
 	FILE *f;
 

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Asynchronous file I/O.
+ *
+ * io_uring: submissions collect in the ring and go out once per wake-up of the
+ * loop; what the kernel finishes at once (page cache) is completed in the same
+ * call, without an event. The ring's eventfd is switched off meanwhile. Files are
+ * registered, which saves the kernel a look-up per operation.
+ *
+ * Threads: a queue, a few workers, a list of what is done. Workers touch the
+ * operation that they took and nothing else.
+ *
+ * Short reads and writes are continued here, so that devices see whole operations.
+ *
+ * Source: io_uring_setup(2), io_uring_enter(2) of liburing 2.3.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "disk/aio.h"
+#include "event.h"
+#include "log.h"
+#include "util.h"
+
+#define NR_WORKERS	4u
+#define MAX_FILES	64u
+#define MAX_DEPTH	1024u
+
+struct aio {
+	struct event_loop *loop;
+	bool uring;
+	int done_fd;			/* eventfd: completions wait */
+	int watch;
+	struct event_deferred submit;
+	unsigned int in_flight;
+	uint64_t files_used;		/* registered slots */
+	bool fixed_files;
+	struct io_uring ring;
+
+	/* Threads. */
+	pthread_t workers[NR_WORKERS];
+	unsigned int nr_workers;
+	pthread_mutex_t lock;		/* guards what follows */
+	pthread_cond_t work;
+	struct aio_op *todo, **todo_tail;
+	struct aio_op *done, **done_tail;
+	bool quit;
+};
+
+/* ---- what both engines do with an operation ---- */
+
+/* Takes @n bytes off the front of what is left to transfer. */
+static void advance(struct aio_op *op, uint64_t n)
+{
+	op->offset += n;
+	op->bytes -= n;
+	while (n) {
+		size_t part = min_u64(n, op->iov->iov_len);
+
+		op->iov->iov_base = (uint8_t *)op->iov->iov_base + part;
+		op->iov->iov_len -= part;
+		n -= part;
+		if (!op->iov->iov_len) {
+			op->iov++;
+			op->nr_iov--;
+		}
+	}
+}
+
+static void zero_rest(struct aio_op *op)
+{
+	for (unsigned int i = 0; i < op->nr_iov; i++)
+		memset(op->iov[i].iov_base, 0, op->iov[i].iov_len);
+}
+
+/* The kernel said @result. True if the operation is over, with *error. */
+static bool settle(struct aio_op *op, int result, int *error)
+{
+	*error = 0;
+	if (result == -EINTR || result == -EAGAIN)
+		return false;
+	if (result < 0) {
+		*error = result;
+		return true;
+	}
+	if (op->kind != AIO_READ && op->kind != AIO_WRITE)
+		return true;
+	if (result == 0 && op->bytes) {
+		if (op->kind == AIO_READ && op->zero_past_end)
+			zero_rest(op);
+		else
+			*error = -EIO;
+		return true;
+	}
+	if ((uint64_t)result >= op->bytes)
+		return true;
+	advance(op, (uint64_t)result);
+	return false;
+}
+
+static void complete(struct aio *aio, struct aio_op *op, int error)
+{
+	aio->in_flight--;
+	op->done(op, error);
+}
+
+/* ---- io_uring ---- */
+
+static void prepare(const struct aio *aio, struct io_uring_sqe *sqe, struct aio_op *op)
+{
+	const struct aio_file *file = op->file;
+	int fd = file->index >= 0 ? file->index : file->fd;
+
+	switch (op->kind) {
+	case AIO_READ:
+		if (op->nr_iov == 1)
+			io_uring_prep_read(sqe, fd, op->iov->iov_base,
+					   (unsigned int)min_u64(op->iov->iov_len, GIB(1)),
+					   op->offset);
+		else
+			io_uring_prep_readv(sqe, fd, op->iov, op->nr_iov, op->offset);
+		break;
+	case AIO_WRITE:
+		if (op->nr_iov == 1)
+			io_uring_prep_write(sqe, fd, op->iov->iov_base,
+					    (unsigned int)min_u64(op->iov->iov_len, GIB(1)),
+					    op->offset);
+		else
+			io_uring_prep_writev(sqe, fd, op->iov, op->nr_iov, op->offset);
+		break;
+	case AIO_SYNC:
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+		break;
+	case AIO_ALLOCATE:
+		io_uring_prep_fallocate(sqe, fd, op->mode, (off_t)op->offset, (off_t)op->bytes);
+		break;
+	}
+	if (file->index >= 0)
+		io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
+	io_uring_sqe_set_data(sqe, op);
+	(void)aio;
+}
+
+static void enqueue(struct aio *aio, struct aio_op *op)
+{
+	struct io_uring_sqe *sqe;
+
+	/* A full ring goes out early. */
+	while (!(sqe = io_uring_get_sqe(&aio->ring)))
+		io_uring_submit(&aio->ring);
+	prepare(aio, sqe, op);
+	event_defer(aio->loop, &aio->submit);
+}
+
+static void reap(struct aio *aio)
+{
+	struct io_uring_cqe *cqe;
+
+	while (!io_uring_peek_cqe(&aio->ring, &cqe)) {
+		struct aio_op *op = io_uring_cqe_get_data(cqe);
+		int error, result = cqe->res;
+
+		io_uring_cqe_seen(&aio->ring, cqe);
+		if (settle(op, result, &error))
+			complete(aio, op, error);
+		else
+			enqueue(aio, op);
+	}
+}
+
+static void submit_batch(void *arg)
+{
+	struct aio *aio = arg;
+
+	io_uring_cq_eventfd_toggle(&aio->ring, false);
+	/* If the kernel is short of memory what is left goes out next time round. */
+	if (io_uring_submit(&aio->ring) < 0 || io_uring_sq_ready(&aio->ring))
+		event_defer(aio->loop, &aio->submit);
+	reap(aio);
+	io_uring_cq_eventfd_toggle(&aio->ring, true);
+	/* What came after the last look and before the switch. */
+	reap(aio);
+}
+
+static int start_uring(struct aio *aio, unsigned int depth)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_CLAMP };
+	int rc = io_uring_queue_init_params((unsigned int)min_u64(depth, MAX_DEPTH), &aio->ring,
+					    &params);
+
+	if (rc < 0)
+		return rc;
+	rc = io_uring_register_eventfd(&aio->ring, aio->done_fd);
+	if (rc < 0) {
+		io_uring_queue_exit(&aio->ring);
+		return rc;
+	}
+	aio->uring = true;
+	/* Needs Linux 5.19; older kernels look files up each time. */
+	aio->fixed_files = !io_uring_register_files_sparse(&aio->ring, MAX_FILES);
+	return 0;
+}
+
+/* ---- threads ---- */
+
+static int run_once(struct aio_op *op)
+{
+	ssize_t n;
+
+	switch (op->kind) {
+	case AIO_READ:
+		n = preadv(op->file->fd, op->iov, (int)op->nr_iov, (off_t)op->offset);
+		break;
+	case AIO_WRITE:
+		n = pwritev(op->file->fd, op->iov, (int)op->nr_iov, (off_t)op->offset);
+		break;
+	case AIO_SYNC:
+		n = fdatasync(op->file->fd);
+		break;
+	default:
+		n = fallocate(op->file->fd, op->mode, (off_t)op->offset, (off_t)op->bytes);
+		break;
+	}
+	return n < 0 ? -errno : (int)n;
+}
+
+static struct aio_op *take_todo(struct aio *aio)
+{
+	struct aio_op *op;
+
+	pthread_mutex_lock(&aio->lock);
+	while (!aio->todo && !aio->quit)
+		pthread_cond_wait(&aio->work, &aio->lock);
+	op = aio->todo;
+	if (op) {
+		aio->todo = op->next;
+		if (!aio->todo)
+			aio->todo_tail = &aio->todo;
+	}
+	pthread_mutex_unlock(&aio->lock);
+	return op;
+}
+
+static void *worker(void *arg)
+{
+	struct aio *aio = arg;
+	struct aio_op *op;
+
+	while ((op = take_todo(aio))) {
+		int error;
+
+		while (!settle(op, run_once(op), &error))
+			;
+		op->mode = error;	/* it has served its purpose */
+		pthread_mutex_lock(&aio->lock);
+		op->next = NULL;
+		*aio->done_tail = op;
+		aio->done_tail = &op->next;
+		pthread_mutex_unlock(&aio->lock);
+		eventfd_signal(aio->done_fd);
+	}
+	return NULL;
+}
+
+static void collect(struct aio *aio)
+{
+	struct aio_op *op, *next;
+
+	pthread_mutex_lock(&aio->lock);
+	op = aio->done;
+	aio->done = NULL;
+	aio->done_tail = &aio->done;
+	pthread_mutex_unlock(&aio->lock);
+	for (; op; op = next) {
+		next = op->next;
+		complete(aio, op, op->mode);
+	}
+}
+
+/* Signals are for the main thread. */
+static int start_threads(struct aio *aio)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (aio->nr_workers < NR_WORKERS && !rc) {
+		rc = -pthread_create(&aio->workers[aio->nr_workers], NULL, worker, aio);
+		if (!rc)
+			aio->nr_workers++;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return aio->nr_workers ? 0 : rc;
+}
+
+/* ---- both ---- */
+
+static void on_done(void *arg, uint32_t events)
+{
+	struct aio *aio = arg;
+
+	(void)events;
+	if (aio->uring)
+		reap(aio);
+	else
+		collect(aio);
+}
+
+void aio_submit(struct aio *aio, struct aio_op *op)
+{
+	aio->in_flight++;
+	if (aio->uring) {
+		enqueue(aio, op);
+		return;
+	}
+	pthread_mutex_lock(&aio->lock);
+	op->next = NULL;
+	*aio->todo_tail = op;
+	aio->todo_tail = &op->next;
+	pthread_cond_signal(&aio->work);
+	pthread_mutex_unlock(&aio->lock);
+}
+
+void aio_drain(struct aio *aio)
+{
+	do {
+		event_run_deferred(aio->loop);
+		if (!aio->in_flight)
+			continue;
+		if (aio->uring) {
+			struct io_uring_cqe *cqe;
+
+			io_uring_submit(&aio->ring);
+			io_uring_wait_cqe(&aio->ring, &cqe);
+			reap(aio);
+		} else {
+			struct timespec pause = { .tv_nsec = 100000 };
+
+			nanosleep(&pause, NULL);
+			collect(aio);
+		}
+	} while (aio->in_flight);
+}
+
+void aio_add_file(struct aio *aio, struct aio_file *file, int fd)
+{
+	file->fd = fd;
+	file->index = -1;
+	for (int i = 0; aio->fixed_files && i < (int)MAX_FILES && file->index < 0; i++) {
+		if (aio->files_used >> i & 1)
+			continue;
+		if (io_uring_register_files_update(&aio->ring, (unsigned int)i, &fd, 1) < 0)
+			return;
+		aio->files_used |= 1ull << i;
+		file->index = i;
+	}
+}
+
+void aio_remove_file(struct aio *aio, struct aio_file *file)
+{
+	int none = -1;
+
+	if (file->index < 0)
+		return;
+	io_uring_register_files_update(&aio->ring, (unsigned int)file->index, &none, 1);
+	aio->files_used &= ~(1ull << file->index);
+	file->index = -1;
+}
+
+const char *aio_engine_name(const struct aio *aio)
+{
+	return aio->uring ? "io_uring" : "threads";
+}
+
+static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
+{
+	int rc = -ENOSYS;
+
+	aio->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (aio->done_fd < 0)
+		return -errno;
+	aio->watch = event_add(aio->loop, aio->done_fd, EPOLLIN | EPOLLET, on_done, aio);
+	if (aio->watch < 0)
+		return aio->watch;
+	if (engine == AIO_AUTO)
+		rc = start_uring(aio, depth);
+	if (rc) {
+		if (engine == AIO_AUTO)
+			log_verbose("disk: this host refuses io_uring (%s): using threads",
+				    strerror(-rc));
+		rc = start_threads(aio);
+	}
+	return rc;
+}
+
+int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine,
+	       unsigned int depth)
+{
+	struct aio *aio = calloc(1, sizeof(*aio));
+	int rc;
+
+	if (!aio)
+		return -ENOMEM;
+	aio->loop = loop;
+	aio->done_fd = aio->watch = -1;
+	aio->submit = (struct event_deferred){ .fn = submit_batch, .arg = aio };
+	pthread_mutex_init(&aio->lock, NULL);
+	pthread_cond_init(&aio->work, NULL);
+	aio->todo_tail = &aio->todo;
+	aio->done_tail = &aio->done;
+	rc = start(aio, engine, depth);
+	if (rc) {
+		aio_destroy(aio);
+		return rc;
+	}
+	*out = aio;
+	return 0;
+}
+
+void aio_destroy(struct aio *aio)
+{
+	if (!aio)
+		return;
+	assert(!aio->in_flight);
+	event_undefer(aio->loop, &aio->submit);
+	pthread_mutex_lock(&aio->lock);
+	aio->quit = true;
+	pthread_cond_broadcast(&aio->work);
+	pthread_mutex_unlock(&aio->lock);
+	for (unsigned int i = 0; i < aio->nr_workers; i++)
+		pthread_join(aio->workers[i], NULL);
+	if (aio->uring) {
+		/* Now, not when the kernel gets round to it: file systems can be unmounted. */
+		io_uring_unregister_files(&aio->ring);
+		io_uring_queue_exit(&aio->ring);
+	}
+	if (aio->watch >= 0)
+		event_remove(aio->loop, aio->watch);
+	if (aio->done_fd >= 0)
+		close(aio->done_fd);
+	pthread_cond_destroy(&aio->work);
+	pthread_mutex_destroy(&aio->lock);
+	free(aio);
+}

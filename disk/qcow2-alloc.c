@@ -1,0 +1,567 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Space in a qcow2 image: refcounts, finding clusters, giving them back.
+ *
+ * Clusters are found by a first-fit scan over the refcounts; what is below free_hint
+ * is known to be in use. A refcount block that is missing is made where the
+ * clusters are that it describes, and a refcount table that is too small is made
+ * anew behind everything else; the header learns of it in the next flush.
+ *
+ * A cluster that lost its last reference is first *unused* (the file may still
+ * refer to it), after a flush *freeable*, and free when its space has been punched
+ * out of the file and its refcount is zero. A crash in between leaks it.
+ *
+ * New tables have to be zero in the file before anybody can refer to them. At the end
+ * of a regular file they are so by themselves; elsewhere they are written, and so
+ * is a table that is copied because a snapshot shares it: at once, on the
+ * caller's thread, since this happens once for a gigabyte or so of new data.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk/file.h"
+#include "disk/qcow2-image.h"
+#include "util.h"
+
+#define EXTEND_BYTES MIB(16)	/* the file grows by at least as much: fewer system calls */
+#define MAX_FILE_BYTES (1ull << 55)
+
+/* ---- clusters that belong to the image itself ---- */
+
+int qcow2_metadata_create(struct qcow2_image *img, uint64_t max)
+{
+	uint64_t bytes = align_up(max * 8, 4096);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	img->metadata = p;
+	img->metadata_reserved = bytes;
+	return 0;
+}
+
+void qcow2_metadata_note(struct qcow2_image *img, uint64_t offset, uint64_t bytes,
+			 enum metadata_kind kind)
+{
+	uint64_t first = offset >> img->cluster_bits;
+	uint64_t last = (offset + bytes - 1) >> img->cluster_bits;
+
+	for (uint64_t c = first; bytes && c <= last; c++)
+		if ((img->nr_metadata + 1) * 8ull <= img->metadata_reserved)
+			img->metadata[img->nr_metadata++] = c << 3 | kind;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int qcow2_metadata_sort(struct qcow2_image *img)
+{
+	static const char *const names[] = {
+		[METADATA_HEADER] = "header", [METADATA_L1] = "L1 table",
+		[METADATA_REFCOUNT_TABLE] = "refcount table",
+		[METADATA_REFCOUNT_BLOCK] = "refcount block", [METADATA_L2] = "L2 table",
+		[METADATA_SNAPSHOTS] = "snapshot table",
+		[METADATA_SNAPSHOT_L1] = "L1 table of a snapshot",
+	};
+
+	qsort(img->metadata, img->nr_metadata, sizeof(img->metadata[0]), compare);
+	for (unsigned int i = 1; i < img->nr_metadata; i++) {
+		uint64_t a = img->metadata[i - 1], b = img->metadata[i];
+
+		if (a >> 3 == b >> 3)
+			return qcow2_corrupt(img, "%s and %s overlap at %#llx", names[a & 7],
+					     names[b & 7],
+					     (unsigned long long)(a >> 3 << img->cluster_bits));
+	}
+	return 0;
+}
+
+/* Index of the first entry that is not below @cluster. */
+static unsigned int metadata_find(const struct qcow2_image *img, uint64_t cluster)
+{
+	unsigned int lo = 0, hi = img->nr_metadata;
+
+	while (lo < hi) {
+		unsigned int mid = lo + (hi - lo) / 2;
+
+		if (img->metadata[mid] >> 3 < cluster)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+bool qcow2_is_metadata(const struct qcow2_image *img, uint64_t cluster)
+{
+	unsigned int i = metadata_find(img, cluster);
+
+	return i < img->nr_metadata && img->metadata[i] >> 3 == cluster;
+}
+
+static void metadata_add(struct qcow2_image *img, uint64_t cluster, enum metadata_kind kind)
+{
+	unsigned int i = metadata_find(img, cluster);
+
+	if (i < img->nr_metadata && img->metadata[i] >> 3 == cluster)
+		return;
+	assert((img->nr_metadata + 1) * 8ull <= img->metadata_reserved);
+	memmove(&img->metadata[i + 1], &img->metadata[i],
+		(img->nr_metadata - i) * sizeof(img->metadata[0]));
+	img->metadata[i] = cluster << 3 | kind;
+	img->nr_metadata++;
+}
+
+void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes)
+{
+	uint64_t first = offset >> img->cluster_bits, count = bytes >> img->cluster_bits;
+
+	for (uint64_t c = first; c < first + count; c++) {
+		unsigned int i = metadata_find(img, c);
+
+		if (i == img->nr_metadata || img->metadata[i] >> 3 != c)
+			continue;
+		img->nr_metadata--;
+		memmove(&img->metadata[i], &img->metadata[i + 1],
+			(img->nr_metadata - i) * sizeof(img->metadata[0]));
+	}
+	qcow2_free_later(img, first, count);
+}
+
+/* ---- refcounts in a slice: 1 << order bits each ---- */
+
+static uint64_t refcounts_per_slice(const struct qcow2_image *img)
+{
+	return img->slice_bytes * 8ull >> img->refcount_order;
+}
+
+static uint64_t refcounts_per_block(const struct qcow2_image *img)
+{
+	return img->cluster_bytes * 8ull >> img->refcount_order;
+}
+
+static uint64_t get_count(const struct qcow2_image *img, const uint8_t *slice, uint64_t i)
+{
+	unsigned int order = img->refcount_order;
+	uint16_t v16;
+	uint32_t v32;
+	uint64_t v64;
+
+	switch (order) {
+	case 3:
+		return slice[i];
+	case 4:
+		memcpy(&v16, slice + i * 2, 2);
+		return be16toh(v16);
+	case 5:
+		memcpy(&v32, slice + i * 4, 4);
+		return be32toh(v32);
+	case 6:
+		memcpy(&v64, slice + i * 8, 8);
+		return be64toh(v64);
+	default:	/* several in a byte, the first in the low bits */
+		return slice[i << order >> 3] >> (i << order & 7) & ((1u << (1u << order)) - 1);
+	}
+}
+
+static void set_count(const struct qcow2_image *img, uint8_t *slice, uint64_t i, uint64_t v)
+{
+	unsigned int order = img->refcount_order;
+	uint8_t *byte = &slice[i << order >> 3], shift = i << order & 7;
+	uint8_t mask = order < 3 ? (uint8_t)(((1u << (1u << order)) - 1) << shift) : 0;
+	uint16_t v16 = htobe16((uint16_t)v);
+	uint32_t v32 = htobe32((uint32_t)v);
+	uint64_t v64 = htobe64(v);
+
+	switch (order) {
+	case 3:
+		slice[i] = (uint8_t)v;
+		break;
+	case 4:
+		memcpy(slice + i * 2, &v16, 2);
+		break;
+	case 5:
+		memcpy(slice + i * 4, &v32, 4);
+		break;
+	case 6:
+		memcpy(slice + i * 8, &v64, 8);
+		break;
+	default:
+		*byte = (uint8_t)((*byte & ~mask) | (v << shift & mask));
+	}
+}
+
+/* Where the slice with the refcount of @cluster is; 0: there is no block for it. */
+static uint64_t slice_offset(const struct qcow2_image *img, uint64_t cluster)
+{
+	uint64_t block = cluster / refcounts_per_block(img), offset;
+
+	if (block >= img->refcounts.entries)
+		return 0;
+	offset = qcow2_table_get(&img->refcounts, block) & ~511ull;
+	if (!offset)
+		return 0;
+	return offset + align_down((cluster % refcounts_per_block(img)) << img->refcount_order >> 3,
+				   img->slice_bytes);
+}
+
+int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct disk_request *req,
+		       uint64_t *count)
+{
+	uint64_t offset = slice_offset(img, cluster);
+	struct qcow2_slot *slot;
+	int rc;
+
+	*count = 0;
+	if (!offset)
+		return 1;
+	rc = qcow2_cache_get(img, false, offset, req, &slot);
+	if (rc == 1)
+		*count = get_count(img, slot->data, cluster % refcounts_per_slice(img));
+	return rc;
+}
+
+/* ---- the file grows ---- */
+
+/* Makes clusters [first, first + count) part of the file. 0 or -errno. */
+static int extend_file(struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	uint64_t end = (first + count) << img->cluster_bits, want;
+
+	if (end <= img->file_bytes)
+		return 0;
+	if (!img->regular)
+		return -ENOSPC;
+	want = align_up(end, EXTEND_BYTES);
+	if (ftruncate(img->fd, (off_t)want))
+		return -errno;
+	img->file_bytes = want;
+	return 0;
+}
+
+/* Makes clusters zero in the file, whatever was there. */
+static int zero_clusters(struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	bool fresh = first >= img->fresh_from;
+	int rc = extend_file(img, first, count);
+
+	for (uint64_t c = first; c < first + count && !fresh && !rc; c++) {
+		ssize_t n = pwrite(img->fd, file_zeroes(), img->cluster_bytes,
+				   (off_t)(c << img->cluster_bits));
+
+		if (n != (ssize_t)img->cluster_bytes)
+			rc = n < 0 ? -errno : -ENOSPC;
+	}
+	return rc;
+}
+
+static void used(struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	img->fresh_from = max_u64(img->fresh_from, first + count);
+}
+
+/* ---- refcount blocks and the refcount table ---- */
+
+/*
+ * Sets the refcounts of [first, first + count) to 1 in blocks that are new, hence
+ * zero. The cache has room.
+ */
+static void set_new_counts(struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	struct qcow2_slot *slot = NULL;
+	uint64_t per_slice = refcounts_per_slice(img);
+
+	for (uint64_t c = first; c < first + count; c++) {
+		if (!slot || c % per_slice == 0) {
+			int rc = qcow2_cache_new(img, false, slice_offset(img, c), NULL, &slot);
+
+			assert(rc == 1);
+			(void)rc;
+			qcow2_cache_dirty(slot);
+		}
+		set_count(img, slot->data, c % per_slice, 1);
+	}
+}
+
+/* A block for clusters that have none: their first becomes the block itself. */
+static int add_block(struct qcow2_image *img, uint64_t block, struct disk_request *req)
+{
+	uint64_t first = block * refcounts_per_block(img);
+	int rc;
+
+	if (!qcow2_cache_has_room(img, 1)) {
+		qcow2_wait_for_clean_slots(img->disk, req);
+		return 0;
+	}
+	rc = zero_clusters(img, first, 1);
+	if (rc)
+		return rc;
+	used(img, first, 1);
+	metadata_add(img, first, METADATA_REFCOUNT_BLOCK);
+	qcow2_table_set(&img->refcounts, block, first << img->cluster_bits);
+	set_new_counts(img, first, 1);
+	return 1;
+}
+
+/*
+ * A bigger refcount table, behind everything that the old one can describe: first
+ * the blocks that describe it and themselves, then the table.
+ */
+static int grow_table(struct qcow2_image *img, struct disk_request *req)
+{
+	struct qcow2_table *t = &img->refcounts;
+	uint64_t per_block = refcounts_per_block(img), old_entries = t->entries;
+	uint64_t base = old_entries * per_block, entries, clusters, blocks = 1;
+	uint64_t old_offset = t->offset;
+	int rc;
+
+	entries = align_up(old_entries * 2, img->cluster_bytes / 8);
+	entries = min_u64(entries, t->bytes_reserved / 8);
+	clusters = entries * 8 >> img->cluster_bits;
+	while (blocks * per_block < clusters + blocks)
+		blocks++;
+	if (entries < old_entries + blocks)
+		return -EFBIG;
+	if (!qcow2_cache_has_room(img, (unsigned int)((clusters + blocks) /
+						      refcounts_per_slice(img) + blocks + 1))) {
+		qcow2_wait_for_clean_slots(img->disk, req);
+		return 0;
+	}
+	rc = zero_clusters(img, base, blocks + clusters);
+	if (rc)
+		return rc;
+	used(img, base, blocks + clusters);
+	t->entries = (uint32_t)entries;
+	t->offset = (base + blocks) << img->cluster_bits;
+	img->table_moved = true;
+	for (uint64_t i = 0; i < entries; i++)	/* all of it is new where it is now */
+		qcow2_table_set(t, i, qcow2_table_get(t, i));
+	for (uint64_t i = 0; i < blocks; i++) {
+		qcow2_table_set(t, old_entries + i, (base + i) << img->cluster_bits);
+		metadata_add(img, base + i, METADATA_REFCOUNT_BLOCK);
+	}
+	for (uint64_t i = 0; i < clusters; i++)
+		metadata_add(img, base + blocks + i, METADATA_REFCOUNT_TABLE);
+	set_new_counts(img, base, blocks + clusters);
+	qcow2_free_metadata(img, old_offset, old_entries * 8);
+	return 1;
+}
+
+/* ---- allocating ---- */
+
+/*
+ * Finds free clusters from free_hint on. 1: *slot has their refcounts, of which the
+ * one with index *i is the first that is free. 0: @req waits.
+ */
+static int find_free(struct qcow2_image *img, struct disk_request *req, struct qcow2_slot **slot,
+		     uint64_t *i)
+{
+	uint64_t per_slice = refcounts_per_slice(img);
+
+	for (;;) {
+		uint64_t offset = slice_offset(img, img->free_hint);
+		uint64_t block = img->free_hint / refcounts_per_block(img);
+		int rc;
+
+		if (img->free_hint << img->cluster_bits >= MAX_FILE_BYTES)
+			return -EFBIG;
+		if (!offset) {
+			rc = block < img->refcounts.entries ? add_block(img, block, req) :
+			     qcow2_can_free(img, 1, req) ? grow_table(img, req) : 0;
+			if (rc != 1)
+				return rc;
+			continue;
+		}
+		rc = qcow2_cache_get(img, false, offset, req, slot);
+		if (rc != 1)
+			return rc;
+		for (*i = img->free_hint % per_slice; *i < per_slice; ++*i) {
+			if (!get_count(img, (*slot)->data, *i))
+				return 1;
+			img->free_hint++;
+		}
+	}
+}
+
+int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct disk_request *req,
+		uint64_t *first, uint64_t *got, bool *fresh)
+{
+	uint64_t per_slice = refcounts_per_slice(img), i;
+	struct qcow2_slot *slot;
+	int rc;
+
+	if (qcow2_wait_for_flush(img->disk, req))
+		return 0;
+	rc = find_free(img, req, &slot, &i);
+	if (rc != 1)
+		return rc;
+	*first = img->free_hint;
+	*got = 1;
+	while (*got < want && i + *got < per_slice && !get_count(img, slot->data, i + *got))
+		++*got;
+	*fresh = *first >= img->fresh_from;
+	rc = extend_file(img, *first, *got);
+	if (rc)
+		return rc;
+	for (uint64_t n = 0; n < *got; n++)
+		set_count(img, slot->data, i + n, 1);
+	qcow2_cache_dirty(slot);
+	img->free_hint += *got;
+	used(img, *first, *got);
+	return 1;
+}
+
+int qcow2_alloc_table(struct qcow2_image *img, struct disk_request *req, uint64_t *offset)
+{
+	uint64_t first, got;
+	bool fresh;
+	int rc = qcow2_alloc(img, 1, req, &first, &got, &fresh);
+
+	if (rc != 1)
+		return rc;
+	if (!fresh) {
+		ssize_t n = pwrite(img->fd, file_zeroes(), img->cluster_bytes,
+				   (off_t)(first << img->cluster_bits));
+
+		if (n != (ssize_t)img->cluster_bytes) {
+			rc = n < 0 ? -errno : -ENOSPC;
+			qcow2_free_later(img, first, 1);
+			return rc;
+		}
+	}
+	metadata_add(img, first, METADATA_L2);
+	*offset = first << img->cluster_bits;
+	return 1;
+}
+
+/* ---- freeing ---- */
+
+bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct disk_request *req)
+{
+	if (img->unused.nr + nr <= QCOW2_MAX_RANGES)
+		return true;
+	qcow2_wait_for_clean_slots(img->disk, req);
+	return false;
+}
+
+void qcow2_free_later(struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	struct range_list *list = &img->unused;
+	struct cluster_range *last = &list->ranges[list->nr - 1];
+
+	if (list->nr && last->first + last->count == first) {
+		last->count += count;
+		return;
+	}
+	/* Whoever gets here without having asked for room leaks space, not more. */
+	if (list->nr < QCOW2_MAX_RANGES)
+		list->ranges[list->nr++] = (struct cluster_range){ first, count };
+}
+
+static void drop_reference(struct qcow2_image *img, struct qcow2_slot *slot, uint64_t cluster)
+{
+	uint64_t i = cluster % refcounts_per_slice(img), count = get_count(img, slot->data, i);
+
+	if (!count)
+		return;		/* the image was wrong about it before we came */
+	set_count(img, slot->data, i, count - 1);
+	qcow2_cache_dirty(slot);
+	if (count == 1)
+		img->free_hint = min_u64(img->free_hint, cluster);
+}
+
+static void advance(struct range_list *list, uint64_t n)
+{
+	struct cluster_range *r = &list->ranges[list->nr - 1];
+
+	r->first += n;
+	r->count -= n;
+	if (!r->count)
+		list->nr--;
+}
+
+static struct qcow2 *disk_of(struct aio_op *op)
+{
+	return (struct qcow2 *)((char *)op - offsetof(struct qcow2, free_op));
+}
+
+/* A hole was punched: whether it worked or not, nobody needs what was there. */
+static void punched(struct aio_op *op, int error)
+{
+	struct qcow2 *q = disk_of(op);
+
+	(void)error;
+	/* The part that is a hole now is what free_request covers; see below. */
+	q->free_request.pos = 1;
+	q->freeing = false;
+	qcow2_free_continue(q);
+	qcow2_pump(q);
+}
+
+static void punch(struct qcow2 *q, const struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	q->freeing = true;
+	q->free_request.qcow2.clusters = count;
+	q->free_op = (struct aio_op){
+		.kind = AIO_ALLOCATE,
+		.file = &img->file,
+		.offset = first << img->cluster_bits,
+		.bytes = count << img->cluster_bits,
+		.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		.done = punched,
+	};
+	aio_submit(q->disk.aio, &q->free_op);
+}
+
+/*
+ * One step for the last range of the list: clusters that others still refer to only
+ * lose a reference; those that nobody does are punched out first (pos == 1: that
+ * has been done). Waits for refcount slices like a request.
+ */
+void qcow2_free_continue(struct qcow2 *q)
+{
+	struct qcow2_image *img = q->images[0];
+	struct disk_request *me = &q->free_request;
+
+	while (!q->freeing && img->freeable.nr) {
+		struct cluster_range *r = &img->freeable.ranges[img->freeable.nr - 1];
+		uint64_t per_slice = refcounts_per_slice(img), offset = slice_offset(img, r->first);
+		uint64_t n, i = r->first % per_slice, count;
+		struct qcow2_slot *slot;
+
+		if (!offset) {
+			advance(&img->freeable, 1);
+			continue;
+		}
+		q->freeing = true;	/* while we wait */
+		if (qcow2_wait_for_flush(q, me) ||
+		    qcow2_cache_get(img, false, offset, me, &slot) != 1)
+			return;
+		q->freeing = false;
+		count = get_count(img, slot->data, i);
+		if (count == 1 && !me->pos) {
+			for (n = 1; n < r->count && i + n < per_slice; n++)
+				if (get_count(img, slot->data, i + n) != 1)
+					break;
+			punch(q, img, r->first, n);
+			return;
+		}
+		n = me->pos ? me->qcow2.clusters : 1;
+		me->pos = 0;
+		for (uint64_t c = 0; c < n; c++)
+			drop_reference(img, slot, r->first + c);
+		advance(&img->freeable, n);
+	}
+}

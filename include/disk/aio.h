@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Asynchronous file I/O on the event loop: io_uring, or a few threads where the
+ * host refuses it.
+ *
+ * What is submitted during one wake-up of the loop goes to the kernel in one
+ * system call at its end. All functions and callbacks: the loop's thread.
+ */
+#ifndef LKVM_DISK_AIO_H
+#define LKVM_DISK_AIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct aio;
+struct event_loop;
+
+enum aio_engine {
+	AIO_AUTO,	/* io_uring if the host lets us */
+	AIO_THREADS,
+};
+
+enum aio_kind {
+	AIO_READ,
+	AIO_WRITE,
+	AIO_SYNC,	/* fdatasync(2) */
+	AIO_ALLOCATE,	/* fallocate(2) with @mode */
+};
+
+/* A file that operations refer to. @index is for the engine. */
+struct aio_file {
+	int fd;
+	int index;
+};
+
+/* Embedded in its owner, whose it is again when done() is called. */
+struct aio_op {
+	enum aio_kind kind;
+	const struct aio_file *file;
+	uint64_t offset;
+	struct iovec *iov;	/* read, write; both are used up on the way */
+	unsigned int nr_iov;
+	uint64_t bytes;		/* all of iov, or the range to allocate */
+	int mode;
+	bool zero_past_end;	/* read: what is past the end of the file is zeros */
+	/*
+	 * @error: 0, or -errno, with -EIO for a file that ended early. Not called
+	 * from within aio_submit().
+	 */
+	void (*done)(struct aio_op *op, int error);
+	struct aio_op *next;	/* of the engine */
+};
+
+/* @depth: operations that should fit into one batch. 0 or -errno. */
+int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine,
+	       unsigned int depth);
+
+/* Accepts NULL. Nothing may be in flight. */
+void aio_destroy(struct aio *aio);
+
+/* "io_uring" or "threads". */
+const char *aio_engine_name(const struct aio *aio);
+
+/* Prepares @fd, which stays the caller's, for use in operations. */
+void aio_add_file(struct aio *aio, struct aio_file *file, int fd);
+void aio_remove_file(struct aio *aio, struct aio_file *file);
+
+void aio_submit(struct aio *aio, struct aio_op *op);
+
+/* Waits until nothing is in flight, also nothing that callbacks submit. */
+void aio_drain(struct aio *aio);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A disk image, whatever its format: opened, locked, checked, and read and written
+ * asynchronously. Knows nothing of virtio.
+ *
+ * Opening is synchronous and reports its own errors. Requests and their callbacks
+ * belong to the event loop's thread.
+ */
+#ifndef LKVM_DISK_DISK_H
+#define LKVM_DISK_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "disk/aio.h"
+#include "log.h"
+
+#define DISK_SECTOR_BYTES 512u
+
+enum disk_format {
+	DISK_FORMAT_AUTO,	/* qcow2 if it looks like it, otherwise raw */
+	DISK_FORMAT_RAW,
+	DISK_FORMAT_QCOW2,
+};
+
+struct disk_config {
+	const char *path;
+	enum disk_format format;
+	bool read_only;
+	bool direct;		/* O_DIRECT */
+	bool cow;		/* writes go to a temporary file, the image stays as it is */
+	bool backing;		/* backing files may be anywhere */
+};
+
+enum disk_operation {
+	DISK_READ,
+	DISK_WRITE,
+	DISK_FLUSH,		/* what was written before is durable */
+	DISK_DISCARD,		/* contents are not needed any more */
+	DISK_WRITE_ZEROES,
+};
+
+struct disk;
+
+/*
+ * Belongs to whoever submits it, but to the disk between disk_submit() and done().
+ * @iov is used up on the way.
+ */
+struct disk_request {
+	enum disk_operation operation;
+	bool unmap;		/* write zeroes: the space may be given back */
+	uint64_t offset, bytes;	/* multiples of the disk's block_bytes */
+	struct iovec *iov;
+	unsigned int nr_iov;
+	/* 0 or -errno. May be called from within disk_submit(). */
+	void (*done)(struct disk_request *req, int error);
+
+	/* The format's: how far it is. */
+	struct disk *disk;
+	struct aio_op op;
+	struct disk_request *next;
+	uint64_t pos;		/* bytes that are done */
+	struct iovec part;	/* one buffer of a part of the request */
+	struct {
+		int step;
+		int error;			/* of what it waited for */
+		bool claimed, exclusive, has_buffers, fresh, tail, zeroes;
+		uint64_t first, last;		/* guest clusters that are claimed or wanted */
+		uint64_t host;			/* where the part is in the file */
+		uint64_t clusters;		/* newly allocated ones */
+		uint64_t bytes;			/* of the part */
+		uint64_t fill_pos, fill_end;	/* old contents still to be copied */
+		uint64_t fill_bytes;
+		struct iovec fill_iov;
+		struct iovec cut;		/* last buffer of the part, as it was */
+		uint64_t cut_bytes;		/* ... how much of it the part is */
+		unsigned int nr_part;
+		struct disk_request *claim_next;
+	} qcow2;
+};
+
+struct disk_ops {
+	const char *format;
+	void (*submit)(struct disk *disk, struct disk_request *req);
+	/* Nothing is in flight. Makes everything durable; 0 or -errno. */
+	int (*finish)(struct disk *disk);
+	void (*close)(struct disk *disk);
+	/* The size of the file, if it may change while it is open; or NULL. */
+	uint64_t (*poll_size)(struct disk *disk);
+};
+
+struct disk {
+	const struct disk_ops *ops;
+	struct aio *aio;
+	char *path;
+	uint64_t size_bytes;
+	bool read_only;
+	bool can_discard;
+	uint32_t block_bytes;		/* smallest unit of a request */
+	uint32_t physical_bytes;	/* what is efficient; both powers of two */
+	uint32_t discard_bytes;		/* smallest unit that a discard can give back */
+	struct log_limit log_limit;	/* for errors of this image */
+};
+
+/* 0, or -errno after one message that names the file and what is wrong with it. */
+int disk_open(struct disk **out, struct aio *aio, const struct disk_config *config);
+
+/*
+ * Waits for what is in flight and makes everything durable. -errno, after a message,
+ * if something may be lost.
+ */
+int disk_finish(struct disk *disk);
+
+/* Accepts NULL. Nothing is in flight. */
+void disk_close(struct disk *disk);
+
+/*
+ * Every range is checked here: -EINVAL if it is not made of whole blocks, -EIO if it
+ * is outside the disk, -EROFS if the disk is read-only.
+ */
+void disk_submit(struct disk *disk, struct disk_request *req);
+
+/* True if the image has another size now; size_bytes is the new one. */
+bool disk_poll_size(struct disk *disk);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * For tests of disks: a loop, an engine, requests that are waited for, a fixed
+ * sequence of random numbers, and a folder for images.
+ */
+#ifndef LKVM_TESTS_DISK_H
+#define LKVM_TESTS_DISK_H
+
+#include "tests/lib/unit.h"
+
+#include "disk/aio.h"
+#include "disk/disk.h"
+#include "event.h"
+#include "util.h"
+
+static struct event_loop *loop;
+static struct aio *aio;
+static char folder[64];
+
+static inline void set_up(enum aio_engine engine)
+{
+	assert_int_equal(event_loop_create(&loop), 0);
+	assert_int_equal(aio_create(&aio, loop, engine, 64), 0);
+	strcpy(folder, "/tmp/lkvm-disk-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+}
+
+static inline void tear_down(void)
+{
+	char command[128];
+
+	aio_destroy(aio);
+	event_loop_destroy(loop);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	assert_int_equal(system(command), 0);
+}
+
+/* "%s" in a command is the folder, as often as it is there. */
+static inline int tool(const char *fmt, ...)
+{
+	char command[1024], out[4096];
+	va_list ap;
+	int rc;
+
+	rc = snprintf(command, sizeof(command), "cd %s && ", folder);
+	va_start(ap, fmt);
+	vsnprintf(command + rc, sizeof(command) - (size_t)rc, fmt, ap);
+	va_end(ap);
+	rc = run_tool(command, out, sizeof(out));
+	if (rc)
+		printf("# %s\n# %s\n", command, out);
+	return rc;
+}
+
+static inline const char *path_in(const char *name)
+{
+	static char paths[4][128];
+	static unsigned int next;
+	char *p = paths[next++ % 4];
+
+	snprintf(p, sizeof(paths[0]), "%s/%s", folder, name);
+	return p;
+}
+
+static inline struct disk *open_disk(const struct disk_config *config)
+{
+	struct disk *disk = NULL;
+
+	assert_int_equal(disk_open(&disk, aio, config), 0);
+	return disk;
+}
+
+static inline void close_disk(struct disk *disk)
+{
+	assert_int_equal(disk_finish(disk), 0);
+	disk_close(disk);
+}
+
+static inline uint64_t random_u64(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+struct wait_request {
+	struct disk_request req;
+	struct iovec iov;
+	bool done;
+	int error;
+};
+
+static inline void wait_done(struct disk_request *req, int error)
+{
+	struct wait_request *w = (struct wait_request *)req;
+
+	w->done = true;
+	w->error = error;
+}
+
+static inline int do_request(struct disk *disk, enum disk_operation operation, uint64_t offset,
+			     void *data, uint64_t bytes)
+{
+	struct wait_request w = {
+		.req = {
+			.operation = operation, .offset = offset, .bytes = bytes,
+			.nr_iov = 1, .done = wait_done,
+		},
+		.iov = { data, bytes },
+	};
+
+	w.req.iov = &w.iov;
+	disk_submit(disk, &w.req);
+	aio_drain(aio);
+	assert_true(w.done);
+	return w.error;
+}
+
+#endif
