@@ -29,17 +29,20 @@ cflags := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote in
 	$(if $(DEBUG),-O0,-O2 $(if $(SAN),,-D_FORTIFY_SOURCE=2)) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 ldflags := -pie -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-libs := -lfdt -lcap
+libs := -lfdt -lcap -luring -lz
 
 core := kvm.c kvm-cpu.c mem.c bus.c event.c log.c term.c sandbox.c
 board := x86/machine.c x86/boot.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
-	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/serial.c x86/i8042.c x86/rtc.c \
+	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/panic.c x86/halt.c
+devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
+	disk/disk.c disk/file.c disk/probe.c disk/raw.c disk/aio.c disk/qcow2.c \
+	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-alloc.c disk/unzip.c
 commands := cmd/run.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
-sources := main.c $(core) $(board) $(commands)
+sources := main.c $(core) $(board) $(devices) $(commands)
 
 # What the unit tests link: everything but main().
-lib_sources := $(core) $(board) $(commands)
+lib_sources := $(core) $(board) $(devices) $(commands)
 
 objects = $(patsubst %,$(build)/%.o,$(1))
 
@@ -65,7 +68,7 @@ $(build)/%.S.o: %.S
 
 # ---- tests ----
 
-unit_tests := mem bus event term serial board acpi tables boot cpuid options
+unit_tests := mem bus event term serial board acpi tables boot cpuid options qcow2
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

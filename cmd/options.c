@@ -17,6 +17,7 @@
 #include "cmd/options.h"
 #include "log.h"
 #include "util.h"
+#include "virtio/blk.h"
 #include "x86/layout.h"
 #include "x86/machine.h"
 
@@ -155,6 +156,65 @@ static int set_name(struct run_options *o, const char *value)
 	return 0;
 }
 
+/* One of the words after a disk's file name. */
+static int set_disk_suffix(struct machine_disk *d, const char *word)
+{
+	if (!strcmp(word, "ro"))
+		d->disk.read_only = true;
+	else if (!strcmp(word, "direct"))
+		d->disk.direct = true;
+	else if (!strcmp(word, "cow"))
+		d->disk.cow = true;
+	else if (!strcmp(word, "backing=on"))
+		d->disk.backing = true;
+	else if (!strcmp(word, "format=raw"))
+		d->disk.format = DISK_FORMAT_RAW;
+	else if (!strcmp(word, "format=qcow2"))
+		d->disk.format = DISK_FORMAT_QCOW2;
+	else if (!strncmp(word, "serial=", 7) && word[7] && strlen(word + 7) <= BLK_SERIAL_BYTES)
+		d->serial = word + 7;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int add_disk(struct run_options *o, const char *value)
+{
+	struct machine_disk *d = &o->disks[o->nr_disks];
+	char *text, *word;
+
+	if (o->nr_disks == MACHINE_MAX_VIRTIO)
+		return bad("--disk", value, "too many of them (31 at most)");
+	text = strdup(value);
+	if (!text)
+		return log_enomem("--disk");
+	o->disk_texts[o->nr_disks++] = text;
+	*d = (struct machine_disk){ .disk.path = strsep(&text, ",") };
+	if (!*d->disk.path)
+		return bad("--disk", value, "no file name");
+	while ((word = strsep(&text, ","))) {
+		if (!set_disk_suffix(d, word))
+			continue;
+		log_error("--disk: %s: unknown suffix \"%s\"\nit may be ro, cow, direct, format=raw, "
+			  "format=qcow2, backing=on or serial= with up to 20 characters.", value, word);
+		return -EINVAL;
+	}
+	if (d->disk.read_only && d->disk.cow)
+		return bad("--disk", value, "either ro or cow, not both");
+	return 0;
+}
+
+static int set_transport(struct run_options *o, const char *value)
+{
+	if (!strcmp(value, "pci"))
+		o->transport = TRANSPORT_PCI;
+	else if (!strcmp(value, "mmio"))
+		o->transport = TRANSPORT_MMIO;
+	else
+		return bad("--transport", value, "must be pci or mmio");
+	return 0;
+}
+
 enum option_kind {
 	KIND_FLAG,	/* no value: sets a bool */
 	KIND_SWITCH,	/* on or off: a bool */
@@ -178,6 +238,8 @@ static const struct option_spec {
 	{ "flat", 0, VALUE(set_flat) },
 	{ "initrd", 'i', VALUE(set_initrd) },
 	{ "params", 'p', VALUE(add_params) },
+	{ "disk", 'd', VALUE(add_disk) },
+	{ "transport", 0, VALUE(set_transport) },
 	{ "no-default-params", 0, FLAG(no_default_params) },
 	{ "cpus", 'c', VALUE(set_cpus) },
 	{ "mem", 'm', VALUE(set_mem) },
@@ -312,5 +374,7 @@ void options_fini(struct run_options *o)
 {
 	free(o->flat);
 	free(o->params);
+	while (o->nr_disks)
+		free(o->disk_texts[--o->nr_disks]);
 	o->flat = o->params = NULL;
 }

@@ -19,6 +19,8 @@
 #include "cmd/report.h"
 #include "log.h"
 #include "util.h"
+#include "virtio/mmio.h"
+#include "x86/layout.h"
 #include "x86/machine.h"
 
 /*
@@ -84,24 +86,65 @@ static int choose_kernel(struct run *run)
 	return 0;
 }
 
+/* True if one of the user's parameters is NAME=something. */
+static bool has_param(const struct run_options *o, const char *name)
+{
+	const char *p = o->params;
+	size_t len = strlen(name);
+
+	for (; p && *p; p += strcspn(p, " ")) {
+		p += strspn(p, " ");
+		if (!strncmp(p, name, len) && p[len] == '=')
+			return true;
+	}
+	return false;
+}
+
+static void put_param(FILE *out, const char *param)
+{
+	fprintf(out, "%s%s", ftell(out) > 0 ? " " : "", param);
+}
+
+static void put_root(FILE *out, const struct run_options *o)
+{
+	if (o->nr_disks && !has_param(o, "root")) {
+		put_param(out, "root=/dev/vda");
+		put_param(out, o->disks[0].disk.read_only ? "ro" : "rw");
+	}
+}
+
+/* Without ACPI nothing else tells a kernel where they are. */
+static void put_virtio_mmio(FILE *out, const struct run_options *o)
+{
+	char param[64];
+
+	if (o->transport != TRANSPORT_MMIO || o->acpi)
+		return;
+	for (unsigned int i = 0; i < o->nr_disks; i++) {
+		snprintf(param, sizeof(param), "virtio_mmio.device=%u@%#lx:%u", VIRTIO_MMIO_BYTES,
+			 layout_virtio_mmio(i), layout_virtio_mmio_gsi(i, 0));
+		put_param(out, param);
+	}
+}
+
 /* Ours first: of two values for one parameter the kernel takes the last. */
 static int build_cmdline(struct run *run)
 {
 	const struct run_options *o = &run->options;
-	size_t bytes = o->params ? strlen(o->params) + 1 : 1;
-	char *p;
+	size_t bytes;
+	FILE *out = open_memstream(&run->cmdline, &bytes);
 
-	for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
-		bytes += strlen(default_params[i]) + 1;
-	run->cmdline = p = malloc(bytes);
-	if (!p)
+	if (!out)
 		return log_enomem("command line");
-	*p = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(default_params) && !o->no_default_params; i++)
-		p += sprintf(p, "%s%s", i ? " " : "", default_params[i]);
+	if (!o->no_default_params) {
+		for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
+			put_param(out, default_params[i]);
+		put_root(out, o);
+		put_virtio_mmio(out, o);
+	}
 	if (o->params && *o->params)
-		sprintf(p, "%s%s", *run->cmdline ? " " : "", o->params);
-	return 0;
+		put_param(out, o->params);
+	return fclose(out) ? log_enomem("command line") : 0;
 }
 
 static int open_json(struct run *run)
@@ -140,6 +183,8 @@ static int prepare(struct run *run, uint64_t start_ns)
 	if (!rc)
 		rc = open_console_log(run);
 	run->report.kernel = o->flat ? o->flat : o->kernel;
+	if (rc)
+		return rc;
 	run->config = (struct machine_config){
 		.boot = {
 			.kernel = o->kernel,
@@ -150,6 +195,8 @@ static int prepare(struct run *run, uint64_t start_ns)
 			.cmdline = run->cmdline,
 			.ram_bytes = o->ram_bytes,
 		},
+		.transport = o->transport,
+		.nr_disks = o->nr_disks,
 		.cpus = o->cpus,
 		.acpi = o->acpi,
 		.mptable = o->mptable,
@@ -167,7 +214,8 @@ static int prepare(struct run *run, uint64_t start_ns)
 		.out_fd = STDOUT_FILENO,
 		.log_fd = run->log_fd,
 	};
-	return rc;
+	memcpy(run->config.disks, o->disks, sizeof(run->config.disks));
+	return 0;
 }
 
 static void announce(const struct run *run, const struct machine *machine)
@@ -196,6 +244,8 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 		machine_report_lost(machine);
 	}
 	log_verbose("the guest ended: %s", run->report.outcome.word);
+	if (result.data_lost && run->report.outcome.status == EXIT_OK)
+		run->report.outcome = (struct outcome){ "error", EXIT_LKVM, NULL };
 }
 
 /* From options to the end of the guest; what happened is in run->report. */

@@ -5,7 +5,7 @@
  *
  * The machine is hardware-reduced: no SCI, no fixed timers or buttons, power-off
  * and reset through one register each (x86/pm.c). The DSDT names what cannot be
- * discovered: PCI host bridge, UART, RTC, pvpanic. Its byte code is assembled by
+ * discovered: PCI host bridge, UART, RTC, pvpanic, virtio-mmio devices. Its byte code is assembled by
  * the aml_*() functions below, one per construct that is used.
  *
  * Source: ACPI 6.4: §5.2.5.3 (RSDP), §5.2.8 (XSDT), §5.2.9 (FADT), §5.2.12 (MADT),
@@ -18,8 +18,10 @@
 #include <string.h>
 
 #include "util.h"
+#include "virtio/mmio.h"
 #include "x86/acpi.h"
 #include "x86/layout.h"
+#include "x86/pci.h"
 
 #define TABLE_HEADER_BYTES	36u
 #define RSDP_BYTES		36u
@@ -274,7 +276,8 @@ static uint32_t eisa_id(const char *id)
 	return __builtin_bswap32(v);
 }
 
-static size_t device_begin(struct buffer *b, const char name[4], const char *hid)
+static size_t device_begin_uid(struct buffer *b, const char name[4], const char *hid,
+			       unsigned int uid)
 {
 	size_t at;
 
@@ -290,8 +293,14 @@ static size_t device_begin(struct buffer *b, const char name[4], const char *hid
 		put(b, hid, strlen(hid) + 1);
 	}
 	aml_name(b, "_UID");
-	put8(b, AML_ZERO);
+	put8(b, AML_BYTE);
+	put8(b, uid);
 	return at;
+}
+
+static size_t device_begin(struct buffer *b, const char name[4], const char *hid)
+{
+	return device_begin_uid(b, name, hid, 0);
 }
 
 /* Name (_CRS, Buffer () { resources }): begin returns two places to fill in. */
@@ -340,6 +349,16 @@ static void resource_irq(struct buffer *b, unsigned int irq)
 	put16(b, 1u << irq);
 }
 
+/* The same for any line of the I/O APIC, shared. */
+static void resource_gsi(struct buffer *b, unsigned int gsi)
+{
+	put8(b, 0x89);
+	put16(b, 6);
+	put8(b, 0x0b);		/* consumer, edge, active high, shared */
+	put8(b, 1);
+	put32(b, gsi);
+}
+
 static void resource_memory(struct buffer *b, uint32_t start, uint32_t len)
 {
 	put8(b, 0x86);
@@ -379,6 +398,41 @@ static void resource_memory_window(struct buffer *b, uint32_t start, uint32_t le
 	put32(b, len);
 }
 
+/* Name (_PRT, Package () { Package () { slot << 16 | any, INTA, 0, GSI }, ... }) */
+static void dsdt_pci_interrupts(struct buffer *b)
+{
+	size_t all, one;
+
+	aml_name(b, "_PRT");
+	put8(b, AML_PACKAGE);
+	all = aml_begin(b);
+	put8(b, PCI_SLOTS - 1);
+	for (unsigned int slot = 1; slot < PCI_SLOTS; slot++) {
+		put8(b, AML_PACKAGE);
+		one = aml_begin(b);
+		put8(b, 4);
+		aml_dword(b, slot << 16 | 0xffff);
+		put8(b, AML_ZERO);	/* INTA# */
+		put8(b, AML_ZERO);	/* no link device: a GSI follows */
+		put8(b, AML_BYTE);
+		put8(b, pci_intx_gsi(slot));
+		aml_end(b, one);
+	}
+	aml_end(b, all);
+}
+
+static void dsdt_virtio_mmio(struct buffer *b, unsigned int index)
+{
+	const char name[4] = { 'V', 'R', (char)('0' + index / 10), (char)('0' + index % 10) };
+	size_t dev = device_begin_uid(b, name, "LNRO0005", index);
+	struct resources r = resources_begin(b);
+
+	resource_memory(b, (uint32_t)layout_virtio_mmio(index), VIRTIO_MMIO_BYTES);
+	resource_gsi(b, layout_virtio_mmio_gsi(index, 1));
+	resources_end(b, r);
+	aml_end(b, dev);
+}
+
 static void dsdt_pci(struct buffer *b)
 {
 	size_t dev = device_begin(b, "PCI0", "PNP0A08");
@@ -389,9 +443,10 @@ static void dsdt_pci(struct buffer *b)
 	r = resources_begin(b);
 	resource_word(b, 2, 0, 0, LAYOUT_ECAM_SIZE / 0x100000 - 1);
 	resource_io(b, PORT_PCI_ADDRESS, 8);
-	resource_word(b, 1, 3, 0x1000, 0xffff);
+	resource_word(b, 1, 3, PORT_PCI_WINDOW, 0xffff);
 	resource_memory_window(b, LAYOUT_PCI_WINDOW, LAYOUT_PCI_WINDOW_SIZE);
 	resources_end(b, r);
+	dsdt_pci_interrupts(b);
 	aml_end(b, dev);
 }
 
@@ -430,7 +485,7 @@ static void dsdt_isa(struct buffer *b)
 	aml_end(b, dev);
 }
 
-static void build_dsdt(struct buffer *b)
+static void build_dsdt(struct buffer *b, unsigned int nr_virtio_mmio)
 {
 	size_t at = table_begin(b, "DSDT", 2);
 	size_t pkg;
@@ -452,6 +507,8 @@ static void build_dsdt(struct buffer *b)
 	dsdt_pci(b);
 	dsdt_motherboard(b);
 	dsdt_isa(b);
+	for (unsigned int i = 0; i < nr_virtio_mmio; i++)
+		dsdt_virtio_mmio(b, i);
 	aml_end(b, pkg);
 	table_end(b, at);
 }
@@ -474,7 +531,7 @@ int acpi_build(uint8_t *out, size_t out_bytes, const struct acpi_input *in)
 
 	put_zero(&b, RSDP_BYTES);
 	dsdt = align_up(b.len, 8);
-	build_dsdt(&b);
+	build_dsdt(&b, in->nr_virtio_mmio);
 	tables[0] = align_up(b.len, 8);
 	build_fadt(&b, in->base + dsdt);
 	tables[1] = align_up(b.len, 8);

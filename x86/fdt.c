@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "util.h"
+#include "virtio/mmio.h"
 #include "x86/fdt.h"
 #include "x86/layout.h"
 
@@ -186,9 +187,25 @@ static void add_pci(struct writer *w)
 	end(w);
 }
 
+static void add_virtio_mmio(struct writer *w, const struct fdt_input *in)
+{
+	char name[32];
+
+	for (unsigned int i = 0; i < in->nr_virtio_mmio; i++) {
+		uint32_t base = (uint32_t)layout_virtio_mmio(i);
+
+		snprintf(name, sizeof(name), "virtio@%x", base);
+		begin(w, name);
+		string(w, "compatible", "virtio,mmio");
+		CELLS(w, "reg", 0, base, 0, VIRTIO_MMIO_BYTES);
+		CELLS(w, "interrupts", layout_virtio_mmio_gsi(i, in->acpi), IRQ_EDGE_RISING);
+		end(w);
+	}
+}
+
 size_t fdt_bytes_needed(const struct fdt_input *in)
 {
-	return 4096 + strlen(in->cmdline) + in->cpus * 96ul;
+	return 4096 + strlen(in->cmdline) + in->cpus * 96ul + in->nr_virtio_mmio * 160ul;
 }
 
 int fdt_build(void *out, size_t out_bytes, const struct fdt_input *in)
@@ -209,6 +226,7 @@ int fdt_build(void *out, size_t out_bytes, const struct fdt_input *in)
 	add_apics(&w);
 	add_isa(&w);
 	add_pci(&w);
+	add_virtio_mmio(&w, in);
 	end(&w);
 	note(&w, fdt_finish(out));
 	return w.error ? -ENOSPC : (int)fdt_totalsize(out);

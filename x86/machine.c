@@ -9,6 +9,7 @@
  * same path. Everything here runs on the main thread, which becomes the event
  * loop.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -20,6 +21,8 @@
 #include <unistd.h>
 
 #include "bus.h"
+#include "disk/aio.h"
+#include "disk/disk.h"
 #include "event.h"
 #include "kvm-cpu.h"
 #include "log.h"
@@ -27,6 +30,9 @@
 #include "sandbox.h"
 #include "term.h"
 #include "util.h"
+#include "virtio/blk.h"
+#include "virtio/mmio.h"
+#include "virtio/pci.h"
 #include "x86/acpi.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
@@ -40,6 +46,13 @@
 #include "x86/pm.h"
 #include "x86/rtc.h"
 #include "x86/serial.h"
+
+/*
+ * More queues than this only cost memory: one thread serves them all.
+ */
+#define MAX_BLK_QUEUES	16u
+#define AIO_DEPTH	256u
+#define SIZE_POLL_NS	1000000000ull
 
 /* Signals that end the VM in an orderly way. */
 static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
@@ -62,6 +75,18 @@ struct machine {
 	struct rtc rtc;
 	struct i8042 i8042;
 	struct pci pci;
+	struct machine_blk {
+		char name[8];
+		struct disk *disk;
+		struct blk *blk;
+	} blks[MACHINE_MAX_VIRTIO];
+	struct transport {
+		struct virtio_pci *pci;
+		struct virtio_mmio *mmio;
+	} transports[MACHINE_MAX_VIRTIO];
+	unsigned int nr_virtio;
+	int size_timer;
+	struct aio *aio;
 	unsigned int devices_up;
 
 	struct cpuid_table *cpuid;
@@ -119,12 +144,90 @@ static void destroy_i8042(struct machine *m)
 
 static int create_pci(struct machine *m)
 {
-	return pci_init(&m->pci, &m->pio, &m->mmio);
+	return pci_init(&m->pci, m->vm, &m->pio, &m->mmio);
 }
 
 static void destroy_pci(struct machine *m)
 {
 	pci_fini(&m->pci);
+}
+
+/* Gives @dev the next slot of the transport that the user chose. */
+static int attach_virtio(struct machine *m, struct virtio_device *dev)
+{
+	unsigned int i = m->nr_virtio;
+
+	assert(i < MACHINE_MAX_VIRTIO);
+	m->nr_virtio++;
+	if (m->config->transport == TRANSPORT_PCI)
+		return virtio_pci_create(&m->transports[i].pci, dev, &m->pci, m->vm);
+	return virtio_mmio_create(&m->transports[i].mmio, dev, &m->mmio, m->vm,
+				  layout_virtio_mmio(i),
+				  layout_virtio_mmio_gsi(i, m->config->acpi));
+}
+
+static void detach_virtio(struct machine *m)
+{
+	while (m->nr_virtio) {
+		m->nr_virtio--;
+		virtio_pci_destroy(m->transports[m->nr_virtio].pci);
+		virtio_mmio_destroy(m->transports[m->nr_virtio].mmio);
+	}
+}
+
+static void on_size_timer(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+
+	(void)events;
+	for (unsigned int i = 0; i < m->config->nr_disks; i++)
+		blk_poll_size(m->blks[i].blk);
+}
+
+/* vda, vdb ... vdz, vdaa ... */
+static void name_disk(char name[8], unsigned int i)
+{
+	if (i < 26)
+		snprintf(name, 8, "vd%c", (char)('a' + i));
+	else
+		snprintf(name, 8, "vd%c%c", (char)('a' + i / 26 - 1), (char)('a' + i % 26));
+}
+
+static int create_blks(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->config->nr_disks; i++) {
+		struct machine_blk *b = &m->blks[i];
+		const struct blk_config config = {
+			.name = b->name,
+			.serial = m->config->disks[i].serial,
+			.queues = (unsigned int)min_u64(m->config->cpus, MAX_BLK_QUEUES),
+		};
+		int rc;
+
+		name_disk(b->name, i);
+		rc = blk_create(&b->blk, m->loop, m->mem, b->disk, &config);
+		if (!rc)
+			rc = attach_virtio(m, blk_device(b->blk));
+		if (rc)
+			return rc;
+	}
+	if (!m->config->nr_disks)
+		return 0;
+	m->size_timer = event_timer_create(m->loop, on_size_timer, m);
+	if (m->size_timer < 0)
+		return m->size_timer;
+	event_timer_set(m->loop, m->size_timer, SIZE_POLL_NS, SIZE_POLL_NS);
+	return 0;
+}
+
+static void destroy_blks(struct machine *m)
+{
+	/* What is in flight completes into rings and interrupts, which are still there. */
+	if (m->aio)
+		aio_drain(m->aio);
+	detach_virtio(m);
+	for (unsigned int i = m->config->nr_disks; i--;)
+		blk_destroy(m->blks[i].blk);
 }
 
 /* The board. A device whose init fails is destroyed, too: fini copes with half of one. */
@@ -139,6 +242,7 @@ static const struct {
 	{ "real-time clock", create_rtc, destroy_rtc },
 	{ "keyboard controller", create_i8042, destroy_i8042 },
 	{ "PCI host bridge", create_pci, destroy_pci },
+	{ "disks", create_blks, destroy_blks },
 };
 
 static int create_devices(struct machine *m)
@@ -192,6 +296,26 @@ static int create_vm(struct machine *m)
 		log_error("cpus: %u: this host's KVM allows at most %u", m->config->cpus,
 			  m->vm->max_vcpus);
 		return -EINVAL;
+	}
+	return 0;
+}
+
+/* One ring for all disks: a batch is a batch, whoever contributed. */
+static int open_disks(struct machine *m)
+{
+	int rc;
+
+	if (!m->config->nr_disks)
+		return 0;
+	rc = aio_create(&m->aio, m->loop, m->config->aio, AIO_DEPTH);
+	if (rc) {
+		log_error("machine: disk I/O: %s", strerror(-rc));
+		return rc;
+	}
+	for (unsigned int i = 0; i < m->config->nr_disks; i++) {
+		rc = disk_open(&m->blks[i].disk, m->aio, &m->config->disks[i].disk);
+		if (rc)
+			return rc;
 	}
 	return 0;
 }
@@ -299,9 +423,18 @@ static int load_kernel(struct machine *m)
 	return boot_load(m->boot, m->mem);
 }
 
+static unsigned int nr_virtio_mmio(const struct machine *m)
+{
+	return m->config->transport == TRANSPORT_MMIO ? m->nr_virtio : 0;
+}
+
 static int write_acpi(struct machine *m, gpa_t *rsdp)
 {
-	const struct acpi_input in = { .base = LAYOUT_ACPI, .cpus = m->config->cpus };
+	const struct acpi_input in = {
+		.base = LAYOUT_ACPI,
+		.cpus = m->config->cpus,
+		.nr_virtio_mmio = nr_virtio_mmio(m),
+	};
 	uint8_t tables[LAYOUT_ACPI_MAX];
 	int n;
 
@@ -373,6 +506,8 @@ static int build_fdt(struct machine *m)
 		.cmdline = m->config->boot.cmdline,
 		.initrd = initrd.gpa,
 		.initrd_bytes = initrd.mem_bytes,
+		.nr_virtio_mmio = nr_virtio_mmio(m),
+		.acpi = m->config->acpi,
 	};
 	size_t max = fdt_bytes_needed(&in);
 	int n;
@@ -424,8 +559,9 @@ int machine_create(struct machine **out, const struct machine_config *config)
 {
 	static int (*const steps[])(struct machine *m) = {
 		open_kernel,		/* user errors first */
-		create_memory,
 		create_loop,
+		open_disks,
+		create_memory,
 		create_vm,
 		create_terminal,
 		create_devices,
@@ -463,6 +599,9 @@ void machine_destroy(struct machine *m)
 	free(m->cpuid);
 	free(m->dtb);
 	destroy_devices(m);
+	for (unsigned int i = m->config->nr_disks; i--;)
+		disk_close(m->blks[i].disk);
+	aio_destroy(m->aio);
 	term_destroy(m->term);
 	if (m->buses_up) {
 		bus_fini(&m->mmio);
@@ -617,6 +756,14 @@ static void stop_vcpus(struct machine *m)
 		vcpu_join(m->vcpus[i]);
 }
 
+/* Data first: a reader of the console may keep us waiting. */
+static void finish_disks(struct machine *m, struct machine_result *result)
+{
+	for (unsigned int i = 0; i < m->config->nr_disks; i++)
+		if (disk_finish(m->blks[i].disk))
+			result->data_lost = true;
+}
+
 static void drain_terminal(struct machine *m, enum stop_reason reason)
 {
 	uint64_t deadline = 0;
@@ -644,6 +791,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 		vm_request_stop(m->vm, STOP_ERROR);
 	event_stop(m->loop);
 	stop_vcpus(m);
+	finish_disks(m, result);
 	result->reason = vm_stop_reason(m->vm);
 	result->words = console_watch_words(&m->console_watch);
 	result->signal = atomic_load(&m->vm->stop_signal);

@@ -2,10 +2,9 @@
 /*
  * Intel MP table. A pure function: bytes out of a number of CPUs.
  *
- * Processors, one ISA bus, one I/O APIC whose pins 0 to 15 are the ISA lines in
- * order (KVM's default routing), and the local interrupt pins. PCI lines are
- * not described: a kernel without ACPI uses MSI or what the BIOS, which this
- * machine has not, wrote into the devices.
+ * Processors, one PCI and one ISA bus, one I/O APIC whose pins 0 to 15 are the ISA
+ * lines in order (KVM's default routing) and the others the pins INTA# of the PCI
+ * slots, and the local interrupt pins.
  *
  * Source: Intel MultiProcessor Specification 1.4, chapter 4.
  */
@@ -15,6 +14,7 @@
 #include "util.h"
 #include "x86/layout.h"
 #include "x86/mptable.h"
+#include "x86/pci.h"
 
 #define FLOATING_BYTES	16u
 #define HEADER_BYTES	44u
@@ -39,6 +39,10 @@
 #define APIC_VERSION	0x14
 #define IOAPIC_VERSION	0x11
 #define ALL_CPUS	0xff
+
+/* A PCI bus has the number that it has for PCI itself. */
+#define PCI_BUS		0
+#define ISA_BUS		1
 
 struct cursor {
 	uint8_t *p;
@@ -69,8 +73,18 @@ static void add_entry(struct cursor *c, const uint8_t entry[ENTRY_BYTES])
 static void add_interrupt(struct cursor *c, uint8_t kind, uint8_t type, uint8_t line,
 			  uint8_t dest, uint8_t pin)
 {
-	/* Polarity and trigger mode (bytes 2, 3) as the bus has them: ISA. */
-	const uint8_t e[ENTRY_BYTES] = { kind, type, 0, 0, 0 /* bus */, line, dest, pin };
+	/* Polarity and trigger mode (bytes 2, 3) as the bus has them. */
+	const uint8_t e[ENTRY_BYTES] = { kind, type, 0, 0, ISA_BUS, line, dest, pin };
+
+	add_entry(c, e);
+}
+
+static void add_pci_interrupt(struct cursor *c, unsigned int slot, uint8_t ioapic)
+{
+	const uint8_t e[ENTRY_BYTES] = {
+		ENTRY_IO_INT, INT_VECTORED, 0, 0, PCI_BUS, (uint8_t)(slot << 2), ioapic,
+		(uint8_t)pci_intx_gsi(slot),
+	};
 
 	add_entry(c, e);
 }
@@ -83,18 +97,21 @@ int mptable_build(uint8_t *out, size_t out_bytes, gpa_t base, unsigned int cpus)
 	uint8_t *header = out + FLOATING_BYTES;
 	struct cursor c = { .p = header + HEADER_BYTES };
 	size_t need = FLOATING_BYTES + HEADER_BYTES + listed * PROCESSOR_BYTES +
-		      (2 + ISA_LINES + 2) * ENTRY_BYTES;
+		      (3 + ISA_LINES + PCI_SLOTS - 1 + 2) * ENTRY_BYTES;
 
 	if (need > out_bytes)
 		return -ENOSPC;
 	memset(out, 0, need);
 	for (unsigned int i = 0; i < listed; i++)
 		add_processor(&c, i);
-	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, 0, 'I', 'S', 'A', ' ', ' ', ' ' });
+	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, PCI_BUS, 'P', 'C', 'I', ' ', ' ', ' ' });
+	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, ISA_BUS, 'I', 'S', 'A', ' ', ' ', ' ' });
 	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_IOAPIC, ioapic, IOAPIC_VERSION, 1 });
 	put_le32(c.p - 4, LAYOUT_IOAPIC);
 	for (uint8_t i = 0; i < ISA_LINES; i++)
 		add_interrupt(&c, ENTRY_IO_INT, INT_VECTORED, i, ioapic, i);
+	for (unsigned int slot = 1; slot < PCI_SLOTS; slot++)
+		add_pci_interrupt(&c, slot, ioapic);
 	add_interrupt(&c, ENTRY_LOCAL_INT, INT_EXTINT, 0, ALL_CPUS, 0);
 	add_interrupt(&c, ENTRY_LOCAL_INT, INT_NMI, 0, ALL_CPUS, 1);
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "x86/boot.h"
+#include "x86/machine.h"
 
 struct run_options {
 	const char *kernel;		/* NULL: look in the usual places */
@@ -19,6 +20,10 @@ struct run_options {
 	const char *initrds[BOOT_MAX_INITRDS];
 	char *params;			/* of all -p, joined by spaces; ours, or NULL */
 	bool no_default_params;
+	unsigned int nr_disks;
+	struct machine_disk disks[MACHINE_MAX_VIRTIO];
+	char *disk_texts[MACHINE_MAX_VIRTIO];	/* what they point into; ours */
+	enum machine_transport transport;
 	unsigned int cpus;
 	uint64_t ram_bytes;
 	bool acpi, mptable, fdt, sandbox;

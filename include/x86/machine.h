@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "disk/disk.h"
 #include "kvm.h"
 #include "x86/boot.h"
 #include "x86/panic.h"
@@ -23,8 +24,25 @@
 #define MACHINE_MIN_RAM_BYTES 0x200000ull
 #define MACHINE_LOST_LINES 50u
 
+/* Devices that fit: one in each PCI slot but the bridge's. */
+#define MACHINE_MAX_VIRTIO 31u
+
+enum machine_transport {
+	TRANSPORT_PCI,
+	TRANSPORT_MMIO,
+};
+
+struct machine_disk {
+	struct disk_config disk;
+	const char *serial;		/* or NULL */
+};
+
 struct machine_config {
 	struct boot_config boot;
+	enum machine_transport transport;
+	unsigned int nr_disks;
+	struct machine_disk disks[MACHINE_MAX_VIRTIO];
+	enum aio_engine aio;
 	unsigned int cpus;
 	bool acpi, mptable, fdt;
 	bool legacy_timer;		/* an 8254 */
@@ -41,6 +59,7 @@ struct machine_result {
 	enum last_words words;		/* of the guest, on its console */
 	int signal;			/* with STOP_SIGNAL */
 	uint64_t entered_ns;		/* when the first vCPU was started */
+	bool data_lost;			/* a disk could not be written to its end */
 };
 
 struct machine;
