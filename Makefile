@@ -83,7 +83,8 @@ $(build)/tests/%.c.o: cflags += -iquote .
 
 # Tiny guests: elf*.S become ELF kernels at 16 MiB, all others flat images at 0.
 guest_sources := $(wildcard tests/guest/*/*.S)
-guest_images := $(patsubst %.S,$(build)/%,$(guest_sources))
+guest_c_sources := $(wildcard tests/guest/*/*.c)
+guest_images := $(patsubst %.S,$(build)/%,$(guest_sources)) $(patsubst %.c,$(build)/%,$(guest_c_sources))
 guest_as = $(CC) -iquote include -iquote . -I$(dir $<) -MMD -MP -nostdlib -static -no-pie \
 	-Wl,--build-id=none -Wl,-z,noexecstack
 
@@ -94,6 +95,13 @@ $(build)/tests/guest/%: tests/guest/%.S
 	$(call quiet,AS,$<)$(guest_as) $(if $(findstring /elf,$<),$(if $(findstring /elf32,$<),-m32) \
 		-Wl$(comma)-Ttext=0x1000000 -o $@ $<,-Wl$(comma)--oformat=binary -Wl$(comma)-Ttext=0 \
 		-Wl$(comma)-e0 -o $@ $<)
+
+# In C: 64-bit, without anything that an emulator of instructions might not know.
+$(build)/tests/guest/%: tests/guest/%.c
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(guest_as) -std=gnu11 -O1 $(warnings) -ffreestanding -fno-pic \
+		-mgeneral-regs-only -mno-red-zone -fno-stack-protector -fcf-protection=none \
+		-fno-asynchronous-unwind-tables -Wno-int-to-pointer-cast -Wl,-Ttext=0x1000000 -o $@ $<
 
 -include $(patsubst %,%.d,$(guest_images))
 

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -53,7 +54,7 @@ struct event_loop {
 	pthread_mutex_t lock;	/* guards what follows */
 	pthread_cond_t call_done;
 	struct call *calls, **calls_tail;
-	bool stopped;
+	atomic_bool stopped;	/* written under the lock */
 };
 
 void eventfd_signal(int fd)
@@ -302,16 +303,6 @@ void event_run_deferred(struct event_loop *loop)
 	}
 }
 
-static bool loop_stopped(struct event_loop *loop)
-{
-	bool stopped;
-
-	pthread_mutex_lock(&loop->lock);
-	stopped = loop->stopped;
-	pthread_mutex_unlock(&loop->lock);
-	return stopped;
-}
-
 static void dispatch(struct event_loop *loop, const struct epoll_event *ev)
 {
 	struct watch *w = watch_of(loop, (int)ev->data.u32);
@@ -331,7 +322,7 @@ int event_run(struct event_loop *loop)
 	pthread_mutex_lock(&loop->lock);
 	loop->owner = pthread_self();
 	pthread_mutex_unlock(&loop->lock);
-	while (!rc && !loop_stopped(loop)) {
+	while (!rc && !atomic_load(&loop->stopped)) {
 		/* Deferred work that never ends must not keep events from being seen. */
 		int n = epoll_wait(loop->epoll_fd, events, EVENT_BATCH, loop->deferred ? 0 : -1);
 

@@ -4,7 +4,7 @@
  *
  * io_uring: submissions collect in the ring and go out once per wake-up of the
  * loop; what the kernel finishes at once (page cache) is completed in the same
- * call, without an event. The ring's eventfd is switched off meanwhile. Files are
+ * call, without an event. For the rest epoll watches the ring itself. Files are
  * registered, which saves the kernel a look-up per operation.
  *
  * Threads: a queue, a few workers, a list of what is done. Workers touch the
@@ -18,11 +18,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "disk/aio.h"
@@ -33,13 +35,15 @@
 #define NR_WORKERS	4u
 #define MAX_FILES	64u
 #define MAX_DEPTH	1024u
+#define LONE_MAX_BYTES	MIB(1)	/* what the loop may copy at a time */
 
 struct aio {
 	struct event_loop *loop;
 	bool uring;
-	int done_fd;			/* eventfd: completions wait */
+	int done_fd;			/* threads: eventfd, completions wait */
 	int watch;
 	struct event_deferred submit;
+	struct aio_op *lone;		/* the only operation of this round so far */
 	unsigned int in_flight;
 	uint64_t files_used;		/* registered slots */
 	bool fixed_files;
@@ -149,6 +153,8 @@ static void prepare(const struct aio *aio, struct io_uring_sqe *sqe, struct aio_
 	(void)aio;
 }
 
+static int run_once(struct aio_op *op);
+
 static void enqueue(struct aio *aio, struct aio_op *op)
 {
 	struct io_uring_sqe *sqe;
@@ -176,19 +182,42 @@ static void reap(struct aio *aio)
 	}
 }
 
+/*
+ * A lone transfer of a file in memory (tmpfs) is a copy: done here it costs one
+ * system call, where io_uring would hand a write to a thread of the kernel.
+ */
+static bool run_lone(struct aio *aio)
+{
+	struct aio_op *op = aio->lone;
+	int error;
+
+	aio->lone = NULL;
+	if (!op)
+		return false;
+	if (!op->file->in_memory || op->bytes > LONE_MAX_BYTES ||
+	    (op->kind != AIO_READ && op->kind != AIO_WRITE)) {
+		enqueue(aio, op);
+		return false;
+	}
+	while (!settle(op, run_once(op), &error))
+		;
+	complete(aio, op, error);
+	return true;
+}
+
 static void submit_batch(void *arg)
 {
 	struct aio *aio = arg;
 
-	io_uring_cq_eventfd_toggle(&aio->ring, false);
+	if (run_lone(aio))
+		return;
 	/* If the kernel is short of memory what is left goes out next time round. */
 	if (io_uring_submit(&aio->ring) < 0 || io_uring_sq_ready(&aio->ring))
 		event_defer(aio->loop, &aio->submit);
-	reap(aio);
-	io_uring_cq_eventfd_toggle(&aio->ring, true);
-	/* What came after the last look and before the switch. */
-	reap(aio);
+	reap(aio);	/* what needed no waiting; then epoll does not see it either */
 }
+
+static void on_done(void *arg, uint32_t events);
 
 static int start_uring(struct aio *aio, unsigned int depth)
 {
@@ -198,12 +227,10 @@ static int start_uring(struct aio *aio, unsigned int depth)
 
 	if (rc < 0)
 		return rc;
-	rc = io_uring_register_eventfd(&aio->ring, aio->done_fd);
-	if (rc < 0) {
-		io_uring_queue_exit(&aio->ring);
-		return rc;
-	}
 	aio->uring = true;
+	aio->watch = event_add(aio->loop, aio->ring.ring_fd, EPOLLIN, on_done, aio);
+	if (aio->watch < 0)
+		return aio->watch;
 	/* Needs Linux 5.19; older kernels look files up each time. */
 	aio->fixed_files = !io_uring_register_files_sparse(&aio->ring, MAX_FILES);
 	return 0;
@@ -291,6 +318,12 @@ static int start_threads(struct aio *aio)
 	sigset_t all, old;
 	int rc = 0;
 
+	aio->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (aio->done_fd < 0)
+		return -errno;
+	aio->watch = event_add(aio->loop, aio->done_fd, EPOLLIN | EPOLLET, on_done, aio);
+	if (aio->watch < 0)
+		return aio->watch;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (aio->nr_workers < NR_WORKERS && !rc) {
@@ -319,7 +352,16 @@ void aio_submit(struct aio *aio, struct aio_op *op)
 {
 	aio->in_flight++;
 	if (aio->uring) {
-		enqueue(aio, op);
+		struct aio_op *lone = aio->lone;
+
+		aio->lone = NULL;
+		if (lone)
+			enqueue(aio, lone);
+		if (lone || io_uring_sq_ready(&aio->ring))
+			enqueue(aio, op);
+		else
+			aio->lone = op;
+		event_defer(aio->loop, &aio->submit);
 		return;
 	}
 	pthread_mutex_lock(&aio->lock);
@@ -353,8 +395,11 @@ void aio_drain(struct aio *aio)
 
 void aio_add_file(struct aio *aio, struct aio_file *file, int fd)
 {
+	struct statfs fs;
+
 	file->fd = fd;
 	file->index = -1;
+	file->in_memory = !fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC;
 	for (int i = 0; aio->fixed_files && i < (int)MAX_FILES && file->index < 0; i++) {
 		if (aio->files_used >> i & 1)
 			continue;
@@ -385,15 +430,9 @@ static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
 {
 	int rc = -ENOSYS;
 
-	aio->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (aio->done_fd < 0)
-		return -errno;
-	aio->watch = event_add(aio->loop, aio->done_fd, EPOLLIN | EPOLLET, on_done, aio);
-	if (aio->watch < 0)
-		return aio->watch;
 	if (engine == AIO_AUTO)
 		rc = start_uring(aio, depth);
-	if (rc) {
+	if (rc && !aio->uring) {
 		if (engine == AIO_AUTO)
 			log_verbose("disk: this host refuses io_uring (%s): using threads",
 				    strerror(-rc));
@@ -438,13 +477,13 @@ void aio_destroy(struct aio *aio)
 	pthread_mutex_unlock(&aio->lock);
 	for (unsigned int i = 0; i < aio->nr_workers; i++)
 		pthread_join(aio->workers[i], NULL);
+	if (aio->watch >= 0)
+		event_remove(aio->loop, aio->watch);
 	if (aio->uring) {
 		/* Now, not when the kernel gets round to it: file systems can be unmounted. */
 		io_uring_unregister_files(&aio->ring);
 		io_uring_queue_exit(&aio->ring);
 	}
-	if (aio->watch >= 0)
-		event_remove(aio->loop, aio->watch);
 	if (aio->done_fd >= 0)
 		close(aio->done_fd);
 	pthread_cond_destroy(&aio->work);

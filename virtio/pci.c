@@ -3,10 +3,12 @@
  * virtio over PCI, modern devices only.
  *
  * BAR 0 has a page for each structure: common configuration, ISR, device
- * configuration, notification. BAR 1 is MSI-X. Registers are accessed in their own
- * width, as drivers must; other accesses read zero and are ignored. A kick is an
- * ioeventfd that follows the BAR around and never reaches this file; a kick that
- * KVM does not know (the BAR was in the way of something) still works here.
+ * configuration. BAR 1 is MSI-X. Registers are accessed in their own width, as
+ * drivers must; other accesses read zero and are ignored. BAR 2 is for kicks, in
+ * I/O space, because KVM need not decode an instruction to find out what was written
+ * to a port (a fifth of what a request costs on AMD). A kick is an ioeventfd that
+ * follows the BAR around and never reaches this file; a kick that KVM does not know
+ * (the BAR was in the way of something) still works here.
  *
  * Register accesses run on vCPU threads under the device's lock; interrupts are
  * raised by the loop. Vectors, which both need, are atomic; the ISR has a lock.
@@ -35,9 +37,10 @@
 #define COMMON_PAGE	0x0000u
 #define ISR_PAGE	0x1000u
 #define CONFIG_PAGE	0x2000u
-#define NOTIFY_PAGE	0x3000u
 #define BAR_BYTES	0x4000u
+#define NOTIFY_BAR	2u
 #define NOTIFY_STRIDE	4u
+#define NOTIFY_BYTES	(NOTIFY_STRIDE * VIRTIO_MAX_QUEUES)
 
 #define ISR_QUEUE	1u
 #define ISR_CONFIG	2u
@@ -46,7 +49,7 @@ struct virtio_pci {
 	struct pci_function fn;		/* first: the bus hands it back to us */
 	struct virtio_device *dev;
 	struct vm *vm;
-	uint64_t doorbells_at;		/* where the notify page is for KVM; 0: nowhere */
+	uint64_t doorbells_at;		/* the port of BAR 2 that KVM knows; 0: none */
 
 	/* What the guest can observe. */
 	uint32_t offered_select, requested_select;
@@ -305,10 +308,6 @@ static void bar_write(void *dev, uint64_t offset, uint64_t value, unsigned int s
 		write_common(vp, at, (uint32_t)value);
 		virtio_unlock(vp->dev);
 		return;
-	case NOTIFY_PAGE:
-		if (at % NOTIFY_STRIDE == 0)
-			virtio_kick(vp->dev, (uint32_t)(at / NOTIFY_STRIDE));
-		return;
 	default:
 		return;		/* no device has a configuration that drivers write */
 	}
@@ -316,12 +315,33 @@ static void bar_write(void *dev, uint64_t offset, uint64_t value, unsigned int s
 
 static const struct bus_ops bar_ops = { .read = bar_read, .write = bar_write };
 
+static uint64_t notify_read(void *dev, uint64_t offset, unsigned int size)
+{
+	(void)dev;
+	(void)offset;
+	(void)size;
+	return 0;
+}
+
+static void notify_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
+{
+	struct virtio_pci *vp = dev;
+
+	(void)value;		/* the queue's number, which the port says as well */
+	(void)size;
+	if (offset % NOTIFY_STRIDE == 0)
+		virtio_kick(vp->dev, (uint32_t)(offset / NOTIFY_STRIDE));
+}
+
+static const struct bus_ops notify_ops = { .read = notify_read, .write = notify_write };
+
 /* ---- doorbells follow the BAR ---- */
 
 static struct vm_doorbell doorbell(const struct virtio_pci *vp, unsigned int queue)
 {
 	return (struct vm_doorbell){
 		.fd = vp->dev->queues[queue].kick_fd,
+		.pio = true,
 		.addr = vp->doorbells_at + queue * NOTIFY_STRIDE,
 	};
 }
@@ -340,13 +360,13 @@ static void moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
 {
 	struct virtio_pci *vp = (struct virtio_pci *)fn;
 
-	if (bar != REGISTERS_BAR || !vp->vm)
+	if (bar != NOTIFY_BAR || !vp->vm)
 		return;
 	remove_doorbells(vp);
 	if (!addr)
 		return;
-	vp->doorbells_at = addr + NOTIFY_PAGE;
-	/* One that KVM refuses is served by bar_write(), only slower. */
+	vp->doorbells_at = addr;
+	/* One that KVM refuses is served by notify_write(), only slower. */
 	for (unsigned int i = 0; i < vp->dev->nr_queues; i++) {
 		struct vm_doorbell bell = doorbell(vp, i);
 
@@ -357,17 +377,20 @@ static void moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
 /* ---- registers through configuration space (§4.1.4.9) ---- */
 
 /* Where the window looks now; false if the driver has aimed it at nothing. */
-static bool window(struct virtio_pci *vp, uint32_t *offset, uint32_t *len)
+static bool window(struct virtio_pci *vp, uint8_t *bar, uint32_t *offset, uint32_t *len)
 {
 	struct virtio_pci_cap cap;
 
 	pthread_mutex_lock(&vp->fn.pci->lock);
 	memcpy(&cap, vp->fn.config + vp->cfg_cap, sizeof(cap));
 	pthread_mutex_unlock(&vp->fn.pci->lock);
+	*bar = cap.bar;
 	*offset = cap.offset;
 	*len = cap.length;
-	return cap.bar == REGISTERS_BAR && (*len == 1 || *len == 2 || *len == 4) &&
-	       *offset % *len == 0 && range_within(*offset, *len, BAR_BYTES);
+	if ((*len != 1 && *len != 2 && *len != 4) || *offset % *len)
+		return false;
+	return (*bar == REGISTERS_BAR && range_within(*offset, *len, BAR_BYTES)) ||
+	       (*bar == NOTIFY_BAR && range_within(*offset, *len, NOTIFY_BYTES));
 }
 
 static bool in_window(const struct virtio_pci *vp, uint32_t reg)
@@ -379,11 +402,14 @@ static bool config_read(struct pci_function *fn, uint32_t reg, uint32_t *value, 
 {
 	struct virtio_pci *vp = (struct virtio_pci *)fn;
 	uint32_t offset, len;
+	uint8_t bar;
 
 	(void)size;
 	if (!in_window(vp, reg))
 		return false;
-	*value = window(vp, &offset, &len) ? (uint32_t)bar_read(vp, offset, len) : 0;
+	*value = 0;
+	if (window(vp, &bar, &offset, &len) && bar == REGISTERS_BAR)
+		*value = (uint32_t)bar_read(vp, offset, len);
 	return true;
 }
 
@@ -391,11 +417,18 @@ static bool config_write(struct pci_function *fn, uint32_t reg, uint32_t value, 
 {
 	struct virtio_pci *vp = (struct virtio_pci *)fn;
 	uint32_t offset, len;
+	uint8_t bar;
 
 	if (!in_window(vp, reg))
 		return false;
-	if (window(vp, &offset, &len) && len <= size)
-		bar_write(vp, offset, len == 4 ? value : value & ((1u << 8 * len) - 1), len);
+	if (!window(vp, &bar, &offset, &len) || len > size)
+		return true;
+	if (len < 4)
+		value &= (1u << 8 * len) - 1;
+	if (bar == NOTIFY_BAR)
+		notify_write(vp, offset, value, len);
+	else
+		bar_write(vp, offset, value, len);
 	return true;
 }
 
@@ -407,14 +440,14 @@ static const struct pci_function_ops function_ops = {
 
 /* ---- setting up ---- */
 
-static uint8_t add_structure(struct virtio_pci *vp, uint8_t type, uint32_t offset, uint32_t bytes,
-			     uint8_t cap_bytes)
+static uint8_t add_structure(struct virtio_pci *vp, uint8_t type, uint8_t bar, uint32_t offset,
+			     uint32_t bytes, uint8_t cap_bytes)
 {
 	struct virtio_pci_notify_cap cap = {
 		.cap = {
 			.cap_len = cap_bytes,
 			.cfg_type = type,
-			.bar = REGISTERS_BAR,
+			.bar = bar,
 			.offset = offset,
 			.length = bytes,
 		},
@@ -429,11 +462,11 @@ static void add_structures(struct virtio_pci *vp)
 	const uint8_t plain = sizeof(struct virtio_pci_cap), longer = plain + 4;
 	uint8_t *writable;
 
-	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, COMMON_PAGE, PAGE, plain);
-	add_structure(vp, VIRTIO_PCI_CAP_ISR_CFG, ISR_PAGE, PAGE, plain);
-	add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, CONFIG_PAGE, PAGE, plain);
-	add_structure(vp, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY_PAGE, PAGE, longer);
-	vp->cfg_cap = add_structure(vp, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, longer);
+	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, REGISTERS_BAR, COMMON_PAGE, PAGE, plain);
+	add_structure(vp, VIRTIO_PCI_CAP_ISR_CFG, REGISTERS_BAR, ISR_PAGE, PAGE, plain);
+	add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, REGISTERS_BAR, CONFIG_PAGE, PAGE, plain);
+	add_structure(vp, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY_BAR, 0, NOTIFY_BYTES, longer);
+	vp->cfg_cap = add_structure(vp, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, 0, longer);
 	writable = vp->fn.writable + vp->cfg_cap;
 	writable[offsetof(struct virtio_pci_cap, bar)] = 0xff;
 	put_le32(writable + offsetof(struct virtio_pci_cap, offset), ~0u);
@@ -463,6 +496,9 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *dev, struct
 	pci_function_init(&vp->fn, &function_ops, &ids);
 	pci_add_bar(&vp->fn, REGISTERS_BAR, &(struct pci_bar){
 		.bytes = BAR_BYTES, .ops = &bar_ops, .dev = vp,
+	});
+	pci_add_bar(&vp->fn, NOTIFY_BAR, &(struct pci_bar){
+		.bytes = NOTIFY_BYTES, .pio = true, .ops = &notify_ops, .dev = vp,
 	});
 	add_structures(vp);
 	rc = pci_add_msix(&vp->fn, dev->nr_queues + 1, MSIX_BAR);

@@ -31,6 +31,12 @@ static void store16(__virtio16 *p, uint16_t v)
 	__atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
+/* Everything before it is visible before anything after it, loads after stores too. */
+static void full_barrier(void)
+{
+	__asm__ volatile("lock; addl $0, -4(%%rsp)" : : : "memory", "cc");
+}
+
 static int broken(struct virtq *q, const char *fault)
 {
 	q->state.broken = true;
@@ -216,7 +222,7 @@ bool virtq_should_notify(struct virtq *q)
 		return false;
 	s->notified = s->next_used;
 	/* The index must be visible before we read what the driver wants (§2.7.10). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	full_barrier();
 	if (!s->event_idx)
 		return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
 	event = load16(&q->avail->ring[s->setup.size]);
@@ -246,7 +252,7 @@ bool virtq_kicks_on(struct virtq *q)
 	else
 		store16(&q->used->flags, 0);
 	/* The wish must be visible before we look for the last time (§2.7.7). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	full_barrier();
 	return load16(&q->avail->idx) != s->next_avail;
 }
 

@@ -32,6 +32,7 @@ enum aio_kind {
 struct aio_file {
 	int fd;
 	int index;
+	bool in_memory;
 };
 
 /* Embedded in its owner, whose it is again when done() is called. */

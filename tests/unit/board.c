@@ -255,7 +255,7 @@ static void pci_shows_one_bridge(void **state)
 	struct pci pci;
 	uint32_t v;
 
-	assert_int_equal(pci_init(&pci, &r->pio, &r->mmio), 0);
+	assert_int_equal(pci_init(&pci, NULL, &r->pio, &r->mmio), 0);
 	out32(r, PORT_PCI_ADDRESS, 0x80000000);
 	assert_int_equal(in32(r, PORT_PCI_ADDRESS), 0x80000000);
 	assert_int_equal(in32(r, PORT_PCI_DATA), 0x00081b36);
