@@ -376,7 +376,8 @@ void aio_drain(struct aio *aio)
 {
 	do {
 		event_run_deferred(aio->loop);
-		if (!aio->in_flight)
+		/* The last round may have left something to submit. */
+		if (!aio->in_flight || aio->submit.queued)
 			continue;
 		if (aio->uring) {
 			struct io_uring_cqe *cqe;

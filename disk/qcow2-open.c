@@ -371,10 +371,10 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 		qcow2_metadata_note(img, l1, l1_bytes, METADATA_SNAPSHOT_L1);
 		/* Id and name have 16-bit lengths at 12 and 14, extra data a 32-bit one at 36. */
 		at += sizeof(s) + be32(s + 36) + (s[12] << 8 | s[13]) + (s[14] << 8 | s[15]);
-		at = align_up(at, 8);
 		if (at > img->file_bytes)
 			return refuse(img, "the snapshot table at %#llx is past the end of the file",
 				      (unsigned long long)h->snapshots_offset);
+		at = align_up(at, 8);	/* but for the last, which may end the file */
 	}
 	qcow2_metadata_note(img, h->snapshots_offset, at - h->snapshots_offset, METADATA_SNAPSHOTS);
 	return 0;

@@ -31,7 +31,7 @@ static uint64_t le64(const uint8_t *p)
 
 static int build(unsigned int cpus)
 {
-	const struct acpi_input in = { .base = LAYOUT_ACPI, .cpus = cpus };
+	const struct acpi_input in = { .base = LAYOUT_ACPI, .cpus = cpus, .nr_virtio_mmio = 31 };
 
 	memset(tables, 0xee, sizeof(tables));
 	return acpi_build(tables, sizeof(tables), &in);
@@ -119,7 +119,7 @@ static void fadt_has_the_registers(void **state)
 
 static void too_small_a_buffer_is_an_error(void **state)
 {
-	const struct acpi_input in = { .base = LAYOUT_ACPI, .cpus = 4 };
+	const struct acpi_input in = { .base = LAYOUT_ACPI, .cpus = 4, .nr_virtio_mmio = 31 };
 	int need = build(4);
 	uint8_t *exact = malloc((size_t)need);
 

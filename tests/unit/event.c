@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include "event.h"
 
@@ -70,11 +71,15 @@ static void handles_are_never_reused(void **state)
 static void watches_are_bounded(void **state)
 {
 	struct event_loop *loop;
-	int fds[300], n = 0, rc = 0;
+	enum { TOO_MANY = 2100 };
+	static int fds[TOO_MANY];
+	const struct rlimit limit = { 4096, 4096 };
+	int n = 0, rc = 0;
 
 	(void)state;
 	assert_int_equal(event_loop_create(&loop), 0);
-	while (rc >= 0 && n < 300) {
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (rc >= 0 && n < TOO_MANY) {
 		fds[n] = eventfd(0, EFD_CLOEXEC);
 		rc = event_add(loop, fds[n++], EPOLLIN, remove_the_other, NULL);
 	}
@@ -213,12 +218,60 @@ static void stopping_cancels_calls(void **state)
 	}
 }
 
+struct chore {
+	struct event_deferred d;
+	struct event_loop *loop;
+	int left, *order, id;
+};
+
+static void on_chore(void *arg)
+{
+	struct chore *c = arg;
+
+	*c->order = *c->order * 10 + c->id;
+	if (--c->left > 0)
+		event_defer(c->loop, &c->d);
+}
+
+static void deferred_work_runs_once_and_in_order(void **state)
+{
+	struct event_loop *loop;
+	int order = 0;
+	struct chore a = { .left = 2, .order = &order, .id = 1 };
+	struct chore b = { .left = 1, .order = &order, .id = 2 }, c = b;
+
+	(void)state;
+	assert_int_equal(event_loop_create(&loop), 0);
+	c.id = 3;
+	a.loop = b.loop = c.loop = loop;
+	a.d = (struct event_deferred){ .fn = on_chore, .arg = &a };
+	b.d = (struct event_deferred){ .fn = on_chore, .arg = &b };
+	c.d = (struct event_deferred){ .fn = on_chore, .arg = &c };
+	event_defer(loop, &a.d);
+	event_defer(loop, &c.d);
+	event_defer(loop, &b.d);
+	event_defer(loop, &a.d);	/* it is queued already */
+	event_undefer(loop, &c.d);
+	event_undefer(loop, &c.d);
+	event_run_deferred(loop);
+	assert_int_equal(order, 121);
+	/* Work that never ends leaves the loop a chance to see events. */
+	a.left = 1000;
+	order = 0;
+	event_defer(loop, &a.d);
+	event_run_deferred(loop);
+	assert_int_equal(a.left, 1000 - EVENT_DEFER_ROUNDS);
+	event_undefer(loop, &a.d);
+	event_loop_destroy(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_removed_watch_is_not_called),
 		cmocka_unit_test(handles_are_never_reused),
 		cmocka_unit_test(watches_are_bounded),
+		cmocka_unit_test(deferred_work_runs_once_and_in_order),
 		cmocka_unit_test(timers_repeat),
 		cmocka_unit_test(calls_run_on_the_loop),
 		cmocka_unit_test(stopping_cancels_calls),

@@ -9,6 +9,7 @@
 #include "x86/fdt.h"
 #include "x86/layout.h"
 #include "x86/mptable.h"
+#include "x86/pci.h"
 #include "x86/zeropage.h"
 
 static void mptable_lists_every_cpu(void **state)
@@ -20,7 +21,7 @@ static void mptable_lists_every_cpu(void **state)
 	for (size_t c = 0; c < ARRAY_SIZE(counts); c++) {
 		int n = mptable_build(out, sizeof(out), LAYOUT_MPTABLE, counts[c]);
 		const uint8_t *config = out + 16, *p = config + 44;
-		unsigned int cpus = 0, boot = 0, lines = 0, entries;
+		unsigned int cpus = 0, boot = 0, lines = 0, slots = 0, entries;
 		uint16_t length;
 
 		assert_true(n > 0);
@@ -37,9 +38,13 @@ static void mptable_lists_every_cpu(void **state)
 				p += 20;
 				continue;
 			}
-			if (p[0] == 3) {
+			if (p[0] == 3 && p[4] == 1) {
 				assert_int_equal(p[5], p[7]);
 				lines++;
+			}
+			if (p[0] == 3 && p[4] == 0) {
+				assert_int_equal(p[7], pci_intx_gsi(p[5] >> 2));
+				slots++;
 			}
 			p += 8;
 		}
@@ -47,6 +52,7 @@ static void mptable_lists_every_cpu(void **state)
 		assert_int_equal(cpus, counts[c] > 255 ? 255 : counts[c]);
 		assert_int_equal(boot, 1);
 		assert_int_equal(lines, 16);
+		assert_int_equal(slots, PCI_SLOTS - 1);
 	}
 	assert_int_equal(mptable_build(out, 64, LAYOUT_MPTABLE, 1), -ENOSPC);
 }
@@ -55,6 +61,7 @@ static void dtc_has_no_complaint(void **state)
 {
 	static const struct fdt_input inputs[] = {
 		{ .ram_bytes = MIB(128), .cpus = 1, .cmdline = "" },
+		{ .ram_bytes = MIB(128), .cpus = 2, .cmdline = "", .nr_virtio_mmio = 31 },
 		{ .ram_bytes = GIB(64), .cpus = 300, .cmdline = "console=ttyS0 quiet",
 		  .initrd = 0x7f000000, .initrd_bytes = 0x1000001 },
 	};
