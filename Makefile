@@ -48,7 +48,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean units guests
+.PHONY: all check demo lint bench install clean units guests tools
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -105,10 +105,19 @@ $(build)/tests/guest/%: tests/guest/%.c
 
 -include $(patsubst %,%.d,$(guest_images))
 
+# Programs that tests run on this machine or take along into guests.
+test_tools := $(build)/tests/lib/records $(build)/tests/lib/blkload
+
+tools: $(test_tools)
+
+$(test_tools): $(build)/tests/lib/%: tests/lib/%.c
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
+
 # Each sets itself up first; "make all" comes after the packages are there.
 check:
 	@tests/setup check
-	@$(MAKE) --no-print-directory all units guests
+	@$(MAKE) --no-print-directory all units guests tools
 	@$(MAKE) --no-print-directory SAN=address,undefined all units guests
 	@$(MAKE) --no-print-directory SAN=thread all units guests
 	@CC=$(CC) tests/run lint unit unit:address-undefined unit:thread cli guest \

@@ -100,26 +100,26 @@ void *memcpy(void *to, const void *from, unsigned long n)
 	return to;
 }
 
-static void print(const char *s)
+static inline void print(const char *s)
 {
 	while (*s)
 		outb(PORT_COM1, (uint8_t)*s++);
 }
 
-static void print_hex(uint64_t v)
+static inline void print_hex(uint64_t v)
 {
 	for (int i = 60; i >= 0; i -= 4)
 		if (v >> i || i == 0)
 			outb(PORT_COM1, (uint8_t)"0123456789abcdef"[v >> i & 15]);
 }
 
-static void power_off(void)
+static inline void power_off(void)
 {
 	for (;;)
 		outb(PORT_SLEEP_CONTROL, 0x20 | SLEEP_TYPE_S5 << 2);
 }
 
-static void fail(const char *what, uint64_t got)
+static inline void fail(const char *what, uint64_t got)
 {
 	print("FAILED ");
 	print(what);
@@ -132,7 +132,7 @@ static void fail(const char *what, uint64_t got)
 /* The word after "attack=" on the command line, or "". */
 static char word[64];
 
-static void read_command_line(const uint8_t *zero_page)
+static inline void read_command_line(const uint8_t *zero_page)
 {
 	const char *p = (const char *)(uint64_t)read32((uint64_t)zero_page + 0x228);
 	static const char key[] = "attack=";
@@ -148,7 +148,7 @@ static void read_command_line(const uint8_t *zero_page)
 		word[n++] = *p;
 }
 
-static int same_word(const char *a, const char *b)
+static inline int same_word(const char *a, const char *b)
 {
 	for (; *a && *a == *b; a++, b++)
 		;
@@ -162,19 +162,19 @@ static uint64_t registers;	/* mmio: the window; PCI: BAR 0 */
 static uint64_t msix;		/* BAR 1 */
 static uint16_t notify;		/* BAR 2, a port */
 
-static void pci_write(uint32_t reg, uint32_t v)
+static inline void pci_write(uint32_t reg, uint32_t v)
 {
 	outl(PORT_PCI_ADDRESS, 0x80000800 | reg);
 	outl(PORT_PCI_DATA, v);
 }
 
-static uint32_t pci_read(uint32_t reg)
+static inline uint32_t pci_read(uint32_t reg)
 {
 	outl(PORT_PCI_ADDRESS, 0x80000800 | reg);
 	return inl(PORT_PCI_DATA);
 }
 
-static void find_device(void)
+static inline void find_device(void)
 {
 	on_pci = pci_read(0) != 0xffffffff;
 	if (on_pci) {
@@ -189,13 +189,13 @@ static void find_device(void)
 	}
 }
 
-static uint32_t get_status(void)
+static inline uint32_t get_status(void)
 {
 	return on_pci ? read8(registers + VIRTIO_PCI_COMMON_STATUS) :
 	       read32(registers + VIRTIO_MMIO_STATUS);
 }
 
-static void set_status(uint8_t v)
+static inline void set_status(uint8_t v)
 {
 	if (on_pci)
 		write8(registers + VIRTIO_PCI_COMMON_STATUS, v);
@@ -203,21 +203,21 @@ static void set_status(uint8_t v)
 		write32(registers + VIRTIO_MMIO_STATUS, v);
 }
 
-static uint32_t offered(uint32_t select)
+static inline uint32_t offered(uint32_t select)
 {
 	write32(registers + (on_pci ? VIRTIO_PCI_COMMON_DFSELECT : VIRTIO_MMIO_DEVICE_FEATURES_SEL),
 		select);
 	return read32(registers + (on_pci ? VIRTIO_PCI_COMMON_DF : VIRTIO_MMIO_DEVICE_FEATURES));
 }
 
-static void request(uint32_t select, uint32_t bits)
+static inline void request(uint32_t select, uint32_t bits)
 {
 	write32(registers + (on_pci ? VIRTIO_PCI_COMMON_GFSELECT : VIRTIO_MMIO_DRIVER_FEATURES_SEL),
 		select);
 	write32(registers + (on_pci ? VIRTIO_PCI_COMMON_GF : VIRTIO_MMIO_DRIVER_FEATURES), bits);
 }
 
-static void select_queue(uint32_t queue)
+static inline void select_queue(uint32_t queue)
 {
 	if (on_pci)
 		write16(registers + VIRTIO_PCI_COMMON_Q_SELECT, (uint16_t)queue);
@@ -225,13 +225,13 @@ static void select_queue(uint32_t queue)
 		write32(registers + VIRTIO_MMIO_QUEUE_SEL, queue);
 }
 
-static uint32_t max_queue_size(void)
+static inline uint32_t max_queue_size(void)
 {
 	return on_pci ? read16(registers + VIRTIO_PCI_COMMON_Q_SIZE) :
 	       read32(registers + VIRTIO_MMIO_QUEUE_NUM_MAX);
 }
 
-static void set_address(uint32_t pci_reg, uint32_t mmio_reg, uint64_t v)
+static inline void set_address(uint32_t pci_reg, uint32_t mmio_reg, uint64_t v)
 {
 	uint64_t reg = registers + (on_pci ? pci_reg : mmio_reg);
 
@@ -239,7 +239,7 @@ static void set_address(uint32_t pci_reg, uint32_t mmio_reg, uint64_t v)
 	write32(reg + 4, (uint32_t)(v >> 32));
 }
 
-static void set_queue(uint32_t size, uint64_t desc, uint64_t avail, uint64_t used)
+static inline void set_queue(uint32_t size, uint64_t desc, uint64_t avail, uint64_t used)
 {
 	if (on_pci)
 		write16(registers + VIRTIO_PCI_COMMON_Q_SIZE, (uint16_t)size);
@@ -250,7 +250,7 @@ static void set_queue(uint32_t size, uint64_t desc, uint64_t avail, uint64_t use
 	set_address(VIRTIO_PCI_COMMON_Q_USEDLO, VIRTIO_MMIO_QUEUE_USED_LOW, used);
 }
 
-static void enable_queue(void)
+static inline void enable_queue(void)
 {
 	if (on_pci)
 		write16(registers + VIRTIO_PCI_COMMON_Q_ENABLE, 1);
@@ -258,13 +258,13 @@ static void enable_queue(void)
 		write32(registers + VIRTIO_MMIO_QUEUE_READY, 1);
 }
 
-static uint32_t queue_enabled(void)
+static inline uint32_t queue_enabled(void)
 {
 	return on_pci ? read16(registers + VIRTIO_PCI_COMMON_Q_ENABLE) :
 	       read32(registers + VIRTIO_MMIO_QUEUE_READY);
 }
 
-static void kick(uint16_t queue)
+static inline void kick(uint16_t queue)
 {
 	barrier();
 	if (on_pci)
@@ -273,7 +273,7 @@ static void kick(uint16_t queue)
 		write32(registers + VIRTIO_MMIO_QUEUE_NOTIFY, queue);
 }
 
-static uint64_t config_space(void)
+static inline uint64_t config_space(void)
 {
 	return registers + (on_pci ? 0x2000 : VIRTIO_MMIO_CONFIG);
 }
@@ -285,14 +285,14 @@ static volatile uint16_t *avail = (volatile uint16_t *)0x42000;	/* flags, index,
 static volatile uint16_t *used = (volatile uint16_t *)0x44000;	/* flags, index, elements */
 static uint16_t used_seen;
 
-static void use_rings(uint64_t base)
+static inline void use_rings(uint64_t base)
 {
 	desc = (struct vring_desc *)base;
 	avail = (volatile uint16_t *)(base + 0x2000);
 	used = (volatile uint16_t *)(base + 0x4000);
 }
 
-static void start_over(void)
+static inline void start_over(void)
 {
 	set_status(STATUS_RESET);
 	if (get_status())
@@ -300,7 +300,7 @@ static void start_over(void)
 	set_status(STATUS_INIT);
 }
 
-static void accept(uint64_t features)
+static inline void accept(uint64_t features)
 {
 	request(0, (uint32_t)features);
 	request(1, (uint32_t)(features >> 32));
@@ -309,14 +309,14 @@ static void accept(uint64_t features)
 		fail("features refused", get_status());
 }
 
-static void clear_rings(void)
+static inline void clear_rings(void)
 {
 	memset(desc, 0, 0x6000);
 	used_seen = 0;
 }
 
 /* Reset and everything after it, with one queue. */
-static void bring_up(uint64_t features)
+static inline void bring_up(uint64_t features)
 {
 	start_over();
 	accept(features | F_VERSION_1);
@@ -329,12 +329,12 @@ static void bring_up(uint64_t features)
 		fail("status when ready", get_status());
 }
 
-static void set_desc(unsigned int i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+static inline void set_desc(unsigned int i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
 {
 	desc[i] = (struct vring_desc){ .addr = addr, .len = len, .flags = flags, .next = next };
 }
 
-static void publish(uint16_t head)
+static inline void publish(uint16_t head)
 {
 	uint16_t i = avail[1];
 
@@ -344,7 +344,7 @@ static void publish(uint16_t head)
 }
 
 /* Waits for one completion, or for the device to break. 1 or 0. */
-static int wait_used(void)
+static inline int wait_used(void)
 {
 	for (unsigned int i = 0; i < 3000000; i++) {
 		if (used[1] != used_seen) {
@@ -358,7 +358,7 @@ static int wait_used(void)
 	return 0;
 }
 
-static void expect_broken(void)
+static inline void expect_broken(void)
 {
 	for (unsigned int i = 0; i < 100000; i++)
 		if (get_status() & STATUS_BROKEN)
