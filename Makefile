@@ -134,8 +134,8 @@ lint:
 
 # KERNELS="cloud generic612" for fewer rows; PEER=/path/to/lkvm for another VMM.
 bench:
-	@tests/setup demo
-	@$(MAKE) --no-print-directory all
+	@tests/setup check
+	@$(MAKE) --no-print-directory all tools
 	@tests/bench/run $(build) $(KERNELS)
 
 install: all
