@@ -673,7 +673,7 @@ static int write_empty(int fd, uint64_t size)
 	if (entries * 8 > MAX_L1_BYTES || ftruncate(fd, (off_t)(clusters * cluster)) ||
 	    pwrite(fd, header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
 	    pwrite(fd, table, sizeof(table), cluster) != (ssize_t)sizeof(table) ||
-	    pwrite(fd, counts, sizeof(counts), 2 * cluster) != (ssize_t)sizeof(counts)) {
+	    pwrite(fd, counts, sizeof(counts), 2ll * cluster) != (ssize_t)sizeof(counts)) {
 		log_error("disk: writing a temporary file for ,cow: %s", strerror(errno));
 		return -EIO;
 	}
@@ -703,7 +703,7 @@ static int size_below(const struct disk_config *config, int fd, bool is_qcow2, u
 static int open_temporary(struct qcow2 *q, const struct disk_config *config, int fd, bool is_qcow2)
 {
 	uint64_t size;
-	struct header h;
+	struct header h = { 0 };
 	int rc = size_below(config, fd, is_qcow2, &size), tmp;
 
 	if (!rc) {
@@ -815,7 +815,7 @@ int qcow2_open(struct disk **out, struct aio *aio, const struct disk_config *con
 	       bool is_qcow2)
 {
 	struct qcow2 *q = new_disk(aio, config);
-	struct header h;
+	struct header h = { 0 };
 	int rc;
 
 	if (!q || !q->disk.path) {

@@ -123,7 +123,7 @@ int qcow2_cache_create(struct qcow2_image *img, unsigned int nr_slots)
 	img->slice_entries = img->slice_bytes / 8;
 	img->nr_slots = nr_slots;
 	img->slots = calloc(nr_slots, sizeof(*img->slots));
-	img->hash = calloc(nr_slots, sizeof(*img->hash));
+	img->hash = calloc(nr_slots, sizeof(struct qcow2_slot *));
 	img->slices = aligned_alloc(QCOW2_SLICE_BYTES, (size_t)nr_slots * QCOW2_SLICE_BYTES);
 	if (!img->slots || !img->hash || !img->slices)
 		return -ENOMEM;

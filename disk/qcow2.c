@@ -324,15 +324,18 @@ static int check_entry(struct qcow2_image *img, const struct qcow2_slot *slot, u
 		offset = compressed_offset(img, entry);
 	} else if (offset & (img->cluster_bytes - 1) ||
 		   entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO)) {
-		return qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu is %#llx, which is "
+		qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu is %#llx, which is "
 				     "no cluster", (unsigned long long)slot->offset,
 				     (unsigned long long)i, (unsigned long long)entry);
+		return -EIO;
 	}
-	if (offset && offset >= img->file_bytes)
-		return qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu points to %#llx, past "
+	if (offset && offset >= img->file_bytes) {
+		qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu points to %#llx, past "
 				     "the end of the file (%#llx)", (unsigned long long)slot->offset,
 				     (unsigned long long)i, (unsigned long long)offset,
 				     (unsigned long long)img->file_bytes);
+		return -EIO;
+	}
 	return 0;
 }
 
@@ -462,10 +465,10 @@ static int unpack(struct disk_request *req)
 		       q->unpacked, img->cluster_bytes);
 
 	if (rc)
-		return qcow2_corrupt((struct qcow2_image *)(uintptr_t)img,
-				     "compressed cluster at %#llx: damaged",
-				     (unsigned long long)compressed_offset(img, q->unpacked_entry));
-	return 0;
+		qcow2_corrupt((struct qcow2_image *)(uintptr_t)img,
+			      "compressed cluster at %#llx: damaged",
+			      (unsigned long long)compressed_offset(img, q->unpacked_entry));
+	return rc;
 }
 
 /* ---- reading ---- */
@@ -568,10 +571,11 @@ static int check_in_place(struct disk_request *req, uint64_t entry, bool *in_pla
 		return rc;
 	if (count == 1 && !qcow2_is_metadata(top, cluster))
 		return 1;
-	return qcow2_corrupt(top, "guest offset %#llx: the cluster at %#llx %s: not written",
+	qcow2_corrupt(top, "guest offset %#llx: the cluster at %#llx %s: not written",
 			     (unsigned long long)guest_pos(req), (unsigned long long)host,
 			     count == 1 ? "belongs to the image's own tables" :
 			     "has the wrong refcount");
+	return -EIO;
 }
 
 /* The write's part as far as entries allow: in place, or to new clusters. */
@@ -594,6 +598,7 @@ static int plan_write(struct disk_request *req, struct write_plan *p)
 		return rc;
 	/* A copy: looking at refcounts may take the slice away. */
 	nr = (unsigned int)min_u64(ARRAY_SIZE(entries), top->slice_entries - i);
+	assert(nr);
 	for (unsigned int n = 0; n < nr; n++) {
 		entries[n] = be64toh(((const uint64_t *)slot->data)[i + n]);
 		if (n == 0 || n * (uint64_t)top->cluster_bytes - in_cluster < max)

@@ -39,8 +39,8 @@
 #define CONFIG_PAGE	0x2000u
 #define BAR_BYTES	0x4000u
 #define NOTIFY_BAR	2u
-#define NOTIFY_STRIDE	4u
-#define NOTIFY_BYTES	(NOTIFY_STRIDE * VIRTIO_MAX_QUEUES)
+#define NOTIFY_STRIDE	4ul
+#define NOTIFY_BYTES	128u		/* NOTIFY_STRIDE * VIRTIO_MAX_QUEUES */
 
 #define ISR_QUEUE	1u
 #define ISR_CONFIG	2u
@@ -342,7 +342,7 @@ static struct vm_doorbell doorbell(const struct virtio_pci *vp, unsigned int que
 	return (struct vm_doorbell){
 		.fd = vp->dev->queues[queue].kick_fd,
 		.pio = true,
-		.addr = vp->doorbells_at + queue * NOTIFY_STRIDE,
+		.addr = vp->doorbells_at + (uint64_t)queue * NOTIFY_STRIDE,
 	};
 }
 

@@ -58,7 +58,7 @@ static uint32_t get_le32(const uint8_t *p)
 
 static uint64_t bar_address(const struct pci_function *fn, unsigned int i)
 {
-	uint32_t v = get_le32(fn->config + PCI_BASE_ADDRESS_0 + 4 * i);
+	uint32_t v = get_le32(fn->config + PCI_BASE_ADDRESS_0 + 4ul * i);
 
 	if (fn->bars[i].pio)
 		return v & (uint32_t)PCI_BASE_ADDRESS_IO_MASK & 0xffff;
@@ -274,14 +274,14 @@ void pci_function_init(struct pci_function *fn, const struct pci_function_ops *o
 
 void pci_add_bar(struct pci_function *fn, unsigned int index, const struct pci_bar *bar)
 {
-	uint8_t *reg = fn->config + PCI_BASE_ADDRESS_0 + 4 * index;
+	uint8_t *reg = fn->config + PCI_BASE_ADDRESS_0 + 4ul * index;
 
 	assert(index < PCI_NR_BARS && !(bar->bytes & (bar->bytes - 1)));
 	fn->bars[index] = *bar;
 	fn->bars[index].mapped_at = 0;
 	if (bar->pio)
 		reg[0] = PCI_BASE_ADDRESS_SPACE_IO;
-	put_le32(fn->writable + PCI_BASE_ADDRESS_0 + 4 * index, ~(bar->bytes - 1));
+	put_le32(fn->writable + PCI_BASE_ADDRESS_0 + 4ul * index, ~(bar->bytes - 1));
 }
 
 uint8_t pci_add_capability(struct pci_function *fn, uint8_t id, const void *cap, uint8_t len)
@@ -310,7 +310,7 @@ static void place_bars(struct pci_function *fn)
 	for (unsigned int i = 0; i < PCI_NR_BARS; i++) {
 		const struct pci_bar *bar = &fn->bars[i];
 		uint32_t *next = bar->pio ? &port : &mem;
-		uint8_t *reg = fn->config + PCI_BASE_ADDRESS_0 + 4 * i;
+		uint8_t *reg = fn->config + PCI_BASE_ADDRESS_0 + 4ul * i;
 
 		if (!bar->bytes)
 			continue;

@@ -15,10 +15,12 @@ row() {
 		/^BLK / { v[$2 $3 $5] = sprintf("%.1f", $NF / 1000) }
 		END { printf "%-26s %7s %7s %7s %7s %9s\n", name, v["readrand1"], v["readrand32"], v["writerand1"], v["writerand32"], v["readseq32"] }'
 }
-for t in pci mmio; do
+for t in $transports; do
 	row "lkvm, $t" lkvm run -m 512 -k $g/bzImage -i /tmp/all.gz -d /tmp/img,format=raw --transport $t -p "quiet do=poweroff"
 done
-qemu-img create -q -f qcow2 -o preallocation=full /tmp/q 64M 2>/dev/null || cp /q /tmp/q
+# The emulator has come to a standstill in this row: it has a host of its own.
+[ "$transports" = mmio ] && exit 0
+qemu-img create -q -f qcow2 -o preallocation=full /tmp/q 64M
 row "lkvm, qcow2" lkvm run -m 512 -k $g/bzImage -i /tmp/all.gz -d /tmp/q -p "quiet do=poweroff"
 rm -f /tmp/q
 for aio in threads io_uring; do

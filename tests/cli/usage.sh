@@ -33,6 +33,22 @@ refuses missing-initrd '^lkvm: initrd: nosuch: No such' run -k "$K" -i nosuch
 refuses initrd-directory '^lkvm: initrd: dir: is a directory' run -k "$K" -i dir
 refuses flat-odd-address '^lkvm: flat: junk: cannot be entered' run --flat junk@0x10001
 refuses flat-beyond '^lkvm: flat: junk: 9000 bytes at 0xdf000 reach beyond' run --flat junk@0xdf000
+truncate -s 1M "$T/disk"; cp "$T/disk" "$T/before"
+refuses disk-missing '^lkvm: disk: nosuch: No such file' run -k "$K" -d nosuch
+refuses disk-directory '^lkvm: disk: dir: Is a directory' run -k "$K" -d dir
+refuses disk-fifo '^lkvm: disk: fifo: is neither' run -k "$K" -d fifo
+refuses disk-empty '^lkvm: disk: empty: it is empty' run -k "$K" -d empty
+refuses disk-suffix '^lkvm: --disk: disk,rw: unknown suffix "rw"' run -k "$K" -d disk,rw
+refuses disk-format '^lkvm: --disk: disk,format=vmdk: unknown suffix' run -k "$K" -d disk,format=vmdk
+refuses disk-long-serial '^lkvm: --disk: .*: unknown suffix "serial=' run -k "$K" -d disk,serial=123456789012345678901
+refuses disk-no-name '^lkvm: --disk: ,ro: no file name' run -k "$K" -d ,ro
+refuses disk-ro-cow '^lkvm: --disk: disk,ro,cow: either' run -k "$K" -d disk,ro,cow
+refuses disk-not-qcow2 '^lkvm: disk: disk: not a qcow2 image' run -k "$K" -d disk,format=qcow2
+refuses disk-twice '^lkvm: disk: disk: in use by this or another process' run -k "$K" -d disk -d disk
+refuses disk-32 '^lkvm: --disk: disk,ro: too many of them' run -k "$K" $(for i in $(seq 32); do echo -d disk,ro; done)
+refuses transport '^lkvm: --transport: usb: must be pci or mmio' run -k "$K" --transport usb
+same usage/disk-untouched 0 "$(cmp "$T/disk" "$T/before" >/dev/null; echo $?)"
+rm "$T/disk" "$T/before"
 refuses json-nowhere '^lkvm: json: /nonexistent/x: No such' run --json /nonexistent/x "$K"
 refuses log-nowhere '^lkvm: console-log: /nonexistent/x: No such' run --console-log /nonexistent/x "$K"
 refuses check-option '^lkvm: option --frob: unknown' check --frob

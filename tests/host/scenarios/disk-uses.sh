@@ -41,7 +41,7 @@ has disk/grows /tmp/out '^GROWN 4096'
 
 guest 'mount -t ext4 /dev/vda /mnt && cat /bin/busybox /bin/busybox /bin/busybox >/mnt/f && sync && rm /mnt/f && sync && fstrim /mnt; umount /mnt'
 for f in raw qcow2; do
-	truncate -s 32M /tmp/e && /bin/mke2fs -qF -t ext4 /tmp/e && rm -f /tmp/trim && qemu-img convert -q -O $f /tmp/e /tmp/trim
+	rm -f /tmp/e && truncate -s 32M /tmp/e && /bin/mke2fs -qF -t ext4 /tmp/e && rm -f /tmp/trim && qemu-img convert -q -O $f /tmp/e /tmp/trim
 	run $boot -d /tmp/trim,format=$f -p "quiet do=poweroff"
 	trimmed=$(stat -c %b /tmp/trim)
 	sed 's/ fstrim.*;/ true;/' /tmp/c/cmd >/tmp/c/cmd2; guest "$(cat /tmp/c/cmd2)"
@@ -65,7 +65,7 @@ done
 
 # Killed while a file system is busy: the journal and the image are good for the next run.
 guest 'mount -t ext4 /dev/vda /mnt; i=0; while :; do echo $i >/mnt/f$((i % 50)); sync; i=$((i + 1)); echo "SYNCED $i"; done'
-truncate -s 32M /tmp/e && /bin/mke2fs -qF -t ext4 /tmp/e && qemu-img convert -q -O qcow2 /tmp/e /tmp/kill
+rm -f /tmp/e && truncate -s 32M /tmp/e && /bin/mke2fs -qF -t ext4 /tmp/e && qemu-img convert -q -O qcow2 /tmp/e /tmp/kill
 for i in 1 2 3; do
 	timeout -s KILL 60 lkvm run $boot -d /tmp/kill -p quiet >/tmp/out 2>/tmp/err </dev/null &
 	n=0; until grep -q "SYNCED $((i * 7))" /tmp/out || [ $n -gt 40 ]; do sleep 1; n=$((n + 1)); done
