@@ -183,8 +183,9 @@ static void reap(struct aio *aio)
 }
 
 /*
- * A lone transfer of a file in memory (tmpfs) is a copy: done here it costs one
- * system call, where io_uring would hand a write to a thread of the kernel.
+ * A transfer of a file in memory (tmpfs) is a copy. With nothing else in flight it is
+ * done here, for one system call, where io_uring would hand a write to a thread of
+ * the kernel.
  */
 static bool run_lone(struct aio *aio)
 {
@@ -194,7 +195,7 @@ static bool run_lone(struct aio *aio)
 	aio->lone = NULL;
 	if (!op)
 		return false;
-	if (!op->file->in_memory || op->bytes > LONE_MAX_BYTES ||
+	if (!op->file->in_memory || op->bytes > LONE_MAX_BYTES || aio->in_flight > 1 ||
 	    (op->kind != AIO_READ && op->kind != AIO_WRITE)) {
 		enqueue(aio, op);
 		return false;

@@ -30,14 +30,16 @@ for aio in threads io_uring; do
 done
 [ -x /bin/peer ] && row "PEER" peer run -m 512 -c 1 -k $g/bzImage -i /tmp/all.gz -d /tmp/img -p "$p"
 
-# System calls of lkvm for 4000 requests, but for what a run without any makes.
-[ -d $calls ] || { echo "system calls: this kernel does not count them"; exit 0; }
-for load in "read rand 4096 1 4000" "write rand 4096 1 4000" "read rand 4096 32 4000" "write rand 4096 32 4000" "read seq 131072 32 4000"; do
-	for what in "$load" "${load% *} 0"; do
-		echo 'hist:keys=common_pid.execname' >$calls/trigger
-		lkvm run -m 512 -k $g/bzImage -i /tmp/all.gz -d /tmp/img,format=raw -p "quiet do=poweroff LOAD=$(echo $what | tr ' ' _)" >/tmp/out 2>&1 </dev/null
-		n=$(awk '/common_pid: (lkvm|vcpu0)/ { n += $NF } END { print n + 0 }' $calls/hist)
-		echo '!hist:keys=common_pid.execname' >$calls/trigger
-		case $what in *" 0") echo "system calls per request, $load: $(awk "BEGIN { printf \"%.2f\", ($with - $n) / 4000 }")" ;; *) with=$n ;; esac
+# System calls for 4000 requests, less those of a run without any.
+[ -d ${calls%/*} ] || { echo "system calls: this kernel does not count them"; exit 0; }
+echo 'hist:keys=common_pid' >$calls/trigger
+for load in "read rand 4096 1" "write rand 4096 1" "read rand 4096 32" "write rand 4096 32" "read seq 131072 32"; do
+	for n in 0 4000; do
+		echo 'hist:keys=common_pid:clear' >>$calls/trigger
+		lkvm run -m 512 -k $g/bzImage -i /tmp/all.gz -d /tmp/img,format=raw \
+			-p "quiet do=poweroff LOAD=$(echo $load $n | tr ' ' _)" >/tmp/out 2>&1 </dev/null
+		hits=$(awk '/Hits:/ { print $2 }' $calls/hist)
+		[ $n = 0 ] && without=$hits
 	done
+	echo "system calls per request, $load: $(awk "BEGIN { printf \"%.2f\", ($hits - $without) / 4000 }")"
 done

@@ -15,3 +15,26 @@ for transport in pci mmio; do
 	done
 done
 same virtio-blk/image-size 16777216 "$(stat -c %s "$T/img")"
+# A host that refuses io_uring gets threads, and the same disk.
+if [ -z "$VARIANT" ]; then
+	timeout 60 strace -f -o /dev/null -e inject=io_uring_setup:error=EPERM "$LKVM" run -v -k "$GUESTS/elf64" -m 256 \
+		-d "$T/img,format=raw,serial=SN1" -p attack=reset_in_flight >"$T/out" 2>"$T/err" </dev/null
+	same virtio-blk/threads "0 SURVIVED RECOVERED" "$? $(echo $(cat "$T/out"))"
+	has virtio-blk/threads-said "$T/err" 'refuses io_uring .*: using threads'
+fi
+# What the kernel is told.
+run -v --dry-run -k "$GUESTS/elf64" -d "$T/img,format=raw"
+has virtio-blk/root "$T/err" 'kernel parameters: .* root=/dev/vda rw$'
+run -v --dry-run -k "$GUESTS/elf64" -d "$T/img,format=raw,ro" -p "quiet"
+has virtio-blk/root-ro "$T/err" 'kernel parameters: .* root=/dev/vda ro quiet$'
+run -v --dry-run -k "$GUESTS/elf64" -d "$T/img,format=raw" -p "quiet root=/dev/vdb2"
+same virtio-blk/own-root 0 "$(grep -c 'root=/dev/vda' "$T/err")"
+run -v --dry-run -k "$GUESTS/elf64" -d "$T/img,format=raw" -d "$T/img,format=raw,ro" --transport mmio --acpi off
+has virtio-blk/mmio-params "$T/err" 'virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6$'
+# A disk error at the very end is not a success: what was not flushed is written then.
+run -k "$GUESTS/elf64" -m 256 -d "$T/img,format=raw" -p attack=indirect_works --json "$T/json"
+has virtio-blk/json "$T/json" '"outcome":"poweroff","status":0'
+timeout 60 strace -f -o /dev/null -e inject=fdatasync:error=EIO "$LKVM" run -k "$GUESTS/elf64" -m 256 \
+	-d "$T/img,format=raw" -p attack=indirect_works --json "$T/json" >"$T/out" 2>"$T/err" </dev/null
+same virtio-blk/lost-data-status 125 $?
+has virtio-blk/lost-data "$T/err" '^lkvm: disk: .*/img: what was written last may be lost: Input/output error'
