@@ -47,6 +47,7 @@ int main(int argc, char **argv)
 
 	term_open_std_fds();
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
+	signal(SIGXFSZ, SIG_IGN);	/* so is a file that may not grow any more */
 	status = dispatch(argc, argv, start_ns);
 	if (fflush(stdout) && status == EXIT_OK)
 		status = EXIT_LKVM;

@@ -2,9 +2,8 @@
 /*
  * Image files: opening, locking, geometry.
  *
- * Locks are OFD locks on single bytes, in the places where QEMU has them
- * (docs/devel/qapi and block/file-posix of QEMU 2.10 and later agree on byte 100 + n for
- * "I use permission n" and 200 + n for "I do not share permission n"), so that
+ * Locks are OFD locks on single bytes, in the places where QEMU has them since 2.10
+ * (byte 100 + n: "I use permission n"; 200 + n: "I do not share permission n"), so that
  * lkvm, QEMU and qemu-img all keep out of each other's way. They belong to the open
  * file and end with it, however the process ends.
  *

@@ -245,8 +245,12 @@ static int extend_file(struct qcow2_image *img, uint64_t first, uint64_t count)
 	if (!img->regular)
 		return -ENOSPC;
 	want = align_up(end, EXTEND_BYTES);
-	if (ftruncate(img->fd, (off_t)want))
-		return -errno;
+	if (ftruncate(img->fd, (off_t)want)) {
+		/* A limit on the size of files, perhaps: not more than is needed. */
+		want = end;
+		if (ftruncate(img->fd, (off_t)want))
+			return -errno;
+	}
 	img->file_bytes = want;
 	return 0;
 }

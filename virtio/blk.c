@@ -306,9 +306,10 @@ static void serve(struct blk_queue *q)
 {
 	struct virtio_device *dev = &q->blk->dev;
 	struct blk_request *req;
+	unsigned int budget = VIRTQ_MAX_SIZE;	/* a vCPU that refills the ring must not keep us */
 
 	virtq_kicks_off(&dev->queues[q->index].ring);
-	while ((req = peek_free(q)) && virtio_pop(dev, q->index, &req->chain) > 0) {
+	while (budget-- && (req = peek_free(q)) && virtio_pop(dev, q->index, &req->chain) > 0) {
 		if (!find_status(req)) {
 			virtq_push(&dev->queues[q->index].ring, req->chain.head, 0);
 			virtio_break(dev, "a request without room for its status");
