@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -285,14 +284,8 @@ int file_geometry(int fd, const char *path, bool direct, struct file_geometry *o
 
 const void *file_zeroes(void)
 {
-	/* Never touched for writing, so it is one page of the kernel's, many times. */
-	static void *zeroes;
+	/* Never written: not const only because that would put it into the binary. */
+	static _Alignas(4096) uint8_t zeroes[FILE_ZEROES_BYTES];
 
-	if (!zeroes) {
-		void *p = mmap(NULL, FILE_ZEROES_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
-			       -1, 0);
-
-		zeroes = p == MAP_FAILED ? NULL : p;
-	}
 	return zeroes;
 }

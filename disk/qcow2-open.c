@@ -784,7 +784,7 @@ static int create_buffers(struct qcow2 *q)
 	q->packed = aligned_alloc(4096, 2 * cluster);
 	q->unpacked = aligned_alloc(4096, cluster);
 	q->bounce = aligned_alloc(4096, cluster);
-	return q->packed && q->unpacked && q->bounce && file_zeroes() ? 0 : log_enomem("disk");
+	return q->packed && q->unpacked && q->bounce ? 0 : log_enomem("disk");
 }
 
 static struct qcow2 *new_disk(struct aio *aio, const struct disk_config *config)

@@ -274,7 +274,7 @@ static int init(struct raw *raw, const struct disk_config *config)
 		return rc;
 	disk->path = strdup(config->path);
 	raw->first = aligned_alloc(FIRST_BYTES, FIRST_BYTES);
-	if (!disk->path || !raw->first || !file_zeroes())
+	if (!disk->path || !raw->first)
 		return log_enomem("disk");
 	disk->read_only = config->read_only;
 	disk->block_bytes = g.block_bytes;

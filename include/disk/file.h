@@ -38,7 +38,7 @@ int file_reopen(int fd, const char *path, bool writable, bool direct);
 /* 0 or -errno, after a message. */
 int file_geometry(int fd, const char *path, bool direct, struct file_geometry *out);
 
-/* FILE_ZEROES_BYTES of zeros to write from; shared, never freed. NULL: no memory. */
+/* FILE_ZEROES_BYTES of zeros to write from; shared, page-aligned. */
 const void *file_zeroes(void);
 
 #endif
