@@ -988,8 +988,10 @@ static void run(struct qcow2 *q, struct disk_request *req)
 	req->qcow2.error = 0;
 	if (req == &q->free_request) {
 		/* If refcounts cannot be read the space is lost, and nothing else. */
-		if (error)
+		if (error) {
 			q->images[0]->freeable.nr = 0;
+			req->pos = 0;
+		}
 		q->freeing = false;
 		qcow2_free_continue(q);
 		return;
