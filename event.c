@@ -193,6 +193,15 @@ void event_remove(struct event_loop *loop, int handle)
 	w->used = false;
 }
 
+void event_modify(struct event_loop *loop, int handle, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.u32 = (uint32_t)handle };
+	struct watch *w = watch_of(loop, handle);
+
+	if (w)
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev);
+}
+
 int event_timer_create(struct event_loop *loop, event_fn fn, void *arg)
 {
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

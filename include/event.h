@@ -35,6 +35,12 @@ void event_loop_destroy(struct event_loop *loop);
 int event_add(struct event_loop *loop, int fd, uint32_t events, event_fn fn, void *arg);
 void event_remove(struct event_loop *loop, int handle);
 
+/*
+ * Changes what is waited for; 0 for nothing but errors (for nothing at all with
+ * EPOLLET). What is ready already is reported anew, with EPOLLET too.
+ */
+void event_modify(struct event_loop *loop, int handle, uint32_t events);
+
 /* A timer, off at first. Handle or -errno. Expiries that pile up are one call. */
 int event_timer_create(struct event_loop *loop, event_fn fn, void *arg);
 

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "disk/disk.h"
+#include "iov.h"
 #include "util.h"
 #include "virtio/blk.h"
 #include "virtio/device.h"
@@ -345,6 +346,7 @@ static void start(struct virtio_device *dev)
 static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = PCI_CLASS,
+	.driver = "virtio_blk (CONFIG_VIRTIO_BLK)",
 	.start = start,
 	.kick = kick,
 };

@@ -196,21 +196,43 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 
 /* ---- giving them back ---- */
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+static void clear_head(struct virtq_state *s, uint16_t head)
 {
-	struct virtq_state *s = &q->state;
 	uint64_t bit = 1ull << head % 64;
-	volatile struct vring_used_elem *e;
 
 	assert(s->enabled && s->heads[head / 64] & bit);
 	s->heads[head / 64] &= ~bit;
 	s->in_flight--;
+}
+
+void virtq_unpop(struct virtq *q, uint16_t head)
+{
+	clear_head(&q->state, head);
+	q->state.next_avail--;
+}
+
+void virtq_fill(struct virtq *q, uint16_t head, uint32_t written)
+{
+	struct virtq_state *s = &q->state;
+	volatile struct vring_used_elem *e;
+
+	clear_head(s, head);
 	e = &q->used->ring[s->next_used & (s->setup.size - 1)];
 	e->id = head;
 	e->len = written;
 	s->next_used++;
-	/* Release: the element and the device's data are visible before the index. */
-	store16(&q->used->idx, s->next_used);
+}
+
+void virtq_flush(struct virtq *q)
+{
+	/* Release: elements and the device's data are visible before the index. */
+	store16(&q->used->idx, q->state.next_used);
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	virtq_fill(q, head, written);
+	virtq_flush(q);
 }
 
 bool virtq_should_notify(struct virtq *q)
@@ -254,43 +276,4 @@ bool virtq_kicks_on(struct virtq *q)
 	/* The wish must be visible before we look for the last time (§2.7.7). */
 	full_barrier();
 	return load16(&q->avail->idx) != s->next_avail;
-}
-
-/* ---- buffers ---- */
-
-static uint32_t iov_copy(const struct iovec *iov, unsigned int nr, uint32_t offset, void *buf,
-			 uint32_t len, bool to_iov)
-{
-	uint32_t done = 0;
-
-	for (unsigned int i = 0; i < nr && done < len; i++) {
-		size_t n;
-		uint8_t *p;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= (uint32_t)iov[i].iov_len;
-			continue;
-		}
-		n = min_u64(iov[i].iov_len - offset, len - done);
-		p = (uint8_t *)iov[i].iov_base + offset;
-		if (to_iov)
-			memcpy(p, (uint8_t *)buf + done, n);
-		else
-			memcpy((uint8_t *)buf + done, p, n);
-		done += (uint32_t)n;
-		offset = 0;
-	}
-	return done;
-}
-
-uint32_t iov_read(const struct iovec *iov, unsigned int nr, uint32_t offset, void *buf,
-		  uint32_t len)
-{
-	return iov_copy(iov, nr, offset, buf, len, false);
-}
-
-uint32_t iov_write(const struct iovec *iov, unsigned int nr, uint32_t offset, const void *buf,
-		   uint32_t len)
-{
-	return iov_copy(iov, nr, offset, (void *)(uintptr_t)buf, len, true);
 }

@@ -78,8 +78,18 @@ void virtq_reset(struct virtq *q);
  */
 int virtq_pop(struct virtq *q, struct virtq_chain *chain);
 
+/*
+ * Puts chain @head, the one that was popped last and not yet put back or pushed, back
+ * into the available ring, as if it had never been taken.
+ */
+void virtq_unpop(struct virtq *q, uint16_t head);
+
 /* Gives chain @head back, once; the device has written @written bytes into it. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+
+/* The same in two steps, for several chains that the driver must see at once. */
+void virtq_fill(struct virtq *q, uint16_t head, uint32_t written);
+void virtq_flush(struct virtq *q);
 
 /* True if the driver wants an interrupt for what was pushed since the last call. */
 bool virtq_should_notify(struct virtq *q);
@@ -89,14 +99,5 @@ void virtq_kicks_off(struct virtq *q);
 
 /* Asks for kicks again. True if there is more already: then look again. */
 bool virtq_kicks_on(struct virtq *q);
-
-/*
- * Copies up to @len bytes between @buf and @nr iovecs, from byte @offset of them
- * on. Returns how many bytes there were.
- */
-uint32_t iov_read(const struct iovec *iov, unsigned int nr, uint32_t offset, void *buf,
-		  uint32_t len);
-uint32_t iov_write(const struct iovec *iov, unsigned int nr, uint32_t offset, const void *buf,
-		   uint32_t len);
 
 #endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Copies between a buffer and a list of iovecs, at an offset. Memory behind iovecs may
+ * be the guest's: what is read is read once. Any thread.
+ */
+#ifndef LKVM_IOV_H
+#define LKVM_IOV_H
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "util.h"
+
+/*
+ * The part of @iov from byte @skip on, at most @bytes of it, as a list of its own in
+ * @out, which has room for @nr. Returns its length.
+ */
+static inline unsigned int iov_part(const struct iovec *iov, unsigned int nr, uint64_t skip,
+				    uint64_t bytes, struct iovec *out)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < nr && bytes; i++) {
+		uint64_t len;
+
+		if (skip >= iov[i].iov_len) {
+			skip -= iov[i].iov_len;
+			continue;
+		}
+		len = min_u64(iov[i].iov_len - skip, bytes);
+		out[n++] = (struct iovec){ (uint8_t *)iov[i].iov_base + skip, len };
+		bytes -= len;
+		skip = 0;
+	}
+	return n;
+}
+
+/*
+ * Copies up to @len bytes between @buf and @nr iovecs, from byte @offset of them on.
+ * Returns how many bytes there were.
+ */
+static inline uint32_t iov_read(const struct iovec *iov, unsigned int nr, uint32_t offset,
+				void *buf, uint32_t len)
+{
+	uint32_t done = 0;
+
+	for (unsigned int i = 0; i < nr && done < len; i++) {
+		size_t n;
+
+		if (offset >= iov[i].iov_len) {
+			offset -= (uint32_t)iov[i].iov_len;
+			continue;
+		}
+		n = min_u64(iov[i].iov_len - offset, len - done);
+		memcpy((uint8_t *)buf + done, (const uint8_t *)iov[i].iov_base + offset, n);
+		done += (uint32_t)n;
+		offset = 0;
+	}
+	return done;
+}
+
+static inline uint32_t iov_write(const struct iovec *iov, unsigned int nr, uint32_t offset,
+				 const void *buf, uint32_t len)
+{
+	uint32_t done = 0;
+
+	for (unsigned int i = 0; i < nr && done < len; i++) {
+		size_t n;
+
+		if (offset >= iov[i].iov_len) {
+			offset -= (uint32_t)iov[i].iov_len;
+			continue;
+		}
+		n = min_u64(iov[i].iov_len - offset, len - done);
+		memcpy((uint8_t *)iov[i].iov_base + offset, (const uint8_t *)buf + done, n);
+		done += (uint32_t)n;
+		offset = 0;
+	}
+	return done;
+}
+
+#endif
