@@ -363,6 +363,8 @@ static bool serve_requests(struct vcpu *vcpu)
 	if (requests & VCPU_REQUEST_REPORT)
 		atomic_store(&vcpu->report,
 			     halted_for_good(vcpu) ? VCPU_REPORT_DEAD : VCPU_REPORT_ALIVE);
+	if (requests & VCPU_REQUEST_PAUSED)
+		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);	/* EINVAL: it has no such clock */
 	return !(requests & VCPU_REQUEST_STOP);
 }
 

@@ -11,7 +11,7 @@
  * O_NONBLOCK on the inherited one would change it for the shell as well. Where
  * that is not possible, only what poll(2) promises is written.
  *
- * Not here: window size, suspend and break (they come with virtio-console).
+ * Not here: what the keys after Ctrl-A do; that is the machine's business.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -45,11 +46,13 @@ enum sink_kind {
 	SINK_FILE,		/* regular file or disk: never waits for a reader */
 	SINK_SOCKET,
 	SINK_POLLED,		/* inherited description: write only what poll allows */
+	SINK_NONE,		/* no output */
 };
 
 struct term {
 	struct event_loop *loop;
 	struct term_config config;
+	bool log_failed;
 
 	/* Loop's thread. */
 	enum sink_kind sink;
@@ -61,6 +64,7 @@ struct term {
 	int wake_watch, timer;
 	bool in_polls;		/* a regular file: no epoll, just read */
 	bool in_eof;
+	bool in_background;	/* reading would stop us */
 	bool is_raw;
 	bool escape_seen;
 	int wake_fd;
@@ -170,6 +174,21 @@ void term_put(struct term *term, const void *data, size_t len)
 		wake_loop(term);
 }
 
+size_t term_put_some(struct term *term, const void *data, size_t len)
+{
+	size_t room;
+
+	pthread_mutex_lock(&term->lock);
+	room = term->dead ? len : TERM_RING_BYTES - (term->head - term->tail);
+	if (room < len)
+		term->held_back = true;
+	pthread_mutex_unlock(&term->lock);
+	len = min_u64(len, room);
+	if (len)
+		term_put(term, data, len);
+	return len;
+}
+
 bool term_output_ready(struct term *term, bool polled)
 {
 	bool ready;
@@ -209,6 +228,8 @@ static ssize_t sink_write(struct term *term, const uint8_t *data, size_t len)
 			return -1;
 		}
 		return write(term->sink_fd, data, min_u64(len, PIPE_BUF));
+	case SINK_NONE:
+		return (ssize_t)len;
 	case SINK_NONBLOCK:
 	case SINK_FILE:
 		break;
@@ -295,7 +316,7 @@ static void flush_log(struct term *term, uint64_t until)
 		ssize_t n = 0;
 
 		pthread_mutex_lock(&term->lock);
-		len = term->config.log_fd < 0 ? 0 :
+		len = term->config.log_fd < 0 || term->log_failed ? 0 :
 			ring_copy(term, term->log_tail, until, chunk, sizeof(chunk));
 		pthread_mutex_unlock(&term->lock);
 		if (len)
@@ -303,11 +324,11 @@ static void flush_log(struct term *term, uint64_t until)
 		if (n < 0 && errno != EINTR) {
 			log_error("console-log: write: %s\nthe log ends here; the VM runs on.",
 				  strerror(errno));
-			term->config.log_fd = -1;
+			term->log_failed = true;
 			len = 0;
 		}
 		pthread_mutex_lock(&term->lock);
-		term->log_tail = term->config.log_fd < 0 ? term->head :
+		term->log_tail = term->config.log_fd < 0 || term->log_failed ? term->head :
 			term->log_tail + (n > 0 ? (uint64_t)n : 0);
 		pthread_mutex_unlock(&term->lock);
 	} while (len);
@@ -365,6 +386,37 @@ static void input_append(struct term *term, const uint8_t *data, size_t len)
 		term->input[term->input_head++ % TERM_INPUT_BYTES] = data[i];
 }
 
+static void call(const struct term *term, void (*fn)(void *arg))
+{
+	if (fn)
+		fn(term->config.arg);
+}
+
+/* The key after Ctrl-A. True if it is for the guest. */
+static bool escape_key(struct term *term, uint8_t key)
+{
+	switch (key) {
+	case 'x':
+	case 'X':
+		call(term, term->config.quit);
+		return false;
+	case 'z':
+	case 'Z':
+		call(term, term->config.suspend);
+		return false;
+	case 'b':
+	case 'B':
+		call(term, term->config.send_break);
+		return false;
+	case '?':
+		log_raw("\nCtrl-A then x: quit, z: suspend, b: break (SysRq), ?: this, "
+			"Ctrl-A: send Ctrl-A\n");
+		return false;
+	default:
+		return key == ESCAPE_KEY;	/* any other is not a command of ours */
+	}
+}
+
 /* Takes Ctrl-A sequences out of @data in place; returns what is left. */
 static size_t filter_escapes(struct term *term, uint8_t *data, size_t len)
 {
@@ -377,13 +429,7 @@ static size_t filter_escapes(struct term *term, uint8_t *data, size_t len)
 		}
 		if (term->escape_seen) {
 			term->escape_seen = false;
-			if (data[i] == 'x' || data[i] == 'X') {
-				if (term->config.quit)
-					term->config.quit(term->config.quit_arg);
-				continue;
-			}
-			/* Ctrl-A Ctrl-A sends one; any other key is not a command of ours. */
-			if (data[i] != ESCAPE_KEY)
+			if (!escape_key(term, data[i]))
 				continue;
 		}
 		data[kept++] = data[i];
@@ -402,7 +448,7 @@ static bool read_input(struct term *term)
 	pthread_mutex_lock(&term->lock);
 	room = input_room(term);
 	pthread_mutex_unlock(&term->lock);
-	if (!room || term->in_eof)
+	if (!room || term->in_eof || term->in_background)
 		return false;
 	n = read(term->config.in_fd, data, room);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -421,7 +467,8 @@ static bool read_input(struct term *term)
 /* As with the sink: watched only while a byte could be taken. */
 static int update_input_watch(struct term *term)
 {
-	bool want = term->config.in_fd >= 0 && !term->in_eof && !term->in_polls;
+	bool want = term->config.in_fd >= 0 && !term->in_eof && !term->in_polls &&
+		    !term->in_background;
 
 	pthread_mutex_lock(&term->lock);
 	if (input_room(term) == 0)
@@ -504,6 +551,11 @@ static void choose_sink(struct term *term)
 	int fd;
 
 	term->sink_fd = term->config.out_fd;
+	if (term->sink_fd < 0) {
+		term->sink = SINK_NONE;
+		term->sink_is_null = true;
+		return;
+	}
 	term->sink = SINK_POLLED;
 	if (fstat(term->config.out_fd, &st))
 		return;
@@ -600,6 +652,11 @@ void term_destroy(struct term *term)
 	free(term);
 }
 
+static bool in_foreground(int fd)
+{
+	return tcgetpgrp(fd) == getpgrp();
+}
+
 bool term_start(struct term *term)
 {
 	struct termios raw;
@@ -608,12 +665,9 @@ bool term_start(struct term *term)
 	/* A background job must not touch the terminal: it would be stopped. */
 	if (fd < 0 || !isatty(fd))
 		return false;
-	if (tcgetpgrp(fd) != getpgrp()) {
-		term->in_eof = true;
-		update_input_watch(term);
-		return false;
-	}
-	if (tcgetattr(fd, &raw))
+	term->in_background = !in_foreground(fd);
+	update_input_watch(term);
+	if (term->in_background || tcgetattr(fd, &raw))
 		return false;
 	saved_terminal.fd = fd;
 	saved_terminal.mode = raw;
@@ -636,6 +690,48 @@ void term_stop(struct term *term)
 	term->is_raw = false;
 	restore_terminal();
 	log_set_raw_terminal(false);
+}
+
+void term_resume(struct term *term)
+{
+	struct termios mode;
+	int fd = term->config.in_fd;
+
+	if (fd < 0 || !isatty(fd) || term->in_eof)
+		return;
+	if (!term->is_raw || !in_foreground(fd)) {
+		/* Not ours to change; the shell has given it its own mode. */
+		term->is_raw = false;
+		atomic_store(&saved_terminal.active, false);
+		log_set_raw_terminal(false);
+		term_start(term);
+		return;
+	}
+	/* Stopped by somebody else's signal: the shell has changed the mode since. */
+	if (tcgetattr(fd, &mode))
+		return;
+	cfmakeraw(&mode);
+	tcsetattr(fd, TCSANOW, &mode);
+}
+
+bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows)
+{
+	const int fds[] = { term->config.out_fd, term->config.in_fd };
+	struct winsize size;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		if (fds[i] < 0 || ioctl(fds[i], TIOCGWINSZ, &size) || !size.ws_col)
+			continue;
+		*columns = size.ws_col;
+		*rows = size.ws_row;
+		return true;
+	}
+	return false;
+}
+
+void term_log_reopened(struct term *term)
+{
+	term->log_failed = false;
 }
 
 void term_set_listener(struct term *term, void (*fn)(void *arg), void *arg)

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "util.h"
 #include "virtio/blk.h"
+#include "virtio/rng.h"
 #include "x86/layout.h"
 #include "x86/machine.h"
 
@@ -139,10 +140,31 @@ static int set_timeout(struct run_options *o, const char *value)
 
 static int set_console(struct run_options *o, const char *value)
 {
-	(void)o;
-	if (strcmp(value, "serial"))
-		return bad("--console", value, "this version knows serial");
+	if (strcmp(value, "serial") && strcmp(value, "virtio"))
+		return bad("--console", value, "must be serial or virtio");
+	o->virtio_console = !strcmp(value, "virtio");
 	return 0;
+}
+
+static int set_rng(struct run_options *o, const char *value)
+{
+	o->rng_asked = o->rng = strcmp(value, "off") != 0;
+	o->rng_rate = 0;
+	if (!strcmp(value, "on") || !strcmp(value, "off"))
+		return 0;
+	if (parse_size(value, 1, &o->rng_rate) || o->rng_rate < RNG_MIN_RATE || o->rng_rate > GIB(1))
+		return bad("--rng", value, "must be on, off or bytes per second from 64 to 1G");
+	return 0;
+}
+
+/* A copy of @value that lives as long as the options. */
+static char *keep(struct run_options *o, const char *value)
+{
+	char *text = strdup(value);
+
+	if (text)
+		o->texts[o->nr_texts++] = text;
+	return text;
 }
 
 static int set_name(struct run_options *o, const char *value)
@@ -204,6 +226,188 @@ static int add_disk(struct run_options *o, const char *value)
 	return 0;
 }
 
+static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+{
+	return !text[strspn(text, "0123456789")] && !parse_size(text, 1, number) &&
+	       *number >= min && *number <= max;
+}
+
+static bool parse_switch(const char *text, bool *on)
+{
+	*on = !strcmp(text, "on");
+	return *on || !strcmp(text, "off");
+}
+
+static bool parse_mac(const char *text, uint8_t mac[NET_MAC_BYTES])
+{
+	for (unsigned int i = 0; i < NET_MAC_BYTES; i++) {
+		if (!isxdigit((unsigned char)text[0]) || !isxdigit((unsigned char)text[1]) ||
+		    text[2] != (i < NET_MAC_BYTES - 1 ? ':' : '\0'))
+			return false;
+		mac[i] = (uint8_t)strtoul(text, NULL, 16);
+		text += 3;
+	}
+	return !(mac[0] & 1);	/* a group has no network card */
+}
+
+static bool parse_mode(const char *text, enum net_mode *mode)
+{
+	static const char *const names[] = {
+		[NET_MODE_NONE] = "none", [NET_MODE_TAP] = "tap", [NET_MODE_FD] = "fd",
+		[NET_MODE_PASST] = "passt", [NET_MODE_STREAM] = "stream",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(text, names[i]))
+			continue;
+		*mode = (enum net_mode)i;
+		return true;
+	}
+	return false;
+}
+
+/* One KEY=VALUE of a network. */
+static int set_net_key(struct net_config *n, const char *key, const char *value)
+{
+	uint64_t number = 0;
+	bool ok;
+
+	if (!strcmp(key, "mode")) {
+		ok = parse_mode(value, &n->mode);
+	} else if (!strcmp(key, "tapif")) {
+		n->tapif = value;
+		ok = *value && !strpbrk(value, "/%");
+	} else if (!strcmp(key, "fd")) {
+		ok = parse_number(value, 0, INT32_MAX, &number);
+		n->fd = (int)number;
+	} else if (!strcmp(key, "path")) {
+		n->path = value;
+		ok = *value;
+	} else if (!strcmp(key, "server")) {
+		ok = parse_switch(value, &n->server);
+	} else if (!strcmp(key, "publish")) {
+		ok = *value && n->nr_publish < NET_MAX_PUBLISH;
+		if (ok)
+			n->publish[n->nr_publish++] = value;
+	} else if (!strcmp(key, "host")) {
+		ok = parse_switch(value, &n->host_loopback);
+	} else if (!strcmp(key, "pcap")) {
+		n->pcap = value;
+		ok = *value;
+	} else if (!strcmp(key, "mtu")) {
+		ok = parse_number(value, NET_MIN_MTU, NET_MAX_MTU, &number);
+		n->mtu = (unsigned int)number;
+	} else if (!strcmp(key, "queues")) {
+		ok = parse_number(value, 1, NET_MAX_QUEUES, &number);
+		n->queues = (unsigned int)number;
+	} else if (!strcmp(key, "guest_mac")) {
+		ok = n->has_mac = parse_mac(value, n->mac);
+	} else {
+		return -ENOENT;
+	}
+	return ok ? 0 : -EINVAL;
+}
+
+/* Keys that mean something for one mode only. */
+static const char *misplaced_key(const struct net_config *n)
+{
+	if (n->mode != NET_MODE_TAP && (n->tapif || n->queues))
+		return "tapif and queues belong to mode=tap";
+	if ((n->mode == NET_MODE_FD) != (n->fd >= 0))
+		return "mode=fd needs fd=N, and no other mode takes it";
+	if ((n->mode == NET_MODE_STREAM) != (n->path != NULL))
+		return "mode=stream needs path=SOCKET, and no other mode takes it";
+	if (n->mode != NET_MODE_STREAM && n->server)
+		return "server belongs to mode=stream";
+	if (n->mode != NET_MODE_PASST && (n->nr_publish || n->host_loopback))
+		return "publish and host belong to mode=passt";
+	return NULL;
+}
+
+static int add_network(struct run_options *o, const char *value)
+{
+	struct net_config *n = &o->nets[o->nr_nets];
+	const char *misplaced;
+	char *text, *word;
+	bool has_mode = false;
+
+	if (o->nr_nets == MACHINE_MAX_VIRTIO)
+		return bad("--network", value, "too many of them (31 at most)");
+	text = keep(o, value);
+	if (!text)
+		return log_enomem("--network");
+	o->nr_nets++;
+	*n = (struct net_config){ .fd = -1 };
+	while ((word = strsep(&text, ","))) {
+		char *equals = strchr(word, '=');
+		int rc = -ENOENT;
+
+		if (equals) {
+			*equals = '\0';
+			rc = set_net_key(n, word, equals + 1);
+			has_mode |= !strcmp(word, "mode");
+		}
+		if (rc == -ENOENT) {
+			log_error("--network: %s: unknown key \"%s\"\nit may be mode, tapif, queues, fd, "
+				  "path, server, publish, host, guest_mac, mtu or pcap, with a value.",
+				  value, word);
+			return -EINVAL;
+		}
+		if (rc) {
+			log_error("--network: %s: %s=%s: not possible\n`lkvm help run` tells what is.",
+				  value, word, equals + 1);
+			return rc;
+		}
+	}
+	if (!has_mode)
+		return bad("--network", value, "needs a mode: tap, fd, passt, stream or none");
+	misplaced = misplaced_key(n);
+	return misplaced ? bad("--network", value, misplaced) : 0;
+}
+
+/* NAME=unix:PATH|file:PATH|fd:N|pty */
+static int add_port(struct run_options *o, const char *value)
+{
+	struct port_config *p = &o->ports[o->nr_ports];
+	uint64_t number = 0;
+	char *name, *target;
+
+	if (o->nr_ports == CONSOLE_MAX_PORTS)
+		return bad("--port", value, "too many of them (14 at most)");
+	name = keep(o, value);
+	if (!name)
+		return log_enomem("--port");
+	target = strchr(name, '=');
+	if (!target || target == name || target - name > 32)
+		return bad("--port", value, "must be NAME=unix:PATH, file:PATH, fd:N or pty; "
+			   "NAME has 1 to 32 characters");
+	*target++ = '\0';
+	*p = (struct port_config){ .name = name, .fd = -1 };
+	for (const char *c = name; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
+			return bad("--port", value, "a name has only letters, digits, '-', '_' and '.'");
+	for (unsigned int i = 0; i < o->nr_ports; i++)
+		if (!strcmp(o->ports[i].name, name))
+			return bad("--port", value, "another port has that name");
+	if (!strncmp(target, "unix:", 5) && target[5]) {
+		p->kind = PORT_UNIX;
+		p->path = target + 5;
+	} else if (!strncmp(target, "file:", 5) && target[5]) {
+		p->kind = PORT_FILE;
+		p->path = target + 5;
+	} else if (!strncmp(target, "fd:", 3) && target[3] &&
+		   parse_number(target + 3, 0, INT32_MAX, &number)) {
+		p->kind = PORT_FD;
+		p->fd = (int)number;
+	} else if (!strcmp(target, "pty")) {
+		p->kind = PORT_PTY;
+	} else {
+		return bad("--port", value, "the other side must be unix:PATH, file:PATH, fd:N or pty");
+	}
+	o->nr_ports++;
+	return 0;
+}
+
 static int set_transport(struct run_options *o, const char *value)
 {
 	if (!strcmp(value, "pci"))
@@ -239,6 +443,9 @@ static const struct option_spec {
 	{ "initrd", 'i', VALUE(set_initrd) },
 	{ "params", 'p', VALUE(add_params) },
 	{ "disk", 'd', VALUE(add_disk) },
+	{ "network", 'n', VALUE(add_network) },
+	{ "port", 0, VALUE(add_port) },
+	{ "rng", 0, VALUE(set_rng) },
 	{ "transport", 0, VALUE(set_transport) },
 	{ "no-default-params", 0, FLAG(no_default_params) },
 	{ "cpus", 'c', VALUE(set_cpus) },
@@ -293,6 +500,7 @@ static void defaults(struct run_options *o)
 		.acpi = true,
 		.mptable = true,
 		.sandbox = true,
+		.rng = true,
 	};
 }
 
@@ -367,7 +575,21 @@ int options_parse(struct run_options *out, int argc, char **argv)
 		return bad("argument", argv[optind], "unexpected; one kernel is enough");
 	if (out->flat && out->nr_initrds)
 		return bad("--initrd", out->initrds[0], "a flat image takes none");
+	if (options_nr_virtio(out) > MACHINE_MAX_VIRTIO) {
+		log_error("machine: disks, networks, console and rng are %u devices; 31 fit",
+			  options_nr_virtio(out));
+		return -EINVAL;
+	}
 	return 0;
+}
+
+unsigned int options_nr_virtio(const struct run_options *o)
+{
+	unsigned int n = o->nr_disks + o->rng + (o->virtio_console || o->nr_ports);
+
+	for (unsigned int i = 0; i < o->nr_nets; i++)
+		n += o->nets[i].mode != NET_MODE_NONE;
+	return n;
 }
 
 void options_fini(struct run_options *o)
@@ -376,5 +598,7 @@ void options_fini(struct run_options *o)
 	free(o->params);
 	while (o->nr_disks)
 		free(o->disk_texts[--o->nr_disks]);
+	while (o->nr_texts)
+		free(o->texts[--o->nr_texts]);
 	o->flat = o->params = NULL;
 }

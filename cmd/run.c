@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@
  * Each makes a VM boot faster or end properly and takes nothing from its user.
  */
 static const char *const default_params[] = {
-	"console=ttyS0",
+	"console=ttyS0",	/* the kernel's log, whatever the terminal is attached to */
 	"panic=-1",		/* a panic ends the VM instead of leaving it hanging */
 	"pci=noearly",		/* no scan of 256 buses through ports: 33 000 exits */
 	"cryptomgr.notests",	/* self-tests of algorithms: half of a cloud kernel's boot */
@@ -38,6 +39,7 @@ struct run {
 	struct machine_config config;
 	char *cmdline;
 	char kernel_path[256];
+	char net_names[MACHINE_MAX_VIRTIO][8];
 	FILE *json;
 	int log_fd;
 	struct report report;
@@ -120,7 +122,7 @@ static void put_virtio_mmio(FILE *out, const struct run_options *o)
 
 	if (o->transport != TRANSPORT_MMIO || o->acpi)
 		return;
-	for (unsigned int i = 0; i < o->nr_disks; i++) {
+	for (unsigned int i = 0; i < options_nr_virtio(o); i++) {
 		snprintf(param, sizeof(param), "virtio_mmio.device=%u@%#lx:%u", VIRTIO_MMIO_BYTES,
 			 layout_virtio_mmio(i), layout_virtio_mmio_gsi(i, 0));
 		put_param(out, param);
@@ -139,6 +141,8 @@ static int build_cmdline(struct run *run)
 	if (!o->no_default_params) {
 		for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
 			put_param(out, default_params[i]);
+		if (o->virtio_console)
+			put_param(out, "console=hvc0");
 		put_root(out, o);
 		put_virtio_mmio(out, o);
 	}
@@ -171,6 +175,57 @@ static int open_console_log(struct run *run)
 		return 0;
 	log_error("console-log: %s: %s", path, strerror(errno));
 	return -errno;
+}
+
+/* FNV-1a, so that the addresses of a VM with a name are always the same. */
+static uint64_t hash(const char *text, uint64_t h)
+{
+	while (*text)
+		h = (h ^ (uint8_t)*text++) * 0x100000001b3ull;
+	return h;
+}
+
+/* Local and of one machine; the same for the same name. */
+static int choose_mac(const struct run_options *o, unsigned int i, uint8_t mac[NET_MAC_BYTES])
+{
+	uint64_t h;
+
+	if (o->nets[i].has_mac) {
+		memcpy(mac, o->nets[i].mac, NET_MAC_BYTES);
+		return 0;
+	}
+	if (o->name) {
+		h = hash(o->name, 0xcbf29ce484222325ull + i);
+		memcpy(mac, &h, NET_MAC_BYTES);
+	} else if (getrandom(mac, NET_MAC_BYTES, 0) != (ssize_t)NET_MAC_BYTES) {
+		log_error("network: getrandom: %s", strerror(errno));
+		return -EIO;
+	}
+	mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
+	return 0;
+}
+
+static int prepare_networks(struct run *run)
+{
+	const struct run_options *o = &run->options;
+
+	for (unsigned int i = 0; i < o->nr_nets; i++) {
+		struct machine_net *n = &run->config.nets[run->config.nr_nets];
+		char *name = run->net_names[i];
+		int rc;
+
+		if (o->nets[i].mode == NET_MODE_NONE)
+			continue;
+		n->net = o->nets[i];
+		snprintf(name, sizeof(run->net_names[i]), "net%u", run->config.nr_nets);
+		n->net.name = name;
+		n->net.cpus = o->cpus;
+		rc = choose_mac(o, i, n->mac);
+		if (rc)
+			return rc;
+		run->config.nr_nets++;
+	}
+	return 0;
 }
 
 static int prepare(struct run *run, uint64_t start_ns)
@@ -213,9 +268,16 @@ static int prepare(struct run *run, uint64_t start_ns)
 		.in_fd = STDIN_FILENO,
 		.out_fd = STDOUT_FILENO,
 		.log_fd = run->log_fd,
+		.log_path = o->console_log,
+		.virtio_console = o->virtio_console,
+		.nr_ports = o->nr_ports,
+		.rng = o->rng,
+		.rng_asked = o->rng_asked,
+		.rng_rate = o->rng_rate,
 	};
 	memcpy(run->config.disks, o->disks, sizeof(run->config.disks));
-	return 0;
+	memcpy(run->config.ports, o->ports, sizeof(run->config.ports));
+	return prepare_networks(run);
 }
 
 static void announce(const struct run *run, const struct machine *machine)
@@ -243,6 +305,8 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 		log_error("the guest was lost: %s", run->report.outcome.lost);
 		machine_report_lost(machine);
 	}
+	if (!run->options.flat)
+		machine_report_missing_drivers(machine);
 	log_verbose("the guest ended: %s", run->report.outcome.word);
 	if (result.data_lost && run->report.outcome.status == EXIT_OK)
 		run->report.outcome = (struct outcome){ "error", EXIT_LKVM, NULL };

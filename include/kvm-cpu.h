@@ -23,6 +23,7 @@ struct vm;
 /* What the thread is asked to look at when it leaves KVM_RUN. */
 #define VCPU_REQUEST_STOP	1u
 #define VCPU_REQUEST_REPORT	2u	/* is this CPU halted for good? */
+#define VCPU_REQUEST_PAUSED	4u	/* we were stopped: its watchdogs should know */
 
 enum vcpu_report {
 	VCPU_REPORT_NONE,	/* not answered yet */

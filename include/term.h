@@ -38,10 +38,13 @@ struct term;
 
 struct term_config {
 	int in_fd;		/* -1: no input */
-	int out_fd;
+	int out_fd;		/* -1: nobody sees the output, but log and last lines have it */
 	int log_fd;		/* --console-log, or -1; lent */
-	void (*quit)(void *arg);	/* Ctrl-A x; on the loop's thread */
-	void *quit_arg;
+	/* Keys after Ctrl-A; on the loop's thread. */
+	void (*quit)(void *arg);	/* x */
+	void (*suspend)(void *arg);	/* z */
+	void (*send_break)(void *arg);	/* b */
+	void *arg;
 };
 
 /* Descriptors are lent. 0 or -errno. */
@@ -59,6 +62,18 @@ bool term_start(struct term *term);
 
 /* Puts the terminal back into its old mode, if term_start() has changed it. */
 void term_stop(struct term *term);
+
+/* The shell may have moved us to the foreground or out of it: term_start() again. */
+void term_resume(struct term *term);
+
+/* The window's size in characters; false if there is no window. */
+bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows);
+
+/* Another file has taken the place of log_fd, under the same number. */
+void term_log_reopened(struct term *term);
+
+/* Adds as much as there is room for; returns how much. The listener hears of room. */
+size_t term_put_some(struct term *term, const void *data, size_t len);
 
 /* Adds output. Any thread; never blocks. */
 void term_put(struct term *term, const void *data, size_t len);

@@ -172,7 +172,11 @@ static int enable_on_loop(void *arg)
 
 static int drain_queue(struct virtio_queue *q)
 {
+	struct virtio_device *dev = q->dev;
+
 	q->draining = true;
+	if (dev->ops->stop)
+		dev->ops->stop(dev, (unsigned int)(q - dev->queues));
 	if (q->ring.state.in_flight)
 		return -EBUSY;
 	virtq_reset(&q->ring);
@@ -195,6 +199,8 @@ static int reset_on_loop(void *arg)
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		if (drain_queue(&dev->queues[i]))
 			rc = -EBUSY;
+	if (!rc && dev->ops->reset)
+		dev->ops->reset(dev);
 	return rc;
 }
 
@@ -204,7 +210,7 @@ static int start_on_loop(void *arg)
 
 	if (atomic_load(&dev->status) & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return 0;
-	dev->running = true;
+	dev->running = dev->had_driver = true;
 	dev->ops->start(dev);
 	/* Kicks that came too early were not lost: look at every queue. */
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
@@ -279,6 +285,8 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 		reset(dev);
 		return;
 	}
+	if (added & VIRTIO_CONFIG_S_ACKNOWLEDGE)
+		atomic_store(&dev->was_found, true);
 	if (added & VIRTIO_CONFIG_S_FEATURES_OK) {
 		if (features_are_acceptable(dev))
 			atomic_store(&dev->accepted, dev->requested);

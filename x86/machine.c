@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +32,13 @@
 #include "term.h"
 #include "util.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
+#include "virtio/device.h"
 #include "virtio/mmio.h"
+#include "virtio/net.h"
 #include "virtio/pci.h"
+#include "virtio/port.h"
+#include "virtio/rng.h"
 #include "x86/acpi.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
@@ -57,6 +63,9 @@
 /* Signals that end the VM in an orderly way. */
 static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
 
+/* ... and those that are about the terminal and the shell's jobs. */
+static const int job_signals[] = { SIGWINCH, SIGTSTP, SIGCONT };
+
 struct machine {
 	const struct machine_config *config;
 	struct boot *boot;
@@ -66,6 +75,7 @@ struct machine {
 	struct bus pio, mmio;
 	bool buses_up;
 	struct term *term;
+	struct term *serial_term;	/* what ttyS0 is attached to; may be term */
 
 	/* Devices, in the order of create_devices(). */
 	struct pm pm;
@@ -80,10 +90,20 @@ struct machine {
 		struct disk *disk;
 		struct blk *blk;
 	} blks[MACHINE_MAX_VIRTIO];
-	struct transport {
+	struct machine_nic {
+		struct net *net;
+		struct virtio_net *device;
+	} nics[MACHINE_MAX_VIRTIO];
+	struct port *terminal_port;
+	struct port *ports[CONSOLE_MAX_PORTS];
+	struct console *console;
+	struct rng *rng;
+	struct slot {			/* of the virtio transport, in order */
+		struct virtio_device *dev;
 		struct virtio_pci *pci;
 		struct virtio_mmio *mmio;
-	} transports[MACHINE_MAX_VIRTIO];
+		bool asked;		/* by the user */
+	} slots[MACHINE_MAX_VIRTIO];
 	unsigned int nr_virtio;
 	int size_timer;
 	struct aio *aio;
@@ -93,7 +113,7 @@ struct machine {
 	struct vcpu **vcpus;
 	unsigned int nr_vcpus;
 	struct halt_watch halt_watch;
-	int signal_fd;
+	int signal_fd, job_fd;
 	sigset_t old_signals;
 	bool signals_blocked;
 	void *dtb;
@@ -114,7 +134,7 @@ static int create_pvpanic(struct machine *m)
 
 static int create_serial(struct machine *m)
 {
-	return serial_init(&m->serial, m->vm, &m->pio, m->term, &m->console_watch);
+	return serial_init(&m->serial, m->vm, &m->pio, m->serial_term, &m->console_watch);
 }
 
 static void destroy_serial(struct machine *m)
@@ -152,26 +172,39 @@ static void destroy_pci(struct machine *m)
 	pci_fini(&m->pci);
 }
 
-/* Gives @dev the next slot of the transport that the user chose. */
-static int attach_virtio(struct machine *m, struct virtio_device *dev)
+/* Gives @dev the next slot; its transport comes when all devices are there. */
+static void add_virtio(struct machine *m, struct virtio_device *dev, bool asked)
 {
-	unsigned int i = m->nr_virtio;
-
-	assert(i < MACHINE_MAX_VIRTIO);
-	m->nr_virtio++;
-	if (m->config->transport == TRANSPORT_PCI)
-		return virtio_pci_create(&m->transports[i].pci, dev, &m->pci, m->vm);
-	return virtio_mmio_create(&m->transports[i].mmio, dev, &m->mmio, m->vm,
-				  layout_virtio_mmio(i),
-				  layout_virtio_mmio_gsi(i, m->config->acpi));
+	assert(m->nr_virtio < MACHINE_MAX_VIRTIO);
+	m->slots[m->nr_virtio++] = (struct slot){ .dev = dev, .asked = asked };
 }
 
-static void detach_virtio(struct machine *m)
+static int create_transports(struct machine *m)
 {
+	int rc = 0;
+
+	for (unsigned int i = 0; i < m->nr_virtio && !rc; i++) {
+		struct slot *s = &m->slots[i];
+
+		if (m->config->transport == TRANSPORT_PCI)
+			rc = virtio_pci_create(&s->pci, s->dev, &m->pci, m->vm);
+		else
+			rc = virtio_mmio_create(&s->mmio, s->dev, &m->mmio, m->vm,
+						layout_virtio_mmio(i),
+						layout_virtio_mmio_gsi(i, m->config->acpi));
+	}
+	return rc;
+}
+
+static void destroy_transports(struct machine *m)
+{
+	/* What is in flight completes into rings and interrupts, which are still there. */
+	if (m->aio)
+		aio_drain(m->aio);
 	while (m->nr_virtio) {
 		m->nr_virtio--;
-		virtio_pci_destroy(m->transports[m->nr_virtio].pci);
-		virtio_mmio_destroy(m->transports[m->nr_virtio].mmio);
+		virtio_pci_destroy(m->slots[m->nr_virtio].pci);
+		virtio_mmio_destroy(m->slots[m->nr_virtio].mmio);
 	}
 }
 
@@ -206,10 +239,9 @@ static int create_blks(struct machine *m)
 
 		name_disk(b->name, i);
 		rc = blk_create(&b->blk, m->loop, m->mem, b->disk, &config);
-		if (!rc)
-			rc = attach_virtio(m, blk_device(b->blk));
 		if (rc)
 			return rc;
+		add_virtio(m, blk_device(b->blk), true);
 	}
 	if (!m->config->nr_disks)
 		return 0;
@@ -222,12 +254,75 @@ static int create_blks(struct machine *m)
 
 static void destroy_blks(struct machine *m)
 {
-	/* What is in flight completes into rings and interrupts, which are still there. */
-	if (m->aio)
-		aio_drain(m->aio);
-	detach_virtio(m);
 	for (unsigned int i = m->config->nr_disks; i--;)
 		blk_destroy(m->blks[i].blk);
+}
+
+static int create_nics(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
+		struct machine_nic *n = &m->nics[i];
+		struct virtio_net_params params = { .name = m->config->nets[i].net.name };
+		int rc;
+
+		memcpy(params.mac, m->config->nets[i].mac, sizeof(params.mac));
+		rc = virtio_net_create(&n->device, m->loop, m->mem, n->net, &params);
+		if (rc)
+			return rc;
+		add_virtio(m, virtio_net_device(n->device), true);
+	}
+	return 0;
+}
+
+static void destroy_nics(struct machine *m)
+{
+	for (unsigned int i = m->config->nr_nets; i--;)
+		virtio_net_destroy(m->nics[i].device);
+}
+
+static void update_window_size(struct machine *m)
+{
+	uint16_t columns, rows;
+
+	if (m->console && m->terminal_port && term_get_size(m->term, &columns, &rows))
+		console_set_size(m->console, columns, rows);
+}
+
+static int create_console(struct machine *m)
+{
+	int rc;
+
+	if (!m->terminal_port && !m->config->nr_ports)
+		return 0;
+	rc = console_create(&m->console, m->loop, m->mem, m->terminal_port, m->ports,
+			    m->config->nr_ports);
+	if (rc)
+		return rc;
+	update_window_size(m);
+	add_virtio(m, console_device(m->console), true);
+	return 0;
+}
+
+static void destroy_console(struct machine *m)
+{
+	console_destroy(m->console);
+}
+
+static int create_rng(struct machine *m)
+{
+	int rc;
+
+	if (!m->config->rng)
+		return 0;
+	rc = rng_create(&m->rng, m->loop, m->mem, m->config->rng_rate);
+	if (!rc)
+		add_virtio(m, rng_device(m->rng), m->config->rng_asked);
+	return rc;
+}
+
+static void destroy_rng(struct machine *m)
+{
+	rng_destroy(m->rng);
 }
 
 /* The board. A device whose init fails is destroyed, too: fini copes with half of one. */
@@ -243,6 +338,10 @@ static const struct {
 	{ "keyboard controller", create_i8042, destroy_i8042 },
 	{ "PCI host bridge", create_pci, destroy_pci },
 	{ "disks", create_blks, destroy_blks },
+	{ "networks", create_nics, destroy_nics },
+	{ "virtio console", create_console, destroy_console },
+	{ "entropy source", create_rng, destroy_rng },
+	{ "virtio transports", create_transports, destroy_transports },
 };
 
 static int create_devices(struct machine *m)
@@ -334,11 +433,47 @@ static int create_loop(struct machine *m)
 	return 0;
 }
 
+static int open_networks(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
+		int rc = net_open(&m->nics[i].net, m->loop, &m->config->nets[i].net);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 static void on_quit(void *arg)
 {
 	struct machine *m = arg;
 
 	vm_request_stop(m->vm, STOP_QUIT);
+}
+
+/*
+ * Stops the whole job, as Ctrl-Z would, and returns when it is continued. SIGTSTP is
+ * blocked in all threads: the one that comes to us waits until we are ready for it.
+ */
+static void on_suspend(void *arg)
+{
+	struct machine *m = arg;
+	sigset_t set;
+
+	term_stop(m->term);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	kill(0, SIGTSTP);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);	/* here we stop */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	term_resume(m->term);
+}
+
+static void on_break(void *arg)
+{
+	struct machine *m = arg;
+
+	serial_send_break(&m->serial);
 }
 
 static int create_terminal(struct machine *m)
@@ -348,12 +483,37 @@ static int create_terminal(struct machine *m)
 		.out_fd = m->config->out_fd,
 		.log_fd = m->config->log_fd,
 		.quit = on_quit,
-		.quit_arg = m,
+		.suspend = on_suspend,
+		.send_break = on_break,
+		.arg = m,
+	};
+	const struct term_config unseen = {
+		.in_fd = -1, .out_fd = -1, .log_fd = m->config->log_fd,
 	};
 	int rc = term_create(&m->term, m->loop, &config);
 
+	/* With hvc0 on the terminal, ttyS0 has the log and the last lines. */
+	m->serial_term = m->term;
+	if (!rc && m->config->virtio_console) {
+		m->serial_term = NULL;
+		rc = term_create(&m->serial_term, m->loop, &unseen);
+	}
 	if (rc)
 		log_error("machine: terminal: %s", strerror(-rc));
+	return rc;
+}
+
+static int open_ports(struct machine *m)
+{
+	const struct port_config terminal = {
+		.kind = PORT_TERM, .name = "console", .term = m->term,
+	};
+	int rc = 0;
+
+	if (m->config->virtio_console)
+		rc = port_create(&m->terminal_port, m->loop, &terminal);
+	for (unsigned int i = 0; i < m->config->nr_ports && !rc; i++)
+		rc = port_create(&m->ports[i], m->loop, &m->config->ports[i]);
 	return rc;
 }
 
@@ -561,9 +721,11 @@ int machine_create(struct machine **out, const struct machine_config *config)
 		open_kernel,		/* user errors first */
 		create_loop,
 		open_disks,
+		open_networks,
 		create_memory,
 		create_vm,
 		create_terminal,
+		open_ports,
 		create_devices,
 		create_vcpus,
 		load_kernel,
@@ -576,7 +738,7 @@ int machine_create(struct machine **out, const struct machine_config *config)
 	if (!m)
 		return log_enomem("machine");
 	m->config = config;
-	m->signal_fd = -1;
+	m->signal_fd = m->job_fd = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		int rc = steps[i](m);
 
@@ -602,6 +764,13 @@ void machine_destroy(struct machine *m)
 	for (unsigned int i = m->config->nr_disks; i--;)
 		disk_close(m->blks[i].disk);
 	aio_destroy(m->aio);
+	for (unsigned int i = m->config->nr_nets; i--;)
+		net_close(m->nics[i].net);
+	for (unsigned int i = m->config->nr_ports; i--;)
+		port_destroy(m->ports[i]);
+	port_destroy(m->terminal_port);
+	if (m->serial_term != m->term)
+		term_destroy(m->serial_term);
 	term_destroy(m->term);
 	if (m->buses_up) {
 		bus_fini(&m->mmio);
@@ -610,6 +779,8 @@ void machine_destroy(struct machine *m)
 	vm_destroy(m->vm);
 	if (m->signal_fd >= 0)
 		close(m->signal_fd);
+	if (m->job_fd >= 0)
+		close(m->job_fd);
 	event_loop_destroy(m->loop);
 	mem_destroy(m->mem);
 	boot_destroy(m->boot);
@@ -642,20 +813,90 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 
 /* ---- running ---- */
 
+/* The log's name may stand for another file now (log rotation). */
+static void reopen_log(struct machine *m)
+{
+	int fd = open(m->config->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+
+	if (fd < 0 || dup3(fd, m->config->log_fd, O_CLOEXEC) < 0) {
+		log_error("console-log: %s: %s\nthe old file is kept.", m->config->log_path,
+			  strerror(errno));
+	} else {
+		term_log_reopened(m->term);
+		term_log_reopened(m->serial_term);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A hang-up ends the VM; a signal that somebody sends reopens the log, if there is one. */
+static bool means_reopen(const struct machine *m, const struct signalfd_siginfo *info)
+{
+	struct pollfd terminal = { .fd = m->config->in_fd };
+
+	if (info->ssi_signo != SIGHUP || m->config->log_fd < 0 || info->ssi_code == SI_KERNEL)
+		return false;
+	return !isatty(m->config->in_fd) ||
+	       !(poll(&terminal, 1, 0) == 1 && terminal.revents & POLLHUP);
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
 	struct machine *m = arg;
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(m->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+	if (read(m->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (means_reopen(m, &info))
+		reopen_log(m);
+	else
 		vm_request_stop_signal(m->vm, (int)info.ssi_signo);
+}
+
+/* The process was stopped and goes on: the terminal and the guest have to know. */
+static void on_continue(struct machine *m)
+{
+	term_resume(m->term);
+	for (unsigned int i = 0; i < m->nr_vcpus; i++)
+		vcpu_kick(m->vcpus[i], VCPU_REQUEST_PAUSED);
+	update_window_size(m);
+}
+
+static void on_job_signal(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(m->job_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGTSTP)
+		on_suspend(m);
+	else if (info.ssi_signo == SIGCONT)
+		on_continue(m);
+	else
+		update_window_size(m);
+}
+
+/* Blocks signals and has them read. Handle or -errno. */
+static int watch_signals(struct machine *m, int *fd, const sigset_t *set, event_fn fn)
+{
+	sigset_t before;
+
+	pthread_sigmask(SIG_BLOCK, set, &before);
+	if (!m->signals_blocked)
+		m->old_signals = before;
+	m->signals_blocked = true;
+	*fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return *fd < 0 ? -errno : event_add(m->loop, *fd, EPOLLIN, fn, m);
 }
 
 /* Signals arrive as events. One that our parent ignores (nohup) stays ignored. */
 static int take_signals(struct machine *m)
 {
-	sigset_t set;
+	sigset_t set, jobs;
+	int rc;
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
@@ -664,12 +905,11 @@ static int take_signals(struct machine *m)
 		if (!sigaction(stop_signals[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
 			sigaddset(&set, stop_signals[i]);
 	}
-	pthread_sigmask(SIG_BLOCK, &set, &m->old_signals);
-	m->signals_blocked = true;
-	m->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (m->signal_fd < 0)
-		return -errno;
-	return event_add(m->loop, m->signal_fd, EPOLLIN, on_signal, m);
+	sigemptyset(&jobs);
+	for (size_t i = 0; i < ARRAY_SIZE(job_signals); i++)
+		sigaddset(&jobs, job_signals[i]);
+	rc = watch_signals(m, &m->signal_fd, &set, on_signal);
+	return rc < 0 ? rc : watch_signals(m, &m->job_fd, &jobs, on_job_signal);
 }
 
 static void on_stop(void *arg, uint32_t events)
@@ -742,6 +982,7 @@ static int start(struct machine *m, struct machine_result *result)
 
 		machine_describe(m, text, sizeof(text));
 		log_notice("%s. Ctrl-A x quits.", text);
+		update_window_size(m);
 	}
 	result->entered_ns = now_ns();
 	return start_vcpus(m);
@@ -773,6 +1014,8 @@ static void drain_terminal(struct machine *m, enum stop_reason reason)
 	/* Who wants us gone does not wait for a reader that is not there. */
 	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
 		deadline = now_ns() + 1000000000ull;
+	if (m->serial_term != m->term)
+		term_drain(m->serial_term, deadline, -1);
 	term_drain(m->term, deadline, m->signal_fd);
 }
 
@@ -801,6 +1044,52 @@ void machine_run(struct machine *m, struct machine_result *result)
 
 void machine_report_lost(struct machine *m)
 {
-	if (!term_is_shown(m->term))
-		term_report_last_lines(m->term, MACHINE_LOST_LINES);
+	if (!term_is_shown(m->serial_term))
+		term_report_last_lines(m->serial_term, MACHINE_LOST_LINES);
+}
+
+/* Devices that a transport's driver found and no other took: their names after each other. False if there are none. */
+static bool list_unused(const struct machine *m, const struct virtio_ops *ops, char *text,
+			size_t bytes)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < m->nr_virtio && n < bytes; i++) {
+		const struct slot *s = &m->slots[i];
+
+		if (s->asked && atomic_load(&s->dev->was_found) && !s->dev->had_driver &&
+		    s->dev->ops == ops)
+			n += (size_t)snprintf(text + n, bytes - n, "%s%s", n ? ", " : "",
+					      s->dev->name);
+	}
+	return n > 0;
+}
+
+void machine_report_missing_drivers(const struct machine *m)
+{
+	static const char *const advice =
+		"the guest's kernel needs %s, built in or loaded by its initrd.";
+	bool unseen = false;
+	char names[256], text[400];
+
+	for (unsigned int i = 0; i < m->nr_virtio; i++) {
+		const struct slot *s = &m->slots[i];
+		bool first = true;
+
+		unseen |= s->asked && !atomic_load(&s->dev->was_found);
+		for (unsigned int k = 0; k < i; k++)
+			first &= m->slots[k].dev->ops != s->dev->ops || !m->slots[k].asked;
+		if (!first || !s->asked || !list_unused(m, s->dev->ops, names, sizeof(names)))
+			continue;
+		snprintf(text, sizeof(text), advice, s->dev->ops->driver);
+		log_notice("%s: the guest did not use it\n%s", names, text);
+	}
+	if (unseen) {
+		bool pci = m->config->transport == TRANSPORT_PCI;
+
+		snprintf(text, sizeof(text), advice, pci ? "virtio_pci (CONFIG_VIRTIO_PCI)" :
+			 "virtio_mmio (CONFIG_VIRTIO_MMIO)");
+		log_notice("%s: the guest did not look for devices there\n%s",
+			   pci ? "virtio-pci" : "virtio-mmio", text);
+	}
 }

@@ -41,7 +41,7 @@ static bool has_input(const struct serial *s)
 {
 	if (s->state.mcr & UART_MCR_LOOP)
 		return s->state.loop_count > 0;
-	return listens(s) && term_has_input(s->term);
+	return listens(s) && (s->state.break_waits || term_has_input(s->term));
 }
 
 /* The highest-priority condition that is true and enabled. */
@@ -99,6 +99,11 @@ static uint8_t receive(struct serial *s)
 	if (!has_input(s))
 		return 0;
 	if (!(st->mcr & UART_MCR_LOOP)) {
+		/* A break reads as a zero. */
+		if (st->break_waits) {
+			st->break_waits = false;
+			return 0;
+		}
 		term_get(s->term, &byte, 1);
 		return byte;
 	}
@@ -119,8 +124,11 @@ static uint8_t line_status(struct serial *s)
 		if (st->polls < SERIAL_POLLS && ++st->polls == SERIAL_POLLS)
 			st->listens = true;
 	}
-	if (has_input(s))
+	if (has_input(s)) {
 		lsr |= UART_LSR_DR;
+		if (st->break_waits && !(st->mcr & UART_MCR_LOOP))
+			lsr |= UART_LSR_BI;
+	}
 	return lsr;
 }
 
@@ -271,6 +279,14 @@ static void on_terminal(void *arg)
 	pthread_mutex_lock(&s->lock);
 	if (s->state.thr_waits)
 		offer_thr(s);
+	update_irq(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void serial_send_break(struct serial *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->state.break_waits = true;
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
 }

@@ -23,6 +23,15 @@ struct run_options {
 	unsigned int nr_disks;
 	struct machine_disk disks[MACHINE_MAX_VIRTIO];
 	char *disk_texts[MACHINE_MAX_VIRTIO];	/* what they point into; ours */
+	unsigned int nr_nets;
+	struct net_config nets[MACHINE_MAX_VIRTIO];
+	bool virtio_console;
+	unsigned int nr_ports;
+	struct port_config ports[CONSOLE_MAX_PORTS];
+	unsigned int nr_texts;		/* copies that networks and ports point into; ours */
+	char *texts[MACHINE_MAX_VIRTIO + CONSOLE_MAX_PORTS];
+	bool rng, rng_asked;
+	uint64_t rng_rate;
 	enum machine_transport transport;
 	unsigned int cpus;
 	uint64_t ram_bytes;
@@ -38,6 +47,9 @@ struct run_options {
  */
 int options_parse(struct run_options *out, int argc, char **argv);
 void options_fini(struct run_options *options);
+
+/* Devices that the options ask for, over the virtio transport. */
+unsigned int options_nr_virtio(const struct run_options *options);
 
 /* "512" with @unit (bytes per bare number), "64K", "1G" ... 0, -EINVAL or -ERANGE. */
 int parse_size(const char *text, uint64_t unit, uint64_t *bytes);

@@ -29,10 +29,15 @@ struct virtio_device;
 struct virtio_ops {
 	uint32_t id;			/* virtio 1.2 §5 */
 	uint32_t pci_class;		/* for people who run lspci */
+	const char *driver;		/* Linux's name for it, for people who lack it */
 	/* The driver is ready: features and queues are final. */
 	void (*start)(struct virtio_device *dev);
 	/* There may be chains in queue @queue. */
 	void (*kick)(struct virtio_device *dev, unsigned int queue);
+	/* Optional: queue @queue stops; give back what was popped ahead of time. */
+	void (*stop)(struct virtio_device *dev, unsigned int queue);
+	/* Optional: after a reset, with all queues stopped. */
+	void (*reset)(struct virtio_device *dev);
 };
 
 /* How a transport interrupts the guest. On the loop's thread. */
@@ -76,6 +81,8 @@ struct virtio_device {
 	pthread_mutex_t lock;		/* registers */
 	pthread_mutex_t config_lock;	/* config[]; held for a copy only */
 	bool running;			/* loop: DRIVER_OK, not broken */
+	bool had_driver;		/* loop: ... at any time */
+	atomic_bool was_found;		/* registers: a driver of the transport was there */
 };
 
 /* ---- for devices ---- */

@@ -17,6 +17,9 @@
 
 #include "disk/disk.h"
 #include "kvm.h"
+#include "net/net.h"
+#include "virtio/console.h"
+#include "virtio/port.h"
 #include "x86/boot.h"
 #include "x86/panic.h"
 
@@ -37,12 +40,25 @@ struct machine_disk {
 	const char *serial;		/* or NULL */
 };
 
+struct machine_net {
+	struct net_config net;
+	uint8_t mac[NET_MAC_BYTES];
+};
+
 struct machine_config {
 	struct boot_config boot;
 	enum machine_transport transport;
 	unsigned int nr_disks;
 	struct machine_disk disks[MACHINE_MAX_VIRTIO];
 	enum aio_engine aio;
+	unsigned int nr_nets;		/* without those of mode=none */
+	struct machine_net nets[MACHINE_MAX_VIRTIO];
+	bool virtio_console;		/* the terminal is hvc0 instead of ttyS0 */
+	unsigned int nr_ports;
+	struct port_config ports[CONSOLE_MAX_PORTS];
+	bool rng;
+	bool rng_asked;			/* ... by the user */
+	uint64_t rng_rate;		/* bytes per second; 0: no limit */
 	unsigned int cpus;
 	bool acpi, mptable, fdt;
 	bool legacy_timer;		/* an 8254 */
@@ -52,6 +68,7 @@ struct machine_config {
 	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */
 	int in_fd, out_fd;		/* console */
 	int log_fd;			/* --console-log, or -1; lent */
+	const char *log_path;		/* its name, to open it again */
 };
 
 struct machine_result {
@@ -79,6 +96,12 @@ void machine_run(struct machine *machine, struct machine_result *result);
  * After machine_run().
  */
 void machine_report_lost(struct machine *machine);
+
+/*
+ * Names each driver that the guest lacked for a device that the user asked for.
+ * After machine_run().
+ */
+void machine_report_missing_drivers(const struct machine *machine);
 
 /* Accepts NULL. */
 void machine_destroy(struct machine *machine);

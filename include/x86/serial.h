@@ -43,6 +43,7 @@ struct serial_state {
 	bool listens;		/* SERIAL_POLLS of them: until the next probe of the port */
 	uint8_t loop[SERIAL_FIFO_BYTES];	/* loopback */
 	uint8_t loop_head, loop_count;
+	bool break_waits;	/* a break is the next that is received */
 };
 
 struct serial {
@@ -57,5 +58,8 @@ struct serial {
 int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct term *term,
 		struct console_watch *watch);
 void serial_fini(struct serial *serial);
+
+/* The other side holds the line: to Linux the next key is a SysRq. Loop's thread. */
+void serial_send_break(struct serial *serial);
 
 #endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Back ends of network devices: where a guest's frames go and come from.
+ *
+ * A frame is an Ethernet frame without checksum at its end, behind a header of
+ * NET_HEADER_BYTES (struct virtio_net_hdr_v1, virtio 1.2 §5.1.6) that says what
+ * is left to do for it: checksum, segmentation. A back end without offloads sees
+ * and makes headers of zeros only.
+ *
+ * Set-up belongs to the main thread; everything else to the event loop's. A back end
+ * owns its descriptors, and tells its client (the device) when frames can be received
+ * or sent again and when its link changes.
+ */
+#ifndef LKVM_NET_NET_H
+#define LKVM_NET_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "log.h"
+
+struct event_loop;
+struct net;
+struct pcap;
+
+#define NET_HEADER_BYTES	12u
+#define NET_MAC_BYTES		6u
+#define NET_MIN_FRAME_BYTES	14u
+/* The biggest that offloads make, VLAN tag included; also the limit of streams. */
+#define NET_MAX_FRAME_BYTES	65553u
+#define NET_MAX_QUEUES		8u
+#define NET_MAX_PUBLISH		32u
+#define NET_MIN_MTU		68u
+#define NET_MAX_MTU		65535u
+
+enum net_mode { NET_MODE_NONE, NET_MODE_TAP, NET_MODE_FD, NET_MODE_PASST, NET_MODE_STREAM };
+
+struct net_config {
+	enum net_mode mode;
+	const char *name;		/* "net0", for messages; all strings are lent */
+	const char *tapif;		/* tap; NULL: the kernel chooses */
+	int fd;				/* fd */
+	const char *path;		/* stream */
+	bool server;			/* stream: listen at path */
+	unsigned int nr_publish;	/* passt: [IP:]HOST:GUEST[/udp] */
+	const char *publish[NET_MAX_PUBLISH];
+	bool host_loopback;		/* passt: the guest may reach it, by the gateway's address */
+	const char *pcap;		/* file for a copy of every frame, or NULL */
+	unsigned int mtu;		/* 0: that of the back end */
+	unsigned int queues;		/* pairs; 0: as many as fit back end and CPUs */
+	unsigned int cpus;
+	bool vhost;			/* tap, fd: frames are moved by the host's kernel */
+	bool has_mac;
+	uint8_t mac[NET_MAC_BYTES];
+};
+
+/* What a back end tells its device. On the loop's thread. */
+struct net_client {
+	void (*readable)(void *arg, unsigned int queue);
+	void (*writable)(void *arg, unsigned int queue);
+	void (*link)(void *arg, bool up);
+	void *arg;
+};
+
+/* A kind of back end. */
+struct net_ops {
+	/* A frame with header into @iov: its bytes; -EAGAIN: none; -errno. */
+	ssize_t (*recv)(struct net *net, unsigned int queue, const struct iovec *iov,
+			unsigned int nr);
+	/* iov[0] is the header. 0; -EAGAIN: later (writable() tells when); -errno. */
+	int (*send)(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr);
+	/* Optional: the first @nr queues are used from now on. */
+	int (*set_queues)(struct net *net, unsigned int nr);
+	/* Optional: offloads (TUN_F_*) that received frames may need. */
+	int (*set_offloads)(struct net *net, unsigned int flags);
+	/* Whether readable() is wanted. What is ready already is told, too. */
+	void (*watch)(struct net *net, unsigned int queue, bool on);
+	void (*destroy)(struct net *net);
+};
+
+/* What all back ends have; each embeds it first. */
+struct net {
+	const struct net_ops *ops;
+	const char *name;
+	struct event_loop *loop;
+	struct net_client client;
+	unsigned int nr_queues;
+	unsigned int offloads;		/* TUN_F_* that can be chosen */
+	bool sends_offloads;		/* takes frames that need work */
+	unsigned int mtu;		/* 0: nothing special */
+	bool link_up;
+	struct pcap *pcap;
+	struct log_limit log_limit;
+};
+
+/* 0 or -errno, after a message. @net stays NULL for NET_MODE_NONE. */
+int net_open(struct net **out, struct event_loop *loop, const struct net_config *config);
+
+/* Accepts NULL. */
+void net_close(struct net *net);
+
+/* The device that uses @net from now on; NULL: none. */
+void net_set_client(struct net *net, const struct net_client *client);
+
+ssize_t net_recv(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr);
+int net_send(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr);
+int net_set_queues(struct net *net, unsigned int nr);
+int net_set_offloads(struct net *net, unsigned int flags);
+void net_watch(struct net *net, unsigned int queue, bool on);
+
+/* ---- for back ends ---- */
+
+/* The link is up or down from now on; tells the client if that is news. */
+void net_set_link(struct net *net, bool up);
+
+/* Where the constructors of the kinds are; 0 or -errno after a message. */
+int net_tap_open(struct net **out, struct event_loop *loop, const struct net_config *config);
+int net_stream_open(struct net **out, struct event_loop *loop, const struct net_config *config);
+int net_passt_open(struct net **out, struct event_loop *loop, const struct net_config *config);
+
+#endif

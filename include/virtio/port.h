@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host's side of a console port: a terminal, a listening UNIX socket with one
+ * client at a time, a file, an inherited descriptor, or a pseudo-terminal.
+ *
+ * Nothing is buffered here: what a reader does not take stays with the guest, and
+ * what the guest does not take stays with the writer. Bytes for a port that nobody
+ * has open are dropped and counted. Loop's thread, but for creation.
+ */
+#ifndef LKVM_VIRTIO_PORT_H
+#define LKVM_VIRTIO_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct event_loop;
+struct port;
+struct term;
+
+enum port_kind { PORT_TERM, PORT_UNIX, PORT_FILE, PORT_FD, PORT_PTY };
+
+struct port_config {
+	enum port_kind kind;
+	const char *name;	/* what the guest sees; lent */
+	const char *path;	/* unix, file; lent */
+	int fd;			/* fd */
+	struct term *term;	/* terminal; lent */
+};
+
+struct port_client {
+	void (*readable)(void *arg);
+	void (*writable)(void *arg);	/* after a write that took less than all */
+	void (*opened)(void *arg, bool open);
+	void *arg;
+};
+
+/* 0 or -errno, after a message. */
+int port_create(struct port **out, struct event_loop *loop, const struct port_config *config);
+
+/* Accepts NULL. Removes its socket. */
+void port_destroy(struct port *port);
+
+void port_set_client(struct port *port, const struct port_client *client);
+
+/* Whether somebody is at the other side. */
+bool port_is_open(const struct port *port);
+
+const char *port_name(const struct port *port);
+
+/* Bytes for the guest; -EAGAIN: none now. */
+ssize_t port_read(struct port *port, const struct iovec *iov, unsigned int nr);
+
+/* How many bytes were taken (all, if nobody wants them); -EAGAIN: none now. */
+ssize_t port_write(struct port *port, const struct iovec *iov, unsigned int nr);
+
+/* Whether readable() is wanted. */
+void port_watch(struct port *port, bool on);
+
+#endif

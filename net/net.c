@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What all network back ends share: the table of kinds, the recording of frames,
+ * the link's state. Owns nothing but the recording.
+ */
+#include <errno.h>
+
+#include "net/net.h"
+#include "net/pcap.h"
+
+int net_open(struct net **out, struct event_loop *loop, const struct net_config *config)
+{
+	static int (*const open_mode[])(struct net **out, struct event_loop *loop,
+					const struct net_config *config) = {
+		[NET_MODE_TAP] = net_tap_open,
+		[NET_MODE_FD] = net_tap_open,
+		[NET_MODE_PASST] = net_passt_open,
+		[NET_MODE_STREAM] = net_stream_open,
+	};
+	struct pcap *pcap = NULL;
+	int rc;
+
+	*out = NULL;
+	if (config->mode == NET_MODE_NONE)
+		return 0;
+	if (config->pcap) {
+		rc = pcap_create(&pcap, config->pcap);
+		if (rc)
+			return rc;
+	}
+	rc = open_mode[config->mode](out, loop, config);
+	if (rc) {
+		pcap_destroy(pcap);
+		return rc;
+	}
+	(*out)->pcap = pcap;
+	return 0;
+}
+
+void net_close(struct net *net)
+{
+	struct pcap *pcap;
+
+	if (!net)
+		return;
+	pcap = net->pcap;
+	net->ops->destroy(net);
+	pcap_destroy(pcap);
+}
+
+void net_set_client(struct net *net, const struct net_client *client)
+{
+	net->client = client ? *client : (struct net_client){ 0 };
+}
+
+ssize_t net_recv(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	ssize_t n = net->ops->recv(net, queue, iov, nr);
+
+	if (net->pcap && n > 0)
+		pcap_write(net->pcap, iov, nr, NET_HEADER_BYTES, (size_t)n - NET_HEADER_BYTES);
+	return n;
+}
+
+int net_send(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	int rc = net->ops->send(net, queue, iov, nr);
+
+	if (net->pcap && !rc)
+		pcap_write(net->pcap, iov, nr, NET_HEADER_BYTES, NET_MAX_FRAME_BYTES);
+	return rc;
+}
+
+int net_set_queues(struct net *net, unsigned int nr)
+{
+	if (nr < 1 || nr > net->nr_queues)
+		return -EINVAL;
+	return net->ops->set_queues ? net->ops->set_queues(net, nr) : 0;
+}
+
+int net_set_offloads(struct net *net, unsigned int flags)
+{
+	if (flags & ~net->offloads)
+		return -EINVAL;
+	return net->ops->set_offloads ? net->ops->set_offloads(net, flags) : 0;
+}
+
+void net_watch(struct net *net, unsigned int queue, bool on)
+{
+	net->ops->watch(net, queue, on);
+}
+
+void net_set_link(struct net *net, bool up)
+{
+	if (net->link_up == up)
+		return;
+	net->link_up = up;
+	log_verbose("%s: link %s", net->name, up ? "up" : "down");
+	if (net->client.link)
+		net->client.link(net->client.arg, up);
+}

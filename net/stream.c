@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Frames over a stream socket: the framing, and the back end `mode=stream`, which
+ * connects to a socket in the file system or, as server, waits for one peer at a time.
+ *
+ * What comes in is read in big pieces into a buffer of two frames and handed out frame
+ * by frame. A frame that the socket takes only a part of is finished from a
+ * buffer before the next is accepted. Who breaks the framing is disconnected; the
+ * link is up while there is a peer.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "iov.h"
+#include "net/stream.h"
+#include "util.h"
+
+#define MAX_IOV 1024u
+
+static void update_watch(struct stream *s)
+{
+	uint32_t events = (s->reads ? EPOLLIN : 0) | (s->writes ? EPOLLOUT : 0);
+
+	event_modify(s->net.loop, s->watch, events | EPOLLET);
+}
+
+static void disconnect(struct stream *s)
+{
+	if (s->fd < 0)
+		return;
+	event_remove(s->net.loop, s->watch);
+	close(s->fd);
+	s->fd = s->watch = -1;
+	s->writes = false;
+	s->in_start = s->in_end = s->out_start = s->out_end = 0;
+	net_set_link(&s->net, false);
+	if (s->lost)
+		s->lost(s);
+}
+
+/* ---- sending ---- */
+
+/* Sends what is left of a frame. 0, -EAGAIN, or -errno after disconnecting. */
+static int flush(struct stream *s)
+{
+	while (s->out_start < s->out_end) {
+		ssize_t n = send(s->fd, s->out + s->out_start, s->out_end - s->out_start,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+		int err = errno;
+
+		if (n >= 0) {
+			s->out_start += (uint32_t)n;
+			continue;
+		}
+		if (err == EINTR)
+			continue;
+		if (err != EAGAIN) {
+			disconnect(s);
+			return -err;
+		}
+		if (!s->writes) {
+			s->writes = true;
+			update_watch(s);
+		}
+		return -EAGAIN;
+	}
+	s->out_start = s->out_end = 0;
+	return 0;
+}
+
+int stream_send(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	struct stream *s = (struct stream *)net;
+	struct iovec parts[MAX_IOV];
+	struct msghdr message = { .msg_iov = parts };
+	uint32_t bytes = 0, length;
+	unsigned int k;
+	ssize_t n;
+	int rc;
+
+	(void)queue;
+	if (s->fd < 0)
+		return -ENOTCONN;
+	rc = flush(s);
+	if (rc)
+		return rc;
+	/* The header, of zeros, is what the length takes the place of. */
+	k = iov_part(iov, nr, NET_HEADER_BYTES, NET_MAX_FRAME_BYTES, parts + 1);
+	for (unsigned int i = 1; i <= k; i++)
+		bytes += (uint32_t)parts[i].iov_len;
+	length = htonl(bytes);
+	parts[0] = (struct iovec){ &length, sizeof(length) };
+	message.msg_iovlen = k + 1;
+	n = sendmsg(s->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		rc = -errno;
+		disconnect(s);
+		return rc;
+	}
+	if (n < 0)
+		n = 0;
+	if ((size_t)n < sizeof(length) + bytes) {
+		s->out_end = iov_read(parts, k + 1, (uint32_t)n, s->out,
+				      (uint32_t)sizeof(length) + bytes);
+		flush(s);
+	}
+	return 0;
+}
+
+/* ---- receiving ---- */
+
+/* The length of the next frame if all of it is there, else 0; a bad one is -EPROTO. */
+static int next_frame(const struct stream *s)
+{
+	uint32_t have = s->in_end - s->in_start, length;
+
+	if (have < STREAM_LENGTH_BYTES)
+		return 0;
+	memcpy(&length, s->in + s->in_start, sizeof(length));
+	length = ntohl(length);
+	if (length < NET_MIN_FRAME_BYTES || length > NET_MAX_FRAME_BYTES)
+		return -EPROTO;
+	return have - STREAM_LENGTH_BYTES >= length ? (int)length : 0;
+}
+
+/* Reads more into the buffer. False if there is nothing, or no peer any more. */
+static bool fill(struct stream *s)
+{
+	ssize_t n;
+
+	if (s->in_start) {
+		memmove(s->in, s->in + s->in_start, s->in_end - s->in_start);
+		s->in_end -= s->in_start;
+		s->in_start = 0;
+	}
+	n = recv(s->fd, s->in + s->in_end, STREAM_BUFFER_BYTES - s->in_end, MSG_DONTWAIT);
+	if (n > 0) {
+		s->in_end += (uint32_t)n;
+		return true;
+	}
+	if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		disconnect(s);
+	return false;
+}
+
+ssize_t stream_recv(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	static const uint8_t zeros[NET_HEADER_BYTES];
+	struct stream *s = (struct stream *)net;
+	int length;
+
+	(void)queue;
+	if (s->fd < 0)
+		return -EAGAIN;
+	while (!(length = next_frame(s)))
+		if (!fill(s))
+			return -EAGAIN;
+	if (length < 0) {
+		log_guest(&s->net.log_limit, "%s: the peer sent a frame of impossible length",
+			  s->net.name);
+		disconnect(s);
+		return -EAGAIN;
+	}
+	iov_write(iov, nr, 0, zeros, sizeof(zeros));
+	iov_write(iov, nr, NET_HEADER_BYTES, s->in + s->in_start + STREAM_LENGTH_BYTES,
+		  (uint32_t)length);
+	s->in_start += STREAM_LENGTH_BYTES + (uint32_t)length;
+	return (ssize_t)NET_HEADER_BYTES + length;
+}
+
+static void on_socket(void *arg, uint32_t events)
+{
+	struct stream *s = arg;
+
+	if (events & (EPOLLOUT | EPOLLHUP) && s->writes) {
+		s->writes = false;
+		update_watch(s);
+		if (!flush(s) && s->net.client.writable)
+			s->net.client.writable(s->net.client.arg, 0);
+	}
+	/* Who waits for no frame still wants to know that the peer has gone. */
+	if (s->fd >= 0 && s->reads && s->net.client.readable)
+		s->net.client.readable(s->net.client.arg, 0);
+	else if (s->fd >= 0 && events & (EPOLLHUP | EPOLLERR))
+		disconnect(s);
+}
+
+/* Frames that are in the buffer already raise no event of the socket. */
+void stream_watch(struct net *net, unsigned int queue, bool on)
+{
+	struct stream *s = (struct stream *)net;
+
+	(void)queue;
+	if (s->reads == on)
+		return;
+	s->reads = on;
+	if (s->fd >= 0)
+		update_watch(s);
+}
+
+int stream_connect(struct stream *s, int fd)
+{
+	s->watch = event_add(s->net.loop, fd, EPOLLIN | EPOLLET, on_socket, s);
+	if (s->watch < 0) {
+		int rc = s->watch;
+
+		close(fd);
+		s->watch = -1;
+		return rc;
+	}
+	s->fd = fd;
+	update_watch(s);
+	net_set_link(&s->net, true);
+	return 0;
+}
+
+int stream_init(struct stream *s, const struct net_ops *ops, struct event_loop *loop,
+		const struct net_config *config)
+{
+	s->net = (struct net){
+		.ops = ops, .name = config->name, .loop = loop, .nr_queues = 1,
+		.mtu = config->mtu,
+	};
+	s->fd = s->watch = -1;
+	s->in = malloc(STREAM_BUFFER_BYTES);
+	s->out = malloc(STREAM_LENGTH_BYTES + NET_MAX_FRAME_BYTES);
+	return s->in && s->out ? 0 : log_enomem(config->name);
+}
+
+void stream_fini(struct stream *s)
+{
+	s->lost = NULL;
+	disconnect(s);
+	free(s->in);
+	free(s->out);
+}
+
+/* ---- mode=stream ---- */
+
+struct stream_mode {
+	struct stream stream;
+	const char *path;
+	int listen_fd, listen_watch;	/* server; -1 */
+};
+
+static void stream_mode_destroy(struct net *net)
+{
+	struct stream_mode *m = (struct stream_mode *)net;
+
+	stream_fini(&m->stream);
+	event_remove(net->loop, m->listen_watch);
+	if (m->listen_fd >= 0) {
+		close(m->listen_fd);
+		unlink(m->path);
+	}
+	free(m);
+}
+
+static const struct net_ops stream_mode_ops = {
+	.recv = stream_recv,
+	.send = stream_send,
+	.watch = stream_watch,
+	.destroy = stream_mode_destroy,
+};
+
+static void on_peer(void *arg, uint32_t events)
+{
+	struct stream_mode *m = arg;
+	int fd = accept4(m->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	/* One at a time; the next is accepted when this one has gone. */
+	event_modify(m->stream.net.loop, m->listen_watch, 0);
+	if (stream_connect(&m->stream, fd))
+		event_modify(m->stream.net.loop, m->listen_watch, EPOLLIN);
+}
+
+static void on_lost(struct stream *s)
+{
+	struct stream_mode *m = (struct stream_mode *)s;
+
+	log_notice("%s: %s: the peer has gone", s->net.name, m->path);
+	if (m->listen_fd >= 0)
+		event_modify(s->net.loop, m->listen_watch, EPOLLIN);
+}
+
+static int listen_at(struct stream_mode *m, const struct sockaddr_un *addr)
+{
+	int fd = m->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr))) {
+		int err = errno;
+
+		close(fd);	/* the name is somebody else's: do not remove it */
+		m->listen_fd = -1;
+		return -err;
+	}
+	if (listen(fd, 1))
+		return -errno;
+	m->listen_watch = event_add(m->stream.net.loop, fd, EPOLLIN, on_peer, m);
+	return m->listen_watch < 0 ? m->listen_watch : 0;
+}
+
+static int connect_to(struct stream_mode *m, const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr))) {
+		int err = errno;
+
+		close(fd);
+		return -err;
+	}
+	return stream_connect(&m->stream, fd);
+}
+
+static int start(struct stream_mode *m, const struct net_config *config)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int rc;
+
+	if (strlen(config->path) >= sizeof(addr.sun_path)) {
+		log_error("%s: %s: a socket's name has at most %zu characters", config->name,
+			  config->path, sizeof(addr.sun_path) - 1);
+		return -EINVAL;
+	}
+	strcpy(addr.sun_path, config->path);
+	rc = config->server ? listen_at(m, &addr) : connect_to(m, &addr);
+	if (rc)
+		log_error("%s: %s: %s%s", config->name, config->path, strerror(-rc),
+			  rc == -EADDRINUSE ? "\nremove it if nobody listens there any more." :
+			  rc == -ENOENT || rc == -ECONNREFUSED ?
+			  "\nnobody listens there: start the other side first, or say server=on here." : "");
+	return rc;
+}
+
+int net_stream_open(struct net **out, struct event_loop *loop, const struct net_config *config)
+{
+	struct stream_mode *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return log_enomem(config->name);
+	m->path = config->path;
+	m->listen_fd = m->listen_watch = -1;
+	rc = stream_init(&m->stream, &stream_mode_ops, loop, config);
+	m->stream.lost = on_lost;
+	if (!rc)
+		rc = start(m, config);
+	if (rc) {
+		stream_mode_destroy(&m->stream.net);
+		return rc;
+	}
+	*out = &m->stream.net;
+	return 0;
+}

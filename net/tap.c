@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Tap interfaces, and macvtaps that somebody else has opened.
+ *
+ * The kernel's queue is the buffer: frames are read only when there is a place for
+ * them, and a tap is watched edge-triggered, so that frames that nobody wants cost
+ * nothing. Checksum and segmentation work is passed through in the header that tap
+ * and virtio share; what the kernel can do is found out by asking it.
+ *
+ * The guest's link is up while the interface is: changes are heard of on a route
+ * socket.
+ *
+ * Source: Documentation/networking/tuntap.rst (Linux 6.1), linux/if_tun.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "iov.h"
+#include "net/net.h"
+#include "util.h"
+
+#ifndef TUN_F_USO4	/* Linux 6.2 */
+#define TUN_F_USO4	0x20
+#define TUN_F_USO6	0x40
+#endif
+
+#define MAX_IOV 1024u
+#define DEFAULT_MTU 1500u
+
+struct tap_queue {
+	struct tap *tap;
+	int fd;
+	int watch;
+	bool reads, writes;	/* what is waited for */
+};
+
+struct tap {
+	struct net net;
+	char ifname[IFNAMSIZ];
+	unsigned int ifindex;		/* 0: in another network namespace */
+	bool has_header;		/* frames come with a virtio header */
+	bool multi_queue;
+	struct tap_queue queues[NET_MAX_QUEUES];
+	unsigned int nr_open;
+	int link_fd, link_watch;
+};
+
+static void on_tap(void *arg, uint32_t events);
+
+static void update_watch(struct tap_queue *q)
+{
+	uint32_t events = (q->reads ? EPOLLIN : 0) | (q->writes ? EPOLLOUT : 0);
+
+	event_modify(q->tap->net.loop, q->watch, events | EPOLLET);
+}
+
+static void on_tap(void *arg, uint32_t events)
+{
+	struct tap_queue *q = arg;
+	struct net *net = &q->tap->net;
+	unsigned int i = (unsigned int)(q - q->tap->queues);
+
+	if (events & EPOLLOUT && q->writes) {
+		q->writes = false;
+		update_watch(q);
+		if (net->client.writable)
+			net->client.writable(net->client.arg, i);
+	}
+	/* An error shows when it is read. */
+	if (events & (EPOLLIN | EPOLLERR) && q->reads && net->client.readable)
+		net->client.readable(net->client.arg, i);
+}
+
+static void tap_watch(struct net *net, unsigned int queue, bool on)
+{
+	struct tap_queue *q = &((struct tap *)net)->queues[queue];
+
+	if (q->reads == on)
+		return;
+	q->reads = on;
+	update_watch(q);
+}
+
+static ssize_t tap_recv(struct net *net, unsigned int queue, const struct iovec *iov,
+			unsigned int nr)
+{
+	static const uint8_t zeros[NET_HEADER_BYTES];
+	struct tap *tap = (struct tap *)net;
+	struct iovec part[MAX_IOV];
+	ssize_t n;
+
+	if (tap->has_header) {
+		n = readv(tap->queues[queue].fd, iov, (int)nr);
+	} else {
+		unsigned int k = iov_part(iov, nr, NET_HEADER_BYTES, NET_MAX_FRAME_BYTES, part);
+
+		n = readv(tap->queues[queue].fd, part, (int)k);
+		if (n > 0)
+			n += iov_write(iov, nr, 0, zeros, sizeof(zeros));
+	}
+	if (n >= (ssize_t)(NET_HEADER_BYTES + NET_MIN_FRAME_BYTES))
+		return n;
+	if (n < 0 && (errno == EBADFD || errno == ENODEV))
+		net_set_link(net, false);	/* the interface is gone */
+	return n < 0 ? -errno : -EAGAIN;
+}
+
+static int tap_send(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	struct tap *tap = (struct tap *)net;
+	struct tap_queue *q = &tap->queues[queue];
+	unsigned int skip = tap->has_header ? 0 : 1;
+
+	if (writev(q->fd, iov + skip, (int)(nr - skip)) >= 0)
+		return 0;
+	if (errno == EAGAIN && !q->writes) {
+		q->writes = true;
+		update_watch(q);
+	}
+	return -errno;
+}
+
+/* Queues that the guest does not use must not be given frames. */
+static int tap_set_queues(struct net *net, unsigned int nr)
+{
+	struct tap *tap = (struct tap *)net;
+
+	for (unsigned int i = 1; i < tap->nr_open; i++) {
+		struct ifreq ifr = { .ifr_flags = i < nr ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+		/* EINVAL: it is so already. */
+		if (ioctl(tap->queues[i].fd, TUNSETQUEUE, &ifr) && errno != EINVAL)
+			return -errno;
+	}
+	return 0;
+}
+
+static int tap_set_offloads(struct net *net, unsigned int flags)
+{
+	struct tap *tap = (struct tap *)net;
+
+	if (!tap->has_header)
+		return 0;
+	for (unsigned int i = 0; i < tap->nr_open; i++)
+		if (ioctl(tap->queues[i].fd, TUNSETOFFLOAD, (unsigned long)flags))
+			return -errno;
+	return 0;
+}
+
+static void tap_destroy(struct net *net)
+{
+	struct tap *tap = (struct tap *)net;
+
+	for (unsigned int i = 0; i < tap->nr_open; i++) {
+		event_remove(net->loop, tap->queues[i].watch);
+		close(tap->queues[i].fd);
+	}
+	event_remove(net->loop, tap->link_watch);
+	if (tap->link_fd >= 0)
+		close(tap->link_fd);
+	free(tap);
+}
+
+static const struct net_ops tap_ops = {
+	.recv = tap_recv,
+	.send = tap_send,
+	.set_queues = tap_set_queues,
+	.set_offloads = tap_set_offloads,
+	.watch = tap_watch,
+	.destroy = tap_destroy,
+};
+
+/* ---- the interface ---- */
+
+/* Reads (@set: writes) one of the interface's properties. 0 or -errno. */
+static int interface_ioctl(struct tap *tap, unsigned long request, struct ifreq *ifr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	memcpy(ifr->ifr_name, tap->ifname, IFNAMSIZ);
+	if (ioctl(fd, request, ifr))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static void hear_of_link(struct tap *tap, const struct nlmsghdr *message)
+{
+	const struct ifinfomsg *info = NLMSG_DATA(message);
+
+	if (message->nlmsg_len < NLMSG_LENGTH(sizeof(*info)) ||
+	    info->ifi_index != (int)tap->ifindex)
+		return;
+	if (message->nlmsg_type == RTM_NEWLINK)
+		net_set_link(&tap->net, info->ifi_flags & IFF_UP);
+	else if (message->nlmsg_type == RTM_DELLINK)
+		net_set_link(&tap->net, false);
+}
+
+static void read_interface_state(struct tap *tap)
+{
+	struct ifreq ifr = { 0 };
+
+	if (!interface_ioctl(tap, SIOCGIFFLAGS, &ifr))
+		net_set_link(&tap->net, ifr.ifr_flags & IFF_UP);
+}
+
+static void on_link(void *arg, uint32_t events)
+{
+	struct tap *tap = arg;
+	_Alignas(struct nlmsghdr) uint8_t buf[8192];
+	ssize_t n;
+
+	(void)events;
+	while ((n = recv(tap->link_fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+		unsigned int left = (unsigned int)n;
+
+		for (const struct nlmsghdr *m = (void *)buf; NLMSG_OK(m, left);
+		     m = NLMSG_NEXT(m, left))
+			hear_of_link(tap, m);
+	}
+	if (n < 0 && errno == ENOBUFS)	/* news were lost */
+		read_interface_state(tap);
+}
+
+static int follow_link(struct tap *tap)
+{
+	const struct sockaddr_nl links = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+	tap->link_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (tap->link_fd < 0 ||
+	    bind(tap->link_fd, (const struct sockaddr *)&links, sizeof(links)))
+		return -errno;
+	tap->link_watch = event_add(tap->net.loop, tap->link_fd, EPOLLIN, on_link, tap);
+	read_interface_state(tap);
+	return tap->link_watch < 0 ? tap->link_watch : 0;
+}
+
+/* ---- opening ---- */
+
+static int refuse(const struct net_config *config, const char *object, const char *reason,
+		  const char *advice)
+{
+	log_error("%s: %s: %s%s%s", config->name, object, reason, advice ? "\n" : "",
+		  advice ? advice : "");
+	return -EINVAL;
+}
+
+static int refuse_interface(const struct net_config *config, const char *ifname, int error)
+{
+	char advice[200] = "";
+
+	if (error == EPERM)
+		snprintf(advice, sizeof(advice), "it is not yours, or it does not exist and you may not create "
+			 "it. Try: sudo ip tuntap add %s mode tap user $USER", ifname);
+	else if (error == EBUSY)
+		snprintf(advice, sizeof(advice), "another process has it.");
+	else if (error == EINVAL)
+		snprintf(advice, sizeof(advice), "it exists but is no tap, or was made with other flags.");
+	return refuse(config, *ifname ? ifname : "tap", strerror(error), *advice ? advice : NULL);
+}
+
+static int add_queue(struct tap *tap, const struct net_config *config, int fd)
+{
+	struct tap_queue *q = &tap->queues[tap->nr_open];
+	int watch = event_add(tap->net.loop, fd, EPOLLET, on_tap, q);
+
+	if (watch < 0) {
+		close(fd);
+		return refuse(config, tap->ifname, strerror(-watch), NULL);
+	}
+	*q = (struct tap_queue){ .tap = tap, .fd = fd, .watch = watch };
+	tap->nr_open++;
+	return 0;
+}
+
+static int open_tun(const struct net_config *config)
+{
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	refuse(config, "/dev/net/tun", strerror(errno), errno == ENOENT || errno == ENODEV ?
+	       "the module tun is not loaded, or the container lacks --device /dev/net/tun." : NULL);
+	return -EINVAL;
+}
+
+/* Opens one more queue of the interface, which is created if need and right be. */
+static int attach(struct tap *tap, const struct net_config *config)
+{
+	struct ifreq ifr = { 0 };
+	int fd = open_tun(config);
+
+	if (fd < 0)
+		return fd;
+	memcpy(ifr.ifr_name, tap->ifname, IFNAMSIZ);
+	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	if (tap->multi_queue)
+		ifr.ifr_flags |= IFF_MULTI_QUEUE;
+	if (ioctl(fd, TUNSETIFF, &ifr)) {
+		int err = errno;
+
+		close(fd);
+		/* An interface of several queues has to be opened as such. */
+		if (err == EINVAL && !tap->multi_queue) {
+			tap->multi_queue = true;
+			return attach(tap, config);
+		}
+		return refuse_interface(config, tap->ifname, err);
+	}
+	memcpy(tap->ifname, ifr.ifr_name, IFNAMSIZ);
+	return add_queue(tap, config, fd);
+}
+
+static unsigned int wanted_queues(const struct tap *tap, const struct net_config *config)
+{
+	if (config->queues)
+		return config->queues;
+	return tap->multi_queue ? (unsigned int)min_u64(config->cpus, NET_MAX_QUEUES) : 1;
+}
+
+/* An interface that is ours alone is of no use until it is up. */
+static int bring_up(struct tap *tap, const struct net_config *config)
+{
+	struct ifreq ifr = { .ifr_mtu = (int)config->mtu };
+	int rc = 0;
+
+	if (config->mtu)
+		rc = interface_ioctl(tap, SIOCSIFMTU, &ifr);
+	if (!rc)
+		rc = interface_ioctl(tap, SIOCGIFFLAGS, &ifr);
+	ifr.ifr_flags |= IFF_UP;
+	if (!rc)
+		rc = interface_ioctl(tap, SIOCSIFFLAGS, &ifr);
+	if (rc)
+		return refuse(config, tap->ifname, strerror(-rc), NULL);
+	log_notice("%s: created interface %s", config->name, tap->ifname);
+	return 0;
+}
+
+static int open_by_name(struct tap *tap, const struct net_config *config)
+{
+	bool existed;
+	int rc = 0;
+
+	if (config->tapif && strlen(config->tapif) >= IFNAMSIZ)
+		return refuse(config, config->tapif, "the name of an interface has at most 15 characters",
+			      NULL);
+	strcpy(tap->ifname, config->tapif ? config->tapif : "lkvm%d");
+	existed = config->tapif && if_nametoindex(config->tapif);
+	tap->multi_queue = config->queues > 1;
+	do
+		rc = attach(tap, config);
+	while (!rc && tap->nr_open < wanted_queues(tap, config));
+	if (!rc && !existed)
+		rc = bring_up(tap, config);
+	return rc;
+}
+
+/* What was inherited: a queue of a tap or macvtap. */
+static int open_by_fd(struct tap *tap, const struct net_config *config)
+{
+	struct ifreq ifr = { 0 };
+	char number[16];
+	int fd;
+
+	snprintf(number, sizeof(number), "fd %d", config->fd);
+	if (ioctl(config->fd, TUNGETIFF, &ifr))
+		return refuse(config, number, errno == EBADF ? strerror(errno) :
+			      "not a tap or macvtap", "it has to be opened by the program that starts lkvm.");
+	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
+		return refuse(config, number, "not a tap without packet information (IFF_TAP | IFF_NO_PI)",
+			      NULL);
+	/* The number is the parent's choice; a copy of ours has the flags that we need. */
+	fd = fcntl(config->fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)) {
+		int err = errno;
+
+		if (fd >= 0)
+			close(fd);
+		return refuse(config, number, strerror(err), NULL);
+	}
+	memcpy(tap->ifname, ifr.ifr_name, IFNAMSIZ);
+	return add_queue(tap, config, fd);
+}
+
+static void find_offloads(struct tap *tap)
+{
+	static const unsigned int sets[] = {
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_USO4 | TUN_F_USO6,
+		TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+		TUN_F_CSUM,
+	};
+	int fd = tap->queues[0].fd;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets) && !tap->net.offloads; i++)
+		if (!ioctl(fd, TUNSETOFFLOAD, (unsigned long)sets[i]))
+			tap->net.offloads = sets[i];
+	ioctl(fd, TUNSETOFFLOAD, 0ul);
+	tap->net.sends_offloads = true;
+}
+
+static int set_header(struct tap *tap, const struct net_config *config)
+{
+	unsigned int flags = 0;
+	int bytes = NET_HEADER_BYTES;
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(tap->queues[0].fd, TUNGETIFF, &ifr))
+		return refuse(config, tap->ifname, strerror(errno), NULL);
+	flags = (unsigned int)ifr.ifr_flags;
+	tap->has_header = flags & IFF_VNET_HDR;
+	for (unsigned int i = 0; i < tap->nr_open && tap->has_header; i++)
+		if (ioctl(tap->queues[i].fd, TUNSETVNETHDRSZ, &bytes))
+			return refuse(config, tap->ifname, strerror(errno), NULL);
+	if (tap->has_header)
+		find_offloads(tap);
+	return 0;
+}
+
+static int init(struct tap *tap, const struct net_config *config)
+{
+	struct ifreq ifr = { 0 };
+	int rc = config->mode == NET_MODE_FD ? open_by_fd(tap, config) : open_by_name(tap, config);
+
+	if (!rc)
+		rc = set_header(tap, config);
+	if (rc)
+		return rc;
+	tap->net.nr_queues = tap->nr_open;
+	tap->ifindex = if_nametoindex(tap->ifname);
+	tap->net.mtu = config->mtu;
+	/* By number it may be in another network namespace, where we cannot look. */
+	if (config->mode == NET_MODE_FD)
+		tap->net.link_up = true;
+	else
+		rc = follow_link(tap);
+	if (!rc && config->mode == NET_MODE_TAP && !config->mtu &&
+	    !interface_ioctl(tap, SIOCGIFMTU, &ifr) && ifr.ifr_mtu != DEFAULT_MTU)
+		tap->net.mtu = (unsigned int)ifr.ifr_mtu;
+	if (!rc)
+		rc = tap_set_queues(&tap->net, 1);
+	if (rc)
+		return refuse(config, tap->ifname, strerror(-rc), NULL);
+	if (!tap->net.link_up)
+		log_notice("%s: %s is down, so the guest's link is down\nTry: ip link set %s up",
+			   config->name, tap->ifname, tap->ifname);
+	return 0;
+}
+
+int net_tap_open(struct net **out, struct event_loop *loop, const struct net_config *config)
+{
+	struct tap *tap = calloc(1, sizeof(*tap));
+	int rc;
+
+	if (!tap)
+		return log_enomem(config->name);
+	tap->net = (struct net){ .ops = &tap_ops, .name = config->name, .loop = loop };
+	tap->link_fd = tap->link_watch = -1;
+	rc = init(tap, config);
+	if (rc) {
+		tap_destroy(&tap->net);
+		return rc;
+	}
+	*out = &tap->net;
+	return 0;
+}

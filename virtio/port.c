@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host's side of a console port (port.h says what kinds there are).
+ *
+ * Owns its descriptors, all non-blocking: an inherited pipe or device is opened anew
+ * through /proc, because O_NONBLOCK on the inherited description would change it for
+ * others, too. A descriptor is watched only while something is wanted of it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "log.h"
+#include "term.h"
+#include "util.h"
+#include "virtio/port.h"
+
+struct port {
+	struct event_loop *loop;
+	struct port_config config;
+	struct port_client client;
+	int fd;			/* -1: nobody is there */
+	int watch;		/* of fd; -1: a file, which is always ready */
+	bool can_read, can_write;
+	bool reads, writes;	/* what is waited for */
+	int listen_fd, listen_watch;
+	int slave_fd;		/* of a pseudo-terminal: keeps it from hanging up */
+	uint64_t dropped;
+};
+
+static void update_watch(struct port *p)
+{
+	uint32_t events = (p->reads && p->can_read ? EPOLLIN : 0) | (p->writes ? EPOLLOUT : 0);
+
+	if (p->watch >= 0)
+		event_modify(p->loop, p->watch, events | EPOLLET);
+}
+
+static void close_fd(struct port *p)
+{
+	event_remove(p->loop, p->watch);
+	close(p->fd);
+	p->fd = p->watch = -1;
+	p->writes = false;
+	if (p->listen_fd >= 0)
+		event_modify(p->loop, p->listen_watch, EPOLLIN);
+	if (p->client.opened)
+		p->client.opened(p->client.arg, false);
+	/* What waited for room goes nowhere now. */
+	if (p->client.writable)
+		p->client.writable(p->client.arg);
+}
+
+static void on_fd(void *arg, uint32_t events)
+{
+	struct port *p = arg;
+
+	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP) && p->writes) {
+		p->writes = false;
+		update_watch(p);
+		if (p->client.writable)
+			p->client.writable(p->client.arg);
+	}
+	if (p->fd >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR) && p->reads &&
+	    p->client.readable)
+		p->client.readable(p->client.arg);
+	/* Nobody reads: a client that has gone must be noticed all the same. */
+	else if (p->fd >= 0 && events & (EPOLLHUP | EPOLLERR))
+		close_fd(p);
+}
+
+static int use_fd(struct port *p, int fd)
+{
+	int watch = event_add(p->loop, fd, EPOLLET, on_fd, p);
+
+	if (watch < 0 && watch != -EPERM)
+		return watch;
+	p->fd = fd;
+	p->watch = watch < 0 ? -1 : watch;
+	update_watch(p);
+	if (p->client.opened)
+		p->client.opened(p->client.arg, true);
+	return 0;
+}
+
+static void on_client(void *arg, uint32_t events)
+{
+	struct port *p = arg;
+	int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	/* One at a time; the next waits in the queue of the socket. */
+	event_modify(p->loop, p->listen_watch, 0);
+	if (use_fd(p, fd)) {
+		close(fd);
+		event_modify(p->loop, p->listen_watch, EPOLLIN);
+	}
+}
+
+static void on_terminal(void *arg)
+{
+	struct port *p = arg;
+
+	if (p->writes && p->client.writable) {
+		p->writes = false;
+		p->client.writable(p->client.arg);
+	}
+	if (p->reads && p->client.readable)
+		p->client.readable(p->client.arg);
+}
+
+/* ---- moving bytes ---- */
+
+static ssize_t terminal_read(struct port *p, const struct iovec *iov, unsigned int nr)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr && term_has_input(p->config.term); i++)
+		n += term_get(p->config.term, iov[i].iov_base, iov[i].iov_len);
+	return n ? (ssize_t)n : -EAGAIN;
+}
+
+static ssize_t terminal_write(struct port *p, const struct iovec *iov, unsigned int nr)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		size_t part = term_put_some(p->config.term, iov[i].iov_base, iov[i].iov_len);
+
+		n += part;
+		if (part < iov[i].iov_len) {
+			p->writes = true;
+			break;
+		}
+	}
+	return n ? (ssize_t)n : -EAGAIN;
+}
+
+ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
+{
+	ssize_t n;
+
+	if (p->config.kind == PORT_TERM)
+		return terminal_read(p, iov, nr);
+	if (p->fd < 0 || !p->can_read)
+		return -EAGAIN;
+	n = readv(p->fd, iov, (int)nr);
+	if (n > 0)
+		return n;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return -EAGAIN;
+	/* The writer has gone; a socket's or pty's other side with it. */
+	p->can_read = p->config.kind != PORT_FD;
+	if (p->config.kind == PORT_FD && p->can_write)
+		update_watch(p);
+	else
+		close_fd(p);
+	return -EAGAIN;
+}
+
+static size_t bytes_of(const struct iovec *iov, unsigned int nr)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		n += iov[i].iov_len;
+	return n;
+}
+
+ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr)
+{
+	ssize_t n;
+
+	if (p->config.kind == PORT_TERM)
+		return terminal_write(p, iov, nr);
+	if (p->fd >= 0 && p->can_write) {
+		n = writev(p->fd, iov, (int)nr);
+		if (n >= 0)
+			return n;
+		if (errno == EAGAIN || errno == EINTR) {
+			p->writes = true;
+			update_watch(p);
+			return -EAGAIN;
+		}
+		log_notice("port %s: %s: what the guest writes is dropped from now on",
+			   p->config.name, strerror(errno));
+		p->can_write = false;
+		if (p->config.kind == PORT_UNIX || !p->can_read)
+			close_fd(p);
+	}
+	p->dropped += bytes_of(iov, nr);
+	return (ssize_t)bytes_of(iov, nr);
+}
+
+void port_watch(struct port *p, bool on)
+{
+	if (p->reads == on)
+		return;
+	p->reads = on;
+	update_watch(p);
+}
+
+bool port_is_open(const struct port *p)
+{
+	return p->config.kind == PORT_TERM || p->fd >= 0;
+}
+
+const char *port_name(const struct port *p)
+{
+	return p->config.name;
+}
+
+void port_set_client(struct port *p, const struct port_client *client)
+{
+	p->client = client ? *client : (struct port_client){ 0 };
+}
+
+/* ---- opening ---- */
+
+static int refuse(const struct port *p, const char *object, int error)
+{
+	log_error("port %s: %s: %s", p->config.name, object, strerror(-error));
+	return error;
+}
+
+static int open_socket(struct port *p)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(p->config.path) >= sizeof(addr.sun_path))
+		return refuse(p, p->config.path, -ENAMETOOLONG);
+	strcpy(addr.sun_path, p->config.path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr))) {
+		int err = errno;
+
+		if (fd >= 0)
+			close(fd);	/* the name is somebody else's: do not remove it */
+		return refuse(p, p->config.path, -err);
+	}
+	p->listen_fd = fd;
+	if (listen(fd, 1))
+		return refuse(p, p->config.path, -errno);
+	p->listen_watch = event_add(p->loop, fd, EPOLLIN, on_client, p);
+	p->can_read = p->can_write = true;
+	return p->listen_watch < 0 ? refuse(p, p->config.path, p->listen_watch) : 0;
+}
+
+static int open_file(struct port *p)
+{
+	int fd = open(p->config.path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0666);
+	struct stat st;
+
+	if (fd < 0)
+		return refuse(p, p->config.path, -errno);
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return refuse(p, p->config.path, -EINVAL);
+	}
+	p->can_write = true;
+	return use_fd(p, fd);
+}
+
+/* A descriptor of our own for what our parent has opened, without blocking. */
+static int reopen(int fd, int access)
+{
+	struct stat st;
+	char path[32];
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISSOCK(st.st_mode)) {
+		/* It cannot be opened again, and has no other users but its peer. */
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		if (copy >= 0 && fcntl(copy, F_SETFL, fcntl(copy, F_GETFL) | O_NONBLOCK) == 0)
+			return copy;
+		return -errno;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_fd(struct port *p)
+{
+	int flags = fcntl(p->config.fd, F_GETFL), access = flags & O_ACCMODE, fd, rc;
+	char number[16];
+
+	snprintf(number, sizeof(number), "fd %d", p->config.fd);
+	if (flags < 0)
+		return refuse(p, number, -errno);
+	fd = reopen(p->config.fd, access);
+	if (fd < 0)
+		return refuse(p, number, fd);
+	p->can_read = access != O_WRONLY;
+	p->can_write = access != O_RDONLY;
+	rc = use_fd(p, fd);
+	if (rc)
+		close(fd);
+	return rc ? refuse(p, number, rc) : 0;
+}
+
+static int open_pty(struct port *p)
+{
+	struct termios mode;
+	int rc, fd = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	char name[64];
+
+	if (fd < 0)
+		return refuse(p, "pty", -errno);
+	if (grantpt(fd) || unlockpt(fd) || ptsname_r(fd, name, sizeof(name))) {
+		rc = -errno;
+		close(fd);
+		return refuse(p, "pty", rc);
+	}
+	p->slave_fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (p->slave_fd >= 0 && !tcgetattr(p->slave_fd, &mode)) {
+		cfmakeraw(&mode);
+		tcsetattr(p->slave_fd, TCSANOW, &mode);
+	}
+	p->can_read = p->can_write = true;
+	rc = use_fd(p, fd);
+	if (rc) {
+		close(fd);
+		return refuse(p, name, rc);
+	}
+	log_notice("port %s: %s", p->config.name, name);
+	return 0;
+}
+
+static int open_term(struct port *p)
+{
+	term_set_listener(p->config.term, on_terminal, p);
+	return 0;
+}
+
+int port_create(struct port **out, struct event_loop *loop, const struct port_config *config)
+{
+	static int (*const open_kind[])(struct port *p) = {
+		[PORT_TERM] = open_term, [PORT_UNIX] = open_socket, [PORT_FILE] = open_file,
+		[PORT_FD] = open_fd, [PORT_PTY] = open_pty,
+	};
+	struct port *p = calloc(1, sizeof(*p));
+	int rc;
+
+	if (!p)
+		return log_enomem("port");
+	p->loop = loop;
+	p->config = *config;
+	p->fd = p->watch = p->listen_fd = p->listen_watch = p->slave_fd = -1;
+	rc = open_kind[config->kind](p);
+	if (rc) {
+		port_destroy(p);
+		return rc;
+	}
+	*out = p;
+	return 0;
+}
+
+void port_destroy(struct port *p)
+{
+	if (!p)
+		return;
+	if (p->config.kind == PORT_TERM)
+		term_set_listener(p->config.term, NULL, NULL);
+	if (p->dropped)
+		log_verbose("port %s: %llu bytes dropped: nobody had it open", p->config.name,
+			    (unsigned long long)p->dropped);
+	event_remove(p->loop, p->watch);
+	event_remove(p->loop, p->listen_watch);
+	if (p->fd >= 0)
+		close(p->fd);
+	if (p->slave_fd >= 0)
+		close(p->slave_fd);
+	if (p->listen_fd >= 0) {
+		close(p->listen_fd);
+		unlink(p->config.path);
+	}
+	free(p);
+}
