@@ -108,7 +108,7 @@ $(build)/tests/guest/%: tests/guest/%.c
 -include $(patsubst %,%.d,$(guest_images))
 
 # Programs that tests run on this machine or take along into guests.
-test_tools := $(build)/tests/lib/records $(build)/tests/lib/blkload
+test_tools := $(addprefix $(build)/tests/lib/,records blkload peer)
 
 tools: $(test_tools)
 

@@ -315,6 +315,37 @@ static inline void clear_rings(void)
 	used_seen = 0;
 }
 
+/* More than one queue: each has its rings, one is the current one. */
+#define MAX_QUEUES 8u
+
+static uint16_t used_seen_of[MAX_QUEUES];
+static unsigned int current_queue;
+
+static inline void use_queue(unsigned int queue)
+{
+	used_seen_of[current_queue] = used_seen;
+	current_queue = queue;
+	used_seen = used_seen_of[queue];
+	use_rings(0x40000ull + queue * 0x8000ull);
+}
+
+/* Reset and everything after it, with the first @nr queues; rings are empty. */
+static inline void bring_up_queues(uint64_t features, unsigned int nr)
+{
+	start_over();
+	accept(features | F_VERSION_1);
+	for (unsigned int q = 0; q < nr; q++) {
+		use_queue(q);
+		clear_rings();
+		select_queue(q);
+		set_queue(RING_SIZE, (uint64_t)desc, (uint64_t)avail, (uint64_t)used);
+		enable_queue();
+	}
+	set_status(STATUS_READY);
+	if (get_status() != STATUS_READY)
+		fail("status when ready", get_status());
+}
+
 /* Reset and everything after it, with one queue. */
 static inline void bring_up(uint64_t features)
 {
@@ -355,6 +386,26 @@ static inline int wait_used(void)
 			return 0;
 	}
 	fail("no answer; status", get_status());
+	return 0;
+}
+
+/* The length of the completion that wait_used() has just seen. */
+static inline uint32_t used_length(void)
+{
+	volatile uint32_t *element = (volatile uint32_t *)(used + 2);
+
+	return element[2 * ((uint16_t)(used_seen - 1) % RING_SIZE) + 1];
+}
+
+/* Waits for one completion for a limited time, and says whether there was one. */
+static inline int try_used(unsigned int tries)
+{
+	while (tries--) {
+		if (used[1] == used_seen)
+			continue;
+		used_seen++;
+		return 1;
+	}
 	return 0;
 }
 

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Each attack of elf64.c against a console with one named port whose peer echoes, over
+# both transports: the VM lives, the device works again after a reset.
+attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/virtio-console/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+for transport in pci mmio; do
+	attack() {
+		rm -f "$T/port"
+		"$TOOLS/peer" bytes $1 "$T/port" & peer=$!
+		run -k "$GUESTS/elf64" -m 256 --rng off --transport $transport --port "p=unix:$T/port" -p "attack=$2"
+		kill $peer 2>/dev/null; wait $peer 2>/dev/null
+	}
+	for attack in $attacks; do
+		attack echo $attack
+		same "virtio-console/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
+		lines=$(grep -c '^lkvm: console' "$T/err")
+		[ "$lines" -le 40 ] || not_ok "virtio-console/$transport/$attack-log" "$lines lines" "$(head -n 5 "$T/err")"
+		[ ! -e "$T/port" ] || not_ok "virtio-console/$transport/$attack-socket" "the socket is still there"
+	done
+	attack hold slow_reader
+	same "virtio-console/$transport/slow_reader" "0 ALL" "$status $(cat "$T/out")"
+done

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Each attack of elf64.c against a network card whose peer echoes frames, over both
+# transports: the VM lives and the card works again after a reset.
+attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/virtio-net/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+declare -A peers
+for mode in echo flood jumbo lie sink hold; do
+	"$TOOLS/peer" frames $mode "$T/$mode" >>"$T/$mode.out" & peers[$mode]=$!
+done
+trap 'kill ${peers[@]} 2>/dev/null; rm -rf "$T"' EXIT
+for mode in "${!peers[@]}"; do wait_for 10 test -S "$T/$mode"; done
+for transport in pci mmio; do
+	net() { run -k "$GUESTS/elf64" -m 256 --rng off --transport $transport -n "mode=stream,path=$T/$1" -p "attack=$2"; }
+	for attack in $attacks; do
+		net echo $attack
+		same "virtio-net/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
+		lines=$(grep -c '^lkvm: net0' "$T/err")
+		[ "$lines" -le 40 ] || not_ok "virtio-net/$transport/$attack-log" "$lines lines" "$(head -n 5 "$T/err")"
+	done
+	net jumbo rx_jumbo
+	same "virtio-net/$transport/rx_jumbo" "0 SURVIVED" "$status $(cat "$T/out")"
+	for i in 1 2 3 4 5; do
+		net lie link_lost
+		same "virtio-net/$transport/lie-$i" "0 SURVIVED" "$status $(cat "$T/out")"
+	done
+	for mode in sink hold; do
+		net $mode tx_backpressure
+		same "virtio-net/$transport/$mode" "0 SENT" "$status $(cat "$T/out")"
+		wait_for 10 grep -q frames "$T/$mode.out"
+		same "virtio-net/$transport/$mode-all" "frames 4000 in order" "$(cat "$T/$mode.out")"
+		truncate -s 0 "$T/$mode.out"
+	done
+	# A flood and no buffers: memory stays as it is.
+	"$LKVM" run -k "$GUESTS/elf64" -m 256 --rng off --transport $transport -n "mode=stream,path=$T/flood" \
+		-p attack=rx_no_buffers >"$T/out" 2>"$T/err" </dev/null & pid=$!
+	rss() { awk '/^(RssAnon|RssFile)/ { n += $2 } END { print n }' /proc/$pid/status; }
+	wait_for 10 grep -q IDLE "$T/out"; before=$(rss); sleep 1; after=$(rss)
+	[ -n "$after" ] && [ $((after - before)) -le 1024 ] && ok "virtio-net/$transport/flood-memory" ||
+		not_ok "virtio-net/$transport/flood-memory" "before $before kB, after $after kB"
+	wait $pid
+	same "virtio-net/$transport/flood" "0 IDLE SURVIVED" "$? $(echo $(cat "$T/out"))"
+done

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Each attack of elf64.c against the entropy device, over both transports; the rate
+# limit; the option.
+attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/virtio-rng/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+for transport in pci mmio; do
+	for attack in $attacks; do
+		run -k "$GUESTS/elf64" -m 4096 --transport $transport -p "attack=$attack"
+		same "virtio-rng/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
+	done
+done
+# 128 bytes at 64 per second: the first 64 are there, the rest takes a second.
+start=$(now_ms)
+run -k "$GUESTS/elf64" -m 256 --rng 64 -p attack=limited
+took=$(($(now_ms) - start))
+same virtio-rng/limited "0 LIMITED" "$status $(cat "$T/out")"
+[ $took -ge 900 ] && ok virtio-rng/limited-time || not_ok virtio-rng/limited-time "$took ms"
+# Without one the guest finds no device.
+run -k "$GUESTS/elf64" -m 256 --rng off -p attack=huge
+has virtio-rng/off "$T/out" 'FAILED no device'

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The other side of a VM's sockets, in tests:
+ *
+ *	peer frames echo|flood|jumbo|lie|sink|hold PATH   a server for mode=stream
+ *	peer bytes echo|hold PATH                         a client of a --port's socket
+ *
+ * echo sends back what comes; flood sends small frames without end and reads nothing;
+ * jumbo answers each frame with one of 60 000 bytes; lie sends frames of impossible
+ * length; sink counts the frames that come and prints how many at the end, and whether
+ * the numbers in them were in order; hold reads nothing for two seconds, then is a sink
+ * (frames) or an echo (bytes). A server serves one connection after the other.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MAX_FRAME 70000u
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static struct sockaddr_un address(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	strncpy(addr.sun_path, path, sizeof(addr.sun_path) - 1);
+	return addr;
+}
+
+static int read_all(int fd, void *buf, size_t len)
+{
+	for (uint8_t *p = buf; len;) {
+		ssize_t n = read(fd, p, len);
+
+		if (n <= 0)
+			return 0;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 1;
+}
+
+static int write_all(int fd, const void *buf, size_t len)
+{
+	for (const uint8_t *p = buf; len;) {
+		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return 0;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 1;
+}
+
+static int send_frame(int fd, const uint8_t *frame, uint32_t len)
+{
+	uint32_t be = htonl(len);
+
+	return write_all(fd, &be, sizeof(be)) && write_all(fd, frame, len);
+}
+
+/* The next frame's length, or 0 at the end. */
+static uint32_t recv_frame(int fd, uint8_t frame[MAX_FRAME])
+{
+	uint32_t be;
+
+	if (!read_all(fd, &be, sizeof(be)) || ntohl(be) > MAX_FRAME ||
+	    !read_all(fd, frame, ntohl(be)))
+		return 0;
+	return ntohl(be);
+}
+
+static void sink(int fd)
+{
+	static uint8_t frame[MAX_FRAME];
+	uint32_t number, expected = 0, frames = 0, len;
+	int in_order = 1;
+
+	while ((len = recv_frame(fd, frame))) {
+		memcpy(&number, frame + 14, sizeof(number));
+		in_order &= len < 18 || number == expected;
+		expected = number + 1;
+		frames++;
+	}
+	printf("frames %u %s\n", frames, in_order ? "in order" : "out of order");
+	fflush(stdout);
+}
+
+static void serve_frames(int fd, const char *mode)
+{
+	static uint8_t frame[MAX_FRAME];
+	uint32_t len;
+
+	if (!strcmp(mode, "flood")) {
+		memset(frame, 0xff, 14);
+		while (send_frame(fd, frame, 64))
+			;
+	} else if (!strcmp(mode, "lie")) {
+		const uint32_t lengths[] = { 0, 13, 65554, 0x80000000, 0xffffffff };
+		static unsigned int turn;
+		uint32_t be = htonl(lengths[turn++ % 5]);
+
+		write_all(fd, &be, sizeof(be));
+		write_all(fd, frame, sizeof(frame));
+	} else if (!strcmp(mode, "sink") || !strcmp(mode, "hold")) {
+		if (*mode == 'h')
+			sleep(2);
+		sink(fd);
+	} else {
+		while ((len = recv_frame(fd, frame)))
+			if (!send_frame(fd, frame, *mode == 'j' ? 60000 : len))
+				break;
+	}
+}
+
+static void frames(const char *mode, const char *path)
+{
+	struct sockaddr_un addr = address(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	unlink(path);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 8))
+		die(path);
+	for (;;) {
+		int peer = accept(fd, NULL, NULL);
+
+		if (peer < 0)
+			die("accept");
+		serve_frames(peer, mode);
+		close(peer);
+	}
+}
+
+static void bytes(const char *mode, const char *path)
+{
+	struct sockaddr_un addr = address(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	static uint8_t buf[65536];
+	ssize_t n;
+
+	for (int i = 0; connect(fd, (struct sockaddr *)&addr, sizeof(addr)); i++) {
+		if (i == 2000)
+			die(path);
+		usleep(5000);
+	}
+	if (*mode == 'h')
+		sleep(2);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		if (!write_all(fd, buf, (size_t)n))
+			break;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "frames"))
+		frames(argv[2], argv[3]);
+	else if (argc == 4 && !strcmp(argv[1], "bytes"))
+		bytes(argv[2], argv[3]);
+	else
+		return 2;
+	return 0;
+}
