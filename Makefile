@@ -108,7 +108,7 @@ $(build)/tests/guest/%: tests/guest/%.c
 -include $(patsubst %,%.d,$(guest_images))
 
 # Programs that tests run on this machine or take along into guests.
-test_tools := $(addprefix $(build)/tests/lib/,records blkload peer)
+test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer)
 
 tools: $(test_tools)
 

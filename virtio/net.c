@@ -146,7 +146,7 @@ static int transmit(struct tx *tx, const struct virtq_chain *c)
 {
 	struct virtio_net *vn = tx->vn;
 	struct iovec parts[VIRTQ_MAX_SIZE + 1];
-	struct virtio_net_hdr_v1 header;
+	struct virtio_net_hdr_v1 header = { 0 };
 	uint32_t bytes = c->readable_bytes - NET_HEADER_BYTES;
 	unsigned int nr;
 	int rc;
@@ -515,7 +515,7 @@ static void set_mac(struct virtio_net *vn, const uint8_t mac[NET_MAC_BYTES])
 /* A command: class, number, data. True if it was understood and done. */
 static bool run_command(struct virtio_net *vn, const struct virtq_chain *c)
 {
-	struct virtio_net_ctrl_hdr header;
+	struct virtio_net_ctrl_hdr header = { 0 };
 	uint32_t bytes = c->readable_bytes;
 	uint64_t data = 0;	/* all but the tables fit into it */
 	bool has_data;

@@ -19,25 +19,23 @@ struct run_options {
 	unsigned int nr_initrds;
 	const char *initrds[BOOT_MAX_INITRDS];
 	char *params;			/* of all -p, joined by spaces; ours, or NULL */
-	bool no_default_params;
 	unsigned int nr_disks;
 	struct machine_disk disks[MACHINE_MAX_VIRTIO];
 	char *disk_texts[MACHINE_MAX_VIRTIO];	/* what they point into; ours */
 	unsigned int nr_nets;
 	struct net_config nets[MACHINE_MAX_VIRTIO];
-	bool virtio_console;
 	unsigned int nr_ports;
 	struct port_config ports[CONSOLE_MAX_PORTS];
 	unsigned int nr_texts;		/* copies that networks and ports point into; ours */
 	char *texts[MACHINE_MAX_VIRTIO + CONSOLE_MAX_PORTS];
-	bool rng, rng_asked;
 	uint64_t rng_rate;
 	enum machine_transport transport;
 	unsigned int cpus;
 	uint64_t ram_bytes;
-	bool acpi, mptable, fdt, sandbox;
 	const char *dump_dtb, *console_log, *name, *json;
 	uint64_t timeout_ns;
+	bool no_default_params, virtio_console, rng, rng_asked;
+	bool acpi, mptable, fdt, sandbox;
 	bool dry_run, quiet, verbose, help;
 };
 

@@ -10,7 +10,7 @@
 #include "net/net.h"
 
 #define STREAM_LENGTH_BYTES 4u
-#define STREAM_BUFFER_BYTES (2 * (STREAM_LENGTH_BYTES + NET_MAX_FRAME_BYTES))
+#define STREAM_BUFFER_BYTES (2ul * (STREAM_LENGTH_BYTES + NET_MAX_FRAME_BYTES))
 
 struct stream {
 	struct net net;

@@ -43,3 +43,6 @@ boot_matrix() {
 			-k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=$end"
 	done
 }
+
+# The module for taps, once per emulated host.
+modprobe_tun() { [ -e /dev/net/tun ] || insmod /lib/tun.ko; }

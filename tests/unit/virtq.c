@@ -10,6 +10,7 @@
 
 #include "mem.h"
 #include "util.h"
+#include "iov.h"
 #include "virtio/queue.h"
 
 #define DESC	0x10000

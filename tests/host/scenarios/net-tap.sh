@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# A tap and stock kernels, over both transports: DHCP, ICMP, IPv6, TCP and UDP, every
+# offload on and off, big frames, several queues, the link.
+ip() { /bin/ip "$@"; }	# not busybox's
+mkdir -p /tmp/n/www && cd /tmp/n
+modprobe_tun
+ip link set lo up; ip link set eth0 up
+head -c 3000000 /dev/urandom >www/file
+sum=$(sha256sum <www/file | cut -c1-16)
+cat >dhcpd.conf <<'C'
+start 10.7.0.10
+end 10.7.0.99
+interface t0
+option subnet 255.255.255.0
+option router 10.7.0.1
+option dns 10.7.0.1
+lease_file /tmp/n/leases
+pidfile /tmp/n/dhcpd.pid
+C
+: >leases
+ip tuntap add t0 mode tap
+ip addr add 10.7.0.1/24 dev t0
+ip -6 addr add fd07::1/64 dev t0 nodad
+ip link set t0 up
+udhcpd -f dhcpd.conf >/dev/null 2>&1 & servers=$!
+httpd -f -p 10.7.0.1:80 -h www & servers="$servers $!"
+iperf3 -s >/dev/null 2>&1 & servers="$servers $!"
+
+# guest_script FILE: what is on stdin, as /cmd of a guest.
+guest_script() {
+	rm -rf c && mkdir c && cat >c/cmd
+	(cd c && echo cmd | cpio -o -H newc 2>/dev/null | gzip) >$1
+}
+# mbit: from the last line of iperf3 that says what was received; 0 if it failed.
+cat >functions <<'C'
+PATH=/bin:/usr/bin
+ok() { echo "NET $1=ok"; }
+transfer() {
+	local n=$1; shift
+	for way in "" -R; do
+		timeout 60 iperf3 -c 10.7.0.1 -n $n $way "$@" >/tmp/iperf 2>&1 && ok tcp$way ||
+			{ echo "NET tcp$way=failed"; tail -n 3 /tmp/iperf; }
+	done
+}
+wait_carrier() { i=0; while [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i + 1)); done; }
+C
+run_net() {
+	local k=$1 t=$2; shift 2
+	run --transport $t -k /g/$k/bzImage -i /g/$k/initrd -i /g/$k/drivers -i /net.cpio -i /tmp/n/cmd.gz -v "$@"
+}
+nets() { grep '^NET ' /tmp/out | sed 's/^NET //' | tr '\n' ' ' | sed 's/ $//'; }
+
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ip link set lo up; ip link set eth0 up
+udhcpc -q -n -i eth0 -s /etc/udhcpc >/dev/null 2>&1 && ok dhcp
+ping -q -A -c 300 10.7.0.1 | grep -q '300 packets transmitted, 300 packets received' && ok icmp
+echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+ip -6 addr add fd07::2/64 dev eth0; sleep 0.2
+ping6 -q -c 3 fd07::1 | grep -q ' 3 packets received' && ok icmp6
+[ "$(wget -q -O - http://10.7.0.1/file | sha256sum | cut -c1-16)" = "$SUM" ] && ok http
+timeout 60 iperf3 -6 -c fd07::1 -n 4M >/tmp/iperf 2>&1 && ok tcp6
+timeout 60 iperf3 -u -b 20M -c 10.7.0.1 -n 1M >/tmp/iperf 2>&1 && ok udp
+transfer 8M
+C
+for m in cloud:pci generic:pci cloud:mmio generic:mmio cloud612:mmio generic612:pci; do
+	k=${m%:*} t=${m#*:}
+	run_net $k $t -c 2 -n mode=tap,tapif=t0 -p "quiet do=poweroff SUM=$sum"
+	same "net/$m" "0 dhcp=ok icmp=ok icmp6=ok http=ok tcp6=ok udp=ok tcp=ok tcp-R=ok" "$status $(nets)"
+done
+
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up
+for f in "tx off" "tx on" "tso off" "tso on" "gso off" "gso on" "sg off" "sg on" "rx-gro-hw off" "rx-gro-hw on" "gro off"; do
+	ethtool -K eth0 $f >/dev/null 2>&1 || echo "NET $f: not changed"
+	transfer 3M
+done
+C
+for m in cloud:pci generic612:mmio; do
+	run_net ${m%:*} ${m#*:} -n mode=tap,tapif=t0 -p "quiet do=poweroff"
+	same "net/$m/offloads" "0 $(for i in 1 2 3 4 5 6 7 8 9 10 11; do echo tcp=ok tcp-R=ok; done | tr '\n' ' ')" "$status $(nets) "
+done
+
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up
+mtu=$(cat /sys/class/net/eth0/mtu); ok mtu-$mtu
+ping -q -c 3 -s $((mtu - 28)) 10.7.0.1 | grep -q ' 3 packets received' && ok ping
+transfer 8M
+C
+for mtu in 1500 9000 65520; do
+	ip link set t0 mtu $mtu
+	for m in cloud:pci generic:mmio; do
+		run_net ${m%:*} ${m#*:} -n mode=tap,tapif=t0 -p "quiet do=poweroff"
+		same "net/$m/mtu-$mtu" "0 mtu-$mtu=ok ping=ok tcp=ok tcp-R=ok" "$status $(nets)"
+	done
+done
+ip link set t0 mtu 1500
+
+# The link follows the interface.
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up
+wait_carrier 1; echo LINK-1; wait_carrier 0; ok down; echo LINK-2; wait_carrier 1; ok up; sleep 1
+ping -q -c 3 10.7.0.1 | grep -q ' 3 packets received' && ok ping
+C
+for m in cloud:pci generic:mmio; do
+	(
+		n=0; until grep -q LINK-1 /tmp/out 2>/dev/null || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done
+		ip link set t0 down
+		n=0; until grep -q LINK-2 /tmp/out || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done
+		ip link set t0 up
+	) &
+	rm -f /tmp/out; run_net ${m%:*} ${m#*:} -n mode=tap,tapif=t0 -p "quiet do=poweroff"
+	same "net/$m/link" "0 down=ok up=ok ping=ok" "$status $(nets)"
+	wait $!
+done
+
+# Several queues, and an address that a name stands for; a recording.
+ip tuntap add t4 mode tap multi_queue
+ip addr add 10.8.0.1/24 dev t4; ip link set t4 up
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ok queues-$(ls -d /sys/class/net/eth0/queues/rx-* | wc -l)
+ok $(cat /sys/class/net/eth0/address)
+ip addr add 10.8.0.2/24 dev eth0; ip link set eth0 up
+for n in 1 2 4; do
+	ethtool -L eth0 combined $n 2>/dev/null
+	timeout 60 iperf3 -c 10.8.0.1 -P 4 -n 4M >/tmp/iperf 2>&1 && ok tcp
+	timeout 60 iperf3 -c 10.8.0.1 -P 4 -n 4M -R >/tmp/iperf 2>&1 && ok tcp-R
+done
+C
+for m in cloud:pci cloud:mmio; do
+	run_net ${m%:*} ${m#*:} -c 4 --name twin -n mode=tap,tapif=t4,pcap=/tmp/n/pcap -p "quiet do=poweroff"
+	same "net/$m/queues" "0 queues-4=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok" \
+		"$status $(nets | sed 's/ [0-9a-f:]*=ok / /')"
+	macs="$macs $(nets | cut -d' ' -f2)"
+	same "net/$m/pcap" "4d3cb2a1" "$(head -c 4 pcap | xxd -p)"
+done
+set -- $macs; same net/mac-by-name "$1" "$2"
+
+# An interface that lkvm creates goes with it.
+{ cat functions; echo 'ok mtu-$(cat /sys/class/net/eth0/mtu)'; } | guest_script cmd.gz
+run_net cloud pci -n mode=tap,tapif=mine,mtu=4000 -p "quiet do=poweroff"
+same net/created "0 mtu-4000=ok" "$status $(nets)"
+has net/created-said /tmp/err 'net0: created interface mine'
+same net/created-gone 1 "$(ip link show mine >/dev/null 2>&1; echo $?)"
+run_net cloud pci -n mode=tap,tapif=lo -p "quiet do=poweroff"
+same net/not-a-tap 125 $status
+kill $servers
+ip link del t0; ip link del t4
