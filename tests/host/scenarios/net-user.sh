@@ -60,6 +60,7 @@ gw=$(ip route | awk '/^default/ { print $3 }')
 grep -q 192.0.2.53 /etc/resolv.conf && ok dns
 socat -u TCP-LISTEN:8000 OPEN:/tmp/tcp,creat & tcp=$!
 timeout 60 socat -u UDP-RECVFROM:8001 OPEN:/tmp/udp,creat & udp=$!
+i=0; until netstat -ltn | grep -q :8000 && netstat -lun | grep -q :8001 || [ $i = 100 ]; do sleep 0.1; i=$((i + 1)); done
 echo SERVING
 wait $tcp; ok "tcp-$(cat /tmp/tcp)"
 wait $udp; ok "udp-$(cat /tmp/udp)"
@@ -71,8 +72,7 @@ passt_run() {
 	(
 		n=0; until grep -q SERVING /tmp/out 2>/dev/null || [ $n = 900 ]; do sleep 0.1; n=$((n + 1)); done
 		echo one | timeout 5 socat -u - TCP:127.0.0.1:7000
-		# A datagram may go while the guest's socket is not there yet.
-		sleep 1; echo two | timeout 5 socat -u - UDP:127.0.0.1:7001
+		echo two | timeout 5 socat -u - UDP:127.0.0.1:7001
 		n=0; until grep -q KILL-IT /tmp/out || [ $n = 300 ]; do sleep 0.1; n=$((n + 1)); done
 		kill -9 $(pidof passt)
 	) &
