@@ -380,12 +380,6 @@ static uint32_t input_room(const struct term *term)
 	return TERM_INPUT_BYTES - (term->input_head - term->input_tail);
 }
 
-static void input_append(struct term *term, const uint8_t *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		term->input[term->input_head++ % TERM_INPUT_BYTES] = data[i];
-}
-
 static void call(const struct term *term, void (*fn)(void *arg))
 {
 	if (fn)
@@ -417,24 +411,33 @@ static bool escape_key(struct term *term, uint8_t key)
 	}
 }
 
-/* Takes Ctrl-A sequences out of @data in place; returns what is left. */
-static size_t filter_escapes(struct term *term, uint8_t *data, size_t len)
+static void input_append(struct term *term, const uint8_t *data, size_t len)
 {
-	size_t kept = 0;
+	pthread_mutex_lock(&term->lock);
+	for (size_t i = 0; i < len; i++)
+		term->input[term->input_head++ % TERM_INPUT_BYTES] = data[i];
+	pthread_mutex_unlock(&term->lock);
+}
+
+/* Takes Ctrl-A sequences out; what was typed before one is the guest's before it acts. */
+static void filter_escapes(struct term *term, const uint8_t *data, size_t len)
+{
+	size_t from = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		if (!term->escape_seen && data[i] == ESCAPE_KEY) {
+		if (!term->escape_seen && data[i] != ESCAPE_KEY)
+			continue;
+		input_append(term, data + from, i - from);
+		from = i + 1;
+		if (!term->escape_seen) {
 			term->escape_seen = true;
 			continue;
 		}
-		if (term->escape_seen) {
-			term->escape_seen = false;
-			if (!escape_key(term, data[i]))
-				continue;
-		}
-		data[kept++] = data[i];
+		term->escape_seen = false;
+		if (escape_key(term, data[i]))
+			from = i;
 	}
-	return kept;
+	input_append(term, data + from, len - from);
 }
 
 /* Reads what there is and room for. True if something came. */
@@ -443,7 +446,6 @@ static bool read_input(struct term *term)
 	uint8_t data[TERM_INPUT_BYTES];
 	uint32_t room;
 	ssize_t n;
-	size_t len;
 
 	pthread_mutex_lock(&term->lock);
 	room = input_room(term);
@@ -457,11 +459,11 @@ static bool read_input(struct term *term)
 		term->in_eof = true;
 		return false;
 	}
-	len = term->is_raw ? filter_escapes(term, data, (size_t)n) : (size_t)n;
-	pthread_mutex_lock(&term->lock);
-	input_append(term, data, len);
-	pthread_mutex_unlock(&term->lock);
-	return len > 0;
+	if (term->is_raw)
+		filter_escapes(term, data, (size_t)n);
+	else
+		input_append(term, data, (size_t)n);
+	return true;
 }
 
 /* As with the sink: watched only while a byte could be taken. */
@@ -507,6 +509,16 @@ bool term_has_input(struct term *term)
 	has = term->input_head != term->input_tail;
 	pthread_mutex_unlock(&term->lock);
 	return has;
+}
+
+size_t term_input_bytes(struct term *term)
+{
+	size_t n;
+
+	pthread_mutex_lock(&term->lock);
+	n = term->input_head - term->input_tail;
+	pthread_mutex_unlock(&term->lock);
+	return n;
 }
 
 size_t term_get(struct term *term, uint8_t *data, size_t max)

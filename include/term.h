@@ -33,7 +33,7 @@ struct event_loop;
 struct term;
 
 #define TERM_RING_BYTES (1u << 20)
-#define TERM_INPUT_BYTES 4096u
+#define TERM_INPUT_BYTES 65536u
 #define TERM_FLUSH_NS 2000000u
 
 struct term_config {
@@ -87,6 +87,9 @@ bool term_output_ready(struct term *term, bool polled);
 
 /* True if term_get() would return something. Any thread. */
 bool term_has_input(struct term *term);
+
+/* How many bytes term_get() could return now. */
+size_t term_input_bytes(struct term *term);
 
 /* Takes up to @max bytes of input; returns their number. Any thread. */
 size_t term_get(struct term *term, uint8_t *data, size_t max);

@@ -3,8 +3,7 @@
  * Tap interfaces, and macvtaps that somebody else has opened.
  *
  * The kernel's queue is the buffer: frames are read only when there is a place for
- * them, and a tap is watched edge-triggered, so that frames that nobody wants cost
- * nothing. Checksum and segmentation work is passed through in the header that tap
+ * them, and a tap is watched only then, so that frames that nobody wants cost nothing. Checksum and segmentation work is passed through in the header that tap
  * and virtio share; what the kernel can do is found out by asking it.
  *
  * The guest's link is up while the interface is: changes are heard of on a route
@@ -60,9 +59,13 @@ static void on_tap(void *arg, uint32_t events);
 
 static void update_watch(struct tap_queue *q)
 {
+	struct tap *tap = q->tap;
 	uint32_t events = (q->reads ? EPOLLIN : 0) | (q->writes ? EPOLLOUT : 0);
 
-	event_modify(q->tap->net.loop, q->watch, events | EPOLLET);
+	if (q->watch >= 0)
+		event_modify(tap->net.loop, q->watch, events);
+	else if (events)
+		q->watch = event_add(tap->net.loop, q->fd, events, on_tap, q);
 }
 
 static void on_tap(void *arg, uint32_t events)
@@ -77,9 +80,13 @@ static void on_tap(void *arg, uint32_t events)
 		if (net->client.writable)
 			net->client.writable(net->client.arg, i);
 	}
-	/* An error shows when it is read. */
-	if (events & (EPOLLIN | EPOLLERR) && q->reads && net->client.readable)
+	if (events & EPOLLIN && q->reads && net->client.readable)
 		net->client.readable(net->client.arg, i);
+	/* The interface is gone, or this queue is detached: that would be told for ever. */
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		event_remove(net->loop, q->watch);
+		q->watch = -1;
+	}
 }
 
 static void tap_watch(struct net *net, unsigned int queue, bool on)
@@ -274,16 +281,11 @@ static int refuse_interface(const struct net_config *config, const char *ifname,
 	return refuse(config, *ifname ? ifname : "tap", strerror(error), *advice ? advice : NULL);
 }
 
-static int add_queue(struct tap *tap, const struct net_config *config, int fd)
+static int add_queue(struct tap *tap, int fd)
 {
 	struct tap_queue *q = &tap->queues[tap->nr_open];
-	int watch = event_add(tap->net.loop, fd, EPOLLET, on_tap, q);
 
-	if (watch < 0) {
-		close(fd);
-		return refuse(config, tap->ifname, strerror(-watch), NULL);
-	}
-	*q = (struct tap_queue){ .tap = tap, .fd = fd, .watch = watch };
+	*q = (struct tap_queue){ .tap = tap, .fd = fd, .watch = -1 };
 	tap->nr_open++;
 	return 0;
 }
@@ -323,7 +325,7 @@ static int attach(struct tap *tap, const struct net_config *config)
 		return refuse_interface(config, tap->ifname, err);
 	}
 	memcpy(tap->ifname, ifr.ifr_name, IFNAMSIZ);
-	return add_queue(tap, config, fd);
+	return add_queue(tap, fd);
 }
 
 static unsigned int wanted_queues(const struct tap *tap, const struct net_config *config)
@@ -395,7 +397,7 @@ static int open_by_fd(struct tap *tap, const struct net_config *config)
 		return refuse(config, number, strerror(err), NULL);
 	}
 	memcpy(tap->ifname, ifr.ifr_name, IFNAMSIZ);
-	return add_queue(tap, config, fd);
+	return add_queue(tap, fd);
 }
 
 static void find_offloads(struct tap *tap)
@@ -469,7 +471,9 @@ int net_tap_open(struct net **out, struct event_loop *loop, const struct net_con
 
 	if (!tap)
 		return log_enomem(config->name);
-	tap->net = (struct net){ .ops = &tap_ops, .name = config->name, .loop = loop };
+	tap->net = (struct net){
+		.ops = &tap_ops, .name = config->name, .loop = loop, .repeats = true,
+	};
 	tap->link_fd = tap->link_watch = -1;
 	rc = init(tap, config);
 	if (rc) {

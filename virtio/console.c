@@ -161,7 +161,7 @@ static void serve_rx(struct console_port *p)
 		ssize_t n;
 
 		if (virtio_pop(&c->dev, queue, &chain) <= 0) {
-			port_watch(p->port, false);
+			port_want(p->port, PORT_LATER);
 			virtio_notify(&c->dev, queue);
 			if (c->dev.running && virtq_kicks_on(q))
 				event_defer(c->dev.loop, &p->finish_rx);
@@ -171,7 +171,7 @@ static void serve_rx(struct console_port *p)
 						  chain.nr_writable) : 0;
 		if (n < 0) {
 			virtq_unpop(q, chain.head);
-			port_watch(p->port, true);
+			port_want(p->port, PORT_NOW);
 			virtio_notify(&c->dev, queue);
 			return;
 		}
@@ -277,7 +277,7 @@ static void set_guest_open(struct console_port *p, bool open)
 	if (open)
 		event_defer(p->console->dev.loop, &p->finish_rx);
 	else
-		port_watch(p->port, false);
+		port_want(p->port, PORT_UNWANTED);
 }
 
 static void hear(struct console *c, const struct virtio_console_control *m)
@@ -393,7 +393,7 @@ static void stop(struct virtio_device *dev, unsigned int queue)
 	if (!p)
 		return;
 	if (queue == rx_queue(p->id)) {
-		port_watch(p->port, false);
+		port_want(p->port, PORT_UNWANTED);
 		return;
 	}
 	/* What was written of it was written; the rest goes with the queue. */

@@ -51,6 +51,12 @@
 #define SMALL_BYTES	2048u
 #define BIG_BYTES	(NET_HEADER_BYTES + NET_MAX_FRAME_BYTES)
 #define SMALL_AGAIN	64u		/* small frames in a row until we expect small ones */
+/*
+ * That a frame has been sent is news that can wait: a driver looks itself when it next
+ * receives or sends. An interrupt for each costs 7 of 71 thousand instructions of a
+ * round trip (measured).
+ */
+#define SENT_NEWS_NS	300000u
 
 struct held_chain {
 	uint16_t head;
@@ -69,6 +75,7 @@ struct rx {
 	struct iovec iov[MAX_IOV];	/* one is kept free for the tail */
 	uint32_t window;		/* how much to hold */
 	unsigned int small_frames;	/* in a row */
+	unsigned int burst;		/* frames to read before asking whether there are more */
 	/* A frame that has been read and not yet given to the driver. */
 	uint32_t frame_bytes;		/* 0: none */
 	uint32_t direct_bytes;		/* of it, in held chains; the rest is in tail */
@@ -80,6 +87,8 @@ struct tx {
 	unsigned int pair;
 	struct event_deferred finish;
 	bool blocked;			/* the back end has no room */
+	int timer;			/* an interrupt is owed at the latest when it expires */
+	bool timer_runs;
 };
 
 struct virtio_net {
@@ -196,13 +205,37 @@ static void serve_tx(struct tx *tx)
 	event_defer(vn->dev.loop, &tx->finish);
 }
 
+/* Interrupts soon, or now if the driver may be waiting for room in the ring. */
+static void tell_sent(struct tx *tx)
+{
+	struct virtio_net *vn = tx->vn;
+	unsigned int queue = 2 * tx->pair + 1;
+	struct virtq *q = ring(vn, queue);
+
+	if (2 * virtq_unnotified(q) >= q->state.setup.size) {
+		virtio_notify(&vn->dev, queue);
+	} else if (!tx->timer_runs && virtq_wants_notify(q)) {
+		tx->timer_runs = true;
+		event_timer_set(vn->dev.loop, tx->timer, SENT_NEWS_NS, 0);
+	}
+}
+
+static void on_tx_timer(void *arg, uint32_t events)
+{
+	struct tx *tx = arg;
+
+	(void)events;
+	tx->timer_runs = false;
+	virtio_notify(&tx->vn->dev, 2 * tx->pair + 1);
+}
+
 static void finish_tx(void *arg)
 {
 	struct tx *tx = arg;
 	struct virtio_net *vn = tx->vn;
 	unsigned int queue = 2 * tx->pair + 1;
 
-	virtio_notify(&vn->dev, queue);
+	tell_sent(tx);
 	if (vn->dev.running && !tx->blocked && virtq_kicks_on(ring(vn, queue)))
 		serve_tx(tx);
 }
@@ -400,7 +433,7 @@ static void wait_for_chains(struct rx *rx)
 static void serve_rx(struct rx *rx)
 {
 	struct virtio_net *vn = rx->vn;
-	unsigned int budget = BUDGET;
+	unsigned int budget = vn->net->repeats ? rx->burst : BUDGET;
 
 	if (!vn->dev.running || rx->pair >= vn->active_pairs)
 		return;
@@ -409,6 +442,7 @@ static void serve_rx(struct rx *rx)
 		int rc = rx->frame_bytes ? 1 : read_frame(rx);
 
 		if (rc == -EAGAIN) {
+			rx->burst = 1;
 			net_watch(vn->net, rx->pair, true);
 			goto out;
 		}
@@ -424,19 +458,19 @@ static void serve_rx(struct rx *rx)
 		wait_for_chains(rx);
 		goto out;
 	}
-	/* There may be more; others have their turn first. */
-	event_defer(vn->dev.loop, &rx->finish);
-	return;
+	/* There may be more: the back end tells, or we look when others had their turn. */
+	rx->burst = (unsigned int)min_u64(2 * rx->burst, BUDGET);
+	if (vn->net->repeats)
+		net_watch(vn->net, rx->pair, true);
+	else
+		event_defer(vn->dev.loop, &rx->finish);
 out:
 	virtio_notify(&vn->dev, 2 * rx->pair);
 }
 
 static void finish_rx(void *arg)
 {
-	struct rx *rx = arg;
-
-	virtio_notify(&rx->vn->dev, 2 * rx->pair);
-	serve_rx(rx);
+	serve_rx(arg);
 }
 
 static void on_readable(void *arg, unsigned int pair)
@@ -618,6 +652,8 @@ static void stop(struct virtio_device *dev, unsigned int queue)
 		return;
 	if (queue % 2) {
 		vn->tx[queue / 2].blocked = false;
+		vn->tx[queue / 2].timer_runs = false;
+		event_timer_set(dev->loop, vn->tx[queue / 2].timer, 0, 0);
 	} else {
 		release_chains(&vn->rx[queue / 2]);
 		net_watch(vn->net, queue / 2, false);
@@ -702,6 +738,10 @@ static int init_pair(struct virtio_net *vn, unsigned int i)
 	rx->finish = (struct event_deferred){ .fn = finish_rx, .arg = rx };
 	vn->tx[i].finish = (struct event_deferred){ .fn = finish_tx, .arg = &vn->tx[i] };
 	rx->window = SMALL_BYTES;
+	rx->burst = 1;
+	vn->tx[i].timer = event_timer_create(vn->dev.loop, on_tx_timer, &vn->tx[i]);
+	if (vn->tx[i].timer < 0)
+		return vn->tx[i].timer;
 	rx->tail = malloc(BIG_BYTES);
 	return rx->tail ? 0 : -ENOMEM;
 }
@@ -768,6 +808,8 @@ void virtio_net_destroy(struct virtio_net *vn)
 	for (unsigned int i = 0; i < vn->nr_pairs; i++) {
 		event_undefer(vn->dev.loop, &vn->rx[i].finish);
 		event_undefer(vn->dev.loop, &vn->tx[i].finish);
+		if (vn->tx[i].vn)
+			event_remove(vn->dev.loop, vn->tx[i].timer);
 		free(vn->rx[i].tail);
 	}
 	event_undefer(vn->dev.loop, &vn->control_finish);

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ struct port {
 	int fd;			/* -1: nobody is there */
 	int watch;		/* of fd; -1: a file, which is always ready */
 	bool can_read, can_write;
-	bool reads, writes;	/* what is waited for */
+	enum port_want want;
+	bool writes;		/* room is waited for */
 	int listen_fd, listen_watch;
 	int slave_fd;		/* of a pseudo-terminal: keeps it from hanging up */
 	uint64_t dropped;
@@ -38,7 +40,7 @@ struct port {
 
 static void update_watch(struct port *p)
 {
-	uint32_t events = (p->reads && p->can_read ? EPOLLIN : 0) | (p->writes ? EPOLLOUT : 0);
+	uint32_t events = (p->want == PORT_NOW && p->can_read ? EPOLLIN : 0) | (p->writes ? EPOLLOUT : 0);
 
 	if (p->watch >= 0)
 		event_modify(p->loop, p->watch, events | EPOLLET);
@@ -69,11 +71,12 @@ static void on_fd(void *arg, uint32_t events)
 		if (p->client.writable)
 			p->client.writable(p->client.arg);
 	}
-	if (p->fd >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR) && p->reads &&
-	    p->client.readable)
+	if (p->fd < 0)
+		return;
+	if (p->want == PORT_NOW && p->can_read && p->client.readable)
 		p->client.readable(p->client.arg);
-	/* Nobody reads: a client that has gone must be noticed all the same. */
-	else if (p->fd >= 0 && events & (EPOLLHUP | EPOLLERR))
+	/* Nothing will be read of it: that it has gone must be noticed all the same. */
+	else if (events & (EPOLLHUP | EPOLLERR) && !(p->want == PORT_LATER && p->can_read))
 		close_fd(p);
 }
 
@@ -101,6 +104,7 @@ static void on_client(void *arg, uint32_t events)
 		return;
 	/* One at a time; the next waits in the queue of the socket. */
 	event_modify(p->loop, p->listen_watch, 0);
+	p->can_read = p->can_write = true;
 	if (use_fd(p, fd)) {
 		close(fd);
 		event_modify(p->loop, p->listen_watch, EPOLLIN);
@@ -115,7 +119,7 @@ static void on_terminal(void *arg)
 		p->writes = false;
 		p->client.writable(p->client.arg);
 	}
-	if (p->reads && p->client.readable)
+	if (p->want == PORT_NOW && p->client.readable)
 		p->client.readable(p->client.arg);
 }
 
@@ -146,6 +150,13 @@ static ssize_t terminal_write(struct port *p, const struct iovec *iov, unsigned 
 	return n ? (ssize_t)n : -EAGAIN;
 }
 
+static bool has_hung_up(const struct port *p)
+{
+	struct pollfd pfd = { .fd = p->fd };
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR | POLLNVAL);
+}
+
 ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
 {
 	ssize_t n;
@@ -159,11 +170,10 @@ ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
-	/* The writer has gone; a socket's or pty's other side with it. */
-	p->can_read = p->config.kind != PORT_FD;
-	if (p->config.kind == PORT_FD && p->can_write)
-		update_watch(p);
-	else
+	/* The end of what is sent to us; the other side may listen still. */
+	p->can_read = false;
+	update_watch(p);
+	if (!p->can_write || has_hung_up(p))
 		close_fd(p);
 	return -EAGAIN;
 }
@@ -192,22 +202,27 @@ ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr)
 			update_watch(p);
 			return -EAGAIN;
 		}
-		log_notice("port %s: %s: what the guest writes is dropped from now on",
-			   p->config.name, strerror(errno));
+		if (p->config.kind != PORT_UNIX)
+			log_notice("port %s: %s: what the guest writes is dropped from now on",
+				   p->config.name, strerror(errno));
 		p->can_write = false;
-		if (p->config.kind == PORT_UNIX || !p->can_read)
+		/* Another client may come; a file or pipe stays, so that no writer waits. */
+		if (p->config.kind == PORT_UNIX)
 			close_fd(p);
 	}
 	p->dropped += bytes_of(iov, nr);
 	return (ssize_t)bytes_of(iov, nr);
 }
 
-void port_watch(struct port *p, bool on)
+void port_want(struct port *p, enum port_want want)
 {
-	if (p->reads == on)
+	if (p->want == want)
 		return;
-	p->reads = on;
+	p->want = want;
 	update_watch(p);
+	/* What a client that has gone left behind is not wanted any more. */
+	if (want == PORT_UNWANTED && p->listen_fd >= 0 && p->fd >= 0 && has_hung_up(p))
+		close_fd(p);
 }
 
 bool port_is_open(const struct port *p)
@@ -253,7 +268,6 @@ static int open_socket(struct port *p)
 	if (listen(fd, 1))
 		return refuse(p, p->config.path, -errno);
 	p->listen_watch = event_add(p->loop, fd, EPOLLIN, on_client, p);
-	p->can_read = p->can_write = true;
 	return p->listen_watch < 0 ? refuse(p, p->config.path, p->listen_watch) : 0;
 }
 

@@ -235,20 +235,30 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 	virtq_flush(q);
 }
 
-bool virtq_should_notify(struct virtq *q)
+bool virtq_wants_notify(struct virtq *q)
 {
-	struct virtq_state *s = &q->state;
-	uint16_t old = s->notified, event;
+	const struct virtq_state *s = &q->state;
 
-	if (!s->enabled || s->next_used == old)
+	if (!s->enabled || s->next_used == s->notified)
 		return false;
-	s->notified = s->next_used;
 	/* The index must be visible before we read what the driver wants (§2.7.10). */
 	full_barrier();
 	if (!s->event_idx)
 		return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	event = load16(&q->avail->ring[s->setup.size]);
-	return vring_need_event(event, s->next_used, old);
+	return vring_need_event(load16(&q->avail->ring[s->setup.size]), s->next_used, s->notified);
+}
+
+bool virtq_should_notify(struct virtq *q)
+{
+	bool wants = virtq_wants_notify(q);
+
+	q->state.notified = q->state.next_used;
+	return wants;
+}
+
+unsigned int virtq_unnotified(const struct virtq *q)
+{
+	return (uint16_t)(q->state.next_used - q->state.notified);
 }
 
 static __virtio16 *avail_event(struct virtq *q)

@@ -27,6 +27,11 @@ static bool can_send(struct serial *s)
 	return term_output_ready(s->term, !(s->state.ier & UART_IER_THRI));
 }
 
+static bool break_is_next(const struct serial *s)
+{
+	return s->state.break_waits && !s->state.break_after;
+}
+
 static bool listens(const struct serial *s)
 {
 	return s->state.ier & UART_IER_RDI || s->state.listens;
@@ -41,7 +46,7 @@ static bool has_input(const struct serial *s)
 {
 	if (s->state.mcr & UART_MCR_LOOP)
 		return s->state.loop_count > 0;
-	return listens(s) && (s->state.break_waits || term_has_input(s->term));
+	return listens(s) && (break_is_next(s) || term_has_input(s->term));
 }
 
 /* The highest-priority condition that is true and enabled. */
@@ -100,10 +105,12 @@ static uint8_t receive(struct serial *s)
 		return 0;
 	if (!(st->mcr & UART_MCR_LOOP)) {
 		/* A break reads as a zero. */
-		if (st->break_waits) {
+		if (break_is_next(s)) {
 			st->break_waits = false;
 			return 0;
 		}
+		if (st->break_waits)
+			st->break_after--;
 		term_get(s->term, &byte, 1);
 		return byte;
 	}
@@ -126,7 +133,7 @@ static uint8_t line_status(struct serial *s)
 	}
 	if (has_input(s)) {
 		lsr |= UART_LSR_DR;
-		if (st->break_waits && !(st->mcr & UART_MCR_LOOP))
+		if (break_is_next(s) && !(st->mcr & UART_MCR_LOOP))
 			lsr |= UART_LSR_BI;
 	}
 	return lsr;
@@ -287,6 +294,7 @@ void serial_send_break(struct serial *s)
 {
 	pthread_mutex_lock(&s->lock);
 	s->state.break_waits = true;
+	s->state.break_after = (uint32_t)term_input_bytes(s->term);
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
 }

@@ -92,6 +92,7 @@ struct net {
 	bool sends_offloads;		/* takes frames that need work */
 	unsigned int mtu;		/* 0: nothing special */
 	bool link_up;
+	bool repeats;			/* readable() comes again while there are more frames */
 	struct pcap *pcap;
 	struct log_limit log_limit;
 };

@@ -55,7 +55,13 @@ ssize_t port_read(struct port *port, const struct iovec *iov, unsigned int nr);
 /* How many bytes were taken (all, if nobody wants them); -EAGAIN: none now. */
 ssize_t port_write(struct port *port, const struct iovec *iov, unsigned int nr);
 
-/* Whether readable() is wanted. */
-void port_watch(struct port *port, bool on);
+/* Whether the guest wants bytes: not at all, as soon as it has room, or now. */
+enum port_want { PORT_UNWANTED, PORT_LATER, PORT_NOW };
+
+/*
+ * With PORT_NOW readable() tells of bytes. What a client has left behind that is gone is
+ * lost with PORT_UNWANTED.
+ */
+void port_want(struct port *port, enum port_want want);
 
 #endif

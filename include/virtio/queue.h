@@ -94,6 +94,15 @@ void virtq_flush(struct virtq *q);
 /* True if the driver wants an interrupt for what was pushed since the last call. */
 bool virtq_should_notify(struct virtq *q);
 
+/*
+ * What virtq_should_notify() would say, without making it a decision: an interrupt that
+ * can wait may have become needless when it is asked for.
+ */
+bool virtq_wants_notify(struct virtq *q);
+
+/* Chains pushed since virtq_should_notify() was last asked. */
+unsigned int virtq_unnotified(const struct virtq *q);
+
 /* Tells the driver that it need not kick: we are looking anyway. A hint. */
 void virtq_kicks_off(struct virtq *q);
 

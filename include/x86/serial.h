@@ -43,7 +43,8 @@ struct serial_state {
 	bool listens;		/* SERIAL_POLLS of them: until the next probe of the port */
 	uint8_t loop[SERIAL_FIFO_BYTES];	/* loopback */
 	uint8_t loop_head, loop_count;
-	bool break_waits;	/* a break is the next that is received */
+	bool break_waits;	/* a break comes, after so many bytes */
+	uint32_t break_after;
 };
 
 struct serial {
