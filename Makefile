@@ -37,7 +37,7 @@ board := x86/machine.c x86/boot.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fd
 	x86/pm.c x86/panic.c x86/halt.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
 	virtio/net.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
-	net/net.c net/tap.c net/stream.c net/passt.c net/pcap.c \
+	net/net.c net/tap.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/raw.c disk/aio.c disk/qcow2.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-alloc.c disk/unzip.c
 commands := cmd/run.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S

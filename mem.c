@@ -149,7 +149,7 @@ int mem_read_file(const struct mem *mem, gpa_t gpa, uint64_t len, int fd, uint64
 	return pread_all(fd, dst, len, offset);
 }
 
-uint64_t mem_region_hva(const struct mem *mem, const struct mem_region *region)
+uint64_t mem_region_address(const struct mem *mem, const struct mem_region *region)
 {
 	return (uint64_t)(uintptr_t)(mem->base + region->start);
 }

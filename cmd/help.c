@@ -37,6 +37,7 @@ static const char help_run[] =
 "                mode=stream,path=SOCKET[,server=on]\n"
 "                        frames over a UNIX socket: another VM, gvproxy, passt\n"
 "                mode=fd,fd=N    an open tap or macvtap        mode=none    no card\n"
+"                        tap and fd: ,vhost=on (the host's kernel moves the frames)\n"
 "                        each but none: ,guest_mac=M ,mtu=N ,pcap=FILE (records frames)\n"
 "      --port NAME=unix:PATH|file:PATH|fd:N|pty\n"
 "                        /dev/virtio-ports/NAME in the guest is this on the host\n"

@@ -291,6 +291,8 @@ static int set_net_key(struct net_config *n, const char *key, const char *value)
 			n->publish[n->nr_publish++] = value;
 	} else if (!strcmp(key, "host")) {
 		ok = parse_switch(value, &n->host_loopback);
+	} else if (!strcmp(key, "vhost")) {
+		ok = parse_switch(value, &n->vhost);
 	} else if (!strcmp(key, "pcap")) {
 		n->pcap = value;
 		ok = *value;
@@ -311,6 +313,8 @@ static int set_net_key(struct net_config *n, const char *key, const char *value)
 /* Keys that mean something for one mode only. */
 static const char *misplaced_key(const struct net_config *n)
 {
+	if (n->mode != NET_MODE_TAP && n->mode != NET_MODE_FD && n->vhost)
+		return "vhost belongs to mode=tap and mode=fd";
 	if (n->mode != NET_MODE_TAP && (n->tapif || n->queues))
 		return "tapif and queues belong to mode=tap";
 	if ((n->mode == NET_MODE_FD) != (n->fd >= 0))
@@ -349,7 +353,7 @@ static int add_network(struct run_options *o, const char *value)
 		}
 		if (rc == -ENOENT) {
 			log_error("--network: %s: unknown key \"%s\"\nit may be mode, tapif, queues, fd, "
-				  "path, server, publish, host, guest_mac, mtu or pcap, with a value.",
+				  "path, server, publish, host, guest_mac, mtu, vhost or pcap, with a value.",
 				  value, word);
 			return -EINVAL;
 		}

@@ -7,6 +7,18 @@
 
 #include "net/net.h"
 #include "net/pcap.h"
+#include "net/vhost.h"
+
+static int open_vhost(struct net *net, const struct net_config *config)
+{
+	if (config->pcap) {
+		log_error("%s: pcap=%s: with vhost=on no frame comes by here", config->name,
+			  config->pcap);
+		return -EINVAL;
+	}
+	return vhost_create(&net->vhost, config->name, net->nr_queues,
+			    net->sends_offloads ? NET_HEADER_BYTES : 0);
+}
 
 int net_open(struct net **out, struct event_loop *loop, const struct net_config *config)
 {
@@ -34,7 +46,13 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 		return rc;
 	}
 	(*out)->pcap = pcap;
-	return 0;
+	if (config->vhost)
+		rc = open_vhost(*out, config);
+	if (rc) {
+		net_close(*out);
+		*out = NULL;
+	}
+	return rc;
 }
 
 void net_close(struct net *net)
@@ -43,6 +61,7 @@ void net_close(struct net *net)
 
 	if (!net)
 		return;
+	vhost_destroy(net->vhost);
 	pcap = net->pcap;
 	net->ops->destroy(net);
 	pcap_destroy(pcap);
@@ -88,6 +107,11 @@ int net_set_offloads(struct net *net, unsigned int flags)
 void net_watch(struct net *net, unsigned int queue, bool on)
 {
 	net->ops->watch(net, queue, on);
+}
+
+int net_queue_fd(struct net *net, unsigned int queue)
+{
+	return net->ops->queue_fd ? net->ops->queue_fd(net, queue) : -1;
 }
 
 void net_set_link(struct net *net, bool up)

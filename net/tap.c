@@ -165,6 +165,11 @@ static int tap_set_offloads(struct net *net, unsigned int flags)
 	return 0;
 }
 
+static int tap_queue_fd(struct net *net, unsigned int queue)
+{
+	return ((struct tap *)net)->queues[queue].fd;
+}
+
 static void tap_destroy(struct net *net)
 {
 	struct tap *tap = (struct tap *)net;
@@ -185,6 +190,7 @@ static const struct net_ops tap_ops = {
 	.set_queues = tap_set_queues,
 	.set_offloads = tap_set_offloads,
 	.watch = tap_watch,
+	.queue_fd = tap_queue_fd,
 	.destroy = tap_destroy,
 };
 

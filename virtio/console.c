@@ -349,6 +349,13 @@ static void on_opened(void *arg, bool open)
 
 /* ---- the device ---- */
 
+static void announce_size(struct console *c)
+{
+	const uint16_t size[2] = { c->columns, c->rows };
+
+	virtio_set_config(&c->dev, 0, size, sizeof(size), true);
+}
+
 /* The port with queue @queue; NULL: none, or control. */
 static struct console_port *port_of(struct console *c, unsigned int queue)
 {
@@ -366,8 +373,12 @@ static void start(struct virtio_device *dev)
 	struct console *c = (struct console *)dev;
 
 	/* The plain device knows no opening and closing. */
-	if (!is_multiport(c) && c->ports[0].port)
-		set_guest_open(&c->ports[0], true);
+	if (is_multiport(c) || !c->ports[0].port)
+		return;
+	set_guest_open(&c->ports[0], true);
+	/* Linux looks at the size only when it is told that it has changed. */
+	if (c->columns)
+		announce_size(c);
 }
 
 static void kick(struct virtio_device *dev, unsigned int queue)
@@ -424,13 +435,11 @@ static const struct virtio_ops console_ops = {
 
 void console_set_size(struct console *c, uint16_t columns, uint16_t rows)
 {
-	const uint16_t size[2] = { columns, rows };
-
 	if (columns == c->columns && rows == c->rows)
 		return;
 	c->columns = columns;
 	c->rows = rows;
-	virtio_set_config(&c->dev, 0, size, sizeof(size), true);
+	announce_size(c);
 	if (is_multiport(c) && c->ports[0].guest_open) {
 		c->ports[0].news |= 1u << NEWS_SIZE;
 		tell_news(c);

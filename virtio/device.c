@@ -135,6 +135,29 @@ void virtio_notify(struct virtio_device *dev, unsigned int queue)
 		dev->transport_ops->notify_queue(dev->transport, queue);
 }
 
+int virtio_irq_fd(struct virtio_device *dev, unsigned int queue)
+{
+	const struct virtio_transport_ops *ops = dev->transport_ops;
+
+	return ops->irq_fd ? ops->irq_fd(dev->transport, queue) : -1;
+}
+
+int virtio_lend(struct virtio_device *dev, unsigned int queue)
+{
+	event_modify(dev->loop, dev->queues[queue].watch, 0);
+	return virtio_irq_fd(dev, queue);
+}
+
+void virtio_take_back(struct virtio_device *dev, unsigned int queue)
+{
+	event_modify(dev->loop, dev->queues[queue].watch, EPOLLIN | EPOLLET);
+}
+
+void virtio_notify_lent(struct virtio_device *dev, unsigned int queue)
+{
+	dev->transport_ops->notify_queue(dev->transport, queue);
+}
+
 void virtio_set_config(struct virtio_device *dev, uint32_t offset, const void *data,
 		       uint32_t bytes, bool notify)
 {
@@ -218,6 +241,15 @@ static int start_on_loop(void *arg)
 	return 0;
 }
 
+static int irqs_changed_on_loop(void *arg)
+{
+	struct virtio_device *dev = arg;
+
+	if (dev->running)
+		dev->ops->irqs_changed(dev);
+	return 0;
+}
+
 /* Repeats @fn on the loop until nothing is in flight, or the VM ends. */
 static void call_until_drained(struct virtio_device *dev, event_call_fn fn, void *arg)
 {
@@ -244,6 +276,12 @@ void virtio_lock(struct virtio_device *dev)
 void virtio_unlock(struct virtio_device *dev)
 {
 	pthread_mutex_unlock(&dev->lock);
+}
+
+void virtio_irqs_changed(struct virtio_device *dev)
+{
+	if (dev->ops->irqs_changed)
+		event_call(dev->loop, irqs_changed_on_loop, dev);
 }
 
 uint8_t virtio_get_status(struct virtio_device *dev)

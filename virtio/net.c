@@ -23,10 +23,13 @@
 #include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "event.h"
 #include "iov.h"
 #include "net/net.h"
+#include "net/vhost.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/net-filter.h"
@@ -101,6 +104,13 @@ struct virtio_net {
 	struct rx *rx;
 	struct tx *tx;
 	struct event_deferred control_finish;
+	/* With vhost: who interrupts for the kernel when it cannot, and hears of its errors. */
+	struct lent {
+		struct virtio_net *vn;
+		unsigned int queue;
+		int call_fd, call_watch;
+	} *lent;			/* one for each queue of a pair */
+	int error_fd, error_watch;
 	uint64_t received, sent, dropped, send_errors;
 };
 
@@ -480,6 +490,131 @@ static void on_readable(void *arg, unsigned int pair)
 	serve_rx(&vn->rx[pair]);
 }
 
+/* ---- queues that the host's kernel serves ---- */
+
+static void on_lent_call(void *arg, uint32_t events)
+{
+	struct lent *lent = arg;
+
+	(void)events;
+	virtio_notify_lent(&lent->vn->dev, lent->queue);
+}
+
+static void on_lent_error(void *arg, uint32_t events)
+{
+	struct virtio_net *vn = arg;
+
+	(void)events;
+	eventfd_clear(vn->error_fd);
+	if (vn->dev.running)
+		virtio_break(&vn->dev, "vhost: a malformed ring");
+}
+
+static struct vhost_ring vhost_ring(struct virtio_net *vn, unsigned int queue)
+{
+	const struct virtq *q = ring(vn, queue);
+	int call_fd = virtio_lend(&vn->dev, queue);
+
+	return (struct vhost_ring){
+		.size = q->state.setup.size,
+		.desc = q->desc,
+		.avail = q->avail,
+		.used = q->used,
+		.kick_fd = vn->dev.queues[queue].kick_fd,
+		.call_fd = call_fd >= 0 ? call_fd : vn->lent[queue].call_fd,
+		.error_fd = vn->error_fd,
+	};
+}
+
+static void stop_vhost(struct virtio_net *vn, unsigned int pair)
+{
+	vhost_stop(vn->net->vhost, pair);
+	virtio_take_back(&vn->dev, 2 * pair);
+	virtio_take_back(&vn->dev, 2 * pair + 1);
+}
+
+static void start_vhost(struct virtio_net *vn, unsigned int pair)
+{
+	struct vhost_ring rings[2];
+	int rc;
+
+	if (!ring(vn, 2 * pair)->state.enabled || !ring(vn, 2 * pair + 1)->state.enabled)
+		return;
+	for (unsigned int i = 0; i < 2; i++)
+		rings[i] = vhost_ring(vn, 2 * pair + i);
+	rc = vhost_start(vn->net->vhost, pair, vn->dev.accepted, rings,
+			 net_queue_fd(vn->net, pair));
+	if (rc) {
+		stop_vhost(vn, pair);
+		log_guest(&vn->dev.log_limit, "%s: vhost: %s", vn->dev.name, strerror(-rc));
+		virtio_break(&vn->dev, "the host's kernel does not take its queues");
+	}
+}
+
+static void irqs_changed(struct virtio_device *dev)
+{
+	struct virtio_net *vn = (struct virtio_net *)dev;
+
+	for (unsigned int i = 0; i < 2 * vn->active_pairs && vn->net->vhost; i++) {
+		int fd = virtio_irq_fd(dev, i);
+
+		vhost_set_call(vn->net->vhost, i / 2, i % 2, fd >= 0 ? fd : vn->lent[i].call_fd);
+	}
+}
+
+static int init_lent(struct virtio_net *vn, unsigned int queue)
+{
+	struct lent *lent = &vn->lent[queue];
+
+	*lent = (struct lent){ .vn = vn, .queue = queue, .call_watch = -1 };
+	lent->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (lent->call_fd < 0)
+		return -errno;
+	lent->call_watch = event_add(vn->dev.loop, lent->call_fd, EPOLLIN | EPOLLET, on_lent_call,
+				     lent);
+	return lent->call_watch < 0 ? lent->call_watch : 0;
+}
+
+static int init_vhost(struct virtio_net *vn, const struct mem *mem)
+{
+	struct vhost_region regions[MEM_MAX_REGIONS];
+	int rc = 0;
+
+	vn->lent = calloc(2 * vn->nr_pairs, sizeof(*vn->lent));
+	if (!vn->lent)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < 2 * vn->nr_pairs; i++)
+		vn->lent[i].call_fd = vn->lent[i].call_watch = -1;
+	for (unsigned int i = 0; i < 2 * vn->nr_pairs && !rc; i++)
+		rc = init_lent(vn, i);
+	vn->error_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!rc && vn->error_fd < 0)
+		rc = -errno;
+	if (!rc)
+		rc = vn->error_watch = event_add(vn->dev.loop, vn->error_fd, EPOLLIN,
+						 on_lent_error, vn);
+	for (unsigned int i = 0; i < mem->nr_regions; i++)
+		regions[i] = (struct vhost_region){
+			.guest = mem->regions[i].start,
+			.here = mem_region_address(mem, &mem->regions[i]),
+			.bytes = mem->regions[i].size_bytes,
+		};
+	return rc < 0 ? rc : vhost_set_memory(vn->net->vhost, regions, mem->nr_regions);
+}
+
+static void fini_vhost(struct virtio_net *vn)
+{
+	for (unsigned int i = 0; vn->lent && i < 2 * vn->nr_pairs; i++) {
+		event_remove(vn->dev.loop, vn->lent[i].call_watch);
+		if (vn->lent[i].call_fd >= 0)
+			close(vn->lent[i].call_fd);
+	}
+	event_remove(vn->dev.loop, vn->error_watch);
+	if (vn->error_fd >= 0)
+		close(vn->error_fd);
+	free(vn->lent);
+}
+
 /* ---- the control queue (§5.1.6.5) ---- */
 
 static unsigned int tun_offloads(uint64_t features)
@@ -532,10 +667,17 @@ static bool set_active_pairs(struct virtio_net *vn, uint16_t pairs)
 	if (pairs < 1 || pairs > vn->nr_pairs || net_set_queues(vn->net, pairs))
 		return false;
 	vn->active_pairs = pairs;
-	for (unsigned int i = pairs; i < before; i++)
+	for (unsigned int i = pairs; i < before; i++) {
+		if (vn->net->vhost)
+			stop_vhost(vn, i);
 		net_watch(vn->net, i, false);
-	for (unsigned int i = before; i < pairs; i++)
-		event_defer(vn->dev.loop, &vn->rx[i].finish);
+	}
+	for (unsigned int i = before; i < pairs; i++) {
+		if (vn->net->vhost)
+			start_vhost(vn, i);
+		else
+			event_defer(vn->dev.loop, &vn->rx[i].finish);
+	}
 	return true;
 }
 
@@ -628,6 +770,8 @@ static void start(struct virtio_device *dev)
 	vn->active_pairs = 1;
 	net_filter_reset(&vn->filter, vn->mac, virtio_has_feature(dev, VIRTIO_NET_F_CTRL_VLAN));
 	set_offloads(vn, dev->accepted);
+	if (vn->net->vhost)
+		start_vhost(vn, 0);
 }
 
 static void kick(struct virtio_device *dev, unsigned int queue)
@@ -636,7 +780,7 @@ static void kick(struct virtio_device *dev, unsigned int queue)
 
 	if (vn->control && queue == vn->control)
 		serve_control(vn);
-	else if (queue / 2 >= vn->nr_pairs || queue / 2 >= vn->active_pairs)
+	else if (queue / 2 >= vn->nr_pairs || queue / 2 >= vn->active_pairs || vn->net->vhost)
 		return;
 	else if (queue % 2)
 		serve_tx(&vn->tx[queue / 2]);
@@ -650,7 +794,9 @@ static void stop(struct virtio_device *dev, unsigned int queue)
 
 	if (queue / 2 >= vn->nr_pairs)
 		return;
-	if (queue % 2) {
+	if (vn->net->vhost) {
+		stop_vhost(vn, queue / 2);
+	} else if (queue % 2) {
 		vn->tx[queue / 2].blocked = false;
 		vn->tx[queue / 2].timer_runs = false;
 		event_timer_set(dev->loop, vn->tx[queue / 2].timer, 0, 0);
@@ -679,6 +825,7 @@ static const struct virtio_ops net_device_ops = {
 	.kick = kick,
 	.stop = stop,
 	.reset = reset,
+	.irqs_changed = irqs_changed,
 };
 
 static void on_link(void *arg, bool up)
@@ -700,6 +847,9 @@ static uint64_t features(const struct virtio_net *vn)
 	uint64_t f = F(MAC) | F(STATUS) | F(MRG_RXBUF) | F(CTRL_VQ) | F(CTRL_RX) |
 		     F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(CTRL_MAC_ADDR) | F(SPEED_DUPLEX);
 
+	/* The kernel does not filter. */
+	if (net->vhost)
+		f &= ~(F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN));
 	if (net->mtu)
 		f |= F(MTU);
 	if (vn->nr_pairs > 1)
@@ -768,6 +918,8 @@ static int init(struct virtio_net *vn, struct event_loop *loop, const struct mem
 	if (!rc)
 		rc = virtio_device_init(&vn->dev, &net_device_ops, params->name, loop, mem,
 					2 * pairs + 1, features(vn));
+	if (!rc && vn->net->vhost)
+		rc = init_vhost(vn, mem);
 	if (rc)
 		return rc;
 	set_config(vn);
@@ -785,6 +937,7 @@ int virtio_net_create(struct virtio_net **out, struct event_loop *loop, const st
 		return -ENOMEM;
 	vn->net = net;
 	vn->dev.loop = loop;
+	vn->error_fd = vn->error_watch = -1;
 	rc = init(vn, loop, mem, params);
 	if (rc) {
 		virtio_net_destroy(vn);
@@ -804,7 +957,10 @@ void virtio_net_destroy(struct virtio_net *vn)
 			    vn->dev.name, (unsigned long long)vn->sent,
 			    (unsigned long long)vn->received, (unsigned long long)vn->send_errors,
 			    (unsigned long long)vn->dropped);
+	for (unsigned int i = 0; vn->net->vhost && i < vn->nr_pairs; i++)
+		vhost_stop(vn->net->vhost, i);
 	virtio_device_fini(&vn->dev);
+	fini_vhost(vn);
 	for (unsigned int i = 0; i < vn->nr_pairs; i++) {
 		event_undefer(vn->dev.loop, &vn->rx[i].finish);
 		event_undefer(vn->dev.loop, &vn->tx[i].finish);

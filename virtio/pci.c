@@ -87,7 +87,15 @@ static void notify_config(void *transport)
 	raise(vp, vp->config_vector, ISR_CONFIG);
 }
 
+static int irq_fd(void *transport, unsigned int queue)
+{
+	struct virtio_pci *vp = transport;
+
+	return pci_msix_fd(&vp->fn, vp->queue_vectors[queue]);
+}
+
 static const struct virtio_transport_ops transport_ops = {
+	.irq_fd = irq_fd,
 	.notify_queue = notify_queue,
 	.notify_config = notify_config,
 };
@@ -432,7 +440,13 @@ static bool config_write(struct pci_function *fn, uint32_t reg, uint32_t value, 
 	return true;
 }
 
+static void vectors_changed(struct pci_function *fn)
+{
+	virtio_irqs_changed(((struct virtio_pci *)fn)->dev);
+}
+
 static const struct pci_function_ops function_ops = {
+	.vectors_changed = vectors_changed,
 	.moved = moved,
 	.read = config_read,
 	.write = config_write,

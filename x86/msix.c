@@ -80,6 +80,12 @@ static void update_vector(struct pci_function *fn, struct msix_vector *v)
 	}
 }
 
+static void tell_function(struct pci_function *fn)
+{
+	if (fn->ops->vectors_changed)
+		fn->ops->vectors_changed(fn);
+}
+
 void msix_update_control(struct pci_function *fn, uint16_t control)
 {
 	struct pci_msix *msix = &fn->msix;
@@ -93,6 +99,19 @@ void msix_update_control(struct pci_function *fn, uint16_t control)
 			update_vector(fn, &msix->vectors[i]);
 	}
 	pthread_mutex_unlock(&msix->lock);
+	tell_function(fn);
+}
+
+int pci_msix_fd(struct pci_function *fn, unsigned int vector)
+{
+	struct pci_msix *msix = &fn->msix;
+	int fd = -1;
+
+	pthread_mutex_lock(&msix->lock);
+	if (vector < msix->nr_vectors && can_fire(msix, &msix->vectors[vector]))
+		fd = msix->vectors[vector].irq_fd;
+	pthread_mutex_unlock(&msix->lock);
+	return fd;
 }
 
 bool pci_raise_msix(struct pci_function *fn, unsigned int vector)
@@ -141,6 +160,7 @@ static void table_write(void *dev, uint64_t offset, uint64_t value, unsigned int
 	memcpy((uint8_t *)v->table + offset % PCI_MSIX_ENTRY_SIZE, &value, size);
 	update_vector(fn, v);
 	pthread_mutex_unlock(&fn->msix.lock);
+	tell_function(fn);
 }
 
 static const struct bus_ops table_ops = { .read = table_read, .write = table_write };

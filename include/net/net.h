@@ -25,6 +25,7 @@
 struct event_loop;
 struct net;
 struct pcap;
+struct vhost;
 
 #define NET_HEADER_BYTES	12u
 #define NET_MAC_BYTES		6u
@@ -78,6 +79,8 @@ struct net_ops {
 	int (*set_offloads)(struct net *net, unsigned int flags);
 	/* Whether readable() is wanted. What is ready already is told, too. */
 	void (*watch)(struct net *net, unsigned int queue, bool on);
+	/* Optional: the descriptor behind a queue, for vhost. */
+	int (*queue_fd)(struct net *net, unsigned int queue);
 	void (*destroy)(struct net *net);
 };
 
@@ -94,6 +97,7 @@ struct net {
 	bool link_up;
 	bool repeats;			/* readable() comes again while there are more frames */
 	struct pcap *pcap;
+	struct vhost *vhost;		/* moves the frames, if there is one */
 	struct log_limit log_limit;
 };
 
@@ -111,6 +115,7 @@ int net_send(struct net *net, unsigned int queue, const struct iovec *iov, unsig
 int net_set_queues(struct net *net, unsigned int nr);
 int net_set_offloads(struct net *net, unsigned int flags);
 void net_watch(struct net *net, unsigned int queue, bool on);
+int net_queue_fd(struct net *net, unsigned int queue);
 
 /* ---- for back ends ---- */
 

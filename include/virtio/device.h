@@ -38,12 +38,16 @@ struct virtio_ops {
 	void (*stop)(struct virtio_device *dev, unsigned int queue);
 	/* Optional: after a reset, with all queues stopped. */
 	void (*reset)(struct virtio_device *dev);
+	/* Optional: virtio_irq_fd() may say something else now. */
+	void (*irqs_changed)(struct virtio_device *dev);
 };
 
 /* How a transport interrupts the guest. On the loop's thread. */
 struct virtio_transport_ops {
 	void (*notify_queue)(void *transport, unsigned int queue);
 	void (*notify_config)(void *transport);
+	/* Optional: an eventfd that interrupts for a queue as things stand; -1: none. */
+	int (*irq_fd)(void *transport, unsigned int queue);
 };
 
 /* One queue, with the registers that describe it before it is enabled. */
@@ -110,6 +114,15 @@ void virtio_notify(struct virtio_device *dev, unsigned int queue);
 void virtio_set_config(struct virtio_device *dev, uint32_t offset, const void *data,
 		       uint32_t bytes, bool notify);
 
+/*
+ * Lends a queue to somebody who reads its kicks and writes interrupts without us, until
+ * virtio_take_back(); the interrupts' eventfd, or -1 if virtio_notify_lent() has to be called.
+ */
+int virtio_lend(struct virtio_device *dev, unsigned int queue);
+int virtio_irq_fd(struct virtio_device *dev, unsigned int queue);
+void virtio_take_back(struct virtio_device *dev, unsigned int queue);
+void virtio_notify_lent(struct virtio_device *dev, unsigned int queue);
+
 /* The driver or the ring broke a rule: the device stops until it is reset. */
 void virtio_break(struct virtio_device *dev, const char *why);
 
@@ -119,6 +132,9 @@ void virtio_attach(struct virtio_device *dev, const struct virtio_transport_ops 
 		   void *transport);
 void virtio_lock(struct virtio_device *dev);
 void virtio_unlock(struct virtio_device *dev);
+
+/* Without the lock: vectors were masked, unmasked or given away. Waits for the loop. */
+void virtio_irqs_changed(struct virtio_device *dev);
 
 /* Without the lock. */
 uint8_t virtio_get_status(struct virtio_device *dev);

@@ -38,6 +38,8 @@ struct pci_function_ops {
 	 */
 	bool (*read)(struct pci_function *fn, uint32_t reg, uint32_t *value, unsigned int size);
 	bool (*write)(struct pci_function *fn, uint32_t reg, uint32_t value, unsigned int size);
+	/* pci_msix_fd() may say something else now. On a vCPU's thread; may be NULL. */
+	void (*vectors_changed)(struct pci_function *fn);
 };
 
 /* What identifies a function (PCI 3.0 §6.2.1). */
@@ -127,6 +129,9 @@ void pci_function_fini(struct pci_function *fn);
 
 /* Raises a vector if MSI-X is on; false if it is off: then INTx is the way. */
 bool pci_raise_msix(struct pci_function *fn, unsigned int vector);
+
+/* The eventfd that fires a vector as things stand; -1 if it is masked or MSI-X is off. */
+int pci_msix_fd(struct pci_function *fn, unsigned int vector);
 
 /* Level of INTA#, unless the guest has disabled it. */
 void pci_set_intx(struct pci_function *fn, bool level);

@@ -4,6 +4,7 @@
  *
  *	peer frames echo|flood|jumbo|lie|sink|hold PATH   a server for mode=stream
  *	peer bytes echo|hold PATH                         a client of a --port's socket
+ *	peer packets echo INTERFACE                       at the host's side of a tap
  *
  * echo sends back what comes; flood sends small frames without end and reads nothing;
  * jumbo answers each frame with one of 60 000 bytes; lie sends frames of impossible
@@ -13,6 +14,8 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,12 +164,36 @@ static void bytes(const char *mode, const char *path)
 			break;
 }
 
+/* Only frames of the ethertype that the test guests use. */
+static void packets(const char *interface)
+{
+	struct sockaddr_ll addr = {
+		.sll_family = AF_PACKET, .sll_protocol = htons(0x88b5),
+		.sll_ifindex = (int)if_nametoindex(interface),
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW, htons(0x88b5));
+	static uint8_t buf[65536];
+	ssize_t n;
+
+	if (!addr.sll_ifindex || bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		die(interface);
+	for (;;) {
+		socklen_t len = sizeof(addr);
+
+		n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&addr, &len);
+		if (n > 0 && addr.sll_pkttype != PACKET_OUTGOING)
+			send(fd, buf, (size_t)n, 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "frames"))
 		frames(argv[2], argv[3]);
 	else if (argc == 4 && !strcmp(argv[1], "bytes"))
 		bytes(argv[2], argv[3]);
+	else if (argc == 4 && !strcmp(argv[1], "packets"))
+		packets(argv[3]);
 	else
 		return 2;
 	return 0;

@@ -29,6 +29,8 @@ __asm__(".code64\n"
 #define FEATURES (F(MRG_RXBUF) | F(CTRL_VQ) | F(CTRL_RX) | F(CTRL_VLAN) | F(CTRL_MAC_ADDR) | \
 		  F(MAC) | F(STATUS) | F_INDIRECT)
 
+static uint64_t features;	/* of those above, what is offered */
+
 /* Device features of a tap that a stream has not, if there are any. */
 static uint64_t offloads(void)
 {
@@ -75,7 +77,8 @@ static void send_frame(uint32_t bytes)
 
 static void prove_recovery(void)
 {
-	bring_up_queues(FEATURES, 3);
+	on_failure = 0;
+	bring_up_queues(features, 3);
 	give_buffers(RING_SIZE, IN_BYTES, WRITE);
 	fill_frame(200);
 	send_frame(200);
@@ -163,10 +166,10 @@ static void tx_bad_headers(void)
 		{ .flags = 0xfe, .csum_start = 0xffff, .num_buffers = 0xffff },
 	};
 
-	bring_up_queues(FEATURES | offloads(), 3);
+	bring_up_queues(features | offloads(), 3);
 	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		send_header(&bad[i]);
-	bring_up_queues(FEATURES, 3);
+	bring_up_queues(features, 3);
 	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		send_header(&bad[i]);
 }
@@ -174,7 +177,7 @@ static void tx_bad_headers(void)
 /* Every value of one header byte after the other. */
 static void tx_all_headers(void)
 {
-	bring_up_queues(FEATURES | offloads(), 3);
+	bring_up_queues(features | offloads(), 3);
 	for (unsigned int at = 0; at < HEADER; at++) {
 		for (unsigned int v = 0; v < 256; v += 5) {
 			fill_frame(100);
@@ -239,7 +242,7 @@ static void rx_one_byte(void)
 /* Without merging a frame has one buffer, and that is too small. */
 static void rx_not_merged(void)
 {
-	bring_up_queues(FEATURES & ~F(MRG_RXBUF), 3);
+	bring_up_queues(features & ~F(MRG_RXBUF), 3);
 	give_buffers(RING_SIZE, 64, WRITE);
 	fill_frame(1000);
 	send_frame(1000);
@@ -304,7 +307,7 @@ static void rx_index_jumps(void)
 static void reset_with_held(void)
 {
 	for (unsigned int i = 0; i < 100; i++) {
-		bring_up_queues(FEATURES, 3);
+		bring_up_queues(features, 3);
 		give_buffers(RING_SIZE, i % 2 ? 40 : IN_BYTES, WRITE);
 		fill_frame(500);
 		send_frame(500);
@@ -355,7 +358,7 @@ static void rx_jumbo(void)
 	for (unsigned int round = 0; round < 5; round++) {
 		uint32_t bytes = 0;
 
-		bring_up_queues(FEATURES, 3);
+		bring_up_queues(features, 3);
 		give_buffers(RING_SIZE, IN_BYTES, WRITE);
 		fill_frame(100);
 		send_frame(100);
@@ -546,7 +549,7 @@ static void features_odd(void)
 {
 	/* MQ and RSS are not offered. */
 	start_over();
-	request(0, (uint32_t)(FEATURES | F(MQ)));
+	request(0, (uint32_t)(features | F(MQ)));
 	request(1, 1);
 	set_status(STATUS_FEATURES);
 	if (get_status() == STATUS_FEATURES && !(offered(0) & F(MQ)))
@@ -586,12 +589,22 @@ void guest_main(const uint8_t *zero_page);
 
 void guest_main(const uint8_t *zero_page)
 {
+	unsigned int tolerant;
+
 	read_command_line(zero_page);
+	/* "attack=+NAME" */
+	tolerant = *word == '+';
+	for (unsigned int i = 0; i < sizeof(word) - 1 && tolerant; i++)
+		word[i] = word[i + 1];
 	find_device();
 	for (unsigned int i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
 		if (!same_word(word, attacks[i].name))
 			continue;
-		bring_up_queues(FEATURES, 3);
+		features = FEATURES & (offered(0) | (uint64_t)offered(1) << 32);
+		bring_up_queues(features, 3);
+		/* The host's kernel drops or stops where we complete: it must recover, too. */
+		if (tolerant)
+			on_failure = prove_recovery;
 		attacks[i].run();
 		print("SURVIVED\n");
 		prove_recovery();

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The hostile drivers of tests/guest/virtio-net against a tap, whose headers and offloads
+# a stream has not, and against the host's kernel as the other side of the rings (vhost).
+ip() { /bin/ip "$@"; }	# not busybox's
+modprobe_tun
+for m in vhost_iotlb vhost tap vhost_net; do insmod /lib/$m.ko 2>/dev/null; done
+ip tuntap add h0 mode tap; ip link set h0 up
+echo 1 >/proc/sys/net/ipv6/conf/h0/disable_ipv6
+peer packets echo h0 & peer=$!
+for v in "" ,vhost=on; do
+	for t in pci mmio; do
+		for a in $(cat /attacks/names); do
+			# The kernel may answer otherwise, but has to be there again after a reset.
+			run -k /attacks/virtio-net -m 256 --rng off --transport $t -n mode=tap,tapif=h0$v -p "attack=${v:++}$a"
+			same "net-hostile$v/$t/$a" "0 SURVIVED RECOVERED" \
+				"$status $(echo $(sed "${v:+s/OTHERWISE/SURVIVED/}" /tmp/out))"
+		done
+	done
+done
+kill $peer
+ip link del h0
