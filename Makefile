@@ -70,7 +70,7 @@ $(build)/%.S.o: %.S
 
 # ---- tests ----
 
-unit_tests := mem bus event term serial board acpi tables boot cpuid options qcow2 disk virtq blk
+unit_tests := mem bus event term serial board acpi tables boot cpuid options qcow2 disk virtq blk net
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

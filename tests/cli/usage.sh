@@ -47,6 +47,15 @@ refuses disk-not-qcow2 '^lkvm: disk: disk: not a qcow2 image' run -k "$K" -d dis
 refuses disk-twice '^lkvm: disk: disk: in use by this or another process' run -k "$K" -d disk -d disk
 refuses disk-32 '^lkvm: --disk: disk,ro: too many of them' run -k "$K" $(for i in $(seq 32); do echo -d disk,ro; done)
 refuses transport '^lkvm: --transport: usb: must be pci or mmio' run -k "$K" --transport usb
+refuses net-mode '^lkvm: --network: mode=usb: mode=usb: not possible$' run -k "$K" -n mode=usb
+refuses net-fd '^lkvm: net0: fd 99: Bad file descriptor$' run -k "$K" -n mode=fd,fd=99
+refuses net-stream '^lkvm: net0: nosuch: No such file' run -k "$K" -n mode=stream,path=nosuch
+refuses net-pcap '^lkvm: pcap: dir: Is a directory$' run -k "$K" -n mode=stream,path=nosuch,pcap=dir
+refuses port-file '^lkvm: port p: dir: Is a directory$' run -k "$K" --port p=file:dir
+refuses port-fd '^lkvm: port p: fd 99: Bad file descriptor$' run -k "$K" --port p=fd:99
+refuses port-socket '^lkvm: port p: text: Address already in use$' run -k "$K" --port p=unix:text
+refuses port-second '^lkvm: port q: dir: Is a directory$' run -k "$K" --port p=unix:gone --port q=file:dir
+refuses too-many-devices '^lkvm: machine: .* are 32 devices; 31 fit' run -k "$K" $(for i in $(seq 31); do echo -d disk,ro; done)
 same usage/disk-untouched 0 "$(cmp "$T/disk" "$T/before" >/dev/null; echo $?)"
 rm "$T/disk" "$T/before"
 refuses json-nowhere '^lkvm: json: /nonexistent/x: No such' run --json /nonexistent/x "$K"

@@ -55,6 +55,34 @@ static void good_lines(void **state)
 	options_fini(&o);
 }
 
+static void devices_are_counted(void **state)
+{
+	struct run_options o;
+	char message[512];
+
+	(void)state;
+	assert_int_equal(parse("bz -d a -d b -n mode=none -n mode=tap,tapif=t0,mtu=9000,queues=2,"
+			       "guest_mac=02:aa:BB:03:04:05 -n mode=passt,publish=1:2,publish=3:4/udp,host=on "
+			       "--port a=unix:/x --port b=fd:5 --console virtio --rng 1K",
+			       &o, message, sizeof(message)), 0);
+	assert_string_equal(message, "");
+	assert_int_equal(options_nr_virtio(&o), 2 + 2 + 1 + 1);
+	assert_int_equal(o.nets[1].mode, NET_MODE_TAP);
+	assert_string_equal(o.nets[1].tapif, "t0");
+	assert_int_equal(o.nets[1].mtu, 9000);
+	assert_memory_equal(o.nets[1].mac, "\x02\xaa\xbb\x03\x04\x05", 6);
+	assert_int_equal(o.nets[2].nr_publish, 2);
+	assert_string_equal(o.nets[2].publish[1], "3:4/udp");
+	assert_true(o.nets[2].host_loopback && o.virtio_console && o.rng_asked);
+	assert_int_equal(o.rng_rate, 1024);
+	assert_string_equal(o.ports[0].path, "/x");
+	assert_int_equal(o.ports[1].fd, 5);
+	options_fini(&o);
+	assert_int_equal(parse("bz --rng off", &o, message, sizeof(message)), 0);
+	assert_int_equal(options_nr_virtio(&o), 0);
+	options_fini(&o);
+}
+
 static void bad_lines_are_one_message(void **state)
 {
 	static const struct {
@@ -77,6 +105,21 @@ static void bad_lines_are_one_message(void **state)
 		{ "--timeout 0", "--timeout: 0" }, { "--timeout nan", "--timeout: nan" },
 		{ "--timeout 1e99", "--timeout" }, { "--timeout x", "--timeout: x" },
 		{ "--name a/b", "--name: a/b" }, { "--console fax", "--console: fax" },
+		{ "-n tap", "unknown key \"tap\"" }, { "-n mode=usb", "mode=usb: not possible" },
+		{ "-n tapif=x", "needs a mode" }, { "-n mode=fd", "mode=fd needs fd=N" },
+		{ "-n mode=tap,fd=3", "no other mode takes it" }, { "-n mode=stream", "needs path=SOCKET" },
+		{ "-n mode=fd,fd=x", "fd=x: not possible" }, { "-n mode=tap,queues=9", "queues=9: not" },
+		{ "-n mode=tap,mtu=67", "mtu=67" }, { "-n mode=tap,mtu=65536", "mtu=65536" },
+		{ "-n mode=tap,guest_mac=01:02:03:04:05:06", "guest_mac=01" },
+		{ "-n mode=tap,guest_mac=02:02:03:04:05", "guest_mac=02" },
+		{ "-n mode=tap,guest_mac=02:02:03:04:05:6", "guest_mac=02" },
+		{ "-n mode=passt,vhost=on", "vhost belongs to" }, { "-n mode=tap,tapif=a/b", "tapif=a/b" },
+		{ "-n mode=tap,publish=80:80", "publish and host belong to mode=passt" },
+		{ "-n mode=tap,server=on", "server belongs to mode=stream" },
+		{ "--port p", "must be NAME=unix:PATH" }, { "--port =pty", "must be NAME=" },
+		{ "--port p=tcp:1", "the other side must be" }, { "--port a/b=pty", "a name has only" },
+		{ "--port p=fd:", "the other side" }, { "--port p=pty --port p=pty", "another port has" },
+		{ "--rng 63", "--rng: 63: must be on, off or" }, { "--rng maybe", "--rng: maybe" },
 	};
 
 	(void)state;
@@ -232,6 +275,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_lines),
+		cmocka_unit_test(devices_are_counted),
 		cmocka_unit_test(bad_lines_are_one_message),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(a_crash_never_looks_like_success),

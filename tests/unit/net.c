@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Networks without KVM: the receive filter against every rule that a driver can set,
+ * the framing of streams in pieces of any size and with lengths that lie, back pressure,
+ * recordings, and the ends of a link.
+ */
+#include "tests/lib/unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "event.h"
+#include "net/net.h"
+#include "net/stream.h"
+#include "util.h"
+#include "virtio/net-filter.h"
+
+/* ---- the filter ---- */
+
+static const uint8_t our_mac[6] = { 2, 1, 2, 3, 4, 5 };
+
+static bool accepts(const struct net_filter *f, uint8_t first, uint8_t last, int vlan)
+{
+	uint8_t frame[NET_FILTER_MIN_BYTES] = { first, 1, 2, 3, 4, last };
+
+	if (first == 0xff)
+		memset(frame, 0xff, 6);
+	if (vlan >= 0) {
+		frame[12] = 0x81;
+		frame[14] = (uint8_t)(vlan >> 8 | 0xe0);	/* with a priority */
+		frame[15] = (uint8_t)vlan;
+	}
+	return net_filter_accepts(f, frame);
+}
+
+static void the_filter_obeys(void **state)
+{
+	struct net_filter f;
+
+	(void)state;
+	net_filter_reset(&f, our_mac, false);
+	assert_true(accepts(&f, 6, 9, -1));	/* promiscuous at first */
+	f.promiscuous = false;
+	assert_true(accepts(&f, 2, 5, -1));
+	assert_false(accepts(&f, 2, 6, -1));
+	assert_true(accepts(&f, 0xff, 0, -1));
+	assert_false(accepts(&f, 1, 5, -1));
+	f.all_multicast = true;
+	assert_true(accepts(&f, 1, 5, -1));
+	f.no_multicast = true;
+	assert_false(accepts(&f, 1, 5, -1));
+	f.all_unicast = true;
+	assert_true(accepts(&f, 2, 6, -1));
+	f.no_unicast = true;
+	assert_false(accepts(&f, 2, 5, -1));
+	f.no_broadcast = true;
+	assert_false(accepts(&f, 0xff, 0, -1));
+	f.promiscuous = true;
+	assert_true(accepts(&f, 0xff, 0, -1));
+}
+
+static void vlans_are_filtered(void **state)
+{
+	struct net_filter f;
+
+	(void)state;
+	net_filter_reset(&f, our_mac, true);
+	f.promiscuous = false;
+	assert_true(accepts(&f, 2, 5, -1));
+	assert_false(accepts(&f, 2, 5, 7));
+	assert_true(net_filter_set_vlan(&f, 7, true));
+	assert_true(net_filter_set_vlan(&f, 4095, true));
+	assert_true(accepts(&f, 2, 5, 7));
+	assert_true(accepts(&f, 2, 5, 4095));
+	assert_false(accepts(&f, 2, 5, 8));
+	assert_true(net_filter_set_vlan(&f, 7, false));
+	assert_false(accepts(&f, 2, 5, 7));
+	assert_false(net_filter_set_vlan(&f, 4096, true));
+}
+
+static bool set_tables(struct net_filter *f, const void *data, uint32_t bytes)
+{
+	/* In two pieces, the cut in the first count. */
+	uint8_t *p = (uint8_t *)(uintptr_t)data;
+	struct iovec iov[2] = { { p, min_u64(bytes, 3) }, { p + 3, bytes > 3 ? bytes - 3 : 0 } };
+
+	return net_filter_set_tables(f, iov, 2, 2, bytes);
+}
+
+static void tables_are_checked(void **state)
+{
+	uint8_t data[2 + 4 + 100 * 6 + 4 + 100 * 6] = { 0 };
+	struct net_filter f;
+
+	(void)state;
+	net_filter_reset(&f, our_mac, false);
+	f.promiscuous = false;
+	/* One unicast and one multicast address. */
+	put_le32(data + 2, 1);
+	memcpy(data + 6, (uint8_t[]){ 2, 1, 2, 3, 4, 6 }, 6);
+	put_le32(data + 12, 1);
+	memcpy(data + 16, (uint8_t[]){ 1, 1, 2, 3, 4, 5 }, 6);
+	assert_true(set_tables(&f, data, 22));
+	assert_true(accepts(&f, 2, 6, -1));
+	assert_true(accepts(&f, 1, 5, -1));
+	assert_false(accepts(&f, 1, 6, -1));
+	/* What is malformed changes nothing. */
+	for (uint32_t bytes = 0; bytes < 22; bytes++)
+		assert_false(set_tables(&f, data, bytes));
+	assert_false(set_tables(&f, data, 23));
+	put_le32(data + 2, 0xffffffff);
+	assert_false(set_tables(&f, data, 22));
+	put_le32(data + 2, 0x2aaaaaab);
+	assert_false(set_tables(&f, data, sizeof(data)));
+	assert_true(accepts(&f, 2, 6, -1));
+	/* More than there is room for: all of that kind. */
+	put_le32(data + 2, 100);
+	put_le32(data + 6 + 600, 0);
+	assert_true(set_tables(&f, data, 2 + 4 + 600 + 4));
+	assert_true(accepts(&f, 2, 77, -1));
+	assert_false(accepts(&f, 1, 5, -1));
+}
+
+/* ---- streams ---- */
+
+struct rig {
+	struct event_loop *loop;
+	struct stream stream;
+	int peer;
+	unsigned int readable, writable, ups, downs;
+};
+
+static void on_readable(void *arg, unsigned int queue)
+{
+	((struct rig *)arg)->readable += queue + 1;
+}
+
+static void on_writable(void *arg, unsigned int queue)
+{
+	((struct rig *)arg)->writable += queue + 1;
+}
+
+static void on_link(void *arg, bool up)
+{
+	struct rig *r = arg;
+
+	if (up)
+		r->ups++;
+	else
+		r->downs++;
+}
+
+static const struct net_ops stream_ops = {
+	.recv = stream_recv, .send = stream_send, .watch = stream_watch,
+};
+
+static void on_stop_timer(void *arg, uint32_t events)
+{
+	(void)events;
+	event_stop(arg);
+}
+
+/* Runs the loop once and for all: a loop that has stopped stays so. */
+static void run_loop(struct rig *r)
+{
+	int timer = event_timer_create(r->loop, on_stop_timer, r->loop);
+
+	event_timer_set(r->loop, timer, 20000000, 0);
+	assert_int_equal(event_run(r->loop), 0);
+}
+
+static void start(struct rig *r)
+{
+	const struct net_config config = { .name = "net0" };
+	int fds[2];
+
+	memset(r, 0, sizeof(*r));
+	assert_int_equal(event_loop_create(&r->loop), 0);
+	assert_int_equal(stream_init(&r->stream, &stream_ops, r->loop, &config), 0);
+	net_set_client(&r->stream.net, &(struct net_client){
+		.readable = on_readable, .writable = on_writable, .link = on_link, .arg = r,
+	});
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	r->peer = fds[1];
+	assert_int_equal(stream_connect(&r->stream, fds[0]), 0);
+	assert_int_equal(r->ups, 1);
+}
+
+static void end(struct rig *r)
+{
+	stream_fini(&r->stream);
+	close(r->peer);
+	event_loop_destroy(r->loop);
+}
+
+static ssize_t receive(struct rig *r, uint8_t *buf, size_t bytes)
+{
+	struct iovec iov[2] = { { buf, 7 }, { buf + 7, bytes - 7 } };
+
+	return net_recv(&r->stream.net, 0, iov, 2);
+}
+
+static void frames_come_in_pieces(void **state)
+{
+	static uint8_t wire[200000], buf[NET_HEADER_BYTES + NET_MAX_FRAME_BYTES];
+	const uint32_t lengths[] = { 14, 60, 1500, 65535, NET_MAX_FRAME_BYTES, 15 };
+	size_t total = 0, given = 0;
+	unsigned int frame = 0;
+	struct rig r;
+
+	(void)state;
+	start(&r);
+	for (unsigned int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		uint32_t be = htonl(lengths[i]);
+
+		memcpy(wire + total, &be, 4);
+		memset(wire + total + 4, (int)i + 1, lengths[i]);
+		total += 4 + lengths[i];
+	}
+	for (unsigned int step = 1; given < total; step = step * 2 + 1) {
+		ssize_t n = write(r.peer, wire + given, min_u64(step, total - given));
+
+		if (n > 0)
+			given += (size_t)n;
+		while ((n = receive(&r, buf, sizeof(buf))) != -EAGAIN) {
+			assert_int_equal(n, NET_HEADER_BYTES + lengths[frame]);
+			for (unsigned int i = 0; i < NET_HEADER_BYTES; i++)
+				assert_int_equal(buf[i], 0);
+			assert_int_equal(buf[NET_HEADER_BYTES], frame + 1);
+			assert_int_equal(buf[n - 1], frame + 1);
+			frame++;
+		}
+		if (step > 50000)
+			step = 1;
+	}
+	assert_int_equal(frame, ARRAY_SIZE(lengths));
+	end(&r);
+}
+
+static void lengths_that_lie_end_the_link(void **state)
+{
+	const uint32_t lies[] = { 0, 1, 13, NET_MAX_FRAME_BYTES + 1, 0x7fffffff, 0xffffffff };
+	uint8_t buf[NET_HEADER_BYTES + 100];
+	char message[512];
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(lies); i++) {
+		uint32_t be = htonl(lies[i]);
+		struct rig r;
+		int saved;
+
+		start(&r);
+		assert_int_equal(write(r.peer, &be, 4), 4);
+		saved = begin_capture();
+		assert_int_equal(receive(&r, buf, sizeof(buf)), -EAGAIN);
+		end_capture(saved, message, sizeof(message));
+		assert_non_null(strstr(message, "impossible length"));
+		assert_int_equal(r.downs, 1);
+		assert_int_equal(receive(&r, buf, sizeof(buf)), -EAGAIN);
+		end(&r);
+	}
+}
+
+static void a_slow_peer_gets_whole_frames(void **state)
+{
+	static uint8_t frame[NET_MAX_FRAME_BYTES], got[4 + NET_MAX_FRAME_BYTES];
+	const uint8_t header[NET_HEADER_BYTES] = { 0 };
+	struct iovec iov[3] = { { (void *)(uintptr_t)header, sizeof(header) },
+				{ frame, 20 }, { frame + 20, sizeof(frame) - 20 } };
+	unsigned int sent = 0;
+	struct rig r;
+	int rc;
+
+	(void)state;
+	start(&r);
+	while ((rc = net_send(&r.stream.net, 0, iov, 3)) == 0) {
+		sent++;
+		frame[0] = (uint8_t)sent;
+		assert_true(sent < 1000);
+	}
+	assert_int_equal(rc, -EAGAIN);
+	/* Nothing was cut or mixed: whoever reads gets frame after frame. */
+	for (unsigned int i = 0; i < sent; i++) {
+		for (size_t have = 0; have < sizeof(got);) {
+			ssize_t n = read(r.peer, got + have, sizeof(got) - have);
+
+			if (n > 0)
+				have += (size_t)n;
+			else if (net_send(&r.stream.net, 0, iov, 3) == 0)
+				sent++;	/* ... after the rest of the one before */
+			assert_true(sent < 5000);
+		}
+		assert_int_equal(ntohl(*(uint32_t *)(void *)got), NET_MAX_FRAME_BYTES);
+		if (i > 20)
+			break;
+	}
+	run_loop(&r);
+	assert_true(r.writable > 0);
+	end(&r);
+}
+
+static void a_peer_that_goes_takes_the_link_down(void **state)
+{
+	uint8_t buf[NET_HEADER_BYTES + 100] = { 0 };
+	struct iovec iov[2] = { { buf, NET_HEADER_BYTES }, { buf + NET_HEADER_BYTES, 60 } };
+	struct rig r;
+
+	(void)state;
+	start(&r);
+	close(r.peer);
+	r.peer = -1;
+	run_loop(&r);	/* nobody receives or sends, and it is noticed */
+	assert_int_equal(r.downs, 1);
+	assert_int_equal(net_send(&r.stream.net, 0, iov, 2), -ENOTCONN);
+	assert_int_equal(receive(&r, buf, sizeof(buf)), -EAGAIN);
+	end(&r);
+}
+
+/* ---- back ends as a whole ---- */
+
+static void bad_networks_are_one_message(void **state)
+{
+	static const struct {
+		struct net_config config;
+		const char *message;
+	} bad[] = {
+		{ { .mode = NET_MODE_STREAM, .path = "/nonexistent/x" }, "net0: /nonexistent/x: No such file" },
+		{ { .mode = NET_MODE_STREAM, .path = "/nonexistent/x", .server = true }, "net0: /nonexistent/x: No such" },
+		{ { .mode = NET_MODE_FD, .fd = 1000 }, "net0: fd 1000: Bad file descriptor" },
+		{ { .mode = NET_MODE_FD, .fd = 0 }, "net0: fd 0: not a tap or macvtap" },
+		{ { .mode = NET_MODE_TAP, .tapif = "a-name-that-is-too-long" }, "has at most 15" },
+		{ { .mode = NET_MODE_PASST, .nr_publish = 1, .publish = { "80" } }, "publish=80: must be" },
+		{ { .mode = NET_MODE_PASST, .nr_publish = 1, .publish = { "0:80" } }, "publish=0:80: must be" },
+		{ { .mode = NET_MODE_PASST, .nr_publish = 1, .publish = { "80:80/sctp" } }, "must be" },
+		{ { .mode = NET_MODE_PASST, .nr_publish = 1, .publish = { "a%b:80:80" } }, "must be" },
+		{ { .mode = NET_MODE_STREAM, .path = "x", .pcap = "/dev/null" }, "pcap: /dev/null: not a regular" },
+	};
+	struct event_loop *loop;
+
+	(void)state;
+	assert_int_equal(event_loop_create(&loop), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct net_config config = bad[i].config;
+		int rc, saved = begin_capture();
+		char message[512];
+		struct net *net;
+
+		config.name = "net0";
+		rc = net_open(&net, loop, &config);
+		end_capture(saved, message, sizeof(message));
+		assert_true(rc < 0);
+		assert_null(net);
+		if (!strstr(message, bad[i].message))
+			fail_msg("no \"%s\" in: %s", bad[i].message, message);
+		assert_ptr_equal(strstr(message, "lkvm: "), message);
+		assert_null(strstr(message + 1, "lkvm: "));
+	}
+	event_loop_destroy(loop);
+}
+
+static void frames_are_recorded(void **state)
+{
+	char folder[] = "/tmp/lkvm-net-XXXXXX", path[64], sock[64], command[512], out[64];
+	uint8_t buf[NET_HEADER_BYTES + 100] = { 0 };
+	struct iovec iov[2] = { { buf, NET_HEADER_BYTES }, { buf + NET_HEADER_BYTES, 60 } };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), peer;
+	struct event_loop *loop;
+	struct net *net;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/pcap", folder);
+	snprintf(sock, sizeof(sock), "%s/sock", folder);
+	strcpy(addr.sun_path, sock);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	listen(listener, 1);
+	assert_int_equal(event_loop_create(&loop), 0);
+	assert_int_equal(net_open(&net, loop, &(struct net_config){
+		.mode = NET_MODE_STREAM, .name = "net0", .path = sock, .pcap = path,
+	}), 0);
+	peer = accept(listener, NULL, NULL);
+	memset(buf + NET_HEADER_BYTES, 0xab, 60);
+	assert_int_equal(net_send(net, 0, iov, 2), 0);
+	assert_int_equal(write(peer, "\0\0\0\x0e" "12345678901234", 18), 18);
+	assert_int_equal(net_recv(net, 0, iov, 2), NET_HEADER_BYTES + 14);
+	net_close(net);
+	event_loop_destroy(loop);
+	close(peer);
+	close(listener);
+	/* Header 24, records of 16 + 60 and 16 + 14: lengths and contents. */
+	snprintf(command, sizeof(command), "od -An -v -tu4 -j 32 -N 8 %s; od -An -tx1 -j 40 -N 2 %s; tail -c 14 %s;"
+		 "stat -c ' %%s' %s; rm -r %s", path, path, path, path, folder);
+	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+	assert_string_equal(out, "         60         60\n ab ab\n12345678901234 130\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_filter_obeys),
+		cmocka_unit_test(vlans_are_filtered),
+		cmocka_unit_test(tables_are_checked),
+		cmocka_unit_test(frames_come_in_pieces),
+		cmocka_unit_test(lengths_that_lie_end_the_link),
+		cmocka_unit_test(a_slow_peer_gets_whole_frames),
+		cmocka_unit_test(a_peer_that_goes_takes_the_link_down),
+		cmocka_unit_test(bad_networks_are_one_message),
+		cmocka_unit_test(frames_are_recorded),
+	};
+
+	return cmocka_run_group_tests_name("net", tests, NULL, NULL);
+}
