@@ -511,6 +511,18 @@ bool term_has_input(struct term *term)
 	return has;
 }
 
+void term_type(struct term *term, const void *data, size_t len)
+{
+	bool room;
+
+	pthread_mutex_lock(&term->lock);
+	room = input_room(term) >= len;
+	pthread_mutex_unlock(&term->lock);
+	if (room)
+		input_append(term, data, len);
+	tell_listener(term);
+}
+
 size_t term_input_bytes(struct term *term)
 {
 	size_t n;

@@ -88,6 +88,9 @@ bool term_output_ready(struct term *term, bool polled);
 /* True if term_get() would return something. Any thread. */
 bool term_has_input(struct term *term);
 
+/* Input as if it had been typed, if there is room. Loop's thread. */
+void term_type(struct term *term, const void *data, size_t len);
+
 /* How many bytes term_get() could return now. */
 size_t term_input_bytes(struct term *term);
 

@@ -97,10 +97,14 @@ struct tx {
 struct virtio_net {
 	struct virtio_device dev;	/* first: virtio_ops hand it back */
 	struct net *net;
-	unsigned int nr_pairs, active_pairs;
-	unsigned int control;		/* index of the control queue; 0: none */
+	unsigned int nr_pairs;
 	uint8_t mac[NET_MAC_BYTES];	/* as configured */
-	struct net_filter filter;
+	/* What the guest can observe, apart from queues and configuration. */
+	struct {
+		unsigned int active_pairs;
+		unsigned int control;	/* index of the control queue; 0: none */
+		struct net_filter filter;
+	} state;
 	struct rx *rx;
 	struct tx *tx;
 	struct event_deferred control_finish;
@@ -111,7 +115,7 @@ struct virtio_net {
 		int call_fd, call_watch;
 	} *lent;			/* one for each queue of a pair */
 	int error_fd, error_watch;
-	uint64_t received, sent, dropped, send_errors;
+	uint64_t received, sent, dropped, send_errors, receive_errors;
 };
 
 static struct virtq *ring(struct virtio_net *vn, unsigned int queue)
@@ -312,7 +316,7 @@ static bool merges(const struct rx *rx)
 	return virtio_has_feature(&rx->vn->dev, VIRTIO_NET_F_MRG_RXBUF);
 }
 
-/* Reads one frame. > 0 if there is one; 0: no chain; -EAGAIN: no frame. */
+/* Reads one frame. > 0 if there is one; 0: no chain; -EAGAIN: no frame; -errno. */
 static int read_frame(struct rx *rx)
 {
 	struct virtio_net *vn = rx->vn;
@@ -335,7 +339,7 @@ static int read_frame(struct rx *rx)
 		*tail = saved;
 	}
 	if (n <= 0)
-		return -EAGAIN;	/* an error is like no frame: the back end says when to try again */
+		return (int)n;
 	rx->frame_bytes = (uint32_t)n;
 	return 1;
 }
@@ -357,7 +361,7 @@ static bool wanted(struct rx *rx)
 	unsigned int nr = rx->iov_last - rx->iov_first;
 	uint32_t n;
 
-	if (rx->vn->filter.promiscuous)
+	if (rx->vn->state.filter.promiscuous)
 		return true;
 	n = iov_read(rx->iov + rx->iov_first, nr, NET_HEADER_BYTES, start,
 		     (uint32_t)min_u64(sizeof(start), rx->direct_bytes > NET_HEADER_BYTES ?
@@ -366,7 +370,7 @@ static bool wanted(struct rx *rx)
 	if (n < sizeof(start) && rx->direct_bytes < NET_HEADER_BYTES + sizeof(start))
 		memcpy(start + n, rx->tail + NET_HEADER_BYTES + n -
 		       min_u64(rx->direct_bytes, NET_HEADER_BYTES + n), sizeof(start) - n);
-	return net_filter_accepts(&rx->vn->filter, start);
+	return net_filter_accepts(&rx->vn->state.filter, start);
 }
 
 /* Gives the first chains, with the frame in them, to the driver. */
@@ -445,15 +449,17 @@ static void serve_rx(struct rx *rx)
 	struct virtio_net *vn = rx->vn;
 	unsigned int budget = vn->net->repeats ? rx->burst : BUDGET;
 
-	if (!vn->dev.running || rx->pair >= vn->active_pairs)
+	if (!vn->dev.running || rx->pair >= vn->state.active_pairs)
 		return;
 	virtq_kicks_off(ring(vn, 2 * rx->pair));
 	while (budget--) {
 		int rc = rx->frame_bytes ? 1 : read_frame(rx);
 
-		if (rc == -EAGAIN) {
+		if (rc < 0) {
 			rx->burst = 1;
-			net_watch(vn->net, rx->pair, true);
+			vn->receive_errors += rc != -EAGAIN;
+			/* An error may stay: the next kick tries again, not the next event. */
+			net_watch(vn->net, rx->pair, rc == -EAGAIN);
 			goto out;
 		}
 		if (rc > 0) {
@@ -555,7 +561,7 @@ static void irqs_changed(struct virtio_device *dev)
 {
 	struct virtio_net *vn = (struct virtio_net *)dev;
 
-	for (unsigned int i = 0; i < 2 * vn->active_pairs && vn->net->vhost; i++) {
+	for (unsigned int i = 0; i < 2 * vn->state.active_pairs; i++) {
 		int fd = virtio_irq_fd(dev, i);
 
 		vhost_set_call(vn->net->vhost, i / 2, i % 2, fd >= 0 ? fd : vn->lent[i].call_fd);
@@ -644,7 +650,7 @@ static bool set_offloads(struct virtio_net *vn, uint64_t features)
 
 static bool set_rx_mode(struct virtio_net *vn, uint8_t command, bool on)
 {
-	struct net_filter *f = &vn->filter;
+	struct net_filter *f = &vn->state.filter;
 	bool *const modes[] = {
 		[VIRTIO_NET_CTRL_RX_PROMISC] = &f->promiscuous,
 		[VIRTIO_NET_CTRL_RX_ALLMULTI] = &f->all_multicast,
@@ -662,11 +668,11 @@ static bool set_rx_mode(struct virtio_net *vn, uint8_t command, bool on)
 
 static bool set_active_pairs(struct virtio_net *vn, uint16_t pairs)
 {
-	unsigned int before = vn->active_pairs;
+	unsigned int before = vn->state.active_pairs;
 
 	if (pairs < 1 || pairs > vn->nr_pairs || net_set_queues(vn->net, pairs))
 		return false;
-	vn->active_pairs = pairs;
+	vn->state.active_pairs = pairs;
 	for (unsigned int i = pairs; i < before; i++) {
 		if (vn->net->vhost)
 			stop_vhost(vn, i);
@@ -683,7 +689,7 @@ static bool set_active_pairs(struct virtio_net *vn, uint16_t pairs)
 
 static void set_mac(struct virtio_net *vn, const uint8_t mac[NET_MAC_BYTES])
 {
-	memcpy(vn->filter.mac, mac, NET_MAC_BYTES);
+	memcpy(vn->state.filter.mac, mac, NET_MAC_BYTES);
 	virtio_set_config(&vn->dev, offsetof(struct virtio_net_config, mac), mac, NET_MAC_BYTES,
 			  false);
 }
@@ -705,7 +711,7 @@ static bool run_command(struct virtio_net *vn, const struct virtq_chain *c)
 		iov_read(c->iov, c->nr_readable, sizeof(header), &data, bytes);
 	switch (header.class << 8 | header.cmd) {
 	case VIRTIO_NET_CTRL_MAC << 8 | VIRTIO_NET_CTRL_MAC_TABLE_SET:
-		return net_filter_set_tables(&vn->filter, c->iov, c->nr_readable, sizeof(header),
+		return net_filter_set_tables(&vn->state.filter, c->iov, c->nr_readable, sizeof(header),
 					     c->readable_bytes);
 	case VIRTIO_NET_CTRL_MAC << 8 | VIRTIO_NET_CTRL_MAC_ADDR_SET:
 		if (bytes != NET_MAC_BYTES)
@@ -714,7 +720,7 @@ static bool run_command(struct virtio_net *vn, const struct virtq_chain *c)
 		return true;
 	case VIRTIO_NET_CTRL_VLAN << 8 | VIRTIO_NET_CTRL_VLAN_ADD:
 	case VIRTIO_NET_CTRL_VLAN << 8 | VIRTIO_NET_CTRL_VLAN_DEL:
-		return bytes == 2 && net_filter_set_vlan(&vn->filter, (uint16_t)data,
+		return bytes == 2 && net_filter_set_vlan(&vn->state.filter, (uint16_t)data,
 							 header.cmd == VIRTIO_NET_CTRL_VLAN_ADD);
 	case VIRTIO_NET_CTRL_MQ << 8 | VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET:
 		return bytes == 2 && virtio_has_feature(&vn->dev, VIRTIO_NET_F_MQ) &&
@@ -732,13 +738,13 @@ static void serve_control(struct virtio_net *vn)
 	unsigned int budget = BUDGET;
 	struct virtq_chain chain;
 
-	virtq_kicks_off(ring(vn, vn->control));
-	while (budget-- && virtio_pop(&vn->dev, vn->control, &chain) > 0) {
+	virtq_kicks_off(ring(vn, vn->state.control));
+	while (budget-- && virtio_pop(&vn->dev, vn->state.control, &chain) > 0) {
 		uint8_t ack = run_command(vn, &chain) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 		uint32_t written = iov_write(chain.iov + chain.nr_readable, chain.nr_writable, 0,
 					     &ack, sizeof(ack));
 
-		virtq_push(ring(vn, vn->control), chain.head, written);
+		virtq_push(ring(vn, vn->state.control), chain.head, written);
 		if (!written) {
 			virtio_break(&vn->dev, "a command without room for its answer");
 			return;
@@ -751,10 +757,10 @@ static void finish_control(void *arg)
 {
 	struct virtio_net *vn = arg;
 
-	if (!vn->control)
+	if (!vn->state.control)
 		return;
-	virtio_notify(&vn->dev, vn->control);
-	if (vn->dev.running && virtq_kicks_on(ring(vn, vn->control)))
+	virtio_notify(&vn->dev, vn->state.control);
+	if (vn->dev.running && virtq_kicks_on(ring(vn, vn->state.control)))
 		serve_control(vn);
 }
 
@@ -764,11 +770,11 @@ static void start(struct virtio_device *dev)
 {
 	struct virtio_net *vn = (struct virtio_net *)dev;
 
-	vn->control = 0;
+	vn->state.control = 0;
 	if (virtio_has_feature(dev, VIRTIO_NET_F_CTRL_VQ))
-		vn->control = virtio_has_feature(dev, VIRTIO_NET_F_MQ) ? 2 * vn->nr_pairs : 2;
-	vn->active_pairs = 1;
-	net_filter_reset(&vn->filter, vn->mac, virtio_has_feature(dev, VIRTIO_NET_F_CTRL_VLAN));
+		vn->state.control = virtio_has_feature(dev, VIRTIO_NET_F_MQ) ? 2 * vn->nr_pairs : 2;
+	vn->state.active_pairs = 1;
+	net_filter_reset(&vn->state.filter, vn->mac, virtio_has_feature(dev, VIRTIO_NET_F_CTRL_VLAN));
 	set_offloads(vn, dev->accepted);
 	if (vn->net->vhost)
 		start_vhost(vn, 0);
@@ -778,9 +784,9 @@ static void kick(struct virtio_device *dev, unsigned int queue)
 {
 	struct virtio_net *vn = (struct virtio_net *)dev;
 
-	if (vn->control && queue == vn->control)
+	if (vn->state.control && queue == vn->state.control)
 		serve_control(vn);
-	else if (queue / 2 >= vn->nr_pairs || queue / 2 >= vn->active_pairs || vn->net->vhost)
+	else if (queue / 2 >= vn->nr_pairs || queue / 2 >= vn->state.active_pairs || vn->net->vhost)
 		return;
 	else if (queue % 2)
 		serve_tx(&vn->tx[queue / 2]);
@@ -810,14 +816,24 @@ static void reset(struct virtio_device *dev)
 {
 	struct virtio_net *vn = (struct virtio_net *)dev;
 
-	vn->control = 0;
-	vn->active_pairs = 1;
+	vn->state.control = 0;
+	vn->state.active_pairs = 1;
 	net_set_queues(vn->net, 1);
 	net_set_offloads(vn->net, 0);
 	set_mac(vn, vn->mac);
 }
 
 static const struct virtio_ops net_device_ops = {
+	.id = VIRTIO_ID_NET,
+	.pci_class = PCI_CLASS,
+	.driver = "virtio_net (CONFIG_VIRTIO_NET)",
+	.start = start,
+	.kick = kick,
+	.stop = stop,
+	.reset = reset,
+};
+
+static const struct virtio_ops vhost_device_ops = {
 	.id = VIRTIO_ID_NET,
 	.pci_class = PCI_CLASS,
 	.driver = "virtio_net (CONFIG_VIRTIO_NET)",
@@ -910,13 +926,14 @@ static int init(struct virtio_net *vn, struct event_loop *loop, const struct mem
 	if (!vn->rx || !vn->tx)
 		return -ENOMEM;
 	vn->nr_pairs = pairs;
-	vn->active_pairs = 1;
+	vn->state.active_pairs = 1;
 	vn->control_finish = (struct event_deferred){ .fn = finish_control, .arg = vn };
 	memcpy(vn->mac, params->mac, sizeof(vn->mac));
 	for (unsigned int i = 0; i < pairs && !rc; i++)
 		rc = init_pair(vn, i);
 	if (!rc)
-		rc = virtio_device_init(&vn->dev, &net_device_ops, params->name, loop, mem,
+		rc = virtio_device_init(&vn->dev, vn->net->vhost ? &vhost_device_ops :
+					&net_device_ops, params->name, loop, mem,
 					2 * pairs + 1, features(vn));
 	if (!rc && vn->net->vhost)
 		rc = init_vhost(vn, mem);
@@ -953,10 +970,11 @@ void virtio_net_destroy(struct virtio_net *vn)
 		return;
 	net_set_client(vn->net, NULL);
 	if (vn->dev.ops && vn->dev.had_driver)
-		log_verbose("%s: %llu frames sent, %llu received; %llu not sent, %llu dropped",
+		log_verbose("%s: %llu frames sent, %llu received; %llu not sent, %llu dropped, %llu errors",
 			    vn->dev.name, (unsigned long long)vn->sent,
 			    (unsigned long long)vn->received, (unsigned long long)vn->send_errors,
-			    (unsigned long long)vn->dropped);
+			    (unsigned long long)vn->dropped,
+			    (unsigned long long)vn->receive_errors);
 	for (unsigned int i = 0; vn->net->vhost && i < vn->nr_pairs; i++)
 		vhost_stop(vn->net->vhost, i);
 	virtio_device_fini(&vn->dev);

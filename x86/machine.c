@@ -473,7 +473,11 @@ static void on_break(void *arg)
 {
 	struct machine *m = arg;
 
-	serial_send_break(&m->serial);
+	/* To Linux this character on hvc0 is what a break is on a serial line. */
+	if (m->config->virtio_console)
+		term_type(m->term, "\x0f", 1);
+	else
+		serial_send_break(&m->serial);
 }
 
 static int create_terminal(struct machine *m)

@@ -103,3 +103,18 @@ for m in "cloud pci" "generic612 mmio" "cloud pci --port a=pty" "generic612 pci 
 	timeout 100 script -q -c "sh sized $m $p" /dev/null >/dev/null 2>&1 </dev/null
 	same "console/size: $m" "33 101 CHANGE 44 112" "$(said)"
 done
+
+# Ctrl-A b and a key: SysRq, on hvc0 and on ttyS0.
+guest_script <<'C'
+exec 5<>/dev/$(cat /sys/class/tty/console/active | tr ' ' '\n' | grep hvc0 || echo ttyS0)
+echo 1 >/proc/sys/kernel/sysrq; dmesg -n 7; say READY; i=0; until dmesg | grep -q 'sysrq: HELP' || [ $i = 100 ]; do sleep 0.1; i=$((i + 1)); done
+dmesg | grep -q 'sysrq: HELP' && say sysrq
+C
+for c in virtio serial; do
+	rm -f log keys; : >log; mkfifo keys
+	(exec 4>keys; until_said READY; sleep 1; printf '\001bh' >&4; sleep 8) &
+	timeout 100 script -q -c "lkvm run -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -i cmd.gz --console-log log --console $c -p do=poweroff" \
+		/dev/null <keys >/dev/null 2>&1
+	same console/sysrq-$c "READY sysrq" "$(said | grep -o 'READY.*sysrq' | tr -s ' ')"
+	wait $!
+done

@@ -62,9 +62,12 @@ timeout 60 iperf3 -6 -c fd07::1 -n 4M >/tmp/iperf 2>&1 && ok tcp6
 timeout 60 iperf3 -u -b 20M -c 10.7.0.1 -n 1M >/tmp/iperf 2>&1 && ok udp
 transfer 8M
 C
-for m in cloud:pci generic:pci cloud:mmio generic:mmio cloud612:mmio generic612:pci; do
-	k=${m%:*} t=${m#*:}
-	run_net $k $t -c 2 -n mode=tap,tapif=t0 -p "quiet do=poweroff SUM=$sum"
+for m in vhost_iotlb vhost tap vhost_net; do insmod /lib/$m.ko 2>/dev/null; done
+for m in cloud:pci generic:pci cloud:mmio generic:mmio cloud612:mmio generic612:pci \
+	cloud:pci,vhost=on generic612:mmio,vhost=on; do
+	k=${m%:*} t=${m#*:} v=
+	case $m in *,*) v=,${m#*,} t=${t%,*} ;; esac
+	run_net $k $t -c 2 -n mode=tap,tapif=t0$v -p "quiet do=poweroff SUM=$sum"
 	same "net/$m" "0 dhcp=ok icmp=ok icmp6=ok http=ok tcp6=ok udp=ok tcp=ok tcp-R=ok" "$status $(nets)"
 done
 
@@ -134,6 +137,10 @@ for m in cloud:pci cloud:mmio; do
 	same "net/$m/pcap" "4d3cb2a1" "$(head -c 4 pcap | xxd -p)"
 done
 set -- $macs; same net/mac-by-name "$1" "$2"
+
+run_net cloud pci -c 4 -n mode=tap,tapif=t4,vhost=on -p "quiet do=poweroff"
+same "net/vhost/queues" "0 queues-4=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok" \
+	"$status $(nets | sed 's/ [0-9a-f:]*=ok / /')"
 
 # An interface that lkvm creates goes with it.
 { cat functions; echo 'ok mtu-$(cat /sys/class/net/eth0/mtu)'; } | guest_script cmd.gz
