@@ -475,7 +475,7 @@ static void serve_rx(struct rx *rx)
 		goto out;
 	}
 	/* There may be more: the back end tells, or we look when others had their turn. */
-	rx->burst = (unsigned int)min_u64(2 * rx->burst, BUDGET);
+	rx->burst = (unsigned int)min_u64(2ul * rx->burst, BUDGET);
 	if (vn->net->repeats)
 		net_watch(vn->net, rx->pair, true);
 	else
@@ -586,7 +586,7 @@ static int init_vhost(struct virtio_net *vn, const struct mem *mem)
 	struct vhost_region regions[MEM_MAX_REGIONS];
 	int rc = 0;
 
-	vn->lent = calloc(2 * vn->nr_pairs, sizeof(*vn->lent));
+	vn->lent = calloc(2ul * vn->nr_pairs, sizeof(*vn->lent));
 	if (!vn->lent)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < 2 * vn->nr_pairs; i++)
