@@ -6,6 +6,7 @@
 #ifndef LKVM_IOV_H
 #define LKVM_IOV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -36,6 +37,31 @@ static inline unsigned int iov_part(const struct iovec *iov, unsigned int nr, ui
 	return n;
 }
 
+static inline uint32_t iov_copy(const struct iovec *iov, unsigned int nr, uint32_t offset,
+				void *buf, uint32_t len, bool to_iov)
+{
+	uint32_t done = 0;
+
+	for (unsigned int i = 0; i < nr && done < len; i++) {
+		size_t n;
+		uint8_t *p;
+
+		if (offset >= iov[i].iov_len) {
+			offset -= (uint32_t)iov[i].iov_len;
+			continue;
+		}
+		n = min_u64(iov[i].iov_len - offset, len - done);
+		p = (uint8_t *)iov[i].iov_base + offset;
+		if (to_iov)
+			memcpy(p, (uint8_t *)buf + done, n);
+		else
+			memcpy((uint8_t *)buf + done, p, n);
+		done += (uint32_t)n;
+		offset = 0;
+	}
+	return done;
+}
+
 /*
  * Copies up to @len bytes between @buf and @nr iovecs, from byte @offset of them on.
  * Returns how many bytes there were.
@@ -43,41 +69,13 @@ static inline unsigned int iov_part(const struct iovec *iov, unsigned int nr, ui
 static inline uint32_t iov_read(const struct iovec *iov, unsigned int nr, uint32_t offset,
 				void *buf, uint32_t len)
 {
-	uint32_t done = 0;
-
-	for (unsigned int i = 0; i < nr && done < len; i++) {
-		size_t n;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= (uint32_t)iov[i].iov_len;
-			continue;
-		}
-		n = min_u64(iov[i].iov_len - offset, len - done);
-		memcpy((uint8_t *)buf + done, (const uint8_t *)iov[i].iov_base + offset, n);
-		done += (uint32_t)n;
-		offset = 0;
-	}
-	return done;
+	return iov_copy(iov, nr, offset, buf, len, false);
 }
 
 static inline uint32_t iov_write(const struct iovec *iov, unsigned int nr, uint32_t offset,
 				 const void *buf, uint32_t len)
 {
-	uint32_t done = 0;
-
-	for (unsigned int i = 0; i < nr && done < len; i++) {
-		size_t n;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= (uint32_t)iov[i].iov_len;
-			continue;
-		}
-		n = min_u64(iov[i].iov_len - offset, len - done);
-		memcpy((uint8_t *)iov[i].iov_base + offset, (const uint8_t *)buf + done, n);
-		done += (uint32_t)n;
-		offset = 0;
-	}
-	return done;
+	return iov_copy(iov, nr, offset, (void *)(uintptr_t)buf, len, true);
 }
 
 #endif

@@ -276,8 +276,15 @@ static void on_peer(void *arg, uint32_t events)
 	int fd = accept4(m->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors, say: asking again at once would be for ever. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			log_error("%s: %s: accept: %s", m->stream.net.name, m->path,
+				  strerror(errno));
+			event_modify(m->stream.net.loop, m->listen_watch, 0);
+		}
 		return;
+	}
 	/* One at a time; the next is accepted when this one has gone. */
 	event_modify(m->stream.net.loop, m->listen_watch, 0);
 	if (stream_connect(&m->stream, fd))

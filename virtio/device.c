@@ -144,6 +144,7 @@ int virtio_irq_fd(struct virtio_device *dev, unsigned int queue)
 
 int virtio_lend(struct virtio_device *dev, unsigned int queue)
 {
+	atomic_store(&dev->lends, true);
 	event_modify(dev->loop, dev->queues[queue].watch, 0);
 	return virtio_irq_fd(dev, queue);
 }
@@ -280,7 +281,7 @@ void virtio_unlock(struct virtio_device *dev)
 
 void virtio_irqs_changed(struct virtio_device *dev)
 {
-	if (dev->ops->irqs_changed)
+	if (atomic_load(&dev->lends))
 		event_call(dev->loop, irqs_changed_on_loop, dev);
 }
 

@@ -831,16 +831,6 @@ static const struct virtio_ops net_device_ops = {
 	.kick = kick,
 	.stop = stop,
 	.reset = reset,
-};
-
-static const struct virtio_ops vhost_device_ops = {
-	.id = VIRTIO_ID_NET,
-	.pci_class = PCI_CLASS,
-	.driver = "virtio_net (CONFIG_VIRTIO_NET)",
-	.start = start,
-	.kick = kick,
-	.stop = stop,
-	.reset = reset,
 	.irqs_changed = irqs_changed,
 };
 
@@ -932,8 +922,7 @@ static int init(struct virtio_net *vn, struct event_loop *loop, const struct mem
 	for (unsigned int i = 0; i < pairs && !rc; i++)
 		rc = init_pair(vn, i);
 	if (!rc)
-		rc = virtio_device_init(&vn->dev, vn->net->vhost ? &vhost_device_ops :
-					&net_device_ops, params->name, loop, mem,
+		rc = virtio_device_init(&vn->dev, &net_device_ops, params->name, loop, mem,
 					2 * pairs + 1, features(vn));
 	if (!rc && vn->net->vhost)
 		rc = init_vhost(vn, mem);

@@ -100,8 +100,15 @@ static void on_client(void *arg, uint32_t events)
 	int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors, say: asking again at once would be for ever. */
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+			log_error("port %s: %s: accept: %s", p->config.name, p->config.path,
+				  strerror(errno));
+			event_modify(p->loop, p->listen_watch, 0);
+		}
 		return;
+	}
 	/* One at a time; the next waits in the queue of the socket. */
 	event_modify(p->loop, p->listen_watch, 0);
 	p->can_read = p->can_write = true;

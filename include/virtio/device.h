@@ -38,7 +38,7 @@ struct virtio_ops {
 	void (*stop)(struct virtio_device *dev, unsigned int queue);
 	/* Optional: after a reset, with all queues stopped. */
 	void (*reset)(struct virtio_device *dev);
-	/* Optional: virtio_irq_fd() may say something else now. */
+	/* For devices that lend queues: virtio_irq_fd() may say something else now. */
 	void (*irqs_changed)(struct virtio_device *dev);
 };
 
@@ -86,6 +86,7 @@ struct virtio_device {
 	pthread_mutex_t config_lock;	/* config[]; held for a copy only */
 	bool running;			/* loop: DRIVER_OK, not broken */
 	bool had_driver;		/* loop: ... at any time */
+	atomic_bool lends;		/* loop: somebody else serves queues */
 	atomic_bool was_found;		/* registers: a driver of the transport was there */
 };
 

@@ -4,7 +4,7 @@
 ip() { /bin/ip "$@"; }	# not busybox's
 mkdir -p /tmp/n/www && cd /tmp/n
 modprobe_tun
-ip link set lo up; ip link set eth0 up
+ip link set lo up
 head -c 3000000 /dev/urandom >www/file
 sum=$(sha256sum <www/file | cut -c1-16)
 cat >dhcpd.conf <<'C'
@@ -150,5 +150,26 @@ has net/created-said /tmp/err 'net0: created interface mine'
 same net/created-gone 1 "$(ip link show mine >/dev/null 2>&1; echo $?)"
 run_net cloud pci -n mode=tap,tapif=lo -p "quiet do=poweroff"
 same net/not-a-tap 125 $status
+
+# Descriptors that somebody else has opened: a macvtap.
+for m in veth tap macvlan macvtap; do insmod /lib/$m.ko 2>/dev/null; done
+ip link add v0 type veth peer name v1
+ip addr add 10.7.1.1/24 dev v1; ip link set v0 up; ip link set v1 up
+ip link add link v0 name mvt0 type macvtap mode bridge; ip link set mvt0 up
+mac=$(cat /sys/class/net/mvt0/address) dev=/dev/tap$(cat /sys/class/net/mvt0/ifindex)
+iperf3 -s -B 10.7.1.1 >/dev/null 2>&1 & servers="$servers $!"
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ip addr add 10.7.1.2/24 dev eth0; ip link set eth0 up
+ping -q -c 3 10.7.1.1 | grep -q ' 3 packets received' && ok ping
+timeout 60 iperf3 -c 10.7.1.1 -n 4M >/tmp/iperf 2>&1 && ok tcp
+timeout 60 iperf3 -c 10.7.1.1 -n 4M -R >/tmp/iperf 2>&1 && ok tcp-R
+C
+for m in cloud:pci generic:mmio cloud:pci,vhost=on; do
+	v= t=${m#*:}
+	case $m in *,*) v=,${m#*,} t=${t%,*} ;; esac
+	run_net ${m%:*} $t -n mode=fd,fd=9,guest_mac=$mac$v -p "quiet do=poweroff" 9<>$dev
+	same "net/macvtap/$m" "0 ping=ok tcp=ok tcp-R=ok" "$status $(nets)"
+done
 kill $servers
+ip link del v0
 ip link del t0; ip link del t4
