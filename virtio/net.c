@@ -64,7 +64,7 @@
 struct held_chain {
 	uint16_t head;
 	uint16_t nr_iov;
-	uint32_t bytes;
+	uint32_t bytes;		/* at most BIG_BYTES: more is of no use */
 };
 
 struct rx {
@@ -271,6 +271,7 @@ static bool hold_chain(struct rx *rx)
 	struct virtio_net *vn = rx->vn;
 	unsigned int queue = 2 * rx->pair;
 	struct virtq_chain chain;
+	uint32_t bytes;
 
 	if (rx->first == rx->last)
 		rx->first = rx->last = rx->iov_first = rx->iov_last = 0;
@@ -293,11 +294,12 @@ static bool hold_chain(struct rx *rx)
 	memcpy(rx->iov + rx->iov_last, chain.iov + chain.nr_readable,
 	       chain.nr_writable * sizeof(rx->iov[0]));
 	rx->iov_last += chain.nr_writable;
+	/* No frame is bigger, and no sum of 256 of these wraps. */
+	bytes = (uint32_t)min_u64(chain.writable_bytes, BIG_BYTES);
 	rx->held[rx->last++] = (struct held_chain){
-		.head = chain.head, .nr_iov = (uint16_t)chain.nr_writable,
-		.bytes = chain.writable_bytes,
+		.head = chain.head, .nr_iov = (uint16_t)chain.nr_writable, .bytes = bytes,
 	};
-	rx->held_bytes += chain.writable_bytes;
+	rx->held_bytes += bytes;
 	return true;
 }
 
@@ -321,6 +323,7 @@ static int read_frame(struct rx *rx)
 {
 	struct virtio_net *vn = rx->vn;
 	uint32_t want = merges(rx) ? rx->window : 1;
+	struct iovec *tail, saved;
 	unsigned int nr;
 	ssize_t n;
 
@@ -330,14 +333,12 @@ static int read_frame(struct rx *rx)
 		return 0;
 	nr = merges(rx) ? rx->iov_last - rx->iov_first : rx->held[rx->first].nr_iov;
 	rx->direct_bytes = merges(rx) ? rx->held_bytes : rx->held[rx->first].bytes;
-	/* The tail takes the place of a buffer that is not used, or the one kept free. */
-	{
-		struct iovec *tail = &rx->iov[rx->iov_first + nr], saved = *tail;
-
-		*tail = (struct iovec){ rx->tail, BIG_BYTES };
-		n = net_recv(vn->net, rx->pair, rx->iov + rx->iov_first, nr + 1);
-		*tail = saved;
-	}
+	/* The tail takes the place of a buffer that is not used, or of the one kept free. */
+	tail = &rx->iov[rx->iov_first + nr];
+	saved = *tail;
+	*tail = (struct iovec){ rx->tail, BIG_BYTES };
+	n = net_recv(vn->net, rx->pair, rx->iov + rx->iov_first, nr + 1);
+	*tail = saved;
 	if (n <= 0)
 		return (int)n;
 	rx->frame_bytes = (uint32_t)n;
@@ -898,7 +899,7 @@ static int init_pair(struct virtio_net *vn, unsigned int i)
 	vn->tx[i].timer = event_timer_create(vn->dev.loop, on_tx_timer, &vn->tx[i]);
 	if (vn->tx[i].timer < 0)
 		return vn->tx[i].timer;
-	rx->tail = malloc(BIG_BYTES);
+	rx->tail = calloc(1, BIG_BYTES);
 	return rx->tail ? 0 : -ENOMEM;
 }
 

@@ -239,6 +239,40 @@ static void rx_one_byte(void)
 	send_frame(14);
 }
 
+/*
+ * A chain of 2^32 - 16 bytes (an indirect table of overlapping buffers) after one of 64:
+ * the sum wraps to 48. The frame is there, and nothing that is not of it.
+ */
+static void rx_sum_wraps(void)
+{
+	struct vring_desc *table = (struct vring_desc *)0x420000;
+
+	for (unsigned int i = 0; i < 11; i++) {
+		table[i].addr = i ? 0x2000000 : IN + IN_BYTES;
+		table[i].len = i ? 0x1c000000 : 0x1000;
+		table[i].flags = WRITE | (i < 10 ? NEXT : 0);
+		table[i].next = (uint16_t)(i + 1);
+	}
+	table[10].len = (uint32_t)(0xfffffff0u - 9ull * 0x1c000000u - 0x1000u);
+	use_queue(RX);
+	memset((void *)IN, 0, 2 * IN_BYTES);
+	set_desc(0, IN, 64, WRITE, 0);
+	set_desc(1, 0x420000, 11 * sizeof(table[0]), VRING_DESC_F_INDIRECT, 0);
+	publish(0);
+	publish(1);
+	kick(RX);
+	fill_frame(1000);
+	send_frame(1000);
+	use_queue(RX);
+	if (!wait_used() || used_length() != 64 || !wait_used() || used_length() != HEADER + 1000 - 64)
+		fail("lengths of a frame in two buffers", used_length());
+	for (unsigned int i = 0; i < HEADER + 1000 - 64; i++)
+		if (read8(IN + IN_BYTES + i) != 0x5a)
+			fail("byte of the frame", i);
+	if (read8(IN + IN_BYTES + HEADER + 1000 - 64))
+		fail("byte behind the frame", read8(IN + IN_BYTES + HEADER + 1000 - 64));
+}
+
 /* Without merging a frame has one buffer, and that is too small. */
 static void rx_not_merged(void)
 {
@@ -576,7 +610,7 @@ static const struct {
 	ATTACK(tx_short), ATTACK(tx_nothing_readable), ATTACK(tx_huge), ATTACK(tx_split_header),
 	ATTACK(tx_bad_headers), ATTACK(tx_all_headers), ATTACK(tx_loop),
 	ATTACK(rx_read_only), ATTACK(rx_zero_length), ATTACK(rx_tiny), ATTACK(rx_one_byte),
-	ATTACK(rx_not_merged), ATTACK(rx_outside_ram), ATTACK(rx_loop), ATTACK(rx_on_device),
+	ATTACK(rx_sum_wraps), ATTACK(rx_not_merged), ATTACK(rx_outside_ram), ATTACK(rx_loop), ATTACK(rx_on_device),
 	ATTACK(rx_twice), ATTACK(rx_index_jumps), ATTACK(reset_with_held), ATTACK(control_works),
 	ATTACK(control_malformed), ATTACK(control_mac_tables), ATTACK(control_no_ack),
 	ATTACK(control_only_ack), ATTACK(control_flood), ATTACK(filter_works), ATTACK(absent_queue),

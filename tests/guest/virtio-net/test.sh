@@ -9,7 +9,7 @@ done
 trap 'kill ${peers[@]} 2>/dev/null; rm -rf "$T"' EXIT
 for mode in "${!peers[@]}"; do wait_for 10 test -S "$T/$mode"; done
 for transport in pci mmio; do
-	net() { run -k "$GUESTS/elf64" -m 256 --rng off --transport $transport -n "mode=stream,path=$T/$1" -p "attack=$2"; }
+	net() { run -k "$GUESTS/elf64" -m 512 --rng off --transport $transport -n "mode=stream,path=$T/$1" -p "attack=$2"; }
 	for attack in $attacks; do
 		net echo $attack
 		same "virtio-net/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
@@ -30,7 +30,7 @@ for transport in pci mmio; do
 		truncate -s 0 "$T/$mode.out"
 	done
 	# A flood and no buffers: memory stays as it is.
-	"$LKVM" run -k "$GUESTS/elf64" -m 256 --rng off --transport $transport -n "mode=stream,path=$T/flood" \
+	"$LKVM" run -k "$GUESTS/elf64" -m 512 --rng off --transport $transport -n "mode=stream,path=$T/flood" \
 		-p attack=rx_no_buffers >"$T/out" 2>"$T/err" </dev/null & pid=$!
 	rss() { awk '/^(RssAnon|RssFile)/ { n += $2 } END { print n }' /proc/$pid/status; }
 	wait_for 10 grep -q IDLE "$T/out"; before=$(rss); sleep 1; after=$(rss)

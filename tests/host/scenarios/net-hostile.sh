@@ -11,7 +11,7 @@ for v in "" ,vhost=on; do
 	for t in pci mmio; do
 		for a in $(cat /attacks/names); do
 			# The kernel may answer otherwise, but has to be there again after a reset.
-			run -k /attacks/virtio-net -m 256 --rng off --transport $t -n mode=tap,tapif=h0$v -p "attack=${v:++}$a"
+			run -k /attacks/virtio-net -m 512 --rng off --transport $t -n mode=tap,tapif=h0$v -p "attack=${v:++}$a"
 			same "net-hostile$v/$t/$a" "0 SURVIVED RECOVERED" \
 				"$status $(echo $(sed "${v:+s/OTHERWISE/SURVIVED/}" /tmp/out))"
 		done
