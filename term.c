@@ -179,7 +179,7 @@ size_t term_put_some(struct term *term, const void *data, size_t len)
 	size_t room;
 
 	pthread_mutex_lock(&term->lock);
-	room = term->dead ? len : TERM_RING_BYTES - (term->head - term->tail);
+	room = TERM_RING_BYTES - (term->head - term->tail);	/* a dead reader's comes with a flush */
 	if (room < len)
 		term->held_back = true;
 	pthread_mutex_unlock(&term->lock);

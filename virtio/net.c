@@ -507,16 +507,6 @@ static void on_lent_call(void *arg, uint32_t events)
 	virtio_notify_lent(&lent->vn->dev, lent->queue);
 }
 
-static void on_lent_error(void *arg, uint32_t events)
-{
-	struct virtio_net *vn = arg;
-
-	(void)events;
-	eventfd_clear(vn->error_fd);
-	if (vn->dev.running)
-		virtio_break(&vn->dev, "vhost: a malformed ring");
-}
-
 static struct vhost_ring vhost_ring(struct virtio_net *vn, unsigned int queue)
 {
 	const struct virtq *q = ring(vn, queue);
@@ -538,6 +528,18 @@ static void stop_vhost(struct virtio_net *vn, unsigned int pair)
 	vhost_stop(vn->net->vhost, pair);
 	virtio_take_back(&vn->dev, 2 * pair);
 	virtio_take_back(&vn->dev, 2 * pair + 1);
+}
+
+static void on_lent_error(void *arg, uint32_t events)
+{
+	struct virtio_net *vn = arg;
+
+	(void)events;
+	eventfd_clear(vn->error_fd);
+	for (unsigned int i = 0; i < vn->nr_pairs; i++)
+		stop_vhost(vn, i);
+	if (vn->dev.running)
+		virtio_break(&vn->dev, "vhost: a malformed ring");
 }
 
 static void start_vhost(struct virtio_net *vn, unsigned int pair)
