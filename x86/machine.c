@@ -1052,7 +1052,10 @@ void machine_report_lost(struct machine *m)
 		term_report_last_lines(m->serial_term, MACHINE_LOST_LINES);
 }
 
-/* Devices that a transport's driver found and no other took: their names after each other. False if there are none. */
+/*
+ * Devices that a transport's driver found and no other took: their names after each
+ * other. False if there are none.
+ */
 static bool list_unused(const struct machine *m, const struct virtio_ops *ops, char *text,
 			size_t bytes)
 {

@@ -151,6 +151,26 @@ same net/created-gone 1 "$(ip link show mine >/dev/null 2>&1; echo $?)"
 run_net cloud pci -n mode=tap,tapif=lo -p "quiet do=poweroff"
 same net/not-a-tap 125 $status
 
+# An interface that was made for a user needs no privileges; others are refused.
+mkdir -p /etc; echo 'nobody:x:65534:65534::/:/bin/sh' >/etc/passwd; echo 'nogroup:x:65534:' >/etc/group
+ip tuntap add t5 mode tap user 65534; ip addr add 10.7.5.1/24 dev t5; ip link set t5 up
+chmod 666 /dev/kvm /dev/net/tun
+{ cat functions; cat <<'C'; } | guest_script cmd.gz
+ip addr add 10.7.5.2/24 dev eth0; ip link set eth0 up
+ping -q -c 3 10.7.5.1 | grep -q ' 3 packets received' && ok ping
+C
+as_nobody() {
+	su -s /bin/sh nobody -c "timeout 100 lkvm run -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -i /tmp/n/cmd.gz \
+		-n mode=tap,tapif=$1 -p 'quiet do=poweroff'" >/tmp/out 2>/tmp/err </dev/null
+	status=$?
+	tr -d '\r' </tmp/out >/tmp/out2; mv /tmp/out2 /tmp/out
+}
+as_nobody t5
+same net/unprivileged "0 ping=ok" "$status $(nets)"
+as_nobody mine
+same net/unprivileged-create 125 $status
+has net/unprivileged-said /tmp/err 'Try: sudo ip tuntap add mine mode tap user'
+
 # Descriptors that somebody else has opened: a macvtap.
 for m in veth tap macvlan macvtap; do insmod /lib/$m.ko 2>/dev/null; done
 ip link add v0 type veth peer name v1
