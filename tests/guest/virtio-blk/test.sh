@@ -30,7 +30,7 @@ has virtio-blk/root-ro "$T/err" 'kernel parameters: .* root=/dev/vda ro quiet$'
 run -v --dry-run -k "$GUESTS/elf64" -d "$T/img,format=raw" -p "quiet root=/dev/vdb2"
 same virtio-blk/own-root 0 "$(grep -c 'root=/dev/vda' "$T/err")"
 run -v --dry-run -k "$GUESTS/elf64" -d "$T/img,format=raw" -d "$T/img,format=raw,ro" --transport mmio --acpi off
-has virtio-blk/mmio-params "$T/err" 'virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6$'
+has virtio-blk/mmio-params "$T/err" 'virtio_mmio.device=512@0xd0000000:5 virtio_mmio.device=512@0xd0001000:6 virtio_mmio.device=512@0xd0002000:7$'
 # A disk error at the very end is not a success: what was not flushed is written then.
 run -k "$GUESTS/elf64" -m 256 -d "$T/img,format=raw" -p attack=indirect_works --json "$T/json"
 has virtio-blk/json "$T/json" '"outcome":"poweroff","status":0'
