@@ -26,6 +26,7 @@ struct vhost {
 	unsigned int nr_pairs;
 	int fds[NET_MAX_QUEUES];
 	bool running[NET_MAX_QUEUES];
+	uint32_t next_avail[NET_MAX_QUEUES][2];	/* where a stopped ring goes on */
 	uint64_t features;
 };
 
@@ -122,10 +123,10 @@ static int set_fd(int fd, unsigned long request, unsigned int ring, int value)
 	return call(fd, request, &(struct vhost_vring_file){ .index = ring, .fd = value });
 }
 
-static int set_ring(int fd, unsigned int i, const struct vhost_ring *r)
+static int set_ring(int fd, unsigned int i, const struct vhost_ring *r, uint32_t next_avail)
 {
 	const struct vhost_vring_state size = { .index = i, .num = r->size };
-	const struct vhost_vring_state base = { .index = i };
+	const struct vhost_vring_state base = { .index = i, .num = next_avail };
 	const struct vhost_vring_addr addr = {
 		.index = i,
 		.desc_user_addr = (uintptr_t)r->desc,
@@ -155,7 +156,7 @@ int vhost_start(struct vhost *v, unsigned int pair, uint64_t features,
 	features &= v->features;
 	rc = call(fd, VHOST_SET_FEATURES, &features);
 	for (unsigned int i = 0; i < 2 && !rc; i++)
-		rc = set_ring(fd, i, &rings[i]);
+		rc = set_ring(fd, i, &rings[i], v->next_avail[pair][i]);
 	for (unsigned int i = 0; i < 2 && !rc; i++)
 		rc = set_fd(fd, VHOST_NET_SET_BACKEND, i, tap_fd);
 	v->running[pair] = true;
@@ -170,9 +171,19 @@ void vhost_stop(struct vhost *v, unsigned int pair)
 		return;
 	for (unsigned int i = 0; i < 2; i++)
 		set_fd(v->fds[pair], VHOST_NET_SET_BACKEND, i, VHOST_FILE_UNBIND);
-	for (unsigned int i = 0; i < 2; i++)
+	for (unsigned int i = 0; i < 2; i++) {
+		struct vhost_vring_state base = { .index = i };
+
 		set_fd(v->fds[pair], VHOST_SET_VRING_KICK, i, VHOST_FILE_UNBIND);
+		if (!call(v->fds[pair], VHOST_GET_VRING_BASE, &base))
+			v->next_avail[pair][i] = base.num;
+	}
 	v->running[pair] = false;
+}
+
+void vhost_forget(struct vhost *v, unsigned int pair)
+{
+	memset(v->next_avail[pair], 0, sizeof(v->next_avail[pair]));
 }
 
 void vhost_set_call(struct vhost *v, unsigned int pair, unsigned int ring, int call_fd)

@@ -805,6 +805,7 @@ static void stop(struct virtio_device *dev, unsigned int queue)
 		return;
 	if (vn->net->vhost) {
 		stop_vhost(vn, queue / 2);
+		vhost_forget(vn->net->vhost, queue / 2);
 	} else if (queue % 2) {
 		vn->tx[queue / 2].blocked = false;
 		vn->tx[queue / 2].timer_runs = false;

@@ -44,8 +44,12 @@ int vhost_set_memory(struct vhost *vhost, const struct vhost_region *regions, un
 int vhost_start(struct vhost *vhost, unsigned int pair, uint64_t features,
 		const struct vhost_ring rings[2], int tap_fd);
 
-/* When it returns, the kernel does not touch the rings any more. */
+/*
+ * When it returns, the kernel does not touch the rings any more. vhost_start() goes on
+ * where it stopped, after vhost_forget() at the beginning, as after a reset.
+ */
 void vhost_stop(struct vhost *vhost, unsigned int pair);
+void vhost_forget(struct vhost *vhost, unsigned int pair);
 
 /* Interrupts of ring @ring (0, 1) go to another eventfd. */
 void vhost_set_call(struct vhost *vhost, unsigned int pair, unsigned int ring, int call_fd);
