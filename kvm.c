@@ -133,7 +133,7 @@ int vm_map_memory(struct vm *vm, const struct mem *mem)
 			.slot = i,
 			.guest_phys_addr = mem->regions[i].start,
 			.memory_size = mem->regions[i].size_bytes,
-			.userspace_addr = mem_region_address(mem, &mem->regions[i]),
+			.userspace_addr = mem_region_hva(mem, &mem->regions[i]),
 		};
 
 		if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot)) {

@@ -8,6 +8,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <linux/vhost.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -149,7 +150,19 @@ int mem_read_file(const struct mem *mem, gpa_t gpa, uint64_t len, int fd, uint64
 	return pread_all(fd, dst, len, offset);
 }
 
-uint64_t mem_region_address(const struct mem *mem, const struct mem_region *region)
+uint64_t mem_region_hva(const struct mem *mem, const struct mem_region *region)
 {
 	return (uint64_t)(uintptr_t)(mem->base + region->start);
+}
+
+void mem_fill_vhost_table(const struct mem *mem, struct vhost_memory *table)
+{
+	table->nregions = mem->nr_regions;
+	table->padding = 0;
+	for (unsigned int i = 0; i < mem->nr_regions; i++)
+		table->regions[i] = (struct vhost_memory_region){
+			.guest_phys_addr = mem->regions[i].start,
+			.memory_size = mem->regions[i].size_bytes,
+			.userspace_addr = mem_region_hva(mem, &mem->regions[i]),
+		};
 }

@@ -63,7 +63,11 @@ int mem_zero(const struct mem *mem, gpa_t gpa, uint64_t len);
  */
 int mem_read_file(const struct mem *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset);
 
-/* Host address of a region, for KVM_SET_USER_MEMORY_REGION and vhost only. */
-uint64_t mem_region_address(const struct mem *mem, const struct mem_region *region);
+/* Host address of a region, for KVM_SET_USER_MEMORY_REGION only. */
+uint64_t mem_region_hva(const struct mem *mem, const struct mem_region *region);
+
+/* Fills @table, which has room for MEM_MAX_REGIONS, with all RAM, for VHOST_SET_MEM_TABLE only. */
+struct vhost_memory;
+void mem_fill_vhost_table(const struct mem *mem, struct vhost_memory *table);
 
 #endif

@@ -16,11 +16,10 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "mem.h"
 #include "net/net.h"
 #include "net/vhost.h"
 #include "util.h"
-
-#define MAX_REGIONS 8u
 
 struct vhost {
 	unsigned int nr_pairs;
@@ -97,24 +96,15 @@ uint64_t vhost_features(const struct vhost *v)
 	return v->features;
 }
 
-int vhost_set_memory(struct vhost *v, const struct vhost_region *regions, unsigned int nr)
+int vhost_set_memory(struct vhost *v, const struct mem *mem)
 {
-	_Alignas(struct vhost_memory) uint8_t buf[sizeof(struct vhost_memory) +
-						  MAX_REGIONS * sizeof(struct vhost_memory_region)];
-	struct vhost_memory *m = (struct vhost_memory *)buf;
+	_Alignas(struct vhost_memory) uint8_t table[sizeof(struct vhost_memory) +
+		MEM_MAX_REGIONS * sizeof(struct vhost_memory_region)];
 	int rc = 0;
 
-	memset(buf, 0, sizeof(buf));
-	if (nr > MAX_REGIONS)
-		return -EINVAL;
-	m->nregions = nr;
-	for (unsigned int i = 0; i < nr; i++) {
-		m->regions[i].guest_phys_addr = regions[i].guest;
-		m->regions[i].memory_size = regions[i].bytes;
-		m->regions[i].userspace_addr = regions[i].here;
-	}
+	mem_fill_vhost_table(mem, (struct vhost_memory *)table);
 	for (unsigned int i = 0; i < v->nr_pairs && !rc; i++)
-		rc = call(v->fds[i], VHOST_SET_MEM_TABLE, m);
+		rc = call(v->fds[i], VHOST_SET_MEM_TABLE, table);
 	return rc;
 }
 

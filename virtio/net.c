@@ -586,7 +586,6 @@ static int init_lent(struct virtio_net *vn, unsigned int queue)
 
 static int init_vhost(struct virtio_net *vn, const struct mem *mem)
 {
-	struct vhost_region regions[MEM_MAX_REGIONS];
 	int rc = 0;
 
 	vn->lent = calloc(2ul * vn->nr_pairs, sizeof(*vn->lent));
@@ -602,13 +601,7 @@ static int init_vhost(struct virtio_net *vn, const struct mem *mem)
 	if (!rc)
 		rc = vn->error_watch = event_add(vn->dev.loop, vn->error_fd, EPOLLIN,
 						 on_lent_error, vn);
-	for (unsigned int i = 0; i < mem->nr_regions; i++)
-		regions[i] = (struct vhost_region){
-			.guest = mem->regions[i].start,
-			.here = mem_region_address(mem, &mem->regions[i]),
-			.bytes = mem->regions[i].size_bytes,
-		};
-	return rc < 0 ? rc : vhost_set_memory(vn->net->vhost, regions, mem->nr_regions);
+	return rc < 0 ? rc : vhost_set_memory(vn->net->vhost, mem);
 }
 
 static void fini_vhost(struct virtio_net *vn)

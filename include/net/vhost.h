@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct mem;
 struct vhost;
 
 /* A queue: where its parts are for this process, and who is told what. */
@@ -20,11 +21,6 @@ struct vhost_ring {
 	uint32_t size;
 	const void *desc, *avail, *used;
 	int kick_fd, call_fd, error_fd;
-};
-
-/* A piece of RAM. */
-struct vhost_region {
-	uint64_t guest, here, bytes;
 };
 
 /* @nr_pairs of queues, each with a worker of the kernel. 0 or -errno, after a message. */
@@ -38,7 +34,7 @@ void vhost_destroy(struct vhost *vhost);
 uint64_t vhost_features(const struct vhost *vhost);
 
 /* Which memory the rings of all pairs may speak of. 0 or -errno. */
-int vhost_set_memory(struct vhost *vhost, const struct vhost_region *regions, unsigned int nr);
+int vhost_set_memory(struct vhost *vhost, const struct mem *mem);
 
 /* Moves frames between @rings (receive, transmit) and the tap from now on. 0 or -errno. */
 int vhost_start(struct vhost *vhost, unsigned int pair, uint64_t features,
