@@ -7,17 +7,23 @@
  *	netload HOST recv MIB             TCP from the server
  *	netload HOST trips N              one byte there and back, N times
  *	netload INTERFACE frames N        raw Ethernet frames of 64 bytes to nobody
+ *	netload relay TAP TAP             frames from one tap to the other, both ways, with
+ *	                                  one read and one write each: what a VMM cannot avoid
  *
  * Prints nanoseconds per MiB, round trip or frame.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -152,6 +158,45 @@ static void frames(const char *interface, uint32_t count)
 			die(interface);
 }
 
+static int open_tap(const char *name)
+{
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
+	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int bytes = 12;
+
+	strncpy(r.ifr_name, name, sizeof(r.ifr_name) - 1);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &r) || ioctl(fd, TUNSETVNETHDRSZ, &bytes) ||
+	    ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN))
+		die(name);
+	return fd;
+}
+
+static void relay(const char *a, const char *b)
+{
+	static uint8_t frame[12 + 65536 + 64];
+	const int taps[2] = { open_tap(a), open_tap(b) };
+	int epoll = epoll_create1(0);
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct epoll_event e = { .events = EPOLLIN, .data.u32 = i };
+
+		if (epoll_ctl(epoll, EPOLL_CTL_ADD, taps[i], &e))
+			die("epoll");
+	}
+	for (;;) {
+		struct epoll_event e[2];
+		int nr = epoll_wait(epoll, e, 2, -1);
+
+		for (int i = 0; i < nr; i++) {
+			ssize_t n = read(taps[e[i].data.u32], frame, sizeof(frame));
+
+			/* Refused while the other interface is down. */
+			if (n > 0 && write(taps[!e[i].data.u32], frame, (size_t)n) < 0)
+				continue;
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t count = argc == 4 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
@@ -159,6 +204,8 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && !strcmp(argv[1], "server"))
 		server();
+	if (argc == 4 && !strcmp(argv[1], "relay"))
+		relay(argv[2], argv[3]);
 	if (argc != 4 || !count)
 		return 2;
 	start = now_ns();

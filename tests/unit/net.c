@@ -2,21 +2,29 @@
 /*
  * Networks without KVM: the receive filter against every rule that a driver can set,
  * the framing of streams in pieces of any size and with lengths that lie, back pressure,
- * recordings, and the ends of a link.
+ * recordings, the ends of a link; and a device whose driver sends without a pause.
  */
 #include "tests/lib/unit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "bus.h"
 #include "event.h"
+#include "mem.h"
 #include "net/net.h"
 #include "net/stream.h"
 #include "util.h"
+#include "virtio/device.h"
+#include "virtio/mmio.h"
 #include "virtio/net-filter.h"
+#include "virtio/net.h"
+#include "x86/layout.h"
 
 /* ---- the filter ---- */
 
@@ -398,6 +406,171 @@ static void frames_are_recorded(void **state)
 	assert_string_equal(out, "         60         60\n ab ab\n12345678901234 130\n");
 }
 
+/* ---- the device: a stream of frames ---- */
+
+#define RAM		MIB(1)
+#define RING		64u
+#define RX_RING		0x10000
+#define TX_RING		0x20000
+#define BUFFER		0x30000
+#define PER_TICK	10u
+
+/* A driver on the loop's own thread, that sends in ticks of a timer. */
+struct sender {
+	struct event_loop *loop;
+	struct mem *mem;
+	struct bus mmio;
+	struct net net;
+	struct virtio_net *vn;
+	struct virtio_mmio *vt;
+	int timer;
+	unsigned int ticks, published, sent, unkicked, ended_by_frame;
+	bool frame_waits;
+};
+
+static int count_frame(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	struct sender *s = (struct sender *)((char *)net - offsetof(struct sender, net));
+	uint32_t number;
+
+	(void)queue;
+	assert_int_equal(nr, 2);
+	memcpy(&number, (uint8_t *)iov[1].iov_base + 14, sizeof(number));
+	assert_int_equal(number, s->sent);
+	s->sent++;
+	return 0;
+}
+
+static ssize_t one_frame(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+{
+	struct sender *s = (struct sender *)((char *)net - offsetof(struct sender, net));
+
+	(void)queue;
+	assert_true(nr > 0 && iov[0].iov_len >= 100);
+	if (!s->frame_waits)
+		return -EAGAIN;
+	s->frame_waits = false;
+	memset(iov[0].iov_base, 0xff, 100);
+	return 100;
+}
+
+static void no_watch(struct net *net, unsigned int queue, bool on)
+{
+	(void)net;
+	(void)queue;
+	(void)on;
+}
+
+static void sender_out(struct sender *s, uint32_t reg, uint32_t v)
+{
+	bus_write(&s->mmio, LAYOUT_VIRTIO_MMIO + reg, &v, 4);
+}
+
+static void add_ring(struct sender *s, uint32_t queue, uint32_t at)
+{
+	sender_out(s, VIRTIO_MMIO_QUEUE_SEL, queue);
+	sender_out(s, VIRTIO_MMIO_QUEUE_NUM, RING);
+	sender_out(s, VIRTIO_MMIO_QUEUE_DESC_LOW, at);
+	sender_out(s, VIRTIO_MMIO_QUEUE_AVAIL_LOW, at + 0x1000);
+	sender_out(s, VIRTIO_MMIO_QUEUE_USED_LOW, at + 0x2000);
+	sender_out(s, VIRTIO_MMIO_QUEUE_READY, 1);
+}
+
+static void publish(struct sender *s, uint32_t ring, unsigned int slot, struct vring_desc desc)
+{
+	struct vring_avail *avail = mem_ptr(s->mem, ring + 0x1000, 0x1000);
+
+	assert_int_equal(mem_write(s->mem, ring + slot * sizeof(desc), &desc, sizeof(desc)), 0);
+	avail->ring[avail->idx % RING] = (uint16_t)slot;
+	__atomic_store_n(&avail->idx, (uint16_t)(avail->idx + 1), __ATOMIC_RELEASE);
+}
+
+static bool wants_kicks(const struct sender *s)
+{
+	const struct vring_used *used = mem_ptr(s->mem, TX_RING + 0x2000, 0x1000);
+
+	return !(__atomic_load_n(&used->flags, __ATOMIC_ACQUIRE) & VRING_USED_F_NO_NOTIFY);
+}
+
+static void publish_frame(struct sender *s)
+{
+	unsigned int slot = s->published % RING;
+	gpa_t frame = BUFFER + slot * 256;
+
+	assert_int_equal(mem_write(s->mem, frame + NET_HEADER_BYTES + 14, &s->published, 4), 0);
+	publish(s, TX_RING, slot, (struct vring_desc){ frame, NET_HEADER_BYTES + 64, 0, 0 });
+	s->published++;
+	if (wants_kicks(s)) {
+		virtio_net_device(s->vn)->ops->kick(virtio_net_device(s->vn), 1);
+		event_run_deferred(s->loop);
+	} else {
+		s->unkicked++;
+	}
+}
+
+static void on_tick(void *arg, uint32_t events)
+{
+	struct sender *s = arg;
+
+	(void)events;
+	s->ticks++;
+	if (s->ticks < 200 && s->published - s->sent + PER_TICK <= RING) {
+		for (unsigned int i = 0; i < PER_TICK; i++)
+			publish_frame(s);
+	} else if (s->ticks == 200) {
+		event_timer_set(s->loop, s->timer, 100000000, 0);
+	} else if (s->ticks > 200) {
+		event_stop(s->loop);
+	}
+	if (s->ticks % 50 == 49 && !wants_kicks(s)) {
+		s->frame_waits = true;
+		s->net.client.readable(s->net.client.arg, 0);
+		event_run_deferred(s->loop);
+		assert_false(s->frame_waits);
+		assert_true(wants_kicks(s));
+		assert_int_equal(s->sent, s->published);
+		s->ended_by_frame++;
+	}
+}
+
+static void a_stream_is_collected(void **state)
+{
+	static const struct net_ops ops = { .send = count_frame, .recv = one_frame, .watch = no_watch };
+	const struct virtio_net_params params = { .name = "net0" };
+	struct sender s = { .net = { .ops = &ops, .name = "net0", .nr_queues = 1 } };
+
+	(void)state;
+	assert_int_equal(event_loop_create(&s.loop), 0);
+	assert_int_equal(mem_create(&s.mem, RAM), 0);
+	bus_init(&s.mmio);
+	assert_int_equal(virtio_net_create(&s.vn, s.loop, s.mem, &s.net, &params), 0);
+	assert_int_equal(virtio_mmio_create(&s.vt, virtio_net_device(s.vn), &s.mmio, NULL,
+					    LAYOUT_VIRTIO_MMIO, 5), 0);
+	sender_out(&s, VIRTIO_MMIO_STATUS, 3);
+	sender_out(&s, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	sender_out(&s, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
+	sender_out(&s, VIRTIO_MMIO_STATUS, 11);
+	add_ring(&s, 0, RX_RING);
+	add_ring(&s, 1, TX_RING);
+	sender_out(&s, VIRTIO_MMIO_STATUS, 15);
+	for (unsigned int i = 0; i < RING; i++)
+		publish(&s, RX_RING, i, (struct vring_desc){ BUFFER + 0x8000 + i * 2048, 2048,
+							     VRING_DESC_F_WRITE, 0 });
+	s.timer = event_timer_create(s.loop, on_tick, &s);
+	event_timer_set(s.loop, s.timer, 30000, 30000);
+	assert_int_equal(event_run(s.loop), 0);
+	/* Most frames went without a kick; when there were no more, kicks were wanted again. */
+	assert_int_equal(s.sent, s.published);
+	assert_true(s.unkicked >= 5 * PER_TICK);
+	assert_true(s.ended_by_frame >= 1);
+	assert_true(wants_kicks(&s));
+	virtio_mmio_destroy(s.vt);
+	virtio_net_destroy(s.vn);
+	bus_fini(&s.mmio);
+	mem_destroy(s.mem);
+	event_loop_destroy(s.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +583,7 @@ int main(void)
 		cmocka_unit_test(a_peer_that_goes_takes_the_link_down),
 		cmocka_unit_test(bad_networks_are_one_message),
 		cmocka_unit_test(frames_are_recorded),
+		cmocka_unit_test(a_stream_is_collected),
 	};
 
 	return cmocka_run_group_tests_name("net", tests, NULL, NULL);

@@ -386,6 +386,27 @@ static void tx_backpressure(void)
 	power_off();
 }
 
+/* A stream of frames is looked at by a timer: a reset in the middle of it is the end of it. */
+static void tx_stream_reset(void)
+{
+	fill_frame(100);
+	for (unsigned int i = 0; i < 50; i++) {
+		bring_up_queues(features, 3);
+		for (unsigned int k = 0; k < 60; k++)
+			send_frame(100);
+		use_queue(TX);
+		publish(0);
+		kick(TX);
+		set_status(STATUS_RESET);
+		while (get_status())
+			;
+	}
+	bring_up_queues(features, 3);
+	send_frame(100);
+	print("SENT\n");
+	power_off();
+}
+
 /* Frames of 60 000 bytes into buffers of 4096, merged. */
 static void rx_jumbo(void)
 {
@@ -616,7 +637,8 @@ static const struct {
 	ATTACK(control_only_ack), ATTACK(control_flood), ATTACK(filter_works), ATTACK(absent_queue),
 	ATTACK(config_is_read_only), ATTACK(features_odd), ATTACK(no_features),
 #define WITH_PEER(name) { #name, name }	/* the peer is not the one that echoes */
-	WITH_PEER(rx_no_buffers), WITH_PEER(tx_backpressure), WITH_PEER(rx_jumbo), WITH_PEER(link_lost),
+	WITH_PEER(rx_no_buffers), WITH_PEER(tx_backpressure),
+	WITH_PEER(tx_stream_reset), WITH_PEER(rx_jumbo), WITH_PEER(link_lost),
 };
 
 void guest_main(const uint8_t *zero_page);

@@ -22,6 +22,10 @@ for transport in pci mmio; do
 		net lie link_lost
 		same "virtio-net/$transport/lie-$i" "0 SURVIVED" "$status $(cat "$T/out")"
 	done
+	net sink tx_stream_reset
+	same "virtio-net/$transport/tx_stream_reset" "0 SENT" "$status $(cat "$T/out")"
+	wait_for 10 grep -q frames "$T/sink.out"
+	truncate -s 0 "$T/sink.out"
 	for mode in sink hold; do
 		net $mode tx_backpressure
 		same "virtio-net/$transport/$mode" "0 SENT" "$status $(cat "$T/out")"
