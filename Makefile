@@ -32,7 +32,8 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 libs := -lfdt -lcap -luring -lz
 
 core := kvm.c kvm-cpu.c mem.c bus.c event.c log.c term.c sandbox.c
-board := x86/machine.c x86/boot.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
+board := x86/machine.c x86/boot.c x86/payload.c x86/kernel-cache.c \
+	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/panic.c x86/halt.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \

@@ -423,6 +423,23 @@ static int set_transport(struct run_options *o, const char *value)
 	return 0;
 }
 
+static int set_unpack(struct run_options *o, const char *value)
+{
+	if (strcmp(value, "host") && strcmp(value, "guest"))
+		return bad("--unpack", value, "must be host or guest");
+	o->guest_unpacks = *value == 'g';
+	return 0;
+}
+
+static int set_kernel_cache(struct run_options *o, const char *value)
+{
+	if (!*value)
+		return bad("--kernel-cache", value, "must be a folder or off");
+	o->no_kernel_cache = !strcmp(value, "off");
+	o->kernel_cache = o->no_kernel_cache ? NULL : value;
+	return 0;
+}
+
 enum option_kind {
 	KIND_FLAG,	/* no value: sets a bool */
 	KIND_SWITCH,	/* on or off: a bool */
@@ -444,6 +461,8 @@ static const struct option_spec {
 } options[] = {
 	{ "kernel", 'k', VALUE(set_kernel) },
 	{ "flat", 0, VALUE(set_flat) },
+	{ "unpack", 0, VALUE(set_unpack) },
+	{ "kernel-cache", 0, VALUE(set_kernel_cache) },
 	{ "initrd", 'i', VALUE(set_initrd) },
 	{ "params", 'p', VALUE(add_params) },
 	{ "disk", 'd', VALUE(add_disk) },

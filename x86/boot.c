@@ -7,7 +7,8 @@
  * says is checked once, in the pure boot_plan_*() functions, against the size of
  * the file and of RAM; loading then follows the plan. Kernels go above 1 MiB,
  * initrds as high as the kernel can reach. Files are read straight into guest
- * RAM. Nothing is unpacked here: the guest's own stub does it.
+ * RAM. A bzImage is unpacked by the host if it can be (payload.h); if not, the file is
+ * loaded as it is and the guest's own stub does it.
  *
  * Source: x86 boot protocol 2.15 (Documentation/x86/boot.rst); System V ABI
  * (ELF); Xen's docs/misc/pvh for the note that marks a PVH entry.
@@ -27,6 +28,7 @@
 #include "util.h"
 #include "x86/boot.h"
 #include "x86/layout.h"
+#include "x86/payload.h"
 #include "x86/zeropage.h"
 
 #ifndef SETUP_RNG_SEED
@@ -67,6 +69,7 @@ struct boot {
 	struct initrd_file initrds[BOOT_MAX_INITRDS];
 	gpa_t initrd;
 	uint64_t initrd_bytes;
+	struct payload payload;
 };
 
 __attribute__((format(printf, 2, 3)))
@@ -664,6 +667,7 @@ void boot_destroy(struct boot *boot)
 {
 	if (!boot)
 		return;
+	payload_fini(&boot->payload);
 	if (boot->fd >= 0)
 		close(boot->fd);
 	for (unsigned int i = 0; i < boot->nr_initrds; i++)
@@ -693,20 +697,68 @@ static int load_error(const char *what, const char *path, int rc)
 	return rc;
 }
 
-int boot_load(struct boot *boot, const struct mem *mem)
+static int load_segments(const struct boot *boot, const struct mem *mem)
 {
-	int rc;
-
 	for (unsigned int i = 0; i < boot->plan.nr_segments; i++) {
 		const struct boot_segment *s = &boot->plan.segments[i];
 
-		rc = mem_read_file(mem, s->gpa, s->file_bytes, boot->fd, s->offset);
+		int rc = mem_read_file(mem, s->gpa, s->file_bytes, boot->fd, s->offset);
+
 		/* Fresh RAM is zero, but segments of a hostile file may overlap. */
 		if (!rc && s->mem_bytes > s->file_bytes && i)
 			rc = mem_zero(mem, s->gpa + s->file_bytes, s->mem_bytes - s->file_bytes);
 		if (rc)
 			return load_error("kernel", boot->path, rc);
 	}
+	return 0;
+}
+
+/* The kernel inside a bzImage. 1 if it is in RAM now, 0 if the guest has to unpack it. */
+static int load_payload(struct boot *boot, const struct mem *mem)
+{
+	const struct payload_config config = {
+		.fd = boot->fd,
+		.offset = boot->plan.segments[0].offset,
+		.bytes = boot->plan.segments[0].file_bytes,
+		.header = &boot->plan.header,
+		.cmdline = boot->config->cmdline,
+		.ram_bytes = boot->config->ram_bytes,
+		.initrd = boot->initrd,
+		.initrd_bytes = boot->initrd_bytes,
+		.use_cache = boot->config->use_cache,
+		.cache_dir = boot->config->cache_dir,
+	};
+	struct payload *p = &boot->payload;
+	int rc;
+
+	if (!boot->plan.has_header || boot->config->guest_unpacks)
+		return 0;
+	rc = payload_load(p, &config, mem);
+	if (rc == -ENOTSUP) {
+		log_verbose("kernel: the guest unpacks it: %s", p->text);
+		return 0;
+	}
+	if (rc) {
+		log_error("kernel: %s: %s", boot->path, p->text);
+		return rc;
+	}
+	log_verbose("kernel: %s: %llu bytes at %#llx%s", p->source,
+		    (unsigned long long)p->bytes, (unsigned long long)p->gpa,
+		    p->randomized ? ", randomized" : "");
+	boot->plan.start.rip = p->entry;
+	if (p->randomized)
+		boot->plan.header.loadflags |= KASLR_FLAG;
+	return 1;
+}
+
+int boot_load(struct boot *boot, const struct mem *mem)
+{
+	int rc = load_payload(boot, mem);
+
+	if (!rc)
+		rc = load_segments(boot, mem);
+	if (rc < 0)
+		return rc;
 	for (unsigned int i = 0; i < boot->nr_initrds; i++) {
 		const struct initrd_file *f = &boot->initrds[i];
 

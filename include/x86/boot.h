@@ -59,6 +59,9 @@ struct boot_config {
 	const char *const *initrds;
 	const char *cmdline;
 	uint64_t ram_bytes;
+	bool guest_unpacks;		/* a bzImage does it itself */
+	bool use_cache;			/* of unpacked kernels */
+	const char *cache_dir;		/* or NULL: the user's */
 };
 
 struct boot;

@@ -20,12 +20,14 @@ threads() {
 	echo "$vcpu $vmm $ns"
 }
 row() {
-	local name=$1 line pid; shift
-	"$@" >/tmp/fifo 2>/tmp/err </dev/null & pid=$!
+	local name=$1 line program pid; shift
+	"$@" >/tmp/fifo 2>/tmp/err </dev/null & program=$!
+	pid=$program
 	[ "$name" != "no VM" ] || pid=$relay
 	while read -r line; do
 		case $line in NETLOAD*) echo "$line $(threads)" ;; esac
 	done </tmp/fifo >/tmp/out
+	wait $program || { echo "# $name: status $?"; head -n 5 /tmp/err; }
 	tr -d "\r" </tmp/out | awk -v name="$name" '
 		BEGIN { n["recv:"] = 64; n["send:"] = 64; n["trips:"] = 3000; n["frames:"] = 10000 }
 		$2 == "begin" { for (i = 0; i < 3; i++) at[i] = $(3 + i) }

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Unpacked kernels, kept in a folder from one run to the next.
+ *
+ * Two kinds of file: an entry, named after the SHA-256 of the kernel file, holds the
+ * unpacked image and its relocations; a record, named after the kernel file's identity
+ * (device, inode, size, times), says which entry belongs to it and seals that entry: the
+ * entry's own identity when it was written. Whatever does not match is not used, and
+ * nothing ever depends on the cache.
+ *
+ * Looking up and reading are the main thread's, before there is a guest. Storing is done
+ * by a thread of its own while the guest boots, when the host has nothing better to do.
+ */
+#ifndef LKVM_X86_KERNEL_CACHE_H
+#define LKVM_X86_KERNEL_CACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mem.h"
+#include "x86/vmlinux.h"
+
+struct kernel_cache;
+struct cached_kernel;
+
+/*
+ * @dir is the folder; NULL: lkvm's in the user's cache folder. Made if it is missing.
+ * @kernel_fd is lent; what its content is named after is taken now, so the content has to
+ * be read later than this. NULL, with *@why, if the folder cannot be used.
+ */
+struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const char **why);
+
+/* Accepts NULL. Gives up storing if that has not ended. */
+void kernel_cache_close(struct kernel_cache *cache);
+
+/* The kernel, or NULL with *@why. */
+struct cached_kernel *kernel_cache_find(struct kernel_cache *cache, const char **why);
+const struct vmlinux *cached_kernel_vmlinux(const struct cached_kernel *kernel);
+
+/*
+ * Reads the image, without what is zero, to @gpa of RAM that is. 0 or -errno; -ESTALE if
+ * the entry was changed meanwhile.
+ */
+int cached_kernel_read(const struct cached_kernel *kernel, gpa_t gpa, const struct mem *mem);
+void cached_kernel_free(struct cached_kernel *kernel);
+
+/* Memory that the storing thread gives back itself. */
+struct kernel_cache_memory {
+	void *map;
+	size_t map_bytes;
+};
+
+/*
+ * Starts to store @v, whose file is in @memory; takes @memory, whatever happens.
+ */
+void kernel_cache_store(struct kernel_cache *cache, const struct vmlinux *v,
+			const struct kernel_cache_memory *memory);
+
+#endif
