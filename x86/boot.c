@@ -746,6 +746,7 @@ static int load_payload(struct boot *boot, const struct mem *mem)
 		    (unsigned long long)p->bytes, (unsigned long long)p->gpa,
 		    p->randomized ? ", randomized" : "");
 	boot->plan.start.rip = p->entry;
+	boot->plan.start.image = p->gpa;
 	if (p->randomized)
 		boot->plan.header.loadflags |= KASLR_FLAG;
 	return 1;

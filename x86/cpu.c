@@ -39,6 +39,7 @@
 #define PTE_PRESENT_WRITE 0x3u
 #define PTE_HUGE 0x80u
 #define PAGE_TABLE_GIBS 4u
+#define PAGE_TABLE_IMAGE_GIBS 2u
 
 #define MSR_MISC_ENABLE		0x1a0
 #define MISC_ENABLE_FAST_STRING	1u
@@ -108,27 +109,37 @@ static int write_gdt(const struct mem *mem, enum cpu_entry entry)
 	return mem_write(mem, LAYOUT_GDT, gdt, sizeof(gdt));
 }
 
-/* PML4, one PDPT, and a page directory of 2 MiB pages for each GiB. */
-static int write_page_tables(const struct mem *mem)
+/* A page directory of 2 MiB pages for GiB @gib. */
+static int write_page_directory(const struct mem *mem, gpa_t at, uint64_t gib)
 {
 	uint64_t table[512];
-	gpa_t pdpt = LAYOUT_PAGE_TABLES + 4096;
+
+	for (uint64_t i = 0; i < ARRAY_SIZE(table); i++)
+		table[i] = (GIB(gib) + MIB(2) * i) | PTE_HUGE | PTE_PRESENT_WRITE;
+	return mem_write(mem, at, table, sizeof(table));
+}
+
+/* PML4, one PDPT, and page directories: for 4 GiB and for a kernel above them. */
+static int write_page_tables(const struct mem *mem, gpa_t image)
+{
+	uint64_t table[512] = { 0 };
+	gpa_t pdpt = LAYOUT_PAGE_TABLES + 4096, next = pdpt + 4096;
+	uint64_t first = min_u64(max_u64(image >> 30, PAGE_TABLE_GIBS), ARRAY_SIZE(table) - 1);
 	int rc;
 
-	memset(table, 0, sizeof(table));
 	table[0] = pdpt | PTE_PRESENT_WRITE;
 	rc = mem_write(mem, LAYOUT_PAGE_TABLES, table, sizeof(table));
 	memset(table, 0, sizeof(table));
-	for (uint64_t g = 0; g < PAGE_TABLE_GIBS; g++)
-		table[g] = (pdpt + (g + 1) * 4096) | PTE_PRESENT_WRITE;
-	if (!rc)
-		rc = mem_write(mem, pdpt, table, sizeof(table));
-	for (uint64_t g = 0; g < PAGE_TABLE_GIBS && !rc; g++) {
-		for (uint64_t i = 0; i < ARRAY_SIZE(table); i++)
-			table[i] = (GIB(g) + MIB(2) * i) | PTE_HUGE | PTE_PRESENT_WRITE;
-		rc = mem_write(mem, pdpt + (g + 1) * 4096, table, sizeof(table));
+	for (uint64_t g = 0; g < PAGE_TABLE_GIBS + PAGE_TABLE_IMAGE_GIBS && !rc; g++) {
+		uint64_t gib = g < PAGE_TABLE_GIBS ? g : first + g - PAGE_TABLE_GIBS;
+
+		if (gib == ARRAY_SIZE(table))
+			break;
+		table[gib] = next | PTE_PRESENT_WRITE;
+		rc = write_page_directory(mem, next, gib);
+		next += 4096;
 	}
-	return rc;
+	return rc ? rc : mem_write(mem, pdpt, table, sizeof(table));
 }
 
 int cpu_write_tables(const struct mem *mem, const struct cpu_start *start)
@@ -139,7 +150,7 @@ int cpu_write_tables(const struct mem *mem, const struct cpu_start *start)
 		return 0;
 	rc = write_gdt(mem, start->entry);
 	if (!rc && start->entry == CPU_ENTRY_64)
-		rc = write_page_tables(mem);
+		rc = write_page_tables(mem, start->image);
 	return rc;
 }
 

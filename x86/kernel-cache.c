@@ -35,8 +35,7 @@
 
 #define PAGE_BYTES	4096u
 #define VERSION		1u
-#define HASH_BYTES	32u
-#define HASH_CHARS	(2 * HASH_BYTES)
+#define HASH_CHARS	64u	/* SHA-256 in hexadecimal */
 #define HASH_LIBRARY	"libmd.so.0"
 #define LIMIT_BYTES	MIB(1024)	/* of all entries, on disk */
 #define IMAGE_MAX_BYTES	GIB(1)
@@ -77,10 +76,11 @@ struct kernel_cache {
 	int dir, kernel_fd;
 	struct identity kernel;
 	bool settled;			/* its content will not change unnoticed */
-	char record_name[NAME_CHARS];
+	char record_name[NAME_CHARS], mark_name[NAME_CHARS];
+	bool was_here;			/* its mark was found: it is worth waiting for */
 	/* While it stores: */
 	pthread_t thread;
-	bool thread_runs;
+	bool thread_runs, stored, interrupted;
 	atomic_bool give_up;
 	struct vmlinux v;
 	struct kernel_cache_memory memory;
@@ -123,11 +123,10 @@ static bool is_same(const struct identity *a, const struct identity *b)
 	       a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
 }
 
-static void name_record(struct kernel_cache *c)
+static void name_kernel(const struct kernel_cache *c, char name[NAME_CHARS], const char *end)
 {
-	snprintf(c->record_name, sizeof(c->record_name), "%llx-%llx-%llx.record",
-		 (unsigned long long)c->kernel.dev, (unsigned long long)c->kernel.ino,
-		 (unsigned long long)c->kernel.changed_ns);
+	snprintf(name, NAME_CHARS, "%llx-%llx-%llx.%s", (unsigned long long)c->kernel.dev,
+		 (unsigned long long)c->kernel.ino, (unsigned long long)c->kernel.changed_ns, end);
 }
 
 static void name_entry(char name[NAME_CHARS], const char hash[HASH_CHARS])
@@ -183,16 +182,13 @@ static int open_default_dir(const char **why)
 	int n;
 
 	*why = "the user has no cache folder";
-	if (cache && *cache == '/') {
+	if (cache && *cache == '/')
 		n = snprintf(path, sizeof(path), "%s", cache);
-	} else if (home && *home == '/') {
+	else if (home && *home == '/')
 		n = snprintf(path, sizeof(path), "%s/.cache", home);
-		if (n < (int)sizeof(path) && mkdir(path, 0700) && errno != EEXIST)
-			return -1;
-	} else {
+	else
 		return -1;
-	}
-	if (n > (int)sizeof(path) - 8)
+	if (n > (int)sizeof(path) - 8 || (mkdir(path, 0700) && errno != EEXIST))
 		return -1;
 	strcat(path, "/lkvm");
 	return open_dir(path, why);
@@ -215,18 +211,39 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
 	clock_gettime(CLOCK_REALTIME, &now);
 	c->settled = to_ns(&now) - c->kernel.changed_ns > SETTLE_NS &&
 		     to_ns(&now) - c->kernel.modified_ns > SETTLE_NS;
-	name_record(c);
+	name_kernel(c, c->record_name, "record");
+	name_kernel(c, c->mark_name, "seen");
+	c->was_here = !faccessat(c->dir, c->mark_name, F_OK, AT_SYMLINK_NOFOLLOW);
 	return c;
+}
+
+/*
+ * A guest may end before a host without an idle CPU has stored its kernel. Whoever runs
+ * a kernel once is not to wait for that; who runs it again is, that time.
+ */
+static void end_storing(struct kernel_cache *c)
+{
+	const struct sched_param param = { 0 };
+	int fd;
+
+	if (c->was_here)
+		pthread_setschedparam(c->thread, SCHED_OTHER, &param);
+	else
+		atomic_store(&c->give_up, true);
+	pthread_join(c->thread, NULL);
+	if (!c->interrupted)
+		return;
+	fd = openat(c->dir, c->mark_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		close(fd);
 }
 
 void kernel_cache_close(struct kernel_cache *c)
 {
 	if (!c)
 		return;
-	if (c->thread_runs) {
-		atomic_store(&c->give_up, true);
-		pthread_join(c->thread, NULL);
-	}
+	if (c->thread_runs)
+		end_storing(c);
 	if (c->dir >= 0)
 		close(c->dir);
 	free(c);
@@ -251,14 +268,15 @@ static int open_own(const struct kernel_cache *c, const char *name)
 static bool read_record(const struct kernel_cache *c, const char *name, struct record *r)
 {
 	int fd = open_own(c, name);
+	struct identity id;
 	uint32_t crc;
-	int rc;
+	bool ok;
 
 	if (fd < 0)
 		return false;
-	rc = pread_all(fd, r, sizeof(*r), 0);
+	ok = identify(fd, &id) && id.bytes == sizeof(*r) && !pread_all(fd, r, sizeof(*r), 0);
 	close(fd);
-	if (rc)
+	if (!ok)
 		return false;
 	crc = r->crc;
 	r->crc = 0;
@@ -481,7 +499,7 @@ static bool fill_page(const struct vmlinux *v, uint64_t page, uint8_t data[PAGE_
 	for (unsigned int i = 0; i < PAGE_BYTES / 8 && !any; i++) {
 		uint64_t word;
 
-		memcpy(&word, data + 8 * i, sizeof(word));
+		memcpy(&word, data + sizeof(word) * i, sizeof(word));
 		any = word;
 	}
 	return any;
@@ -654,14 +672,15 @@ static unsigned int choose_kept(const struct use *uses, unsigned int nr)
 	return nr;
 }
 
-/* Removes the files of the cache that no kept record is or names. */
+/* Removes the files of the cache that no kept record is or names, and all marks. */
 static void evict(DIR *dir, const struct kernel_cache *c, const struct use *uses, unsigned int kept)
 {
 	struct dirent *e;
 
 	rewinddir(dir);
 	while ((e = readdir(dir))) {
-		bool keep = !ends_in(e->d_name, ".record") && !ends_in(e->d_name, ".kernel");
+		bool keep = !ends_in(e->d_name, ".record") && !ends_in(e->d_name, ".kernel") &&
+			    !ends_in(e->d_name, ".seen");
 
 		for (unsigned int i = 0; i < kept && !keep; i++)
 			keep = !strcmp(e->d_name, uses[i].record) || !strcmp(e->d_name, uses[i].entry);
@@ -707,15 +726,14 @@ static void store(struct kernel_cache *c)
 	if (uses && dir) {
 		why = "another lkvm is at it";
 		if (!flock(fd, LOCK_EX | LOCK_NB)) {
-			if (store_with(c, dir, uses, &why))
-				why = NULL;
+			c->stored = store_with(c, dir, uses, &why);
 			unlinkat(c->dir, TEMPORARY, 0);
 		}
 	}
-	if (why)
-		log_verbose("kernel cache: not stored: %s", why);
-	else
+	if (c->stored)
 		log_verbose("kernel cache: stored");
+	else
+		log_verbose("kernel cache: not stored: %s", why);
 	if (dir)
 		closedir(dir);
 	else if (fd >= 0)
@@ -731,6 +749,7 @@ static void *run_store(void *arg)
 	/* Only when nobody else wants the CPU: the guest is booting. */
 	pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
 	store(c);
+	c->interrupted = !c->stored && atomic_load(&c->give_up);
 	munmap(c->memory.map, c->memory.map_bytes);
 	return NULL;
 }

@@ -14,6 +14,7 @@
  *
  * Source: x86 boot protocol 2.15; Linux 6.12 Documentation/admin-guide/kernel-parameters.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -135,6 +136,7 @@ static int unpack_payload(struct payload *p, const struct payload_config *c,
 	if (!u)
 		return refuse(p, -ENOTSUP, "its compression is not known");
 	p->source = unpack_name(u);
+	assert(packed->data && packed->bytes > SIZE_BYTES);	/* read_payload() */
 	memcpy(&bytes, packed->data + packed->bytes - SIZE_BYTES, sizeof(bytes));
 	if (!bytes || bytes > c->header->init_size)
 		return refuse(p, -EINVAL, "its payload unpacks to %u bytes, its header allows %u",
@@ -239,7 +241,7 @@ static int load_file(struct payload *p, const struct payload_config *c,
 
 static int load_unpacked(struct payload *p, const struct payload_config *c, const struct mem *mem)
 {
-	struct scratch packed, file;
+	struct scratch packed = { 0 }, file = { 0 };
 	struct vmlinux v;
 	int rc = read_payload(p, c, &packed);
 

@@ -18,12 +18,14 @@ enum cpu_entry {
 	CPU_ENTRY_REAL,		/* real mode at segment:0 (rip is the segment's address) */
 	CPU_ENTRY_32,		/* flat protected mode, esi = zero page */
 	CPU_ENTRY_PVH,		/* flat protected mode, ebx = PVH start info */
-	CPU_ENTRY_64,		/* long mode, identity map below 4 GiB, rsi = zero page */
+	CPU_ENTRY_64,		/* long mode, identity map, rsi = zero page */
 };
 
+/* The identity map covers 4 GiB, and the GiB of @image and the one after it. */
 struct cpu_start {
 	enum cpu_entry entry;
 	gpa_t rip;
+	gpa_t image;		/* below 512 GiB */
 };
 
 /*

@@ -10,6 +10,7 @@
  *
  * Looking up and reading are the main thread's, before there is a guest. Storing is done
  * by a thread of its own while the guest boots, when the host has nothing better to do.
+ * A kernel for which there was no time leaves an empty file as a mark.
  */
 #ifndef LKVM_X86_KERNEL_CACHE_H
 #define LKVM_X86_KERNEL_CACHE_H
@@ -31,7 +32,7 @@ struct cached_kernel;
  */
 struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const char **why);
 
-/* Accepts NULL. Gives up storing if that has not ended. */
+/* Accepts NULL. Gives up storing if that has not ended, but not twice for one kernel. */
 void kernel_cache_close(struct kernel_cache *cache);
 
 /* The kernel, or NULL with *@why. */

@@ -8,8 +8,8 @@
  *	    0x6000 | PVH start info, module, e820   |
  *	    0x7000 | zero page (struct boot_params) |
  *	    0x8000 | boot stack (grows down)        |
- *	    0x9000 | page tables, identity 0..4 GiB |
- *	   0x10000 | flat image (--flat)            |  kernels never use it
+ *	    0x9000 | page tables, identity map      |  to 0x10fff
+ *	   0x10000 | flat image (--flat)            |  without page tables
  *	   0x20000 | command line                   |
  *	   0x30000 | setup_data: RNG seed, FDT      |
  *	   0x9fc00 +--------------------------------+  end of conventional memory

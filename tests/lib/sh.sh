@@ -6,6 +6,8 @@
 set -u
 T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
+# Unpacked kernels are kept here, and no test finds another's.
+export XDG_CACHE_HOME=$T/xdg-cache
 
 ok() { echo "ok $1"; }
 not_ok() { echo "not ok $1"; shift; printf '%s\n' "$@" | sed 's/^/# /'; }

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The host unpacks a bzImage, places and relocates what is in it: each compression, each
+# table layout, KASLR on and off; the cache whole and broken; payloads that lie.
+here=$PWD/tests/guest/unpack
+as() { "${CC:-gcc}" -x assembler-with-cpp -iquote include -iquote . -nostdlib -static -no-pie -Wl,--build-id=none "$@"; }
+# Something that does not compress to nothing.
+head -c 300000 "$LKVM" >"$T/filling"
+# vmlinux NAME [-D...]: the file of a payload.
+vmlinux() {
+	local name=$1; shift
+	as -Wl,-T,"$here/vmlinux.lds" -DFILLING="\"$T/filling\"" "$@" -o "$T/elf" "$here/vmlinux.asm"
+	objcopy -O binary -j .relocs --set-section-flags .relocs=alloc "$T/elf" "$T/relocs"
+	objcopy -S -R .relocs "$T/elf" "$T/$name"
+	[ -n "${NO_RELOCS:-}" ] || cat "$T/relocs" >>"$T/$name"
+}
+# bzimage NAME PAYLOAD [-D...]
+bzimage() {
+	local name=$1 payload=$2; shift 2
+	as -Wl,--oformat=binary -Wl,-Ttext=0 -Wl,-e0 -DPAYLOAD="\"$payload\"" "$@" -o "$T/$name" "$here/bzimage.asm"
+}
+# size FILE [SIZE]: four bytes, little-endian.
+size() {
+	local n=${2:-$(stat -c %s "$1")}
+	printf "$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24 & 255)))"
+}
+pack() {
+	case $1 in
+	gzip) gzip -9nc "$2" ;;
+	XZ) xz --check=crc32 --x86 --lzma2=dict=32MiB -c "$2" ;;
+	LZMA) xz --format=lzma -9 -c "$2" ;;
+	bzip2) bzip2 -9c "$2" ;;
+	LZO) lzop -9 -c "$2" ;;
+	LZ4) lz4 -l -9 -c "$2" 2>/dev/null ;;
+	Zstandard) zstd -q -22 --ultra -c "$2" ;;
+	esac
+	[ "$1" = gzip ] || size "$2"
+}
+# kernel ...: runs it and reads its line: $phys $shift $flag; anything else is a failure.
+kernel() {
+	local p64 p32 n32 ok target=0xffffffff81200004
+	run -m 256 --rng off "$@"
+	read -r phys p64 p32 n32 flag ok <"$T/out" || { phys=bad; return; }
+	[ "$status $ok" = "0 +" ] || { phys="bad: $status $(cat "$T/out")"; return; }
+	phys=$((16#$phys)) shift=$((16#$p64 - target)) flag=$((flag))
+	[ $((16#$p32)) = $((16#$p64)) ] && [ $((16#$n32)) = $((-(16#$p64 - 0xffffffff00000000))) ] ||
+		[ $((16#$n32 & 0xffffffff)) = $((-(16#$p64) & 0xffffffff)) ] || phys="bad words: $(cat "$T/out")"
+}
+# placed NAME: it was put somewhere by chance, and all of its addresses agree.
+placed() {
+	case $phys in bad*) not_ok "$1" "$phys" "$(head -n 5 "$T/err")"; return ;; esac
+	if [ $((phys % 0x200000)) = 0 ] && [ $phys -ge 16777216 ] && [ $phys -lt 268435456 ] &&
+		[ $((shift % 0x200000)) = 0 ] && [ $shift -ge 0 ] && [ $shift -lt 1073741824 ] && [ $flag = 2 ]; then
+		ok "$1"
+	else
+		not_ok "$1" "phys $phys shift $shift flag $flag"
+	fi
+}
+off="--kernel-cache off"
+vmlinux three
+vmlinux two -DTWO_TABLES
+NO_RELOCS=1 vmlinux none
+for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
+	pack $format "$T/three" >"$T/$format.payload"
+	bzimage $format "$T/$format.payload"
+	kernel -k "$T/$format" $off -v
+	placed unpack/$format
+	has unpack/$format-said "$T/err" "^lkvm: kernel: $format: "
+	kernel -k "$T/$format" $off -p nokaslr -c 4
+	same unpack/$format-nokaslr "16777216 0 0" "$phys $shift $flag"
+	# Damaged: in the middle, at the end, and of another size than it says.
+	bytes=$(stat -c %s "$T/$format.payload")
+	for at in $((bytes / 3)) $((bytes / 2)) $((bytes - 8)); do
+		cp "$T/$format.payload" "$T/bad.payload"
+		printf '\252\125\252\125' | dd of="$T/bad.payload" bs=1 seek=$at conv=notrunc 2>/dev/null
+		bzimage bad "$T/bad.payload"
+		run -m 256 -k "$T/bad" $off
+		# Without checksums (LZ4, LZMA) another kernel may come out; it is not run by another name.
+		case $format:$status in
+		LZ4:* | LZMA:*) [ $status -le 255 ] && ok unpack/$format-damaged-$at ;;
+		*) same unpack/$format-damaged-$at 125 $status
+		   has unpack/$format-damaged-$at-said "$T/err" "^lkvm: kernel: .*/bad: its payload .* (is damaged|unpacks to)" ;;
+		esac
+	done
+	for n in 0 1000 $(($(stat -c %s "$T/three") - 1)) $(($(stat -c %s "$T/three") + 1)) 8388609 4294967295; do
+		head -c -4 "$T/$format.payload" >"$T/bad.payload"
+		size x $n >>"$T/bad.payload"
+		bzimage bad "$T/bad.payload"
+		run -m 256 -k "$T/bad" $off
+		same unpack/$format-size-$n "125 1" "$status $(grep -c '^lkvm: kernel: ' "$T/err")"
+	done
+	head -c 3000 "$T/$format.payload" >"$T/bad.payload"
+	size "$T/three" >>"$T/bad.payload"
+	bzimage bad "$T/bad.payload"
+	run -m 256 -k "$T/bad" $off
+	same unpack/$format-cut 125 $status
+done
+k=$T/gzip
+# By chance: no two of eight runs alike in both.
+for i in 1 2 3 4 5 6 7 8; do kernel -k "$k" $off; echo "$phys"; done | sort | uniq -c >"$T/places"
+[ "$(wc -l <"$T/places")" -ge 4 ] && ok unpack/random || not_ok unpack/random "$(cat "$T/places")"
+for i in 1 2 3 4 5 6 7 8; do kernel -k "$k" $off; echo "$shift"; done | sort | uniq -c >"$T/places"
+[ "$(wc -l <"$T/places")" -ge 5 ] && ok unpack/random-virtual || not_ok unpack/random-virtual "$(cat "$T/places")"
+# With little room: between 16 MiB and an initrd right behind it.
+head -c 2000000 /dev/zero >"$T/initrd"
+for i in 1 2 3 4; do
+	run -m 32 --rng off -k "$k" -i "$T/initrd" $off
+	read -r phys rest <"$T/out"
+	echo "$status ${rest##* } $((16#$phys / 2097152))"
+done >"$T/places"
+same unpack/beside-an-initrd "" "$(grep -v '^0 + \([89]\|1[0-9]\)$' "$T/places")"
+# RAM above 4 GiB counts, too.
+for i in $(seq 40); do
+	run -m 8G --rng off -k "$k" $off
+	read -r phys rest <"$T/out"
+	[ $((16#$phys)) -lt 4294967296 ] || break
+done
+same unpack/above-4GiB "0 + 1" "$status ${rest##* } $((16#$phys >= 4294967296))"
+# Kernels of other layouts.
+pack gzip "$T/two" >"$T/two.payload"; bzimage k2 "$T/two.payload"
+run -m 256 --rng off -k "$T/k2" $off
+same unpack/two-tables "0 +" "$status $(awk '{ print $NF }' "$T/out")"
+same unpack/two-tables-moved "$(awk '{ print $2 }' "$T/out")" "$(awk '{ print $3 }' "$T/out")"
+pack gzip "$T/none" >"$T/none.payload"; bzimage k0 "$T/none.payload"
+kernel -k "$T/k0" $off
+same unpack/no-relocations "16777216 0 0" "$phys $shift $flag"
+# What is not understood is the stub's: it says so.
+stub() {
+	local name=$1 why=$2; shift 2
+	run -m 256 --rng off -v $off "$@"
+	same unpack/$name "0 stub" "$status $(cat "$T/out")"
+	has unpack/$name-said "$T/err" "^lkvm: kernel: the guest unpacks it: $why"
+}
+run -m 256 --rng off -k "$k" --unpack guest
+same unpack/guest "0 stub" "$status $(cat "$T/out")"
+stub memmap 'there is memmap= on its command line' -k "$k" -p 'memmap=1M$32M'
+bzimage old "$T/gzip.payload" -DVERSION=0x20e
+stub old-protocol 'it is a 32-bit kernel or older than Linux 5.5' -k "$T/old"
+(echo "no kernel has this format"; cat "$T/filling"; size "$T/three") >"$T/odd.payload"; bzimage odd "$T/odd.payload"
+stub odd-format 'its compression is not known' -k "$T/odd"
+for lie in 0x00001000 0x80fffffd 0x81403ffe 0x7fffffff 0x00000001; do
+	vmlinux lie -DLIE=$lie; pack gzip "$T/lie" >"$T/lie.payload"; bzimage klie "$T/lie.payload"
+	stub relocation-$lie 'what is in it has another form than expected: a relocation outside' -k "$T/klie"
+done
+(cat "$T/three"; printf '\0\0\0\0') >"$T/odd"; pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
+stub four-tables 'what is in it has another form than expected: too many' -k "$T/odd"
+# Each field of the ELF file, wrong in itself.
+for at in 4 5 16 18 24 26 32 36 40 44 54 56 58 60 72 80 96 97 104 128; do
+	cp "$T/three" "$T/odd"; printf '\377\377' | dd of="$T/odd" bs=1 seek=$at conv=notrunc 2>/dev/null
+	pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
+	run -m 256 --rng off $off -k "$T/odd" --timeout 3
+	# It may crash itself, or stop; what it may not is harm us.
+	case "$status $(awk '{ print $NF }' "$T/out")" in
+	"0 stub" | "0 +" | "0 ?" | "255 "* | "124 "* | "125 "*) ok unpack/elf-$at ;;
+	*) not_ok unpack/elf-$at "$status $(cat "$T/out")" "$(head -n 3 "$T/err")" ;;
+	esac
+done
+bzimage small "$T/gzip.payload" -DINIT_SIZE=0x200000
+run -m 256 -k "$T/small" $off
+same unpack/larger-than-its-header 125 $status
+
+# ---- the cache ----
+c=$T/cache
+# store KERNEL: runs it until the thread that stores says something: $said.
+store() {
+	"$LKVM" run -v -m 256 --rng off -k "$1" --kernel-cache "${2:-$c}" --no-default-params -p wait \
+		>"$T/out" 2>"$T/err" </dev/null & local pid=$!
+	wait_for 20 grep -q '^lkvm: kernel cache: \(not \)\?stored' "$T/err"
+	kill $pid; wait $pid
+	said=$(sed -n 's/^lkvm: kernel cache: \(\(not \)\?stored\)/\1/p' "$T/err")
+}
+# from NAME SOURCE [KERNEL]: where the next run gets it from, and that it is the right one.
+from() {
+	kernel -v -k "${3:-$k}" --kernel-cache "$c"
+	placed "$1"
+	has "$1-source" "$T/err" "^lkvm: kernel: $2: "
+}
+fill() { rm -rf "$c"; store "$k"; }
+touch -d '1 hour ago' "$T"/gzip "$T"/XZ "$T"/LZ4; sleep 1.1
+store "$k"
+same unpack/stored stored "$said"
+same unpack/cache-files "700 600 600" "$(stat -c %a "$c" "$c"/*.kernel "$c"/*.record | tr '\n' ' ' | sed 's/ $//')"
+from unpack/warm 'from the cache'
+kernel -k "$k" --kernel-cache "$c" -p nokaslr
+same unpack/warm-nokaslr "16777216 0 0" "$phys $shift $flag"
+# Another name of the same kernel, and the same content in another file.
+ln "$k" "$T/link"; sleep 1.1
+store "$T/link"
+same unpack/link-one-entry 1 "$(ls "$c"/*.kernel | wc -l)"
+cp "$k" "$T/copy"; sleep 1.1
+store "$T/copy"
+same unpack/copy-one-entry "1 stored" "$(ls "$c"/*.kernel | wc -l) $said"
+from unpack/copy 'from the cache' "$T/copy"
+# A kernel that changes is never mistaken for the one before, whatever its times say.
+stamp=$(stat -c %y "$k")
+cat "$T/XZ" >"$T/copy"; touch -d "$stamp" "$T/copy"
+from unpack/replaced XZ "$T/copy"
+cp "$T/LZ4" "$T/new"
+store "$T/new"
+same unpack/just-written 'not stored' "${said%%:*}"
+# Each part of entry and record, damaged; cut; swapped; exchanged.
+fill; entry=$(echo "$c"/*.kernel) record=$(echo "$c"/*.record)
+image=$(($(stat -c %s "$entry") - 4202496))
+for file in entry record; do
+	last=$(($(stat -c %s "${!file}") - 1)) more=
+	[ $file = record ] || more="4096 8200 $image $((image + 100)) $((image + 2097152))"
+	for at in 0 8 12 16 24 48 79 80 100 104 112 120 128 136 140 $more $last; do
+		fill
+		byte=$(od -An -tu1 -j $at -N 1 "${!file}")
+		sleep 0.02
+		printf "\\x$(printf %x $((byte ^ 64)))" | dd of="${!file}" bs=1 seek=$at conv=notrunc 2>/dev/null
+		kernel -v -k "$k" --kernel-cache "$c"
+		placed unpack/$file-damaged-$at
+		# What only says when it was of use may say anything.
+		has unpack/$file-damaged-$at-source "$T/err" "^lkvm: kernel: gzip: "
+	done
+	for bytes in 0 100 5000 1000000; do
+		fill; sleep 0.02; truncate -s $bytes "${!file}"
+		from unpack/$file-cut-$bytes gzip
+	done
+	fill; chmod g+w "${!file}"; from unpack/$file-of-a-group gzip
+	fill; mv "${!file}" "$T/moved"; ln -s "$T/moved" "${!file}"; from unpack/$file-a-link gzip
+	fill; rm "${!file}"; mkdir "${!file}"; from unpack/$file-a-folder gzip
+	fill; rm "${!file}"; mkfifo "${!file}"; from unpack/$file-a-pipe gzip
+done
+fill; cp -p "$entry" "$T/moved"; rm "$entry"; cp -p "$T/moved" "$entry"; from unpack/entry-copied gzip
+fill; cp -p "$entry" "$T/moved"; rm "$entry"; cp -p "$T/moved" "$entry"; store "$k"
+same unpack/stored-again stored "$said"; from unpack/warm-again 'from the cache'
+# A guest that ends at once, and no idle CPU: the second time it is worth waiting for.
+rm -rf "$c"
+mkdir -m 700 "$c"
+taskset -c 0 sh -c 'while :; do :; done' & busy=$!
+for i in 1 2 3; do
+	taskset -c 0 timeout 60 "$LKVM" run -v -m 64 --rng off -k "$k" --kernel-cache "$c" >"$T/out" 2>"$T/err" </dev/null
+	sed -n 's/^lkvm: kernel: \([^:]*\):.*/\1/p' "$T/err"
+done >"$T/sources"
+kill $busy
+same unpack/no-idle-cpu "gzip from the cache" "$(head -n 1 "$T/sources") $(tail -n 1 "$T/sources")"
+same unpack/no-idle-cpu-marks "" "$(ls "$c" | grep seen)"
+# A folder that cannot be used: it boots, and says why with -v.
+refused() {
+	kernel -v -k "$k" --kernel-cache "$2"
+	placed unpack/$1
+	has unpack/$1-said "$T/err" "^lkvm: kernel cache: not used: $3"
+}
+mkdir -m 777 "$T/open"; chmod 777 "$T/open"; refused folder-of-all "$T/open" 'its folder is not ours alone'
+refused folder-nowhere "$T/no/such" 'its folder cannot be made'
+refused folder-a-file "$k" 'its folder cannot be opened'
+mkdir -p "$T/foreign"
+if [ "$(id -u)" = 0 ]; then
+	chown 65534 "$T/foreign"; refused folder-of-another "$T/foreign" 'its folder is not ours alone'
+else
+	skip unpack/folder-of-another "needs root"
+fi
+(unset HOME XDG_CACHE_HOME; run -v -m 256 --rng off -k "$k"; cp "$T/err" "$T/no-home"; echo "$status" >"$T/st")
+same unpack/no-home 0 "$(cat "$T/st")"
+has unpack/no-home-said "$T/no-home" '^lkvm: kernel cache: not used: the user has no cache folder'
+HOME=$T/home; mkdir "$HOME"
+(unset XDG_CACHE_HOME; run -m 256 --rng off -k "$k")
+same unpack/home "700 lkvm" "$(stat -c %a "$HOME/.cache/lkvm") $(ls "$HOME/.cache")"
+# A full disk: nothing is left there, and the next run unpacks again.
+if [ "$(id -u)" = 0 ]; then
+	mkdir "$T/full"; mount -t tmpfs -o size=300k,mode=700 none "$T/full"
+	store "$k" "$T/full"
+	same unpack/full-disk "not stored: its files cannot be written" "$said"
+	same unpack/full-disk-empty "" "$(ls "$T/full")"
+	c=$T/full from unpack/full-disk-run gzip
+	umount "$T/full"
+	mkdir -m 700 "$T/ro"; mount -t tmpfs -o ro,mode=700 none "$T/ro"
+	store "$k" "$T/ro"
+	same unpack/read-only "not stored: its files cannot be written" "$said"
+	umount "$T/ro"
+else
+	skip unpack/full-disk "needs root"
+fi
+# Many at once, all cold: each the right kernel, one entry, nothing half.
+rm -rf "$c"; mkdir -m 700 "$c"
+for i in $(seq 32); do
+	timeout 60 "$LKVM" run -m 64 --rng off -k "$k" --kernel-cache "$c" >"$T/many.$i" 2>&1 </dev/null &
+	pids[i]=$!
+done
+for i in $(seq 32); do wait ${pids[i]}; done
+same unpack/many-cold 32 "$(cat "$T"/many.* | grep -c ' +$')"
+same unpack/many-cold-left "" "$(ls "$c" | grep -v '\.\(kernel\|record\|seen\)$')"
+store "$k"; from unpack/many-cold-warm 'from the cache'
+
