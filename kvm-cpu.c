@@ -305,6 +305,8 @@ static bool handle_exit(struct vcpu *vcpu)
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
+		if (!vcpu->first_access_ns)
+			vcpu->first_access_ns = now_ns();
 		handle_pio(vcpu);
 		return true;
 	case KVM_EXIT_MMIO:

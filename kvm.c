@@ -291,7 +291,8 @@ int vm_doorbell_add(struct vm *vm, const struct vm_doorbell *bell)
 
 void vm_doorbell_remove(struct vm *vm, const struct vm_doorbell *bell)
 {
-	doorbell_ioctl(vm, bell, KVM_IOEVENTFD_FLAG_DEASSIGN);
+	if (!vm->ending)
+		doorbell_ioctl(vm, bell, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
 static int vm_open(struct vm *vm)
@@ -372,6 +373,11 @@ int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi)
 	return ioctl(vm->fd, KVM_IRQFD, &irqfd) ? -errno : 0;
 }
 
+void vm_end(struct vm *vm)
+{
+	vm->ending = true;
+}
+
 void vm_irqfd_remove(struct vm *vm, int fd, uint32_t gsi)
 {
 	struct kvm_irqfd irqfd = {
@@ -380,7 +386,8 @@ void vm_irqfd_remove(struct vm *vm, int fd, uint32_t gsi)
 		.flags = KVM_IRQFD_FLAG_DEASSIGN,
 	};
 
-	ioctl(vm->fd, KVM_IRQFD, &irqfd);
+	if (!vm->ending)
+		ioctl(vm->fd, KVM_IRQFD, &irqfd);
 }
 
 void vm_request_stop(struct vm *vm, enum stop_reason reason)

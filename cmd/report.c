@@ -116,6 +116,10 @@ void report_write(FILE *out, const struct report *r)
 	field_ms(out, "wall_ms", r->wall_ns);
 	field_string(out, "name", r->name);
 	field_string(out, "kernel", r->kernel);
-	fprintf(out, ",\"cpus\":%u,\"mem_mib\":%llu}\n", r->cpus,
+	fprintf(out, ",\"cpus\":%u,\"mem_mib\":%llu", r->cpus,
 		(unsigned long long)(r->ram_bytes >> 20));
+	field_ms(out, "kernel_ms", r->kernel_ns);
+	field_ms(out, "awake_ms", r->awake_ns);
+	field_ms(out, "init_ms", r->init_ns);
+	fputs("}\n", out);
 }

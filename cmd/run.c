@@ -296,14 +296,43 @@ static void announce(const struct run *run, const struct machine *machine)
 		log_verbose("kernel parameters: %s", run->cmdline);
 }
 
+/* -1 if it never came to that. */
+static int64_t since(uint64_t start_ns, uint64_t ns)
+{
+	return ns ? (int64_t)(ns - start_ns) : -1;
+}
+
+/* "where the time went": for who asks why a boot is slow. */
+static void tell_times(const struct report *r, int64_t end_ns)
+{
+	const struct {
+		const char *what;
+		int64_t ns;
+	} marks[] = {
+		{ "kernel in memory", r->kernel_ns }, { "guest entered", r->boot_ns },
+		{ "its first device access", r->awake_ns }, { "init", r->init_ns },
+		{ "end", end_ns },
+	};
+	char text[256];
+	int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(marks); i++)
+		if (marks[i].ns >= 0)
+			n += snprintf(text + n, sizeof(text) - (size_t)n, "%s%s %.1f",
+				      n ? ", " : "", marks[i].what, (double)marks[i].ns / 1e6);
+	log_verbose("milliseconds from the start: %s", text);
+}
+
 static void run_machine(struct run *run, struct machine *machine, uint64_t start_ns)
 {
 	struct machine_result result;
 
 	machine_run(machine, &result);
 	run->report.outcome = outcome_of(&result);
-	if (result.entered_ns)
-		run->report.boot_ns = (int64_t)(result.entered_ns - start_ns);
+	run->report.boot_ns = since(start_ns, result.entered_ns);
+	run->report.kernel_ns = since(start_ns, result.loaded_ns);
+	run->report.awake_ns = since(start_ns, result.first_access_ns);
+	run->report.init_ns = since(start_ns, result.opened_ns);
 	if (run->report.outcome.lost) {
 		log_error("the guest was lost: %s", run->report.outcome.lost);
 		machine_report_lost(machine);
@@ -311,6 +340,7 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 	if (!run->options.flat)
 		machine_report_missing_drivers(machine);
 	log_verbose("the guest ended: %s", run->report.outcome.word);
+	tell_times(&run->report, since(start_ns, now_ns()));
 	if (result.data_lost && run->report.outcome.status == EXIT_OK)
 		run->report.outcome = (struct outcome){ "error", EXIT_LKVM, NULL };
 }
@@ -349,6 +379,9 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },
 			.boot_ns = -1,
+			.kernel_ns = -1,
+			.awake_ns = -1,
+			.init_ns = -1,
 		},
 	};
 	int rc = options_parse(&run.options, argc, argv);

@@ -43,6 +43,7 @@ struct vcpu {
 	pthread_t thread;
 	atomic_uint requests;
 	atomic_int report;		/* enum vcpu_report */
+	uint64_t first_access_ns;	/* to a device of ours; 0: none yet. The thread's */
 };
 
 /* @id is the APIC id. 0 or -errno, after a message. */

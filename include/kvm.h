@@ -42,6 +42,7 @@ struct vm {
 	atomic_int stop_signal;
 	pthread_mutex_t routes_lock;
 	struct vm_routes *routes;
+	bool ending;		/* what is registered goes with the VM */
 };
 
 /*
@@ -75,6 +76,12 @@ int vm_create(struct vm **out, bool legacy_timer);
  * which passes unnoticed while the kernel is read. 0 or -errno, after a message.
  */
 int vm_map_memory(struct vm *vm, const struct mem *mem);
+
+/*
+ * No vCPU will run any more: from now on doorbells and irqfds are not taken back one by
+ * one, which costs a grace period of the host's each, but all at once by vm_destroy().
+ */
+void vm_end(struct vm *vm);
 
 /* Accepts NULL. vCPUs must be gone. */
 void vm_destroy(struct vm *vm);

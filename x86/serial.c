@@ -16,6 +16,7 @@
 #include "bus.h"
 #include "term.h"
 #include "x86/layout.h"
+#include "util.h"
 #include "x86/serial.h"
 
 #define IER_MASK 0x0fu
@@ -198,6 +199,9 @@ static void write_ier(struct serial *s, uint8_t value)
 	bool thri_was_on = st->ier & UART_IER_THRI;
 
 	st->ier = value & IER_MASK;
+	/* A driver that only looks for the port switches all interrupts on, not this one. */
+	if (!s->opened_ns && (st->ier & (UART_IER_RDI | UART_IER_THRI)) == UART_IER_RDI)
+		s->opened_ns = now_ns();
 	/* Enabling it while the transmitter is empty interrupts at once. */
 	if (st->ier & UART_IER_THRI && !thri_was_on)
 		offer_thr(s);
@@ -288,6 +292,16 @@ static void on_terminal(void *arg)
 		offer_thr(s);
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t serial_opened_ns(struct serial *s)
+{
+	uint64_t ns;
+
+	pthread_mutex_lock(&s->lock);
+	ns = s->opened_ns;
+	pthread_mutex_unlock(&s->lock);
+	return ns;
 }
 
 void serial_send_break(struct serial *s)

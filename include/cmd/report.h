@@ -26,8 +26,12 @@ struct report {
 	const char *kernel;	/* or NULL if it was never found */
 	unsigned int cpus;
 	uint64_t ram_bytes;
-	int64_t boot_ns;	/* start of lkvm to the first guest instruction; -1: never */
-	int64_t wall_ns;
+	/* Since the start of lkvm; -1: never. */
+	int64_t boot_ns;	/* first guest instruction */
+	int64_t kernel_ns;	/* kernel in memory */
+	int64_t awake_ns;	/* first access of the guest's to a device */
+	int64_t init_ns;	/* ttyS0 opened: init is about to run */
+	int64_t wall_ns;	/* all of it */
 };
 
 /* One JSON object and a newline. */

@@ -75,7 +75,11 @@ struct machine_result {
 	enum stop_reason reason;
 	enum last_words words;		/* of the guest, on its console */
 	int signal;			/* with STOP_SIGNAL */
+	/* CLOCK_MONOTONIC; 0: it never came to that. */
+	uint64_t loaded_ns;		/* when the kernel was in RAM */
 	uint64_t entered_ns;		/* when the first vCPU was started */
+	uint64_t first_access_ns;	/* of a CPU to a device of ours */
+	uint64_t opened_ns;		/* when ttyS0 was first opened: just before init */
 	bool data_lost;			/* a disk could not be written to its end */
 };
 

@@ -53,12 +53,16 @@ struct serial {
 	struct irq irq;
 	struct term *term;		/* lent */
 	struct console_watch *watch;	/* lent; sees every byte */
+	uint64_t opened_ns;		/* by a program in the guest; 0: not yet */
 };
 
 /* @vm may be NULL in tests. 0 or -errno. */
 int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct term *term,
 		struct console_watch *watch);
 void serial_fini(struct serial *serial);
+
+/* When a program in the guest first had the port open (CLOCK_MONOTONIC), or 0. */
+uint64_t serial_opened_ns(struct serial *serial);
 
 /* The other side holds the line: to Linux the next key is a SysRq. Loop's thread. */
 void serial_send_break(struct serial *serial);

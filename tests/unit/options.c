@@ -226,7 +226,8 @@ static void the_report_is_one_object(void **state)
 {
 	struct report r = {
 		.outcome = { "panic", 255, NULL }, .kernel = "k\"", .cpus = 2,
-		.ram_bytes = GIB(1), .boot_ns = -1, .wall_ns = 1234567890,
+		.ram_bytes = GIB(1), .boot_ns = -1, .wall_ns = 1234567890, .kernel_ns = 2000,
+		.awake_ns = -1, .init_ns = 5000000000,
 	};
 	char buf[512] = "";
 	FILE *f = fmemopen(buf, sizeof(buf), "w");
@@ -236,7 +237,8 @@ static void the_report_is_one_object(void **state)
 	fclose(f);
 	assert_string_equal(buf, "{\"v\":1,\"outcome\":\"panic\",\"status\":255,\"boot_ms\":null,"
 			    "\"wall_ms\":1234.567,\"name\":null,\"kernel\":\"k\\\"\",\"cpus\":2,"
-			    "\"mem_mib\":1024}\n");
+			    "\"mem_mib\":1024,\"kernel_ms\":0.002,\"awake_ms\":null,"
+			    "\"init_ms\":5000.000}\n");
 }
 
 static void messages_have_two_parts(void **state)
