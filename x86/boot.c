@@ -747,6 +747,7 @@ static int load_payload(struct boot *boot, const struct mem *mem)
 		    p->randomized ? ", randomized" : "");
 	boot->plan.start.rip = p->entry;
 	boot->plan.start.image = p->gpa;
+	boot->plan.start.five_levels = p->five_levels;
 	if (p->randomized)
 		boot->plan.header.loadflags |= KASLR_FLAG;
 	return 1;
@@ -813,7 +814,7 @@ static int write_setup_data(const struct mem *mem, const void *dtb, size_t dtb_b
 }
 
 int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_t dtb_bytes,
-		gpa_t rsdp)
+		gpa_t rsdp, bool cpu_has_five_levels)
 {
 	struct zeropage_input in = {
 		.ram_bytes = boot->config->ram_bytes,
@@ -828,6 +829,7 @@ int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_
 	uint8_t pvh[PVH_MAX_BYTES];
 	int rc;
 
+	boot->plan.start.five_levels &= cpu_has_five_levels;
 	if (boot->config->flat)
 		return 0;
 	rc = write_setup_data(mem, dtb, dtb_bytes, &in.setup_data);

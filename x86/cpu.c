@@ -28,6 +28,7 @@
 #define CR0_NE	0x20u
 #define CR0_PG	0x80000000u
 #define CR4_PAE	0x20u
+#define CR4_LA57 0x1000u
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
 #define RFLAGS_FIXED 0x2u
@@ -122,6 +123,7 @@ static int write_page_directory(const struct mem *mem, gpa_t at, uint64_t gib)
 /* PML4, one PDPT, and page directories: for 4 GiB and for a kernel above them. */
 static int write_page_tables(const struct mem *mem, gpa_t image)
 {
+	const uint64_t top = LAYOUT_PAGE_TABLES | PTE_PRESENT_WRITE;
 	uint64_t table[512] = { 0 };
 	gpa_t pdpt = LAYOUT_PAGE_TABLES + 4096, next = pdpt + 4096;
 	uint64_t first = min_u64(max_u64(image >> 30, PAGE_TABLE_GIBS), ARRAY_SIZE(table) - 1);
@@ -139,7 +141,10 @@ static int write_page_tables(const struct mem *mem, gpa_t image)
 		rc = write_page_directory(mem, next, gib);
 		next += 4096;
 	}
-	return rc ? rc : mem_write(mem, pdpt, table, sizeof(table));
+	if (!rc)
+		rc = mem_write(mem, pdpt, table, sizeof(table));
+	/* RAM is zero: so are the other entries of the fifth level. */
+	return rc ? rc : mem_write(mem, LAYOUT_PML5, &top, sizeof(top));
 }
 
 int cpu_write_tables(const struct mem *mem, const struct cpu_start *start)
@@ -165,8 +170,10 @@ static void set_real_mode(struct kvm_sregs *s, gpa_t address)
 	}
 }
 
-static void set_protected_mode(struct kvm_sregs *s, enum cpu_entry entry)
+static void set_protected_mode(struct kvm_sregs *s, const struct cpu_start *start)
 {
+	enum cpu_entry entry = start->entry;
+
 	s->cs = *templates[entry].code;
 	s->ds = s->es = s->ss = s->fs = s->gs = flat_data;
 	s->tr = boot_tss;
@@ -177,6 +184,10 @@ static void set_protected_mode(struct kvm_sregs *s, enum cpu_entry entry)
 	s->cr0 = templates[entry].cr0;
 	s->cr4 = templates[entry].cr4;
 	s->cr3 = entry == CPU_ENTRY_64 ? LAYOUT_PAGE_TABLES : 0;
+	if (start->five_levels) {
+		s->cr4 |= CR4_LA57;
+		s->cr3 = LAYOUT_PML5;
+	}
 	s->efer = templates[entry].efer;
 }
 
@@ -212,7 +223,7 @@ int cpu_set_start(struct vcpu *vcpu, const struct cpu_start *start)
 		if (start->entry == CPU_ENTRY_REAL)
 			set_real_mode(&sregs, start->rip);
 		else
-			set_protected_mode(&sregs, start->entry);
+			set_protected_mode(&sregs, start);
 		rc = ioctl(vcpu->fd, KVM_SET_SREGS, &sregs);
 	}
 	if (!rc)

@@ -27,6 +27,7 @@
 #define ECX1_HYPERVISOR		(1u << 31)
 #define EDX1_HTT		(1u << 28)
 #define AMD_ECX_CMP_LEGACY	(1u << 1)
+#define ECX7_LA57		(1u << 16)
 
 #define TOPOLOGY_LEVEL_SMT	1u
 #define TOPOLOGY_LEVEL_CORE	2u
@@ -206,4 +207,11 @@ void cpuid_fit(struct cpuid_table *table, const struct cpuid_machine *machine)
 			if (fits[f].function == e->function)
 				fits[f].fit(e, machine);
 	}
+}
+
+bool cpuid_has_five_levels(struct cpuid_table *table)
+{
+	const struct kvm_cpuid_entry2 *e = cpuid_find(table, 7, 0);
+
+	return e && e->ecx & ECX7_LA57;
 }

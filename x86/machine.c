@@ -735,7 +735,8 @@ static int describe_machine(struct machine *m)
 	rc = build_fdt(m);
 	if (rc)
 		return rc;
-	return boot_finish(m->boot, m->mem, m->config->fdt ? m->dtb : NULL, m->dtb_bytes, rsdp);
+	return boot_finish(m->boot, m->mem, m->config->fdt ? m->dtb : NULL, m->dtb_bytes, rsdp,
+			   cpuid_has_five_levels(m->cpuid));
 }
 
 static int set_entry(struct machine *m)

@@ -177,6 +177,8 @@ static int choose_place(struct payload *p, const struct payload_config *c, const
 			return refuse(p, -ENOTSUP, "there is no room for it");
 		explicit_bzero(random, sizeof(random));
 	}
+	p->five_levels = c->header->xloadflags & XLF_5LEVEL_ENABLED &&
+			 !has_parameter(c->cmdline, "no5lvl");
 	p->gpa = place->gpa;
 	p->bytes = v->image_bytes;
 	p->entry = place->gpa + v->entry;

@@ -84,7 +84,7 @@ int boot_load(struct boot *boot, const struct mem *mem);
  * 0 or -errno after a message.
  */
 int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_t dtb_bytes,
-		gpa_t rsdp);
+		gpa_t rsdp, bool cpu_has_five_levels);
 
 /*
  * The pure part, public for tests and fuzzing. @page is the start of the file

@@ -5,6 +5,7 @@
 #ifndef LKVM_X86_CPU_H
 #define LKVM_X86_CPU_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "mem.h"
@@ -26,6 +27,7 @@ struct cpu_start {
 	enum cpu_entry entry;
 	gpa_t rip;
 	gpa_t image;		/* below 512 GiB */
+	bool five_levels;	/* of page tables: what a kernel built for them is entered with */
 };
 
 /*

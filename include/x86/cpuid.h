@@ -33,6 +33,9 @@ int cpuid_read_supported(struct cpuid_table *table, int sys_fd);
 /* Turns the supported leaves into those of one vCPU. */
 void cpuid_fit(struct cpuid_table *table, const struct cpuid_machine *machine);
 
+/* Whether guests may have page tables of five levels (LA57). */
+bool cpuid_has_five_levels(struct cpuid_table *table);
+
 /* The entry of a leaf, or NULL. */
 struct kvm_cpuid_entry2 *cpuid_find(struct cpuid_table *table, uint32_t function, uint32_t index);
 

@@ -41,7 +41,9 @@ const struct vmlinux *cached_kernel_vmlinux(const struct cached_kernel *kernel);
 
 /*
  * Reads the image, without what is zero, to @gpa of RAM that is. 0 or -errno; -ESTALE if
- * the entry was changed meanwhile.
+ * the entry was changed meanwhile. (Mapping it copy-on-write instead shares it between VMs but
+ * is not faster: pages with relocations are copied one by one, and the guest takes thousands
+ * of small nested page faults instead of a few for huge pages.)
  */
 int cached_kernel_read(const struct cached_kernel *kernel, gpa_t gpa, const struct mem *mem);
 void cached_kernel_free(struct cached_kernel *kernel);

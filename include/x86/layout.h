@@ -8,7 +8,7 @@
  *	    0x6000 | PVH start info, module, e820   |
  *	    0x7000 | zero page (struct boot_params) |
  *	    0x8000 | boot stack (grows down)        |
- *	    0x9000 | page tables, identity map      |  to 0x10fff
+ *	    0x9000 | page tables, identity map      |  to 0x11fff
  *	   0x10000 | flat image (--flat)            |  without page tables
  *	   0x20000 | command line                   |
  *	   0x30000 | setup_data: RNG seed, FDT      |
@@ -37,6 +37,7 @@
 #define LAYOUT_ZERO_PAGE	0x7000
 #define LAYOUT_BOOT_STACK	0x8ff0
 #define LAYOUT_PAGE_TABLES	0x9000
+#define LAYOUT_PML5		0x11000		/* above them, if there are five levels */
 #define LAYOUT_FLAT		0x10000
 #define LAYOUT_CMDLINE		0x20000
 #define LAYOUT_CMDLINE_MAX	0x10000

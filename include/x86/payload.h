@@ -28,6 +28,7 @@ struct payload_config {
 struct payload {
 	gpa_t entry;			/* of the 64-bit kernel itself */
 	bool randomized;
+	bool five_levels;		/* wants page tables of five levels, if the CPU can */
 	const char *source;		/* "unpacked (XZ)", for messages */
 	uint64_t gpa, bytes;		/* where it is in RAM */
 	struct kernel_cache *cache;	/* may be storing it */

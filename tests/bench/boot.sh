@@ -26,9 +26,19 @@ row() {
 for k in $kernels; do
 	g=/g/$k
 	p="quiet console=ttyS0 panic=-1"
-	row $k "lkvm, our defaults" lkvm run -m 256 -k $g/bzImage -i $g/initrd -p quiet
-	row $k "lkvm, same command line" lkvm run -m 256 -k $g/bzImage -i $g/initrd --no-default-params -p "$p"
-	row $k "QEMU pc, same command line" qemu-system-x86_64 -M pc -accel kvm -cpu host -m 256 -L /fw -nodefaults \
-		-display none -serial stdio -no-reboot -kernel $g/bzImage -initrd $g/initrd -append "$p"
-	[ -x /bin/peer ] && row $k "PEER, same command line" peer run -m 256 -c 1 -k $g/bzImage -i $g/initrd -p "$p"
+	boot="lkvm run -m 256 -k $g/bzImage -i $g/initrd -p quiet"
+	row $k "lkvm, guest unpacks" $boot --unpack guest
+	row $k "lkvm, no cache" $boot --kernel-cache off
+	row $k "lkvm, cold cache" $boot --kernel-cache /tmp/kc-$k
+	$boot --kernel-cache /tmp/kc-$k >/dev/null 2>&1	# the second time it is stored for certain
+	for c in $cpus; do
+		row $k "lkvm, warm cache, $c CPU" $boot --kernel-cache /tmp/kc-$k -c $c
+		row $k "  same command line" lkvm run -m 256 -c $c -k $g/bzImage -i $g/initrd --kernel-cache /tmp/kc-$k \
+			--no-default-params -p "$p"
+		row $k "QEMU pc, $c CPU" qemu-system-x86_64 -M pc -accel kvm -cpu host -m 256 -smp $c -L /fw -nodefaults \
+			-display none -serial stdio -no-reboot -kernel $g/bzImage -initrd $g/initrd -append "$p"
+		row $k "QEMU microvm, $c CPU" timeout 20 qemu-system-x86_64 -M microvm -accel kvm -cpu host -m 256 -smp $c -L /fw -nodefaults \
+			-display none -serial stdio -no-reboot -kernel $g/bzImage -initrd $g/initrd -append "$p reboot=t"
+		[ ! -x /bin/peer ] || row $k "PEER, $c CPU" peer run -m 256 -c $c -k $g/bzImage -i $g/initrd -p "$p"
+	done
 done

@@ -61,7 +61,7 @@ vhost)
 	row "lkvm, pci, vhost" lkvm run -m 512 -k $g/bzImage -i /tmp/all.gz -n mode=tap,tapif=t0,vhost=on -p "quiet do=poweroff" ;;
 QEMU*)
 	[ "$row" = QEMU ] || vhost
-	row "QEMU pc${row#QEMU}" qemu-system-x86_64 -M pc -accel kvm -cpu host -m 512 -L /fw -nodefaults -display none \
+	row "QEMU pc${row#QEMU}" qemu-system-x86_64 -M pc -accel kvm -cpu host -m 512 -L /fw -nodefaults -display none -name q,debug-threads=on \
 	-serial stdio -no-reboot -kernel $g/bzImage -initrd /tmp/all.gz -append "$p" \
 	-netdev tap,id=n,ifname=t0,script=no,downscript=no,vhost=$([ "$row" = QEMU ] && echo off || echo on) \
 	-device virtio-net-pci,netdev=n,romfile= ;;

@@ -108,7 +108,7 @@ static int try_boot(size_t bytes, struct boot_plan *plan, char *message, size_t 
 		assert_int_equal(mem_create(&mem, RAM), 0);
 		rc = boot_load(boot, mem);
 		if (!rc)
-			rc = boot_finish(boot, mem, NULL, 0, LAYOUT_ACPI);
+			rc = boot_finish(boot, mem, NULL, 0, LAYOUT_ACPI, false);
 		mem_destroy(mem);
 		boot_destroy(boot);
 	}
@@ -347,7 +347,7 @@ static void setup_data_has_a_seed_and_the_tree(void **state)
 	config.kernel = path_of(fd, path);
 	assert_int_equal(boot_open(&boot, &config), 0);
 	assert_int_equal(mem_create(&mem, RAM), 0);
-	assert_int_equal(boot_finish(boot, mem, tree, 100, 0), 0);
+	assert_int_equal(boot_finish(boot, mem, tree, 100, 0, false), 0);
 	assert_int_equal(mem_read(mem, LAYOUT_ZERO_PAGE, &bp, sizeof(bp)), 0);
 	assert_int_equal(mem_read(mem, bp.hdr.setup_data, &data, sizeof(data)), 0);
 	assert_int_equal(data.type, 9);

@@ -7,6 +7,7 @@ echo "== iomem"; cat /proc/iomem
 echo "== params"; od -An -v -tx1 -w16 /sys/kernel/boot_params/data
 echo "== text"; grep -m 1 ' _text$' /proc/kallsyms
 echo "== page_offset"; grep -m 1 'D page_offset_base$' /proc/kallsyms
+echo "== flags"; grep -m 1 ^flags /proc/cpuinfo
 echo "== dmesg"; dmesg | sed 's/^[^]]*] *//'
 echo "== end"
 C
@@ -18,12 +19,12 @@ way() {
 	run -v -c $cpus -m 512 -k /g/$k/bzImage -i /g/$k/initrd -i one.gz -p "quiet nokaslr do=poweroff" "$@"
 	same "ways/$k-$cpus-$name" "0 $cpus" "$status $(seen cpus)"
 	has "ways/$k-$cpus-$name-source" /tmp/err "^lkvm: $source"
-	part iomem >iomem.$cpus.$name; part params >params.$cpus.$name
+	part iomem >iomem.$cpus.$name; part params >params.$cpus.$name; part flags >flags.$cpus.$name
 	# Numbers differ with the time; the messages do not, but for complaints of a slow host.
 	part dmesg | grep -v 'clocksource: .*watchdog\|hrtimer: interrupt took' | sed 's/[0-9a-fx]*[0-9][0-9a-fx.]*/N/g' | sort -u >dmesg.$cpus.$name
 }
 alike() {
-	for what in iomem params dmesg; do
+	for what in iomem params flags dmesg; do
 		same "ways/$k-$1-$2-$what" "" "$(diff $what.$1.guest $what.$1.$2)"
 	done
 }
