@@ -22,11 +22,12 @@ comma := ,
 variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)
 build := build/$(variant)
 
+optimize := -O2
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings \
 	-Wundef -Wvla -Wpointer-arith -Wimplicit-fallthrough
-cflags := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote include $(warnings) \
+cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote include $(warnings) \
 	-fno-strict-aliasing -fstack-protector-strong -fPIE -MMD -MP \
-	$(if $(DEBUG),-O0,-O2 $(if $(SAN),,-D_FORTIFY_SOURCE=2)) \
+	$(if $(DEBUG),-O0,$(optimize) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 ldflags := -pie -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 libs := -lfdt -lcap -luring -lz
@@ -67,11 +68,14 @@ $(build)/%.S.o: %.S
 	@mkdir -p $(@D)
 	$(call quiet,AS,$<)$(CC) -iquote include -MMD -MP -c -o $@ $<
 
+# What runs once, or a thousand times a second at most, is made small.
+$(build)/cmd/%.c.o $(build)/x86/%.c.o: optimize := -Os
+
 -include $(patsubst %.o,%.d,$(call objects,$(sources)))
 
 # ---- tests ----
 
-unit_tests := mem bus event term serial board acpi tables boot cpuid options qcow2 disk virtq blk net
+unit_tests := mem bus event term serial board acpi tables boot cpuid options qcow2 disk virtq blk net vmlinux
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
