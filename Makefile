@@ -70,6 +70,7 @@ $(build)/%.S.o: %.S
 
 # What runs once, or a thousand times a second at most, is made small.
 $(build)/cmd/%.c.o $(build)/x86/%.c.o: optimize := -Os
+$(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2	# megabytes
 
 -include $(patsubst %.o,%.d,$(call objects,$(sources)))
 
@@ -113,7 +114,7 @@ $(build)/tests/guest/%: tests/guest/%.c
 -include $(patsubst %,%.d,$(guest_images))
 
 # Programs that tests run on this machine or take along into guests.
-test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer)
+test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure)
 
 tools: $(test_tools)
 
@@ -142,7 +143,7 @@ lint:
 # KERNELS="cloud generic612" for fewer rows; PEER=/path/to/lkvm for another VMM.
 bench:
 	@tests/setup check
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory all tools guests
 	@tests/bench/run $(build) $(KERNELS)
 
 install: all
