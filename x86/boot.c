@@ -774,6 +774,11 @@ int boot_load(struct boot *boot, const struct mem *mem)
 			 strlen(boot->config->cmdline) + 1);
 }
 
+void boot_entered(struct boot *boot)
+{
+	payload_entered(&boot->payload);
+}
+
 /* Appends one setup_data element at *@gpa; *@link is where its address belongs. */
 static int add_setup_data(const struct mem *mem, gpa_t *gpa, uint32_t type, const void *data,
 			  size_t bytes, gpa_t *first, gpa_t *last)

@@ -223,12 +223,9 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
  */
 static void end_storing(struct kernel_cache *c)
 {
-	const struct sched_param param = { 0 };
 	int fd;
 
-	if (c->was_here)
-		pthread_setschedparam(c->thread, SCHED_OTHER, &param);
-	else
+	if (!c->was_here)
 		atomic_store(&c->give_up, true);
 	pthread_join(c->thread, NULL);
 	if (!c->interrupted)
@@ -244,6 +241,8 @@ void kernel_cache_close(struct kernel_cache *c)
 		return;
 	if (c->thread_runs)
 		end_storing(c);
+	if (c->memory.map)
+		munmap(c->memory.map, c->memory.map_bytes);
 	if (c->dir >= 0)
 		close(c->dir);
 	free(c);
@@ -746,28 +745,32 @@ static void *run_store(void *arg)
 	const struct sched_param param = { 0 };
 	struct kernel_cache *c = arg;
 
-	/* Only when nobody else wants the CPU: the guest is booting. */
-	pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
+	/* Only when nobody else wants the CPU: the guest is booting. There is no way back. */
+	if (!c->was_here)
+		pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
 	store(c);
 	c->interrupted = !c->stored && atomic_load(&c->give_up);
 	munmap(c->memory.map, c->memory.map_bytes);
+	c->memory.map = NULL;
 	return NULL;
 }
 
-void kernel_cache_store(struct kernel_cache *c, const struct vmlinux *v,
-			const struct kernel_cache_memory *memory)
+void kernel_cache_keep(struct kernel_cache *c, const struct vmlinux *v,
+		       const struct kernel_cache_memory *memory)
 {
-	int rc = -EBUSY;
-
 	c->v = *v;
 	c->memory = *memory;
-	if (c->settled)
-		rc = -pthread_create(&c->thread, NULL, run_store, c);
-	c->thread_runs = !rc;
-	if (!c->settled)
+}
+
+void kernel_cache_start(struct kernel_cache *c)
+{
+	if (!c || !c->memory.map)
+		return;
+	if (!c->settled) {
 		log_verbose("kernel cache: not stored: the kernel was written just now");
-	if (rc)
-		munmap(memory->map, memory->map_bytes);
-	else
+		return;
+	}
+	c->thread_runs = !pthread_create(&c->thread, NULL, run_store, c);
+	if (c->thread_runs)
 		pthread_setname_np(c->thread, "kernel-cache");
 }

@@ -1022,6 +1022,7 @@ static int start(struct machine *m, struct machine_result *result)
 		log_notice("%s. Ctrl-A x quits.", text);
 		update_window_size(m);
 	}
+	boot_entered(m->boot);
 	result->entered_ns = now_ns();
 	return start_vcpus(m);
 }

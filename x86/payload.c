@@ -74,14 +74,20 @@ static void scratch_destroy(struct scratch *s)
 
 /* ---- the command line ---- */
 
+/* As the kernel sees it: what is not a character, the end included. */
+static bool is_space(char c)
+{
+	return (unsigned char)c <= ' ';
+}
+
 /* Looks for parameter @name; one that ends in '=' may have any value. */
 static bool has_parameter(const char *cmdline, const char *name)
 {
 	size_t len = strlen(name);
 
 	for (const char *p = cmdline; (p = strstr(p, name)); p += len)
-		if ((p == cmdline || p[-1] == ' ') &&
-		    (name[len - 1] == '=' || p[len] == ' ' || !p[len]))
+		if ((p == cmdline || is_space(p[-1])) &&
+		    (name[len - 1] == '=' || is_space(p[len])))
 			return true;
 	return false;
 }
@@ -90,7 +96,7 @@ static bool has_parameter(const char *cmdline, const char *name)
 
 static int check_kernel(struct payload *p, const struct payload_config *c)
 {
-	static const char *const by_hand[] = { "mem=", "memmap=", "hugepages=", "crashkernel=" };
+	static const char *const by_hand[] = { "mem=", "memmap=", "hugepages=" };
 	const struct setup_header *h = c->header;
 
 	if (h->version < PROTOCOL_2_15 || !(h->xloadflags & XLF_KERNEL_64))
@@ -255,7 +261,7 @@ static int load_unpacked(struct payload *p, const struct payload_config *c, cons
 		return rc;
 	rc = load_file(p, c, &file, mem, &v);
 	if (!rc && p->cache)
-		kernel_cache_store(p->cache, &v, &file.memory);
+		kernel_cache_keep(p->cache, &v, &file.memory);
 	else
 		scratch_destroy(&file);
 	return rc;
@@ -280,6 +286,11 @@ int payload_load(struct payload *p, const struct payload_config *config, const s
 			log_verbose("kernel cache: %s", p->text);
 	}
 	return load_unpacked(p, config, mem);
+}
+
+void payload_entered(struct payload *p)
+{
+	kernel_cache_start(p->cache);
 }
 
 void payload_fini(struct payload *p)

@@ -86,6 +86,9 @@ int boot_load(struct boot *boot, const struct mem *mem);
 int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_t dtb_bytes,
 		gpa_t rsdp, bool cpu_has_five_levels);
 
+/* To be called after sandbox_enter(), before the guest runs: it may start a thread. */
+void boot_entered(struct boot *boot);
+
 /*
  * The pure part, public for tests and fuzzing. @page is the start of the file
  * (@page_bytes <= BOOT_PAGE_BYTES of it). 0 or -EINVAL with @error filled in.

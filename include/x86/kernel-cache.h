@@ -48,16 +48,20 @@ const struct vmlinux *cached_kernel_vmlinux(const struct cached_kernel *kernel);
 int cached_kernel_read(const struct cached_kernel *kernel, gpa_t gpa, const struct mem *mem);
 void cached_kernel_free(struct cached_kernel *kernel);
 
-/* Memory that the storing thread gives back itself. */
+/* Memory of mmap() that the cache gives back when it does not need it any more. */
 struct kernel_cache_memory {
 	void *map;
 	size_t map_bytes;
 };
 
+/* Keeps @v, whose file is in @memory, to be stored; takes @memory. */
+void kernel_cache_keep(struct kernel_cache *cache, const struct vmlinux *v,
+		       const struct kernel_cache_memory *memory);
+
 /*
- * Starts to store @v, whose file is in @memory; takes @memory, whatever happens.
+ * Starts the thread that stores what was kept. After sandbox_enter(): the thread runs
+ * beside the guest. Accepts NULL.
  */
-void kernel_cache_store(struct kernel_cache *cache, const struct vmlinux *v,
-			const struct kernel_cache_memory *memory);
+void kernel_cache_start(struct kernel_cache *cache);
 
 #endif

@@ -31,7 +31,7 @@ struct payload {
 	bool five_levels;		/* wants page tables of five levels, if the CPU can */
 	const char *source;		/* "unpacked (XZ)", for messages */
 	uint64_t gpa, bytes;		/* where it is in RAM */
-	struct kernel_cache *cache;	/* may be storing it */
+	struct kernel_cache *cache;	/* where it came from, or will be stored */
 	char text[192];			/* why not: "reason[\nwhat to do]" */
 };
 
@@ -41,6 +41,9 @@ struct payload {
  * guest has to unpack.
  */
 int payload_load(struct payload *p, const struct payload_config *config, const struct mem *mem);
+
+/* The guest is about to run, privileges have been dropped: what can wait is done now. */
+void payload_entered(struct payload *p);
 
 /* Ends what payload_load() has begun. The kernel's file has to be open until then. */
 void payload_fini(struct payload *p);

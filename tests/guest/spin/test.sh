@@ -17,11 +17,13 @@ stop() {
 	has "spin/$sig-json" "$T/json" '"outcome":"killed"'
 }
 
-# What the running VM looks like from outside.
+# What the running VM looks like from outside. ThreadSanitizer has a thread of its own.
 inspect() {
-	same spin/no-capabilities "0000000000000000 0000000000000000 0000000000000000" \
-		"$(awk '/^Cap(Prm|Eff|Amb)/{print $2}' /proc/$1/status | xargs)"
-	same spin/no-new-privs 1 "$(awk '/^NoNewPrivs/{print $2}' /proc/$1/status)"
+	local all='*'
+	[ "$VARIANT" != thread ] || all=$1
+	same spin/no-capabilities 0000000000000000 \
+		"$(awk '/^Cap(Prm|Eff|Amb)/{print $2}' /proc/$1/task/$all/status | sort -u | xargs)"
+	same spin/no-new-privs 1 "$(awk '/^NoNewPrivs/{print $2}' /proc/$1/task/$all/status | sort -u | xargs)"
 	same spin/thread-names "vcpu0 vcpu1 vcpu2" \
 		"$(cat /proc/$1/task/*/comm | grep vcpu | sort | xargs)"
 }

@@ -233,9 +233,18 @@ for i in 1 2 3; do
 	taskset -c 0 timeout 60 "$LKVM" run -v -m 64 --rng off -k "$k" --kernel-cache "$c" >"$T/out" 2>"$T/err" </dev/null
 	sed -n 's/^lkvm: kernel: \([^:]*\):.*/\1/p' "$T/err"
 done >"$T/sources"
-kill $busy
 same unpack/no-idle-cpu "gzip from the cache" "$(head -n 1 "$T/sources") $(tail -n 1 "$T/sources")"
 same unpack/no-idle-cpu-marks "" "$(ls "$c" | grep seen)"
+# The thread that stores has no more rights than the others.
+cp "$k" "$T/other"; touch -d '1 hour ago' "$T/other"; sleep 1.1
+taskset -c 0 "$LKVM" run -m 64 --rng off -k "$T/other" --kernel-cache "$c" --no-default-params -p wait \
+	>"$T/out" 2>"$T/err" </dev/null & pid=$!
+storing() { task=$(grep -lx kernel-cache /proc/$pid/task/*/comm) && task=${task%/comm}; }
+wait_for 20 storing
+same unpack/rights-while-storing "0000000000000000 1" \
+	"$(awk '/^(CapEff|NoNewPrivs)/ { print $2 }' $task/status | xargs)"
+kill $pid; wait $pid
+kill $busy
 # A folder that cannot be used: it boots, and says why with -v.
 refused() {
 	kernel -v -k "$k" --kernel-cache "$2"
