@@ -70,7 +70,8 @@ $(build)/%.S.o: %.S
 
 # What runs once, or a thousand times a second at most, is made small.
 $(build)/cmd/%.c.o $(build)/x86/%.c.o: optimize := -Os
-$(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2	# megabytes
+# These move megabytes.
+$(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
 
 -include $(patsubst %.o,%.d,$(call objects,$(sources)))
 

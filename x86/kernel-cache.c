@@ -45,7 +45,9 @@
 /* A file that was just written may change again without a change of its times. */
 #define SETTLE_NS	1000000000ll
 #define NAME_CHARS	96u
-#define TEMPORARY	"new.tmp"
+/* The folder may be one that was there before: only names of this form are the cache's. */
+#define PREFIX		"lkvm-"
+#define TEMPORARY	PREFIX "new.tmp"
 #define MAX_USES	256u
 
 /* What tells one file, and one content of it, from another. */
@@ -125,20 +127,30 @@ static bool is_same(const struct identity *a, const struct identity *b)
 
 static void name_kernel(const struct kernel_cache *c, char name[NAME_CHARS], const char *end)
 {
-	snprintf(name, NAME_CHARS, "%llx-%llx-%llx.%s", (unsigned long long)c->kernel.dev,
+	snprintf(name, NAME_CHARS, PREFIX "%llx-%llx-%llx.%s", (unsigned long long)c->kernel.dev,
 		 (unsigned long long)c->kernel.ino, (unsigned long long)c->kernel.changed_ns, end);
 }
 
 static void name_entry(char name[NAME_CHARS], const char hash[HASH_CHARS])
 {
-	snprintf(name, NAME_CHARS, "%.*s.kernel", (int)HASH_CHARS, hash);
+	snprintf(name, NAME_CHARS, PREFIX "%.*s.kernel", (int)HASH_CHARS, hash);
 }
 
-static bool ends_in(const char *name, const char *end)
+/* Whether @name is one that name_kernel() makes, with @end. */
+static bool names_kernel(const char *name, const char *end)
 {
-	size_t n = strlen(name), m = strlen(end);
+	size_t at = strlen(PREFIX);
 
-	return n > m && !strcmp(name + n - m, end);
+	if (strncmp(name, PREFIX, at))
+		return false;
+	at += strspn(name + at, "0123456789abcdef-");
+	return !strcmp(name + at, end);
+}
+
+static bool names_entry(const char *name)
+{
+	return strlen(name) == strlen(PREFIX) + HASH_CHARS + strlen(".kernel") &&
+	       names_kernel(name, ".kernel");
 }
 
 static uint32_t crc_of(const void *data, size_t bytes)
@@ -648,7 +660,7 @@ static unsigned int list_uses(DIR *dir, const struct kernel_cache *c, struct use
 
 	rewinddir(dir);
 	while ((e = readdir(dir)) && nr < MAX_USES)
-		if (ends_in(e->d_name, ".record") && read_use(c, e->d_name, &uses[nr]))
+		if (names_kernel(e->d_name, ".record") && read_use(c, e->d_name, &uses[nr]))
 			nr++;
 	qsort(uses, nr, sizeof(*uses), newest_first);
 	return nr;
@@ -678,8 +690,8 @@ static void evict(DIR *dir, const struct kernel_cache *c, const struct use *uses
 
 	rewinddir(dir);
 	while ((e = readdir(dir))) {
-		bool keep = !ends_in(e->d_name, ".record") && !ends_in(e->d_name, ".kernel") &&
-			    !ends_in(e->d_name, ".seen");
+		bool keep = !names_kernel(e->d_name, ".record") && !names_entry(e->d_name) &&
+			    !names_kernel(e->d_name, ".seen");
 
 		for (unsigned int i = 0; i < kept && !keep; i++)
 			keep = !strcmp(e->d_name, uses[i].record) || !strcmp(e->d_name, uses[i].entry);

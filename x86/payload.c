@@ -278,7 +278,9 @@ int payload_load(struct payload *p, const struct payload_config *config, const s
 		return rc;
 	if (config->use_cache) {
 		p->cache = kernel_cache_open(config->cache_dir, config->fd, &why);
-		if (!p->cache)
+		if (!p->cache && config->cache_dir)	/* asked for */
+			log_notice("kernel cache: not used: %s", why);
+		else if (!p->cache)
 			log_verbose("kernel cache: not used: %s", why);
 		else if (!load_cached(p, config, mem))
 			return 0;
