@@ -5,6 +5,7 @@
 #   make check           every test (installs what they need)
 #   make lint bench install clean
 #
+#   HOOK=1               with attempts to break out of the sandbox (tests/lib/hook.c)
 #   V=1                  show commands        CC=clang     another compiler
 #   SAN=address,undefined  or SAN=thread      DEBUG=1      -O0, for gdb
 #   PREFIX= DESTDIR=     for install
@@ -16,10 +17,11 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SAN ?=
 DEBUG ?=
+HOOK ?=
 
 # Objects of different flags live apart, so that switching rebuilds nothing.
 comma := ,
-variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(HOOK),-hook)
 build := build/$(variant)
 
 optimize := -O2
@@ -28,11 +30,12 @@ warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwr
 cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote include $(warnings) \
 	-fno-strict-aliasing -fstack-protector-strong -fPIE -MMD -MP \
 	$(if $(DEBUG),-O0,$(optimize) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-ldflags := -pie -pthread -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(HOOK),-DSANDBOX_HOOK -DLIMIT_BYTES=1600000u)
+ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN))
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c event.c log.c term.c sandbox.c
+core := kvm.c kvm-cpu.c mem.c bus.c event.c log.c term.c sandbox.c helper.c keeper.c
 board := x86/machine.c x86/boot.c x86/payload.c x86/kernel-cache.c \
 	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
@@ -43,7 +46,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	disk/disk.c disk/file.c disk/probe.c disk/raw.c disk/aio.c disk/qcow2.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-alloc.c disk/unzip.c
 commands := cmd/run.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
-sources := main.c $(core) $(board) $(devices) $(commands)
+sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(board) $(devices) $(commands)
 
 # What the unit tests link: everything but main().
 lib_sources := $(core) $(board) $(devices) $(commands)
@@ -68,8 +71,22 @@ $(build)/%.S.o: %.S
 	@mkdir -p $(@D)
 	$(call quiet,AS,$<)$(CC) -iquote include -MMD -MP -c -o $@ $<
 
+# What each thread may do, as BPF: made by a program that is run here.
+$(build)/sandbox-filters: sandbox-filters.c include/sandbox.h include/util.h
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O1 $(warnings) -iquote include -o $@ $< -lseccomp
+
+$(build)/sandbox-filters.h: $(build)/sandbox-filters
+	$(call quiet,GEN,$@)$< >$@.new && mv $@.new $@
+
+$(build)/sandbox.c.o: $(build)/sandbox-filters.h
+$(build)/sandbox.c.o: cflags += -iquote $(build)
+
 # What runs once, or a thousand times a second at most, is made small.
-$(build)/cmd/%.c.o $(build)/x86/%.c.o: optimize := -Os
+seldom := $(wildcard cmd/*.c x86/*.c) sandbox.c helper.c keeper.c kvm.c log.c \
+	disk/disk.c disk/file.c disk/probe.c disk/qcow2-open.c net/net.c net/passt.c net/vhost.c \
+	net/pcap.c virtio/pci.c virtio/mmio.c virtio/device.c
+$(call objects,$(seldom)): optimize := -Os
 # These move megabytes.
 $(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
 
@@ -127,6 +144,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 check:
 	@tests/setup check
 	@$(MAKE) --no-print-directory all units guests tools
+	@$(MAKE) --no-print-directory HOOK=1 build/$(notdir $(CC))-hook/lkvm
 	@$(MAKE) --no-print-directory SAN=address,undefined all units guests
 	@$(MAKE) --no-print-directory SAN=thread all units guests
 	@CC=$(CC) tests/run lint unit unit:address-undefined unit:thread cli guest \

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bus.h"
@@ -28,6 +29,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "mem.h"
+#include "sandbox.h"
 #include "util.h"
 
 #define VCPU_STACK_BYTES KIB(256)
@@ -98,14 +100,18 @@ void vcpu_kick(struct vcpu *vcpu, unsigned int request)
 	if (!vcpu->started)
 		return;
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	pthread_kill(vcpu->thread, kick_signal());
+	/* 0: it has not looked at the requests yet. One call, other than pthread_kill(). */
+	if (atomic_load(&vcpu->tid))
+		syscall(SYS_tgkill, vcpu->vm->pid, atomic_load(&vcpu->tid), kick_signal());
 }
 
 void vcpu_join(struct vcpu *vcpu)
 {
 	if (!vcpu->started)
 		return;
+	vcpu_release(vcpu);	/* it may never have been */
 	pthread_join(vcpu->thread, NULL);
+	sem_destroy(&vcpu->may_run);
 	vcpu->started = false;
 }
 
@@ -191,9 +197,9 @@ static void dump_registers(const struct vcpu *vcpu)
 	log_raw("\n");
 }
 
-static const char *cause_of_emulation_failure(void)
+static const char *cause_of_emulation_failure(const struct vcpu *vcpu)
 {
-	if (kvm_is_pvm())
+	if (vcpu->vm->is_pvm)
 		return "this host's KVM (kvm_pvm) cannot run unmodified kernels; "
 		       "`lkvm check` tells more.";
 	return "KVM's emulator lacks this instruction on memory that it has to emulate "
@@ -213,7 +219,7 @@ static void report_internal_error(struct vcpu *vcpu)
 			  run->internal.suberror,
 			  run->internal.ndata > 0 ? (unsigned long long)run->internal.data[0] : 0,
 			  run->internal.ndata > 1 ? (unsigned long long)run->internal.data[1] : 0,
-			  kvm_is_pvm() ? cause_of_emulation_failure() :
+			  vcpu->vm->is_pvm ? cause_of_emulation_failure(vcpu) :
 					 "the kernel log of this host may tell more.");
 		return;
 	}
@@ -226,7 +232,7 @@ static void report_internal_error(struct vcpu *vcpu)
 	}
 	format_bytes(text, sizeof(text), bytes, n);
 	log_error("vcpu %u: KVM could not emulate the instruction %s at %" PRIx64 "\n%s",
-		  vcpu->index, n ? text : "(unreadable)", rip, cause_of_emulation_failure());
+		  vcpu->index, n ? text : "(unreadable)", rip, cause_of_emulation_failure(vcpu));
 }
 
 /* Ends the VM because this vCPU cannot go on; the caller has said why. */
@@ -392,13 +398,23 @@ static bool handle_run_error(struct vcpu *vcpu, int err)
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
+	char name[16];
 	bool go_on = true;
 	sigset_t kick;
 
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	pthread_setname_np(pthread_self(), name);
 	/* Our parent may have started us with everything blocked. */
 	sigemptyset(&kick);
 	sigaddset(&kick, kick_signal());
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	atomic_store(&vcpu->tid, gettid());
+	sandbox_confine(vcpu->sandbox, SANDBOX_VCPU);
+	/* Nobody runs before all are confined. */
+	while (sem_wait(&vcpu->may_run))
+		;
+	if (atomic_load(&vcpu->requests))
+		go_on = serve_requests(vcpu);
 	while (go_on) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 			go_on = handle_run_error(vcpu, errno);
@@ -410,22 +426,28 @@ static void *vcpu_thread(void *arg)
 	return NULL;
 }
 
-int vcpu_start(struct vcpu *vcpu)
+int vcpu_start(struct vcpu *vcpu, struct sandbox *sandbox)
 {
 	pthread_attr_t attr;
-	char name[16];
 	int rc;
 
+	vcpu->sandbox = sandbox;
+	atomic_store(&vcpu->tid, 0);
+	sem_init(&vcpu->may_run, 0, 0);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, VCPU_STACK_BYTES);
 	rc = pthread_create(&vcpu->thread, &attr, vcpu_thread, vcpu);
 	pthread_attr_destroy(&attr);
 	if (rc) {
+		sem_destroy(&vcpu->may_run);
 		log_error("vcpu %u: starting its thread: %s", vcpu->index, strerror(rc));
 		return -rc;
 	}
 	vcpu->started = true;
-	snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	pthread_setname_np(vcpu->thread, name);
 	return 0;
+}
+
+void vcpu_release(struct vcpu *vcpu)
+{
+	sem_post(&vcpu->may_run);
 }

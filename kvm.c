@@ -321,6 +321,8 @@ static int vm_open(struct vm *vm)
 	vm->vcpu_mmap_bytes = (uint32_t)rc;
 	rc = kvm_capability(vm->sys_fd, KVM_CAP_MAX_VCPUS);
 	vm->max_vcpus = rc > 0 ? (unsigned int)rc : 4;	/* api.rst 4.7: the default is 4 */
+	vm->pid = getpid();
+	vm->is_pvm = kvm_is_pvm();
 	vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (vm->stop_fd < 0) {
 		rc = -errno;

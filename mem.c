@@ -86,6 +86,9 @@ int mem_create(struct mem **out, uint64_t size_bytes)
 		}
 		/* Advice only: a host without huge pages is slower, not wrong. */
 		madvise(p, r->size_bytes, MADV_HUGEPAGE);
+		/* Not in a dump of ours, nor in processes that we start. */
+		madvise(p, r->size_bytes, MADV_DONTDUMP);
+		madvise(p, r->size_bytes, MADV_DONTFORK);
 	}
 	*out = mem;
 	return 0;

@@ -27,11 +27,13 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "event.h"
+#include "io.h"
 #include "log.h"
 #include "term.h"
 #include "util.h"
@@ -65,6 +67,8 @@ struct term {
 	bool in_polls;		/* a regular file: no epoll, just read */
 	bool in_eof;
 	bool in_background;	/* reading would stop us */
+	bool catches_signals;
+	pid_t own_pid, own_group;
 	bool is_raw;
 	bool escape_seen;
 	int wake_fd;
@@ -86,26 +90,28 @@ struct term {
 
 /*
  * The terminal to restore when the process dies: fatal signals have no other
- * way to it (DESIGN rule 8). Written by term_start() and restore_terminal().
+ * way to it (DESIGN rule 8). Written by term_start() and term_restore().
  */
 static struct {
 	atomic_bool active;
 	int fd;
+	pid_t pid;		/* ours; the main thread's id, too */
 	struct termios mode;
 } saved_terminal;
 
 static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS };
 
-static void restore_terminal(void)
+void term_restore(void)
 {
 	if (atomic_exchange(&saved_terminal.active, false))
 		tcsetattr(saved_terminal.fd, TCSANOW, &saved_terminal.mode);
 }
 
+/* SA_RESETHAND: the second one kills. Not raise(), which the sandbox does not allow. */
 static void on_fatal_signal(int signal)
 {
-	restore_terminal();
-	raise(signal);	/* SA_RESETHAND: now it kills */
+	term_restore();
+	syscall(SYS_tgkill, saved_terminal.pid, saved_terminal.pid, signal);
 }
 
 static void catch_fatal_signals(void)
@@ -113,8 +119,14 @@ static void catch_fatal_signals(void)
 	struct sigaction sa = { .sa_handler = on_fatal_signal, .sa_flags = (int)SA_RESETHAND };
 
 	sigemptyset(&sa.sa_mask);
-	for (size_t i = 0; i < ARRAY_SIZE(fatal_signals); i++)
-		sigaction(fatal_signals[i], &sa, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(fatal_signals); i++) {
+		struct sigaction old;
+
+		/* SIGSYS may be the sandbox's. */
+		if (fatal_signals[i] != SIGSYS ||
+		    (!sigaction(SIGSYS, NULL, &old) && old.sa_handler == SIG_DFL))
+			sigaction(fatal_signals[i], &sa, NULL);
+	}
 }
 
 void term_open_std_fds(void)
@@ -221,7 +233,7 @@ static ssize_t sink_write(struct term *term, const uint8_t *data, size_t len)
 
 	switch (term->sink) {
 	case SINK_SOCKET:
-		return send(term->sink_fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return socket_send(term->sink_fd, data, len);
 	case SINK_POLLED:
 		if (poll(&pfd, 1, 0) != 1) {
 			errno = EAGAIN;
@@ -617,6 +629,8 @@ static int watch_all(struct term *term)
 {
 	int rc;
 
+	term->own_pid = getpid();
+	term->own_group = getpgrp();
 	term->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (term->wake_fd < 0)
 		return -errno;
@@ -676,9 +690,9 @@ void term_destroy(struct term *term)
 	free(term);
 }
 
-static bool in_foreground(int fd)
+static bool in_foreground(const struct term *term, int fd)
 {
-	return tcgetpgrp(fd) == getpgrp();
+	return tcgetpgrp(fd) == term->own_group;
 }
 
 bool term_start(struct term *term)
@@ -689,14 +703,17 @@ bool term_start(struct term *term)
 	/* A background job must not touch the terminal: it would be stopped. */
 	if (fd < 0 || !isatty(fd))
 		return false;
-	term->in_background = !in_foreground(fd);
+	term->in_background = !in_foreground(term, fd);
 	update_input_watch(term);
 	if (term->in_background || tcgetattr(fd, &raw))
 		return false;
 	saved_terminal.fd = fd;
+	saved_terminal.pid = term->own_pid;
 	saved_terminal.mode = raw;
 	atomic_store(&saved_terminal.active, true);
-	catch_fatal_signals();
+	if (!term->catches_signals)
+		catch_fatal_signals();
+	term->catches_signals = true;
 	cfmakeraw(&raw);
 	if (tcsetattr(fd, TCSANOW, &raw)) {
 		atomic_store(&saved_terminal.active, false);
@@ -712,7 +729,7 @@ void term_stop(struct term *term)
 	if (!term->is_raw)
 		return;
 	term->is_raw = false;
-	restore_terminal();
+	term_restore();
 	log_set_raw_terminal(false);
 }
 
@@ -723,7 +740,7 @@ void term_resume(struct term *term)
 
 	if (fd < 0 || !isatty(fd) || term->in_eof)
 		return;
-	if (!term->is_raw || !in_foreground(fd)) {
+	if (!term->is_raw || !in_foreground(term, fd)) {
 		/* Not ours to change; the shell has given it its own mode. */
 		term->is_raw = false;
 		atomic_store(&saved_terminal.active, false);
@@ -753,8 +770,9 @@ bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows)
 	return false;
 }
 
-void term_log_reopened(struct term *term)
+void term_set_log(struct term *term, int fd)
 {
+	term->config.log_fd = fd;
 	term->log_failed = false;
 }
 

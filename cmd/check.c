@@ -2,7 +2,8 @@
 /*
  * `lkvm check`: can this host run virtual machines? It tries instead of asking
  * CPUID: for each question a tiny guest (cmd/probes.S) in a VM of its own, on
- * the main thread, with an alarm in case KVM never comes back.
+ * the main thread, with an alarm in case KVM never comes back. And which layers of the
+ * sandbox does it have?
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "mem.h"
+#include "sandbox.h"
 #include "util.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
@@ -250,6 +252,8 @@ static double measure_speed(const uint8_t *entry)
 struct findings {
 	struct result results[ARRAY_SIZE(probes)];
 	double mips[ARRAY_SIZE(speeds)];
+	int layers[SANDBOX_MAX_LAYERS];	/* of the sandbox: 0 or -errno */
+	unsigned int nr_layers;
 	bool any, stock;
 };
 
@@ -269,6 +273,7 @@ static void find_out(struct findings *f)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(speeds); i++)
 		f->mips[i] = measure_speed(speeds[i].entry);
+	f->nr_layers = sandbox_probe(f->layers);
 }
 
 static const char *verdict(const struct findings *f)
@@ -291,6 +296,9 @@ static void print_text(const struct findings *f)
 	for (size_t i = 0; i < ARRAY_SIZE(speeds); i++)
 		printf("%-28s %.1f million instructions a second\n", speeds[i].question,
 		       f->mips[i]);
+	for (unsigned int i = 0; i < f->nr_layers; i++)
+		printf("sandbox: %-19s %s%s\n", sandbox_layer_name(i), f->layers[i] ? "no: " : "ok",
+		       f->layers[i] ? strerror(-f->layers[i]) : "");
 	puts(verdict(f));
 }
 
@@ -302,6 +310,10 @@ static void print_json(const struct findings *f)
 		printf(",\"%s\":%s", probes[i].key, f->results[i].ok ? "true" : "false");
 	for (size_t i = 0; i < ARRAY_SIZE(speeds); i++)
 		printf(",\"%s\":%.1f", speeds[i].key, f->mips[i]);
+	printf(",\"sandbox\":{");
+	for (unsigned int i = 0; i < f->nr_layers; i++)
+		printf("%s\"%s\":%s", i ? "," : "", sandbox_layer_key(i), f->layers[i] ? "false" : "true");
+	printf("}");
 	printf(",\"verdict\":");
 	json_string(stdout, verdict(f));
 	puts("}");

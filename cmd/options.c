@@ -412,6 +412,19 @@ static int add_port(struct run_options *o, const char *value)
 	return 0;
 }
 
+static int set_sandbox(struct run_options *o, const char *value)
+{
+	if (!strcmp(value, "on"))
+		o->sandbox = SANDBOX_ON;
+	else if (!strcmp(value, "off"))
+		o->sandbox = SANDBOX_OFF;
+	else if (!strcmp(value, "strict"))
+		o->sandbox = SANDBOX_STRICT;
+	else
+		return bad("--sandbox", value, "must be on, off or strict");
+	return 0;
+}
+
 static int set_transport(struct run_options *o, const char *value)
 {
 	if (!strcmp(value, "pci"))
@@ -479,7 +492,7 @@ static const struct option_spec {
 	{ "mptable", 0, SWITCH(mptable) },
 	{ "fdt", 0, SWITCH(fdt) },
 	{ "dump-dtb", 0, STRING(dump_dtb) },
-	{ "sandbox", 0, SWITCH(sandbox) },
+	{ "sandbox", 0, VALUE(set_sandbox) },
 	{ "name", 0, VALUE(set_name) },
 	{ "timeout", 0, VALUE(set_timeout) },
 	{ "json", 0, STRING(json) },
@@ -522,7 +535,7 @@ static void defaults(struct run_options *o)
 		.ram_bytes = DEFAULT_RAM_BYTES,
 		.acpi = true,
 		.mptable = true,
-		.sandbox = true,
+		.sandbox = SANDBOX_ON,
 		.rng = true,
 	};
 }

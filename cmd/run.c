@@ -41,6 +41,7 @@ struct run {
 	char kernel_path[256];
 	char net_names[MACHINE_MAX_VIRTIO][8];
 	FILE *json;
+	char json_buffer[4096];
 	int log_fd;
 	struct report report;
 };
@@ -158,8 +159,11 @@ static int open_json(struct run *run)
 	if (!path)
 		return 0;
 	run->json = fopen(path, "we");
-	if (run->json)
+	if (run->json) {
+		/* With one of its own it would look at the file when it is first used. */
+		setvbuf(run->json, run->json_buffer, _IOFBF, sizeof(run->json_buffer));
 		return 0;
+	}
 	log_error("json: %s: %s", path, strerror(errno));
 	return -errno;
 }

@@ -19,17 +19,21 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "disk/aio.h"
 #include "event.h"
+#include "io.h"
 #include "log.h"
+#include "sandbox.h"
 #include "util.h"
 
 #define NR_WORKERS	4u
@@ -50,6 +54,7 @@ struct aio {
 	struct io_uring ring;
 
 	/* Threads. */
+	struct sandbox *sandbox;	/* lent to them */
 	pthread_t workers[NR_WORKERS];
 	unsigned int nr_workers;
 	pthread_mutex_t lock;		/* guards what follows */
@@ -220,14 +225,59 @@ static void submit_batch(void *arg)
 
 static void on_done(void *arg, uint32_t events);
 
+/* The functions for it are missing from the symbols of Debian 12's liburing. */
+static int register_uring(struct aio *aio, unsigned int op, const void *arg, unsigned int nr)
+{
+	return syscall(SYS_io_uring_register, aio->ring.ring_fd, op, arg, nr) < 0 ? -errno : 0;
+}
+
+/*
+ * A ring could open files and connect sockets, and no filter of system calls sees it. This
+ * one can only do what prepare() asks for, for ever.
+ */
+static int restrict_uring(struct aio *aio)
+{
+	static const uint8_t ops[] = {
+		IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE, IORING_OP_WRITEV,
+		IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+	};
+	static const uint8_t registers[] = {
+		IORING_REGISTER_ENABLE_RINGS, IORING_REGISTER_FILES2, IORING_REGISTER_FILES_UPDATE,
+		IORING_UNREGISTER_FILES,
+	};
+	struct io_uring_restriction r[ARRAY_SIZE(ops) + ARRAY_SIZE(registers) + 1];
+	unsigned int nr = 0;
+	int rc;
+
+	memset(r, 0, sizeof(r));
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++, nr++) {
+		r[nr].opcode = IORING_RESTRICTION_SQE_OP;
+		r[nr].sqe_op = ops[i];
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(registers); i++, nr++) {
+		r[nr].opcode = IORING_RESTRICTION_REGISTER_OP;
+		r[nr].register_op = registers[i];
+	}
+	r[nr].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+	r[nr++].sqe_flags = IOSQE_FIXED_FILE;
+	rc = register_uring(aio, IORING_REGISTER_RESTRICTIONS, r, nr);
+	return rc ? rc : register_uring(aio, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
 static int start_uring(struct aio *aio, unsigned int depth)
 {
-	struct io_uring_params params = { .flags = IORING_SETUP_CLAMP };
+	struct io_uring_params params = { .flags = IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED };
 	int rc = io_uring_queue_init_params((unsigned int)min_u64(depth, MAX_DEPTH), &aio->ring,
 					    &params);
 
 	if (rc < 0)
 		return rc;
+	/* Before Linux 5.10 it cannot be restricted: then it is not used. */
+	rc = restrict_uring(aio);
+	if (rc < 0) {
+		io_uring_queue_exit(&aio->ring);
+		return rc;
+	}
 	aio->uring = true;
 	aio->watch = event_add(aio->loop, aio->ring.ring_fd, EPOLLIN, on_done, aio);
 	if (aio->watch < 0)
@@ -245,10 +295,10 @@ static int run_once(struct aio_op *op)
 
 	switch (op->kind) {
 	case AIO_READ:
-		n = preadv(op->file->fd, op->iov, (int)op->nr_iov, (off_t)op->offset);
+		n = read_iov(op->file->fd, op->iov, op->nr_iov, (off_t)op->offset);
 		break;
 	case AIO_WRITE:
-		n = pwritev(op->file->fd, op->iov, (int)op->nr_iov, (off_t)op->offset);
+		n = write_iov(op->file->fd, op->iov, op->nr_iov, (off_t)op->offset);
 		break;
 	case AIO_SYNC:
 		n = fdatasync(op->file->fd);
@@ -282,6 +332,8 @@ static void *worker(void *arg)
 	struct aio *aio = arg;
 	struct aio_op *op;
 
+	pthread_setname_np(pthread_self(), "disk");
+	sandbox_confine(aio->sandbox, SANDBOX_WORKER);
 	while ((op = take_todo(aio))) {
 		int error;
 
@@ -313,19 +365,26 @@ static void collect(struct aio *aio)
 	}
 }
 
-/* Signals are for the main thread. */
-static int start_threads(struct aio *aio)
+static int prepare_threads(struct aio *aio)
 {
-	sigset_t all, old;
-	int rc = 0;
-
 	aio->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (aio->done_fd < 0)
 		return -errno;
 	aio->watch = event_add(aio->loop, aio->done_fd, EPOLLIN | EPOLLET, on_done, aio);
-	if (aio->watch < 0)
-		return aio->watch;
+	return aio->watch < 0 ? aio->watch : 0;
+}
+
+/* Signals are for the main thread, but for those that a thread causes itself. */
+int aio_start(struct aio *aio, struct sandbox *sandbox)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	if (aio->uring)
+		return 0;
+	aio->sandbox = sandbox;
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (aio->nr_workers < NR_WORKERS && !rc) {
 		rc = -pthread_create(&aio->workers[aio->nr_workers], NULL, worker, aio);
@@ -333,7 +392,9 @@ static int start_threads(struct aio *aio)
 			aio->nr_workers++;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return aio->nr_workers ? 0 : rc;
+	if (!aio->nr_workers)
+		log_error("disk: starting a thread: %s", strerror(-rc));
+	return aio->nr_workers ? (int)aio->nr_workers : rc;
 }
 
 /* ---- both ---- */
@@ -387,9 +448,7 @@ void aio_drain(struct aio *aio)
 			io_uring_wait_cqe(&aio->ring, &cqe);
 			reap(aio);
 		} else {
-			struct timespec pause = { .tv_nsec = 100000 };
-
-			nanosleep(&pause, NULL);
+			poll(NULL, 0, 1);
 			collect(aio);
 		}
 	} while (aio->in_flight);
@@ -438,7 +497,7 @@ static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
 		if (engine == AIO_AUTO)
 			log_verbose("disk: this host refuses io_uring (%s): using threads",
 				    strerror(-rc));
-		rc = start_threads(aio);
+		rc = prepare_threads(aio);
 	}
 	return rc;
 }

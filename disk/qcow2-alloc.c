@@ -28,6 +28,7 @@
 
 #include "disk/file.h"
 #include "disk/qcow2-image.h"
+#include "io.h"
 #include "util.h"
 
 #define EXTEND_BYTES MIB(16)	/* the file grows by at least as much: fewer system calls */
@@ -262,7 +263,7 @@ static int zero_clusters(struct qcow2_image *img, uint64_t first, uint64_t count
 	int rc = extend_file(img, first, count);
 
 	for (uint64_t c = first; c < first + count && !fresh && !rc; c++) {
-		ssize_t n = pwrite(img->fd, file_zeroes(), img->cluster_bytes,
+		ssize_t n = write_at(img->fd, file_zeroes(), img->cluster_bytes,
 				   (off_t)(c << img->cluster_bits));
 
 		if (n != (ssize_t)img->cluster_bytes)
@@ -436,7 +437,7 @@ int qcow2_alloc_table(struct qcow2_image *img, struct disk_request *req, uint64_
 	if (rc != 1)
 		return rc;
 	if (!fresh) {
-		ssize_t n = pwrite(img->fd, file_zeroes(), img->cluster_bytes,
+		ssize_t n = write_at(img->fd, file_zeroes(), img->cluster_bytes,
 				   (off_t)(first << img->cluster_bits));
 
 		if (n != (ssize_t)img->cluster_bytes) {

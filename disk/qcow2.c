@@ -26,6 +26,7 @@
 
 #include "disk/file.h"
 #include "disk/qcow2-image.h"
+#include "io.h"
 #include "util.h"
 
 enum step {
@@ -542,7 +543,7 @@ static int own_table(struct disk_request *req)
 		uint32_t bytes = top->cluster_bytes;
 
 		rc = pread_all(top->fd, disk_of(req)->bounce, bytes, old);
-		if (!rc && pwrite(top->fd, disk_of(req)->bounce, bytes, (off_t)new) != (ssize_t)bytes)
+		if (!rc && write_at(top->fd, disk_of(req)->bounce, bytes, new) != (ssize_t)bytes)
 			rc = -EIO;
 		if (rc) {
 			qcow2_free_metadata(top, new, bytes);

@@ -3,7 +3,7 @@
  * One virtual CPU and the thread that runs it.
  *
  * Life: vcpu_create() -> registers set through vcpu->fd (x86/cpu.c) ->
- * vcpu_start() -> vcpu_kick_stop() -> vcpu_join() -> vcpu_destroy(); all of
+ * vcpu_start() -> vcpu_release() -> vcpu_kick() -> vcpu_join() -> vcpu_destroy(); all of
  * these on the main thread. The thread itself only runs KVM_RUN and register
  * handlers.
  */
@@ -12,12 +12,14 @@
 
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct bus;
 struct mem;
+struct sandbox;
 struct vm;
 
 /* What the thread is asked to look at when it leaves KVM_RUN. */
@@ -41,6 +43,9 @@ struct vcpu {
 	struct kvm_run *run;
 	bool started;
 	pthread_t thread;
+	atomic_int tid;			/* of the thread, once it runs */
+	struct sandbox *sandbox;	/* lent to the thread */
+	sem_t may_run;
 	atomic_uint requests;
 	atomic_int report;		/* enum vcpu_report */
 	uint64_t first_access_ns;	/* to a device of ours; 0: none yet. The thread's */
@@ -53,8 +58,12 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned i
 /* Accepts NULL; the thread must have been joined. */
 void vcpu_destroy(struct vcpu *vcpu);
 
-/* Starts the thread. 0 or -errno. */
-int vcpu_start(struct vcpu *vcpu);
+/*
+ * Starts the thread, which confines itself and waits for vcpu_release() or the request to
+ * stop. 0 or -errno.
+ */
+int vcpu_start(struct vcpu *vcpu, struct sandbox *sandbox);
+void vcpu_release(struct vcpu *vcpu);
 
 /*
  * Makes the thread look at @request soon, wherever it is: in the guest, in

@@ -35,6 +35,8 @@ enum stop_reason {
 struct vm {
 	int sys_fd;		/* /dev/kvm */
 	int fd;
+	pid_t pid;		/* of this process */
+	bool is_pvm;		/* see kvm_is_pvm(); later nobody can look */
 	int stop_fd;		/* eventfd, readable once a stop was requested */
 	unsigned int max_vcpus;
 	uint32_t vcpu_mmap_bytes;

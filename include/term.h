@@ -70,7 +70,10 @@ void term_resume(struct term *term);
 bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows);
 
 /* Another file has taken the place of log_fd, under the same number. */
-void term_log_reopened(struct term *term);
+void term_set_log(struct term *term, int fd);
+
+/* Gives the terminal its mode back, if it is raw. Any thread, also in signal handlers. */
+void term_restore(void);
 
 /* Adds as much as there is room for; returns how much. The listener hears of room. */
 size_t term_put_some(struct term *term, const void *data, size_t len);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -93,7 +94,8 @@ static inline int pread_all(int fd, void *buf, uint64_t len, uint64_t offset)
 	uint8_t *out = buf;
 
 	while (len) {
-		ssize_t n = pread(fd, out, min_u64(len, GIB(1)), (off_t)offset);
+		const struct iovec iov = { out, min_u64(len, GIB(1)) };
+		ssize_t n = preadv2(fd, &iov, 1, (off_t)offset, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -55,6 +55,14 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 	return rc;
 }
 
+const char *net_take_path(struct net *net)
+{
+	const char *path = net->path;
+
+	net->path = NULL;
+	return path;
+}
+
 void net_close(struct net *net)
 {
 	struct pcap *pcap;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "event.h"
+#include "io.h"
 #include "iov.h"
 #include "net/stream.h"
 #include "util.h"
@@ -51,8 +52,7 @@ static void disconnect(struct stream *s)
 static int flush(struct stream *s)
 {
 	while (s->out_start < s->out_end) {
-		ssize_t n = send(s->fd, s->out + s->out_start, s->out_end - s->out_start,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t n = socket_send(s->fd, s->out + s->out_start, s->out_end - s->out_start);
 		int err = errno;
 
 		if (n >= 0) {
@@ -140,7 +140,7 @@ static bool fill(struct stream *s)
 		s->in_end -= s->in_start;
 		s->in_start = 0;
 	}
-	n = recv(s->fd, s->in + s->in_end, STREAM_BUFFER_BYTES - s->in_end, MSG_DONTWAIT);
+	n = socket_recv(s->fd, s->in + s->in_end, STREAM_BUFFER_BYTES - s->in_end);
 	if (n > 0) {
 		s->in_end += (uint32_t)n;
 		return true;
@@ -258,7 +258,8 @@ static void stream_mode_destroy(struct net *net)
 	event_remove(net->loop, m->listen_watch);
 	if (m->listen_fd >= 0) {
 		close(m->listen_fd);
-		unlink(m->path);
+		if (net->path)
+			unlink(net->path);
 	}
 	free(m);
 }
@@ -313,6 +314,7 @@ static int listen_at(struct stream_mode *m, const struct sockaddr_un *addr)
 		m->listen_fd = -1;
 		return -err;
 	}
+	m->stream.net.path = m->path;
 	if (listen(fd, 1))
 		return -errno;
 	m->listen_watch = event_add(m->stream.net.loop, fd, EPOLLIN, on_peer, m);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "event.h"
+#include "io.h"
 #include "log.h"
 #include "term.h"
 #include "util.h"
@@ -34,6 +35,7 @@ struct port {
 	enum port_want want;
 	bool writes;		/* room is waited for */
 	int listen_fd, listen_watch;
+	bool path_is_taken;	/* somebody else removes it */
 	int slave_fd;		/* of a pseudo-terminal: keeps it from hanging up */
 	uint64_t dropped;
 };
@@ -172,7 +174,7 @@ ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
 		return terminal_read(p, iov, nr);
 	if (p->fd < 0 || !p->can_read)
 		return -EAGAIN;
-	n = readv(p->fd, iov, (int)nr);
+	n = read_iov(p->fd, iov, nr, NO_OFFSET);
 	if (n > 0)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -201,7 +203,7 @@ ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr)
 	if (p->config.kind == PORT_TERM)
 		return terminal_write(p, iov, nr);
 	if (p->fd >= 0 && p->can_write) {
-		n = writev(p->fd, iov, (int)nr);
+		n = write_iov(p->fd, iov, nr, NO_OFFSET);
 		if (n >= 0)
 			return n;
 		if (errno == EAGAIN || errno == EINTR) {
@@ -390,6 +392,12 @@ int port_create(struct port **out, struct event_loop *loop, const struct port_co
 	return 0;
 }
 
+const char *port_take_path(struct port *p)
+{
+	p->path_is_taken = true;
+	return p->listen_fd >= 0 ? p->config.path : NULL;
+}
+
 void port_destroy(struct port *p)
 {
 	if (!p)
@@ -407,7 +415,8 @@ void port_destroy(struct port *p)
 		close(p->slave_fd);
 	if (p->listen_fd >= 0) {
 		close(p->listen_fd);
-		unlink(p->config.path);
+		if (!p->path_is_taken)
+			unlink(p->config.path);
 	}
 	free(p);
 }

@@ -774,9 +774,9 @@ int boot_load(struct boot *boot, const struct mem *mem)
 			 strlen(boot->config->cmdline) + 1);
 }
 
-void boot_entered(struct boot *boot)
+void boot_loaded(struct boot *boot, struct sandbox *sandbox)
 {
-	payload_entered(&boot->payload);
+	payload_loaded(&boot->payload, sandbox);
 }
 
 /* Appends one setup_data element at *@gpa; *@link is where its address belongs. */

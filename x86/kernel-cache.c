@@ -17,19 +17,19 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "helper.h"
 #include "log.h"
+#include "sandbox.h"
 #include "util.h"
 #include "x86/kernel-cache.h"
 
@@ -37,10 +37,12 @@
 #define VERSION		1u
 #define HASH_CHARS	64u	/* SHA-256 in hexadecimal */
 #define HASH_LIBRARY	"libmd.so.0"
+#ifndef LIMIT_BYTES	/* less in the test build */
 #define LIMIT_BYTES	MIB(1024)	/* of all entries, on disk */
+#endif
 #define IMAGE_MAX_BYTES	GIB(1)
 #define RELOCS_MAX	(16u << 20)	/* words: no kernel has a million */
-#define CHUNK_BYTES	MIB(1)		/* of work, between two looks whether to give up */
+#define CHUNK_BYTES	KIB(256)	/* of work, between two looks whether to give up */
 #define MERGE_PAGES	8u		/* zero pages read along rather than begin anew */
 /* A file that was just written may change again without a change of its times. */
 #define SETTLE_NS	1000000000ll
@@ -80,10 +82,9 @@ struct kernel_cache {
 	bool settled;			/* its content will not change unnoticed */
 	char record_name[NAME_CHARS], mark_name[NAME_CHARS];
 	bool was_here;			/* its mark was found: it is worth waiting for */
-	/* While it stores: */
-	pthread_t thread;
-	bool thread_runs, stored, interrupted;
-	atomic_bool give_up;
+	int helper;			/* socket of the process that stores; -1 */
+	int orders;			/* in that process: its end; -1 */
+	struct sandbox *sandbox;
 	struct vmlinux v;
 	struct kernel_cache_memory memory;
 };
@@ -215,6 +216,7 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
 	if (!c)
 		return NULL;
 	c->kernel_fd = kernel_fd;
+	c->helper = c->orders = -1;
 	c->dir = dir ? open_dir(dir, why) : open_default_dir(why);
 	if (c->dir < 0 || !identify(kernel_fd, &c->kernel)) {
 		kernel_cache_close(c);
@@ -229,30 +231,19 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
 	return c;
 }
 
-/*
- * A guest may end before a host without an idle CPU has stored its kernel. Whoever runs
- * a kernel once is not to wait for that; who runs it again is, that time.
- */
-static void end_storing(struct kernel_cache *c)
-{
-	int fd;
-
-	if (!c->was_here)
-		atomic_store(&c->give_up, true);
-	pthread_join(c->thread, NULL);
-	if (!c->interrupted)
-		return;
-	fd = openat(c->dir, c->mark_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		close(fd);
-}
-
 void kernel_cache_close(struct kernel_cache *c)
 {
 	if (!c)
 		return;
-	if (c->thread_runs)
-		end_storing(c);
+	/*
+	 * A guest may end before a host without an idle CPU has stored its kernel. Whoever
+	 * runs a kernel once is not to wait for that; who runs it again is, that time.
+	 */
+	if (c->helper >= 0) {
+		if (!c->was_here)
+			helper_call(c->helper, 'q');
+		helper_wait(c->helper);
+	}
 	if (c->memory.map)
 		munmap(c->memory.map, c->memory.map_bytes);
 	if (c->dir >= 0)
@@ -437,7 +428,7 @@ void cached_kernel_free(struct cached_kernel *k)
 	free(k);
 }
 
-/* ---- storing, on a thread of its own ---- */
+/* ---- storing, in a process of its own ---- */
 
 static bool write_all(int fd, const void *data, size_t bytes, uint64_t offset)
 {
@@ -457,38 +448,51 @@ static bool write_all(int fd, const void *data, size_t bytes, uint64_t offset)
 	return true;
 }
 
-/* The SHA-256 of the kernel file, in hexadecimal. */
-static bool hash_kernel(struct kernel_cache *c, char hash[HASH_CHARS + 1], const char **why)
+/* The VM has ended, and nobody is to wait. */
+static bool is_over(const struct kernel_cache *c)
+{
+	return helper_is_called(c->orders);
+}
+
+/* SHA-256 of a library that is only needed here. */
+struct hash {
+	void (*init)(void *context);
+	void (*update)(void *context, const uint8_t *data, size_t bytes);
+	char *(*end)(void *context, char *text);
+};
+
+static bool find_hash(struct hash *h)
 {
 	void *library = dlopen(HASH_LIBRARY, RTLD_NOW);
+
+	if (!library)
+		return false;
+	h->init = dlsym(library, "SHA256Init");
+	h->update = dlsym(library, "SHA256Update");
+	h->end = dlsym(library, "SHA256End");
+	return h->init && h->update && h->end;
+}
+
+/* Of the kernel file, in hexadecimal. */
+static bool hash_kernel(const struct kernel_cache *c, const struct hash *h,
+			char text[HASH_CHARS + 1])
+{
 	uint64_t context[32];	/* SHA2_CTX: 112 bytes */
 	uint8_t *chunk = malloc(CHUNK_BYTES);
-	void (*init)(void *) = NULL;
-	void (*update)(void *, const uint8_t *, size_t) = NULL;
-	char *(*end)(void *, char *) = NULL;
 	uint64_t at = 0;
 
-	if (library) {
-		init = dlsym(library, "SHA256Init");
-		update = dlsym(library, "SHA256Update");
-		end = dlsym(library, "SHA256End");
-	}
-	*why = "this host has no " HASH_LIBRARY;
-	if (init && update && end && chunk) {
-		init(context);
-		for (; at < c->kernel.bytes && !atomic_load(&c->give_up); at += CHUNK_BYTES) {
-			uint64_t n = min_u64(CHUNK_BYTES, c->kernel.bytes - at);
+	if (!chunk)
+		return false;
+	h->init(context);
+	for (; at < c->kernel.bytes && !is_over(c); at += CHUNK_BYTES) {
+		uint64_t n = min_u64(CHUNK_BYTES, c->kernel.bytes - at);
 
-			if (pread_all(c->kernel_fd, chunk, n, at))
-				break;
-			update(context, chunk, n);
-		}
-		end(context, hash);
-		*why = "the guest has ended, or the file cannot be read";
+		if (pread_all(c->kernel_fd, chunk, n, at))
+			break;
+		h->update(context, chunk, n);
 	}
+	h->end(context, text);
 	free(chunk);
-	if (library)
-		dlclose(library);
 	return c->kernel.bytes && at >= c->kernel.bytes;
 }
 
@@ -522,7 +526,7 @@ static bool write_image(struct kernel_cache *c, int fd, uint64_t offset, uint8_t
 	uint8_t data[PAGE_BYTES];
 
 	for (uint64_t page = 0; page < nr; page++) {
-		if (atomic_load(&c->give_up))
+		if (page % (CHUNK_BYTES / PAGE_BYTES) == 0 && is_over(c))
 			return false;
 		if (!fill_page(&c->v, page, data))
 			continue;
@@ -700,13 +704,15 @@ static void evict(DIR *dir, const struct kernel_cache *c, const struct use *uses
 	}
 }
 
-static bool store_with(struct kernel_cache *c, DIR *dir, struct use *uses, const char **why)
+static bool store_with(struct kernel_cache *c, const struct hash *h, DIR *dir, struct use *uses,
+		       const char **why)
 {
 	char hash[HASH_CHARS + 1], name[NAME_CHARS];
 	unsigned int nr = list_uses(dir, c, uses), i;
 	struct identity now, entry;
 
-	if (!hash_kernel(c, hash, why))
+	*why = "the guest has ended, or the file cannot be read";
+	if (!hash_kernel(c, h, hash))
 		return false;
 	*why = "the file was changed while it was read";
 	if (!identify(c->kernel_fd, &now) || !is_same(&now, &c->kernel))
@@ -727,44 +733,63 @@ static bool store_with(struct kernel_cache *c, DIR *dir, struct use *uses, const
 	return true;
 }
 
-static void store(struct kernel_cache *c)
+/* That this kernel was here: if it is not stored now, next time it is worth waiting for. */
+static void leave_mark(const struct kernel_cache *c)
+{
+	int fd = openat(c->dir, c->mark_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		close(fd);
+}
+
+/* What is not stored, and why: NULL if it is. */
+static const char *store(struct kernel_cache *c, const struct hash *h, DIR *dir)
 {
 	struct use *uses = calloc(MAX_USES, sizeof(*uses));
-	int fd = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const char *why = "no memory";
+	bool stored = false;
 
 	if (uses && dir) {
 		why = "another lkvm is at it";
-		if (!flock(fd, LOCK_EX | LOCK_NB)) {
-			c->stored = store_with(c, dir, uses, &why);
+		if (!flock(dirfd(dir), LOCK_EX | LOCK_NB)) {
+			stored = store_with(c, h, dir, uses, &why);
 			unlinkat(c->dir, TEMPORARY, 0);
 		}
 	}
-	if (c->stored)
-		log_verbose("kernel cache: stored");
-	else
-		log_verbose("kernel cache: not stored: %s", why);
-	if (dir)
-		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
 	free(uses);
+	/* Waiting would not help next time. */
+	if (!stored && !is_over(c))
+		unlinkat(c->dir, c->mark_name, 0);
+	return stored ? NULL : why;
 }
 
-static void *run_store(void *arg)
+static void run_store(int socket, void *arg)
 {
-	const struct sched_param param = { 0 };
 	struct kernel_cache *c = arg;
+	const char *why = "this host has no " HASH_LIBRARY;
+	struct hash h;
+	DIR *dir;
+	int fd;
 
-	/* Only when nobody else wants the CPU: the guest is booting. There is no way back. */
+	c->orders = socket;
 	if (!c->was_here)
-		pthread_setschedparam(pthread_self(), SCHED_IDLE, &param);
-	store(c);
-	c->interrupted = !c->stored && atomic_load(&c->give_up);
-	munmap(c->memory.map, c->memory.map_bytes);
-	c->memory.map = NULL;
-	return NULL;
+		leave_mark(c);
+	/*
+	 * The guest is booting: it comes first. Not SCHED_IDLE: that may take seconds to
+	 * notice the end, which lkvm waits for.
+	 */
+	if (!c->was_here)
+		setpriority(PRIO_PROCESS, 0, 19);
+	fd = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (find_hash(&h) && !sandbox_confine_helper(c->sandbox, SANDBOX_STORE))
+		why = store(c, &h, dir);
+	if (dir)
+		closedir(dir);	/* and unlocks it, before anybody is told */
+	if (why)
+		log_verbose("kernel cache: not stored: %s", why);
+	else
+		log_verbose("kernel cache: stored");
 }
 
 void kernel_cache_keep(struct kernel_cache *c, const struct vmlinux *v,
@@ -774,15 +799,17 @@ void kernel_cache_keep(struct kernel_cache *c, const struct vmlinux *v,
 	c->memory = *memory;
 }
 
-void kernel_cache_start(struct kernel_cache *c)
+void kernel_cache_start(struct kernel_cache *c, struct sandbox *sandbox)
 {
+	const int fds[] = { c ? c->dir : -1, c ? c->kernel_fd : -1 };
+
 	if (!c || !c->memory.map)
 		return;
-	if (!c->settled) {
+	c->sandbox = sandbox;
+	if (!c->settled)
 		log_verbose("kernel cache: not stored: the kernel was written just now");
-		return;
-	}
-	c->thread_runs = !pthread_create(&c->thread, NULL, run_store, c);
-	if (c->thread_runs)
-		pthread_setname_np(c->thread, "kernel-cache");
+	else
+		c->helper = helper_start("kernel-cache", run_store, c, fds, ARRAY_SIZE(fds));
+	munmap(c->memory.map, c->memory.map_bytes);	/* the process has a copy */
+	c->memory.map = NULL;
 }

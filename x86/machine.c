@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@
 #include "disk/aio.h"
 #include "disk/disk.h"
 #include "event.h"
+#include "keeper.h"
 #include "kvm-cpu.h"
 #include "log.h"
 #include "mem.h"
@@ -72,8 +74,9 @@ struct machine {
 	struct mem *mem;
 	/* Until it is joined the loader has boot and mem to itself. */
 	pthread_t loader;
-	bool loading;
+	pid_t loader_tid;
 	int load_rc;
+	bool loading;
 	uint64_t loaded_ns;
 	struct event_loop *loop;
 	struct vm *vm;
@@ -117,8 +120,11 @@ struct machine {
 	struct cpuid_table *cpuid;
 	struct vcpu **vcpus;
 	unsigned int nr_vcpus;
-	struct halt_watch halt_watch;
 	int signal_fd, job_fd;
+	int log_fd;			/* opened again; -1: still the configuration's */
+	struct halt_watch halt_watch;
+	struct keeper keeper;
+	struct sandbox sandbox;
 	sigset_t old_signals;
 	bool signals_blocked;
 	void *dtb;
@@ -595,6 +601,7 @@ static void *run_loader(void *arg)
 {
 	struct machine *m = arg;
 
+	m->loader_tid = gettid();
 	m->load_rc = boot_load(m->boot, m->mem);
 	m->loaded_ns = now_ns();
 	return NULL;
@@ -610,8 +617,12 @@ static int start_loading(struct machine *m)
 
 static int finish_loading(struct machine *m)
 {
-	if (m->loading)
+	if (m->loading) {
 		pthread_join(m->loader, NULL);
+		/* For the sandbox it has to be gone, not only to have ended. */
+		while (!tgkill(getpid(), m->loader_tid, 0))
+			sched_yield();
+	}
 	m->loading = false;
 	return m->load_rc;
 }
@@ -773,7 +784,9 @@ int machine_create(struct machine **out, const struct machine_config *config)
 	if (!m)
 		return log_enomem("machine");
 	m->config = config;
-	m->signal_fd = m->job_fd = -1;
+	m->signal_fd = m->job_fd = m->log_fd = -1;
+	keeper_init(&m->keeper, NULL);
+	sandbox_init(&m->sandbox, config->sandbox);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		int rc = steps[i](m);
 
@@ -822,6 +835,10 @@ void machine_destroy(struct machine *m)
 	event_loop_destroy(m->loop);
 	mem_destroy(m->mem);
 	boot_destroy(m->boot);
+	if (m->log_fd >= 0)
+		close(m->log_fd);
+	keeper_stop(&m->keeper);
+	sandbox_fini(&m->sandbox);
 	if (m->signals_blocked)
 		pthread_sigmask(SIG_SETMASK, &m->old_signals, NULL);
 	free(m);
@@ -854,17 +871,18 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 /* The log's name may stand for another file now (log rotation). */
 static void reopen_log(struct machine *m)
 {
-	int fd = open(m->config->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	int fd = keeper_reopen_log(&m->keeper);
 
-	if (fd < 0 || dup3(fd, m->config->log_fd, O_CLOEXEC) < 0) {
+	if (fd < 0) {
 		log_error("console-log: %s: %s\nthe old file is kept.", m->config->log_path,
-			  strerror(errno));
-	} else {
-		term_log_reopened(m->term);
-		term_log_reopened(m->serial_term);
+			  strerror(-fd));
+		return;
 	}
-	if (fd >= 0)
-		close(fd);
+	term_set_log(m->term, fd);
+	term_set_log(m->serial_term, fd);
+	if (m->log_fd >= 0)
+		close(m->log_fd);
+	m->log_fd = fd;
 }
 
 /* A hang-up ends the VM; a signal that somebody sends reopens the log, if there is one. */
@@ -1003,16 +1021,43 @@ static int start_vcpus(struct machine *m)
 	int rc = vcpu_install_kick_handler();
 
 	for (unsigned int i = 0; i < m->nr_vcpus && !rc; i++)
-		rc = vcpu_start(m->vcpus[i]);
+		rc = vcpu_start(m->vcpus[i], &m->sandbox);
 	return rc;
+}
+
+/* All threads, each behind its filter; this one becomes the event loop. */
+static int start_threads(struct machine *m)
+{
+	int workers = m->aio ? aio_start(m->aio, &m->sandbox) : 0;
+	int rc = workers < 0 ? workers : start_vcpus(m);
+
+	if (!rc)
+		rc = sandbox_wait(&m->sandbox, (unsigned int)workers + m->nr_vcpus);
+	if (!rc)
+		rc = sandbox_confine(&m->sandbox, SANDBOX_LOOP);
+	return rc;
+}
+
+/* Last of all what needs names of files, in processes of their own. */
+static int start_helpers(struct machine *m)
+{
+	keeper_init(&m->keeper, m->config->log_path);
+	for (unsigned int i = 0; i < m->config->nr_ports; i++)
+		keeper_add_socket(&m->keeper, port_take_path(m->ports[i]));
+	for (unsigned int i = 0; i < m->config->nr_nets; i++)
+		keeper_add_socket(&m->keeper, net_take_path(m->nics[i].net));
+	boot_loaded(m->boot, &m->sandbox);
+	return keeper_start(&m->keeper, &m->sandbox);
 }
 
 static int start(struct machine *m, struct machine_result *result)
 {
 	int rc = watch_for_the_end(m);
 
-	if (!rc && m->config->sandbox)
-		rc = sandbox_enter();
+	if (!rc)
+		rc = start_helpers(m);
+	if (!rc)
+		rc = sandbox_enter(&m->sandbox, term_restore);
 	if (rc)
 		return rc;
 	if (term_start(m->term)) {
@@ -1022,9 +1067,13 @@ static int start(struct machine *m, struct machine_result *result)
 		log_notice("%s. Ctrl-A x quits.", text);
 		update_window_size(m);
 	}
-	boot_entered(m->boot);
+	rc = start_threads(m);
+	if (rc)
+		return rc;
 	result->entered_ns = now_ns();
-	return start_vcpus(m);
+	for (unsigned int i = 0; i < m->nr_vcpus; i++)
+		vcpu_release(m->vcpus[i]);
+	return 0;
 }
 
 /* Kicked first and joined afterwards, so that they stop at the same time. */

@@ -290,9 +290,9 @@ int payload_load(struct payload *p, const struct payload_config *config, const s
 	return load_unpacked(p, config, mem);
 }
 
-void payload_entered(struct payload *p)
+void payload_loaded(struct payload *p, struct sandbox *sandbox)
 {
-	kernel_cache_start(p->cache);
+	kernel_cache_start(p->cache, sandbox);
 }
 
 void payload_fini(struct payload *p)

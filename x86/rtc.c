@@ -176,6 +176,11 @@ static const struct bus_ops rtc_ops = { .read = rtc_read, .write = rtc_write };
 
 int rtc_init(struct rtc *rtc, struct bus *pio)
 {
+	const time_t any = 0;
+	struct tm tm;
+
+	/* The C library reads a file when it is first asked; later it cannot. */
+	gmtime_r(&any, &tm);
 	memset(rtc, 0, sizeof(*rtc));
 	rtc->host_time = host_utc;
 	rtc->state.ram[REG_B] = B_24H;

@@ -38,7 +38,8 @@ struct run_options {
 	const char *kernel_cache;	/* NULL: the user's */
 	uint64_t timeout_ns;
 	bool no_default_params, virtio_console, rng, rng_asked;
-	bool acpi, mptable, fdt, sandbox;
+	bool acpi, mptable, fdt;
+	enum sandbox_mode sandbox;
 	bool dry_run, quiet, verbose, help;
 };
 

@@ -15,6 +15,7 @@
 
 struct aio;
 struct event_loop;
+struct sandbox;
 
 enum aio_engine {
 	AIO_AUTO,	/* io_uring if the host lets us */
@@ -56,6 +57,12 @@ struct aio_op {
 /* @depth: operations that should fit into one batch. 0 or -errno. */
 int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine,
 	       unsigned int depth);
+
+/*
+ * After sandbox_enter(): starts the threads, which confine themselves. What was submitted
+ * before waits until then. How many there are (none with io_uring), or -errno after a message.
+ */
+int aio_start(struct aio *aio, struct sandbox *sandbox);
 
 /* Accepts NULL. Nothing may be in flight. */
 void aio_destroy(struct aio *aio);

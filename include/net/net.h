@@ -98,14 +98,18 @@ struct net {
 	bool repeats;			/* readable() comes again while there are more frames */
 	struct pcap *pcap;
 	struct vhost *vhost;		/* moves the frames, if there is one */
+	const char *path;		/* of a socket of its own, or NULL */
 	struct log_limit log_limit;
 };
 
 /* 0 or -errno, after a message. @net stays NULL for NET_MODE_NONE. */
 int net_open(struct net **out, struct event_loop *loop, const struct net_config *config);
 
-/* Accepts NULL. */
+/* Accepts NULL. Removes its socket, if nobody has taken that. */
 void net_close(struct net *net);
+
+/* The name of its socket, if it has one, for the caller to remove. */
+const char *net_take_path(struct net *net);
 
 /* The device that uses @net from now on; NULL: none. */
 void net_set_client(struct net *net, const struct net_client *client);

@@ -39,7 +39,10 @@ struct port_client {
 /* 0 or -errno, after a message. */
 int port_create(struct port **out, struct event_loop *loop, const struct port_config *config);
 
-/* Accepts NULL. Removes its socket. */
+/* The name of its socket, if it has one, for the caller to remove. */
+const char *port_take_path(struct port *port);
+
+/* Accepts NULL. Removes its socket, if nobody has taken that. */
 void port_destroy(struct port *port);
 
 void port_set_client(struct port *port, const struct port_client *client);

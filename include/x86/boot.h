@@ -65,6 +65,7 @@ struct boot_config {
 };
 
 struct boot;
+struct sandbox;
 
 /* 0 or -errno after a message. @config is lent until boot_destroy(). */
 int boot_open(struct boot **out, const struct boot_config *config);
@@ -86,8 +87,8 @@ int boot_load(struct boot *boot, const struct mem *mem);
 int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_t dtb_bytes,
 		gpa_t rsdp, bool cpu_has_five_levels);
 
-/* To be called after sandbox_enter(), before the guest runs: it may start a thread. */
-void boot_entered(struct boot *boot);
+/* The machine is complete. Before sandbox_enter(): it may start a process. */
+void boot_loaded(struct boot *boot, struct sandbox *sandbox);
 
 /*
  * The pure part, public for tests and fuzzing. @page is the start of the file

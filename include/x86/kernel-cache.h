@@ -9,7 +9,8 @@
  * nothing ever depends on the cache.
  *
  * Looking up and reading are the main thread's, before there is a guest. Storing is done
- * by a thread of its own while the guest boots, when the host has nothing better to do.
+ * by a process of its own (helper.h) while the guest boots, when the host has nothing better
+ * to do.
  * A kernel for which there was no time leaves an empty file as a mark.
  */
 #ifndef LKVM_X86_KERNEL_CACHE_H
@@ -22,8 +23,9 @@
 #include "mem.h"
 #include "x86/vmlinux.h"
 
-struct kernel_cache;
 struct cached_kernel;
+struct kernel_cache;
+struct sandbox;
 
 /*
  * @dir is the folder; NULL: lkvm's in the user's cache folder. Made if it is missing.
@@ -59,9 +61,9 @@ void kernel_cache_keep(struct kernel_cache *cache, const struct vmlinux *v,
 		       const struct kernel_cache_memory *memory);
 
 /*
- * Starts the thread that stores what was kept. After sandbox_enter(): the thread runs
- * beside the guest. Accepts NULL.
+ * Starts the process that stores what was kept, behind a filter of @sandbox. Before
+ * sandbox_enter(): it needs the folder. Accepts NULL.
  */
-void kernel_cache_start(struct kernel_cache *cache);
+void kernel_cache_start(struct kernel_cache *cache, struct sandbox *sandbox);
 
 #endif

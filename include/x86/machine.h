@@ -18,6 +18,7 @@
 #include "disk/disk.h"
 #include "kvm.h"
 #include "net/net.h"
+#include "sandbox.h"
 #include "virtio/console.h"
 #include "virtio/port.h"
 #include "x86/boot.h"
@@ -62,7 +63,7 @@ struct machine_config {
 	unsigned int cpus;
 	bool acpi, mptable, fdt;
 	bool legacy_timer;		/* an 8254 */
-	bool sandbox;
+	enum sandbox_mode sandbox;
 	const char *dump_dtb;		/* path, or NULL */
 	uint64_t timeout_ns;		/* 0: none */
 	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */

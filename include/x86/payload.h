@@ -13,6 +13,8 @@
 
 #include "mem.h"
 
+struct sandbox;
+
 struct payload_config {
 	int fd;				/* the kernel's file */
 	uint64_t offset, bytes;		/* of its protected-mode part; checked */
@@ -42,8 +44,8 @@ struct payload {
  */
 int payload_load(struct payload *p, const struct payload_config *config, const struct mem *mem);
 
-/* The guest is about to run, privileges have been dropped: what can wait is done now. */
-void payload_entered(struct payload *p);
+/* What can wait is begun, in a process of its own. Before sandbox_enter(). */
+void payload_loaded(struct payload *p, struct sandbox *sandbox);
 
 /* Ends what payload_load() has begun. The kernel's file has to be open until then. */
 void payload_fini(struct payload *p);

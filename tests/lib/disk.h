@@ -11,16 +11,20 @@
 #include "disk/aio.h"
 #include "disk/disk.h"
 #include "event.h"
+#include "sandbox.h"
 #include "util.h"
 
 static struct event_loop *loop;
 static struct aio *aio;
+static struct sandbox no_sandbox;
 static char folder[64];
 
 static inline void set_up(enum aio_engine engine)
 {
 	assert_int_equal(event_loop_create(&loop), 0);
 	assert_int_equal(aio_create(&aio, loop, engine, 64), 0);
+	sandbox_init(&no_sandbox, SANDBOX_OFF);
+	assert_true(aio_start(aio, &no_sandbox) >= 0);
 	strcpy(folder, "/tmp/lkvm-disk-XXXXXX");
 	assert_non_null(mkdtemp(folder));
 }
@@ -30,6 +34,7 @@ static inline void tear_down(void)
 	char command[128];
 
 	aio_destroy(aio);
+	sandbox_fini(&no_sandbox);
 	event_loop_destroy(loop);
 	snprintf(command, sizeof(command), "rm -rf %s", folder);
 	assert_int_equal(system(command), 0);

@@ -41,7 +41,7 @@ static void good_lines(void **state)
 	assert_int_equal(o.cpus, 4);
 	assert_int_equal(o.ram_bytes, GIB(2));
 	assert_false(o.acpi);
-	assert_true(o.mptable && o.sandbox && !o.no_default_params);
+	assert_true(o.mptable && o.sandbox == SANDBOX_ON && !o.no_default_params);
 	assert_int_equal(o.timeout_ns, 1500000000);
 	options_fini(&o);
 	assert_int_equal(parse("bz --no-default-params", &o, message, sizeof(message)), 0);

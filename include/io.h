@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Input and output by the few system calls that the sandbox allows. Any thread. As
+ * the calls themselves: a number of bytes, or -1 with errno.
+ */
+#ifndef LKVM_IO_H
+#define LKVM_IO_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* readv(2) and pread(2) are both preadv2(2): with this offset, of what has none, and without. */
+#define NO_OFFSET ((off_t)-1)
+
+static inline ssize_t read_iov(int fd, const struct iovec *iov, unsigned int nr, off_t offset)
+{
+	return preadv2(fd, iov, (int)nr, offset, 0);
+}
+
+static inline ssize_t write_iov(int fd, const struct iovec *iov, unsigned int nr, off_t offset)
+{
+	return pwritev2(fd, iov, (int)nr, offset, 0);
+}
+
+static inline ssize_t write_at(int fd, const void *data, size_t bytes, uint64_t offset)
+{
+	const struct iovec iov = { (void *)(uintptr_t)data, bytes };
+
+	return write_iov(fd, &iov, 1, (off_t)offset);
+}
+
+/* send(2) and recv(2) by the calls for messages, without waiting. */
+static inline ssize_t socket_send(int fd, const void *data, size_t bytes)
+{
+	struct iovec iov = { (void *)(uintptr_t)data, bytes };
+	const struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static inline ssize_t socket_recv(int fd, void *data, size_t bytes)
+{
+	struct iovec iov = { data, bytes };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return recvmsg(fd, &m, MSG_DONTWAIT);
+}
+
+#endif

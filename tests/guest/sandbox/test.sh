@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The sandbox from inside (tests/lib/hook.c tries to break out) and from outside (what
+# /proc says), and hosts that refuse a part of it.
+flat=${GUESTS%/*}/idle/guest
+[ -z "$VARIANT" ] || {
+	# A build with sanitizers gives up capabilities, says that it is not strict, and no more.
+	run --flat "$flat" --sandbox strict
+	same sandbox/strict-with-sanitizers 125 $status
+	return 0 2>/dev/null || exit 0
+}
+WRAP=
+hooked() {
+	SANDBOX_HOOK=$1 timeout 20 $WRAP "$HOOKED" run -m 64 --rng off --flat "$flat" --timeout 0.2 "${@:2}" >"$T/out" 2>"$T/err" </dev/null
+	status=$?
+}
+
+# ---- the walls around the process, without filters ----
+socat ABSTRACT-LISTEN:lkvm-hook,fork /dev/null & listener=$!
+truncate -s 1M "$T/disk"
+all=openat,open,openat-up,openat-create,mkdir,unlink,chmod,connect,abstract,execve,unshare,mount,ptrace,setuid,core,ring-open
+wait_for 10 sh -c 'grep -q @lkvm-hook /proc/net/unix'
+hooked process:$all -d "$T/disk,format=raw"
+same sandbox/process-status 124 $status
+for a in ${all//,/ }; do
+	case $a in
+	core) has sandbox/process-$a "$T/err" '^hook: core: got 0$' ;;
+	openat-create | mkdir) has sandbox/process-$a "$T/err" "^hook: $a: refused: (EROFS|EACCES)$" ;;
+	unshare | mount | ptrace) has sandbox/process-$a "$T/err" "^hook: $a: refused: EPERM$" ;;
+	setuid) has sandbox/process-$a "$T/err" "^hook: $a: refused: (EPERM|EINVAL)$" ;;
+	connect) has sandbox/process-$a "$T/err" "^hook: $a: refused: ENETUNREACH$" ;;
+	abstract) has sandbox/process-$a "$T/err" "^hook: $a: refused: (EPERM|ECONNREFUSED)$" ;;
+	ring-open) has sandbox/process-$a "$T/err" "^hook: $a: refused: EACCES$" ;;
+	*) has sandbox/process-$a "$T/err" "^hook: $a: refused: (ENOENT|EACCES)$" ;;
+	esac
+done
+# Without the sandbox the same attempts get through: the ones above are refused by it.
+hooked process:openat,open,connect,abstract,ring-open --sandbox off -d "$T/disk,format=raw"
+for a in openat open connect abstract; do has sandbox/off-$a "$T/err" "^hook: $a: got "; done
+# The ring is restricted for ever, sandbox or not.
+has sandbox/off-ring-open "$T/err" '^hook: ring-open: refused: EACCES$'
+kill $listener
+
+# ---- the filter of each thread ----
+# attempt ATTEMPT CALL: what is caught is the call.
+forbidden="openat:openat open:open openat-up:openat openat-create:openat mkdir:mkdir unlink:unlink chmod:chmod socket:socket
+	fork:fork clone3:clone3 execve:execve unshare:unshare mount:mount memfd_create:memfd_create mmap:mmap mprotect:mprotect
+	setuid:setuid bpf:bpf io_uring_setup:io_uring_setup rt_sigaction:rt_sigaction prctl:prctl kill:kill tgkill:tgkill
+	ioctl-tiocsti:ioctl ioctl-vm:ioctl ioctl-slot:ioctl ptrace:ptrace core:prlimit64"
+try() {
+	local place=$1 said=$2 skip=" $3 " want=$4; shift 4
+	for a in $forbidden; do
+		case $skip in *" ${a%:*} "*) continue ;; esac
+		hooked "$place:${a%:*}" "$@"
+		if [ "$status" = "$want" ] && grep -q "^lkvm: sandbox: $said: forbidden system call: ${a#*:} (" "$T/err" &&
+			! grep -q '^hook:' "$T/err"; then
+			ok "sandbox/$place-${a%:*}"
+		else
+			not_ok "sandbox/$place-${a%:*}" "status $status" "$(cat "$T/err")"
+		fi
+	done
+}
+try vcpu 'vcpu thread' '' 125
+try loop 'loop thread' '' 125
+# Disk threads are there where io_uring is not.
+WRAP="strace -f -qq -o /dev/null -e trace=io_uring_setup -e inject=io_uring_setup:error=ENOSYS"
+try disk 'disk thread' io_uring_setup 125 -d "$T/disk,format=raw"
+WRAP=
+# This one may open files, and is not what a guest can reach; the VM goes on.
+try keeper 'keeper process' "openat openat-up openat-create unlink" 124 --console-log "$T/log"
+# Of another architecture: the end without a word.
+for place in vcpu loop; do
+	hooked $place:int80
+	same sandbox/$place-int80 159 $status
+done
+
+# ---- from outside ----
+# start ARGUMENTS...: a VM that stays, as $pid.
+start() {
+	"$@" >"$T/out" 2>"$T/err" </dev/null & pid=$!
+	wait_for 20 grep -q up "$T/out"
+}
+finish() { kill $pid; wait $pid; same "$1" 143 $?; }
+every() { awk -v key="$1:" '$1 == key { print $2 }' /proc/$pid/task/*/status | sort -u | xargs; }
+walls() {
+	same $1/filters 2 "$(every Seccomp)"
+	same $1/no-new-privs 1 "$(every NoNewPrivs)"
+	for set in CapPrm CapEff CapBnd CapAmb; do same $1/$set 0000000000000000 "$(every $set)"; done
+	for ns in user mnt ipc net; do
+		[ "$(readlink /proc/$pid/ns/$ns)" != "$(readlink /proc/self/ns/$ns)" ] && ok $1/$ns || not_ok $1/$ns
+	done
+	same $1/root "" "$(ls -A /proc/$pid/root/)"
+	same $1/core "0 0" "$(awk '/^Max core/ { print $5, $6 }' /proc/$pid/limits)"
+	[ "$(awk '/^Max open files/ { print $5 }' /proc/$pid/limits)" -lt 200 ] && ok $1/files || not_ok $1/files
+	# Guest memory: not in dumps (dd), not in children (dc).
+	has $1/memory <(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } /^VmFlags:/ && size >= 65536 { print }' /proc/$pid/smaps) ' dc .*dd '
+}
+start "$LKVM" run -v -m 64 -c 2 -d "$T/disk,format=raw" --sandbox strict --flat "$flat"
+walls sandbox/strict
+same sandbox/strict-says-nothing "" "$(grep sandbox "$T/err")"
+same sandbox/threads "$(printf '%s\n' lkvm vcpu0 vcpu1)" "$(sort /proc/$pid/task/*/comm | grep -v ^kvm-)"
+finish sandbox/strict-status
+# As a user whose only right is /dev/kvm; the same walls.
+if [ "$(id -u)" = 0 ]; then
+	d=$(mktemp -d /tmp/XXXXXX)
+	cp "$LKVM" "$d/lkvm"; cp "$flat" "$d/guest"; cp "$T/disk" "$d/disk"; chmod -R a+rwX "$d"
+	mknod -m 666 "$d/kvm" c 10 232
+	start unshare -m sh -c "mount --bind $d/kvm /dev/kvm && exec \"\$@\"" sh setpriv --reuid 65534 --regid 65534 --clear-groups \
+		"$d/lkvm" run -m 64 -d "$d/disk,format=raw" --sandbox strict --flat "$d/guest"
+	walls sandbox/nobody
+	finish sandbox/nobody-status
+	rm -r "$d"
+else
+	skip sandbox/nobody "needs root"
+fi
+
+# ---- hosts that refuse ----
+# refuse NAME LAYER REASON COMMAND...: runs without that layer, says so with -v, and not with strict.
+refuse() {
+	local name=$1 layer=$2 why=$3; shift 3
+	timeout 20 "$@" "$LKVM" run -v -m 64 --flat "$flat" --timeout 0.2 >"$T/out" 2>"$T/err" </dev/null
+	same sandbox/$name 124 $?
+	has sandbox/$name-said "$T/err" "^lkvm: sandbox: $layer: not used: $why$"
+	timeout 20 "$@" "$LKVM" run -m 64 --flat "$flat" --sandbox strict --timeout 0.2 >"$T/out" 2>"$T/err" </dev/null
+	same sandbox/$name-strict 125 $?
+	has sandbox/$name-strict-said "$T/err" "^lkvm: sandbox: ${first:-$layer: $why}$"
+	same sandbox/$name-strict-no-guest "" "$(cat "$T/out")"
+}
+inject() { echo "strace -f -qq -o /dev/null -e trace=$1 -e inject=$1:error=$2${3:+:when=$3}"; }
+refuse no-landlock Landlock 'Function not implemented' $(inject landlock_create_ruleset ENOSYS)
+refuse no-filters 'system call filters' 'Invalid argument' $(inject seccomp EINVAL)
+refuse no-pivot 'mount namespace' 'Operation not permitted' $(inject pivot_root EPERM)
+if [ "$(id -u)" = 0 ]; then
+	# A container without user namespaces, as most are: with and without rights in it.
+	no_user="unshare -r sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec \"\$@\"' sh"
+	eval "set -- $no_user"
+	refuse container 'user namespace' 'No space left on device' "$@"
+	eval "set -- $no_user setpriv --bounding-set=-all --inh-caps=-all --securebits +noroot,+noroot_locked"
+	first='user namespace: No space left on device'	# strict stops at the first
+	refuse container-no-rights 'mount namespace' 'Operation not permitted' "$@"
+fi
+# A filter that cannot be installed although the host has filters: nothing runs without it.
+timeout 20 $(inject seccomp EINVAL 2+) "$LKVM" run -m 64 --flat "$flat" >"$T/out" 2>"$T/err" </dev/null
+same sandbox/filter-fails "125 " "$? $(cat "$T/out")"
+has sandbox/filter-fails-said "$T/err" '^lkvm: sandbox: filter of the '
