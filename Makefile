@@ -4,6 +4,7 @@
 #   make demo            boot a stock Debian kernel (installs what that needs)
 #   make check           every test (installs what they need)
 #   make lint bench install clean
+#   make fuzz TARGET=devices SECONDS=1200
 #
 #   HOOK=1               with attempts to break out of the sandbox (tests/lib/hook.c)
 #   V=1                  show commands        CC=clang     another compiler
@@ -18,10 +19,11 @@ DESTDIR ?=
 SAN ?=
 DEBUG ?=
 HOOK ?=
+FUZZ ?=
 
 # Objects of different flags live apart, so that switching rebuilds nothing.
 comma := ,
-variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(HOOK),-hook)
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(HOOK),-hook)$(if $(FUZZ),-fuzz)
 build := build/$(variant)
 
 optimize := -O2
@@ -32,6 +34,10 @@ cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote inc
 	$(if $(DEBUG),-O0,$(optimize) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
 	$(if $(HOOK),-DSANDBOX_HOOK -DLIMIT_BYTES=1600000u)
+ifneq ($(FUZZ),)
+SAN := address,undefined
+cflags += -fsanitize=fuzzer-no-link
+endif
 ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN))
 libs := -lfdt -lcap -luring -lz
 
@@ -55,7 +61,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean units guests tools
+.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -140,6 +146,26 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
+# Fuzz targets: clang's libFuzzer. "make fuzz TARGET=devices SECONDS=1200".
+fuzz_targets := devices kernel legacy qcow2 options stream
+TARGET ?= devices
+SECONDS ?= 60
+fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))
+
+fuzzers:
+	@$(MAKE) --no-print-directory CC=clang FUZZ=1 $(fuzz_programs)
+
+fuzz: fuzzers
+	@mkdir -p build/corpus/$(TARGET)
+	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel qcow2,$(TARGET)),65536,4096) \
+		-rss_limit_mb=4096 -timeout=20 -artifact_prefix=build/fuzz/$(TARGET)- \
+		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
+		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s
+
+build/fuzz/%: $(build)/tests/fuzz/%.c.o $(call objects,$(lib_sources))
+	@mkdir -p $(@D)
+	$(call quiet,LD,$@)$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
+
 # Each sets itself up first; "make all" comes after the packages are there.
 check:
 	@tests/setup check
@@ -147,7 +173,8 @@ check:
 	@$(MAKE) --no-print-directory HOOK=1 build/$(notdir $(CC))-hook/lkvm
 	@$(MAKE) --no-print-directory SAN=address,undefined all units guests
 	@$(MAKE) --no-print-directory SAN=thread all units guests
-	@CC=$(CC) tests/run lint unit unit:address-undefined unit:thread cli guest \
+	@$(MAKE) --no-print-directory fuzzers
+	@CC=$(CC) tests/run lint fuzz unit unit:address-undefined unit:thread cli guest \
 		guest:address-undefined guest:thread host
 
 demo:

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The process beside the VM that opens the console log again and removes sockets
- * (keeper.h). It keeps the user's rights, since the log may be in a folder that takes them;
- * the VM's process can ask it for these two things and no other.
+ * The process beside the VM that opens the console log again, removes sockets and waits for
+ * passt (keeper.h). It keeps the user's rights, since the log may be in a folder that takes them;
+ * the VM's process can ask it for these things and no other.
  *
  * Source: SCM_RIGHTS in unix(7).
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "helper.h"
@@ -19,6 +22,7 @@
 
 #define ORDER_LOG 'l'
 #define ORDER_END 'e'
+#define PATIENCE_MS 1000	/* with a process that should have ended */
 
 /* Room for one descriptor beside a message. */
 union ancillary {
@@ -37,6 +41,12 @@ void keeper_add_socket(struct keeper *k, const char *path)
 {
 	if (path && k->nr_sockets < KEEPER_MAX_SOCKETS)
 		k->sockets[k->nr_sockets++] = path;
+}
+
+void keeper_add_child(struct keeper *k, pid_t child)
+{
+	if (child && k->nr_children < KEEPER_MAX_CHILDREN)
+		k->children[k->nr_children++] = child;
 }
 
 static void remove_sockets(struct keeper *k)
@@ -69,24 +79,45 @@ static void send_log(const struct keeper *k, int socket)
 		close(fd);
 }
 
+/* Handles for processes whose parent is another; -1 where the host has none (Linux 5.3). */
+static void open_children(const struct keeper *k, int *fds)
+{
+	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++)
+		fds[i] = i < k->nr_children ? (int)syscall(SYS_pidfd_open, k->children[i], 0) : -1;
+}
+
+/* They have lost their connection and are about to end. */
+static void end_children(const int *fds)
+{
+	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++) {
+		struct pollfd p = { .fd = fds[i], .events = POLLIN };
+
+		if (fds[i] >= 0 && poll(&p, 1, PATIENCE_MS) == 0)
+			syscall(SYS_pidfd_send_signal, fds[i], SIGKILL, NULL, 0);
+	}
+}
+
 static void serve(int socket, void *arg)
 {
 	struct keeper *k = arg;
+	int children[KEEPER_MAX_CHILDREN];
 	char order;
 
+	open_children(k, children);
 	if (sandbox_confine_helper(k->sandbox, SANDBOX_KEEPER))
 		return;
 	while (read(socket, &order, sizeof(order)) == sizeof(order) && order == ORDER_LOG)
 		if (k->log_path)
 			send_log(k, socket);
 	remove_sockets(k);
+	end_children(children);
 }
 
 /* ---- in the VM's ---- */
 
 int keeper_start(struct keeper *k, struct sandbox *sandbox)
 {
-	if (!k->log_path && !k->nr_sockets)
+	if (!k->log_path && !k->nr_sockets && !k->nr_children)
 		return 0;
 	k->sandbox = sandbox;
 	k->helper = helper_start("keeper", serve, k, NULL, 0);

@@ -78,7 +78,7 @@ static const struct call calls[] = {
 	CALL(epoll_wait, LOOP, "waiting for events"),
 	CALL(epoll_ctl, LOOP, "what to wait for"),
 	CALL(timerfd_settime, LOOP, "timers"),
-	CALL(poll, LOOP | STORE, "would output wait; is the VM gone"),
+	CALL(poll, LOOP | STORE | KEEPER, "would output wait; is the VM gone; has passt ended"),
 	CALL(io_uring_enter, LOOP, "disk I/O; disk/aio.c restricts what rings can do"),
 	CALL(io_uring_register, LOOP, "files of a ring are given back at the end"),
 	CALL(getrandom, LOOP, "virtio-rng"),
@@ -103,6 +103,7 @@ static const struct call calls[] = {
 	CALL(fsync, STORE, "complete before it has its name"),
 	CALL(pwrite64, STORE, "writing files of the cache"),
 	CALL(unlink, KEEPER, "sockets, at the end"),
+	CALL(pidfd_send_signal, KEEPER, "passt, if it does not end"),
 };
 
 /* The argument that matters most: what an ioctl(2) does. */

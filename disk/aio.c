@@ -448,7 +448,10 @@ void aio_drain(struct aio *aio)
 			io_uring_wait_cqe(&aio->ring, &cqe);
 			reap(aio);
 		} else {
-			poll(NULL, 0, 1);
+			struct pollfd done = { .fd = aio->done_fd, .events = POLLIN };
+
+			poll(&done, 1, -1);
+			eventfd_clear(aio->done_fd);
 			collect(aio);
 		}
 	} while (aio->in_flight);

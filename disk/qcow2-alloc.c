@@ -300,12 +300,27 @@ static void set_new_counts(struct qcow2_image *img, uint64_t first, uint64_t cou
 	}
 }
 
+/*
+ * An image whose refcounts say that a table is free would have it overwritten, the header
+ * first of all.
+ */
+static int check_free(struct qcow2_image *img, uint64_t first, uint64_t count)
+{
+	for (uint64_t c = first; c < first + count; c++)
+		if (qcow2_is_metadata(img, c))
+			return qcow2_corrupt(img, "the table at %#llx is in a cluster that counts as free",
+					     (unsigned long long)(c << img->cluster_bits));
+	return 0;
+}
+
 /* A block for clusters that have none: their first becomes the block itself. */
 static int add_block(struct qcow2_image *img, uint64_t block, struct disk_request *req)
 {
 	uint64_t first = block * refcounts_per_block(img);
-	int rc;
+	int rc = check_free(img, first, 1);
 
+	if (rc)
+		return rc;
 	if (!qcow2_cache_has_room(img, 1)) {
 		qcow2_wait_for_clean_slots(img->disk, req);
 		return 0;
@@ -344,7 +359,9 @@ static int grow_table(struct qcow2_image *img, struct disk_request *req)
 		qcow2_wait_for_clean_slots(img->disk, req);
 		return 0;
 	}
-	rc = zero_clusters(img, base, blocks + clusters);
+	rc = check_free(img, base, blocks + clusters);
+	if (!rc)
+		rc = zero_clusters(img, base, blocks + clusters);
 	if (rc)
 		return rc;
 	used(img, base, blocks + clusters);
@@ -416,6 +433,9 @@ int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct disk_request *req
 	*got = 1;
 	while (*got < want && i + *got < per_slice && !get_count(img, slot->data, i + *got))
 		++*got;
+	rc = check_free(img, *first, *got);
+	if (rc)
+		return rc;
 	*fresh = *first >= img->fresh_from;
 	rc = extend_file(img, *first, *got);
 	if (rc)
@@ -431,7 +451,7 @@ int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct disk_request *req
 int qcow2_alloc_table(struct qcow2_image *img, struct disk_request *req, uint64_t *offset)
 {
 	uint64_t first, got;
-	bool fresh;
+	bool fresh = false;
 	int rc = qcow2_alloc(img, 1, req, &first, &got, &fresh);
 
 	if (rc != 1)
@@ -464,9 +484,9 @@ bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct disk_reques
 void qcow2_free_later(struct qcow2_image *img, uint64_t first, uint64_t count)
 {
 	struct range_list *list = &img->unused;
-	struct cluster_range *last = &list->ranges[list->nr - 1];
+	struct cluster_range *last = list->nr ? &list->ranges[list->nr - 1] : NULL;
 
-	if (list->nr && last->first + last->count == first) {
+	if (last && last->first + last->count == first) {
 		last->count += count;
 		return;
 	}

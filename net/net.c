@@ -63,6 +63,14 @@ const char *net_take_path(struct net *net)
 	return path;
 }
 
+pid_t net_take_child(struct net *net)
+{
+	pid_t child = net->child;
+
+	net->child = 0;
+	return child;
+}
+
 void net_close(struct net *net)
 {
 	struct pcap *pcap;

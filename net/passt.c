@@ -93,11 +93,11 @@ static void reap(struct passt *p)
 	uint64_t deadline = now_ns() + PATIENCE_NS;
 	pid_t rc;
 
-	while ((rc = waitpid(p->pid, NULL, WNOHANG)) == 0 && now_ns() < deadline)
+	while ((rc = waitpid(p->stream.net.child, NULL, WNOHANG)) == 0 && now_ns() < deadline)
 		nanosleep(&pause, NULL);
 	if (rc == 0) {
-		kill(p->pid, SIGKILL);
-		waitpid(p->pid, NULL, 0);
+		kill(p->stream.net.child, SIGKILL);
+		waitpid(p->stream.net.child, NULL, 0);
 	}
 }
 
@@ -106,7 +106,7 @@ static void passt_destroy(struct net *net)
 	struct passt *p = (struct passt *)net;
 
 	stream_fini(&p->stream);
-	if (p->pid)
+	if (p->stream.net.child)
 		reap(p);
 	event_remove(net->loop, p->log_watch);
 	if (p->log_fd >= 0)
@@ -220,12 +220,12 @@ static int spawn(struct passt *p, const struct arguments *a, int socket, int log
 	posix_spawnattr_setsigdefault(&attr, &set);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF |
 				 POSIX_SPAWN_SETSIGMASK);
-	rc = posix_spawnp(&p->pid, "passt", &actions, &attr, (char *const *)(uintptr_t)a->argv,
+	rc = posix_spawnp(&p->stream.net.child, "passt", &actions, &attr, (char *const *)(uintptr_t)a->argv,
 			  environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	if (rc)
-		p->pid = 0;
+		p->stream.net.child = 0;
 	return -rc;
 }
 

@@ -278,10 +278,11 @@ static void act(struct blk_request *req)
 static bool find_status(struct blk_request *req)
 {
 	const struct virtq_chain *c = &req->chain;
-	const struct iovec *last = &c->iov[c->nr_readable + c->nr_writable - 1];
+	const struct iovec *last;
 
 	if (!c->nr_writable)
 		return false;
+	last = &c->iov[c->nr_readable + c->nr_writable - 1];
 	req->status = (uint8_t *)last->iov_base + last->iov_len - 1;
 	return true;
 }

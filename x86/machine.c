@@ -1044,8 +1044,10 @@ static int start_helpers(struct machine *m)
 	keeper_init(&m->keeper, m->config->log_path);
 	for (unsigned int i = 0; i < m->config->nr_ports; i++)
 		keeper_add_socket(&m->keeper, port_take_path(m->ports[i]));
-	for (unsigned int i = 0; i < m->config->nr_nets; i++)
+	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
 		keeper_add_socket(&m->keeper, net_take_path(m->nics[i].net));
+		keeper_add_child(&m->keeper, net_take_child(m->nics[i].net));
+	}
 	boot_loaded(m->boot, &m->sandbox);
 	return keeper_start(&m->keeper, &m->sandbox);
 }

@@ -99,6 +99,7 @@ struct net {
 	struct pcap *pcap;
 	struct vhost *vhost;		/* moves the frames, if there is one */
 	const char *path;		/* of a socket of its own, or NULL */
+	pid_t child;			/* a process that is to end with it; 0: none */
 	struct log_limit log_limit;
 };
 
@@ -108,8 +109,12 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 /* Accepts NULL. Removes its socket, if nobody has taken that. */
 void net_close(struct net *net);
 
-/* The name of its socket, if it has one, for the caller to remove. */
+/*
+ * The name of its socket, if it has one, for the caller to remove; the process that ends when
+ * its connection does, for the caller to wait for.
+ */
 const char *net_take_path(struct net *net);
+pid_t net_take_child(struct net *net);
 
 /* The device that uses @net from now on; NULL: none. */
 void net_set_client(struct net *net, const struct net_client *client);

@@ -319,6 +319,54 @@ static void entries_are_checked_when_used(void **state)
 }
 
 /* Any byte of the tables and the header changed: no crash, no hang, no sanitizer. */
+/*
+ * Refcounts that do not count a table invite to write over it: the header (such an image
+ * once kept the loop busy for ever, writing there), the L1 table. The write fails instead.
+ */
+static void tables_that_count_as_free_are_not_taken(void **state)
+{
+	static const struct {
+		uint64_t pointer;	/* in the header: to the refcount table or to ... */
+		bool block;		/* ... its first block */
+		uint64_t at, bytes;
+	} damages[] = {
+		{ 48, false, 0, 8 },	/* no block for the first clusters */
+		{ 48, true, 0, 64 },	/* a block of zeros */
+	};
+	static uint8_t data[65536];
+	uint8_t before[512], after[512], word[8], zeros[64] = { 0 };
+
+	(void)state;
+	for (size_t d = 0; d < ARRAY_SIZE(damages); d++) {
+		struct disk *disk;
+		uint64_t at;
+		int fd, saved;
+
+		assert_int_equal(tool("rm -f v; qemu-img create -q -f qcow2 -o cluster_size=1024 v 1M"), 0);
+		fd = open(path_in("v"), O_RDWR);
+		assert_int_equal(pread(fd, word, 8, (off_t)damages[d].pointer), 8);
+		at = __builtin_bswap64(*(uint64_t *)(void *)word);
+		if (damages[d].block) {
+			assert_int_equal(pread(fd, word, 8, (off_t)at), 8);
+			at = __builtin_bswap64(*(uint64_t *)(void *)word);
+		}
+		assert_int_equal(pwrite(fd, zeros, damages[d].bytes, (off_t)(at + damages[d].at)),
+				 damages[d].bytes);
+		assert_int_equal(pread(fd, before, sizeof(before), 0), sizeof(before));
+		saved = begin_capture();
+		if (!disk_open(&disk, aio, &(struct disk_config){ .path = path_in("v"), .format = DISK_FORMAT_QCOW2 })) {
+			assert_int_equal(do_request(disk, DISK_WRITE, 0, data, sizeof(data)), -EIO);
+			disk_finish(disk);
+			disk_close(disk);
+		}
+		end_capture(saved, message, sizeof(message));
+		assert_non_null(strstr(message, "counts as free"));
+		assert_int_equal(pread(fd, after, sizeof(after), 0), sizeof(after));
+		assert_memory_equal(before, after, 72);	/* what comes next says how the image was closed */
+		close(fd);
+	}
+}
+
 static void random_damage_is_survived(void **state)
 {
 	static uint8_t data[65536];
@@ -604,6 +652,7 @@ int main(void)
 		TEST(what_cannot_be_read_is_refused_by_name),
 		TEST(tables_in_wrong_places_are_named),
 		TEST(entries_are_checked_when_used),
+		TEST(tables_that_count_as_free_are_not_taken),
 		TEST(random_damage_is_survived),
 		TEST(snapshots_stay_as_they_are),
 		TEST(a_full_disk_fails_one_request),

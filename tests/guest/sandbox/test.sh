@@ -90,7 +90,7 @@ walls() {
 	done
 	same $1/root "" "$(ls -A /proc/$pid/root/)"
 	same $1/core "0 0" "$(awk '/^Max core/ { print $5, $6 }' /proc/$pid/limits)"
-	[ "$(awk '/^Max open files/ { print $5 }' /proc/$pid/limits)" -lt 200 ] && ok $1/files || not_ok $1/files
+	[ "$(awk '/^Max open files/ { print $5 }' /proc/$pid/limits)" -lt 5000 ] && ok $1/files || not_ok $1/files
 	# Guest memory: not in dumps (dd), not in children (dc).
 	has $1/memory <(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } /^VmFlags:/ && size >= 65536 { print }' /proc/$pid/smaps) ' dc .*dd '
 }

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * For fuzz targets: bytes of the input one after the other, and silence.
+ */
+#ifndef LKVM_TESTS_FUZZ_H
+#define LKVM_TESTS_FUZZ_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "log.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+struct input {
+	const uint8_t *data;
+	size_t left;
+};
+
+/* The next @n bytes as a number, little-endian; what is missing is zero. */
+static inline uint64_t take(struct input *in, unsigned int n)
+{
+	uint64_t v = 0;
+
+	for (unsigned int i = 0; i < n && in->left; i++, in->data++, in->left--)
+		v |= (uint64_t)*in->data << 8 * i;
+	return v;
+}
+
+/* Messages go nowhere; errors of the set-up end the target. */
+static inline void be_silent(void)
+{
+	static bool done;
+	int null;
+
+	if (done)
+		return;
+	done = true;
+	log_set_level(LOG_ERROR);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	/* libFuzzer keeps a copy of stderr if it is told -close_fd_mask=2; this is ours. */
+	if (null < 0)
+		abort();
+	close(null);
+}
+
+static inline void must(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+/* A file in memory with these bytes; its path in @path. */
+static inline int memory_file(const void *data, size_t bytes, char path[32])
+{
+	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+	must(fd >= 0 && write(fd, data, bytes) == (ssize_t)bytes);
+	snprintf(path, 32, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
+#endif

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A hostile driver of the board's old devices: 16550A, RTC, i8042. */
+#include "tests/fuzz/fuzz.h"
+
+#include "bus.h"
+#include "event.h"
+#include "term.h"
+#include "util.h"
+#include "x86/i8042.h"
+#include "x86/layout.h"
+#include "x86/panic.h"
+#include "x86/rtc.h"
+#include "x86/serial.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static const uint16_t ports[] = { 0x3f8, 0x70, 0x60, 0x64 };
+	struct term_config config = { .log_fd = -1, .in_fd = -1, .out_fd = -1 };
+	struct input in = { data, bytes };
+	struct console_watch watch = { 0 };
+	struct event_loop *loop;
+	struct serial serial;
+	struct term *term = NULL;
+	struct i8042 i8042;
+	struct rtc rtc;
+	struct bus bus;
+
+	be_silent();
+	bus_init(&bus);
+	must(!event_loop_create(&loop) && !term_create(&term, loop, &config));
+	must(!serial_init(&serial, NULL, &bus, term, &watch) && !rtc_init(&rtc, &bus) &&
+	     !i8042_init(&i8042, NULL, &bus));
+	while (in.left) {
+		unsigned int op = (unsigned int)take(&in, 1), size = 1u << (op >> 6);
+		uint64_t at = ports[op & 3] + (op >> 2 & 7), v = 0;
+
+		/* 0xfe to 0x64 resets the machine: there is none. */
+		if (op & 0x20)
+			v = take(&in, size);
+		if (at == 0x64 && (uint8_t)v == 0xfe)
+			continue;
+		if (size == 8)
+			term_type(term, "abc", 3);
+		else if (op & 0x20)
+			bus_write(&bus, at, &v, size);
+		else
+			bus_read(&bus, at, &v, size);
+		event_run_deferred(loop);
+	}
+	i8042_fini(&i8042);
+	rtc_fini(&rtc);
+	serial_fini(&serial);
+	term_destroy(term);
+	event_loop_destroy(loop);
+	bus_fini(&bus);
+	return 0;
+}
