@@ -315,10 +315,12 @@ static bool is_used(const struct layer *l)
 	return !SANITIZED || l->enter == drop_capabilities;
 }
 
-static int enter_layer(const struct sandbox *s, const struct layer *l)
+/* Whether it is *@in. An error if it has to be and is not. */
+static int enter_layer(const struct sandbox *s, const struct layer *l, bool *in)
 {
 	int rc = l->enter();
 
+	*in = !rc;
 	if (!rc)
 		return 0;
 	if (s->mode == SANDBOX_STRICT || l->always) {
@@ -328,7 +330,7 @@ static int enter_layer(const struct sandbox *s, const struct layer *l)
 		return rc;
 	}
 	log_verbose("sandbox: %s: not used: %s", l->name, strerror(-rc));
-	return -ENOTSUP;
+	return 0;
 }
 
 int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
@@ -344,13 +346,15 @@ int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
 		return -ENOTSUP;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
+		bool in;
+
 		if (!is_used(&layers[i]))
 			continue;
-		rc = enter_layer(s, &layers[i]);
-		if (rc && rc != -ENOTSUP)
+		rc = enter_layer(s, &layers[i], &in);
+		if (rc)
 			return rc;
 		if (layers[i].enter == probe_filters)
-			s->filters = !rc;
+			s->filters = in;
 	}
 	rc = s->filters ? catch_violations(restore_terminal) : 0;
 	if (rc)

@@ -127,6 +127,7 @@ refuse() {
 }
 inject() { echo "strace -f -qq -o /dev/null -e trace=$1 -e inject=$1:error=$2${3:+:when=$3}"; }
 refuse no-landlock Landlock 'Function not implemented' $(inject landlock_create_ruleset ENOSYS)
+refuse landlock-not-booted Landlock 'Operation not supported' $(inject landlock_create_ruleset EOPNOTSUPP)
 refuse no-filters 'system call filters' 'Invalid argument' $(inject seccomp EINVAL)
 refuse no-pivot 'mount namespace' 'Operation not permitted' $(inject pivot_root EPERM)
 if [ "$(id -u)" = 0 ]; then
