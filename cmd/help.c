@@ -80,7 +80,8 @@ static const char help_run[] =
 static const char help_check[] =
 "usage: lkvm check [--json]\n"
 "\n"
-"Opens /dev/kvm and runs a tiny guest for each question that matters.\n"
+"Opens /dev/kvm and runs a tiny guest for each question that matters; tries each\n"
+"layer of the sandbox.\n"
 "Exit status: 0 stock kernels will run, 1 only small guests will, 125 none will.\n";
 
 static const char help_version[] = "usage: lkvm version\n";
