@@ -91,7 +91,7 @@ $(build)/sandbox.c.o: cflags += -iquote $(build)
 # What runs once, or a thousand times a second at most, is made small.
 seldom := $(wildcard cmd/*.c x86/*.c) sandbox.c helper.c keeper.c kvm.c log.c \
 	disk/disk.c disk/file.c disk/probe.c disk/qcow2-open.c net/net.c net/passt.c net/vhost.c \
-	net/pcap.c virtio/pci.c virtio/mmio.c virtio/device.c
+	net/pcap.c net/stream.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
 # These move megabytes.
 $(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2

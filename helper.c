@@ -78,11 +78,17 @@ bool helper_is_called(int socket)
 	return poll(&p, 1, 0) > 0;
 }
 
-void helper_call(int socket, char order)
+bool helper_call(int socket, char order)
 {
-	ssize_t n = write(socket, &order, sizeof(order));
+	return write(socket, &order, sizeof(order)) == sizeof(order);
+}
 
-	(void)n;	/* EPIPE: it is gone, and helper_wait() will not wait */
+void helper_end(int socket, char order)
+{
+	if (helper_call(socket, order))
+		helper_wait(socket);
+	else
+		close(socket);	/* which it takes for the same */
 }
 
 void helper_wait(int socket)

@@ -137,9 +137,8 @@ int keeper_reopen_log(struct keeper *k)
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
 	};
 
-	if (k->helper < 0)
+	if (k->helper < 0 || !helper_call(k->helper, ORDER_LOG))
 		return -EPIPE;
-	helper_call(k->helper, ORDER_LOG);
 	if (recvmsg(k->helper, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(error))
 		return -EPIPE;
 	if (m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
@@ -151,7 +150,6 @@ void keeper_stop(struct keeper *k)
 {
 	if (k->helper < 0)
 		return;
-	helper_call(k->helper, ORDER_END);
-	helper_wait(k->helper);
+	helper_end(k->helper, ORDER_END);
 	k->helper = -1;
 }

@@ -48,9 +48,13 @@ static void on_kick(int signal)
 int vcpu_install_kick_handler(void)
 {
 	struct sigaction sa = { .sa_handler = on_kick };
+	int rc;
 
 	sigemptyset(&sa.sa_mask);
-	return sigaction(kick_signal(), &sa, NULL) ? -errno : 0;
+	rc = sigaction(kick_signal(), &sa, NULL) ? -errno : 0;
+	if (rc)
+		log_error("vcpu: its signal: %s", strerror(-rc));
+	return rc;
 }
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned int id,

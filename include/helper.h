@@ -26,10 +26,13 @@ int helper_start(const char *name, void (*fn)(int socket, void *arg), void *arg,
 /* In the helper: the caller has sent something, or is gone (closed @socket). Does not wait. */
 bool helper_is_called(int socket);
 
-/* One byte, the order. Nothing happens if the helper is gone. */
-void helper_call(int socket, char order);
+/* One byte, the order. False if it did not get there. */
+bool helper_call(int socket, char order);
 
 /* Waits until the process has ended, and closes @socket. */
 void helper_wait(int socket);
+
+/* The same after a last order; without the wait if that did not get there. */
+void helper_end(int socket, char order);
 
 #endif

@@ -239,11 +239,10 @@ void kernel_cache_close(struct kernel_cache *c)
 	 * A guest may end before a host without an idle CPU has stored its kernel. Whoever
 	 * runs a kernel once is not to wait for that; who runs it again is, that time.
 	 */
-	if (c->helper >= 0) {
-		if (!c->was_here)
-			helper_call(c->helper, 'q');
+	if (c->helper >= 0 && c->was_here)
 		helper_wait(c->helper);
-	}
+	else if (c->helper >= 0)
+		helper_end(c->helper, 'q');
 	if (c->memory.map)
 		munmap(c->memory.map, c->memory.map_bytes);
 	if (c->dir >= 0)
