@@ -741,7 +741,7 @@ static void leave_mark(const struct kernel_cache *c)
 		close(fd);
 }
 
-/* What is not stored, and why: NULL if it is. */
+/* Why it is not stored; NULL if it is. */
 static const char *store(struct kernel_cache *c, const struct hash *h, DIR *dir)
 {
 	struct use *uses = calloc(MAX_USES, sizeof(*uses));
@@ -756,9 +756,6 @@ static const char *store(struct kernel_cache *c, const struct hash *h, DIR *dir)
 		}
 	}
 	free(uses);
-	/* Waiting would not help next time. */
-	if (!stored && !is_over(c))
-		unlinkat(c->dir, c->mark_name, 0);
 	return stored ? NULL : why;
 }
 
@@ -783,6 +780,9 @@ static void run_store(int socket, void *arg)
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (find_hash(&h) && !sandbox_confine_helper(c->sandbox, SANDBOX_STORE))
 		why = store(c, &h, dir);
+	/* Waiting would not help next time. */
+	if (why && !is_over(c))
+		unlinkat(c->dir, c->mark_name, 0);
 	if (dir)
 		closedir(dir);	/* and unlocks it, before anybody is told */
 	if (why)

@@ -290,6 +290,11 @@ if [ "$(id -u)" = 0 ]; then
 else
 	skip unpack/full-disk "needs root"
 fi
+# A host without the library that hashes: nothing is stored, no mark stays.
+rm -rf "$c"; mkdir "$T/nolib"; echo >"$T/nolib/libmd.so.0"
+LD_LIBRARY_PATH=$T/nolib store "$k"
+same unpack/no-library "not stored: this host has no libmd.so.0" "$said"
+same unpack/no-library-empty "" "$(ls "$c")"
 # Many at once, all cold: each the right kernel, one entry, nothing half.
 rm -rf "$c"; mkdir -m 700 "$c"
 for i in $(seq 32); do
