@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * For fuzz targets: bytes of the input one after the other, and silence.
+ * For fuzz targets: bytes of the input one after the other, files in memory.
  */
 #ifndef LKVM_TESTS_FUZZ_H
 #define LKVM_TESTS_FUZZ_H
@@ -32,23 +32,6 @@ static inline uint64_t take(struct input *in, unsigned int n)
 	for (unsigned int i = 0; i < n && in->left; i++, in->data++, in->left--)
 		v |= (uint64_t)*in->data << 8 * i;
 	return v;
-}
-
-/* Messages go nowhere; errors of the set-up end the target. */
-static inline void be_silent(void)
-{
-	static bool done;
-	int null;
-
-	if (done)
-		return;
-	done = true;
-	log_set_level(LOG_ERROR);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	/* libFuzzer keeps a copy of stderr if it is told -close_fd_mask=2; this is ours. */
-	if (null < 0)
-		abort();
-	close(null);
 }
 
 static inline void must(bool ok)

@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct input in = { data, bytes };
 	unsigned int kind = (unsigned int)take(&in, 1) % 3;
 
-	be_silent();
+	log_set_level(LOG_ERROR);
 	if (!ram)
 		must(!mem_create(&ram, RAM));
 	if (kind == 0)

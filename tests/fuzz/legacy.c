@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct rtc rtc;
 	struct bus bus;
 
-	be_silent();
+	log_set_level(LOG_ERROR);
 	bus_init(&bus);
 	must(!event_loop_create(&loop) && !term_create(&term, loop, &config));
 	must(!serial_init(&serial, NULL, &bus, term, &watch) && !rtc_init(&rtc, &bus) &&

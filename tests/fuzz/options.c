@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct run_options o;
 	int argc = 1;
 
-	be_silent();
+	log_set_level(LOG_ERROR);
 	bytes = min_u64(bytes, sizeof(words) - 1);
 	memcpy(words, data, bytes);
 	words[bytes] = 0;

@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	char path[32];
 	int fd;
 
-	be_silent();
+	log_set_level(LOG_ERROR);
 	if (bytes < 64)
 		return 0;
 	fd = memory_file(data + 64, bytes - 64, path);

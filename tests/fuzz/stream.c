@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	bool up = false;
 	int pair[2];
 
-	be_silent();
+	log_set_level(LOG_ERROR);
 	must(!event_loop_create(&loop) && !stream_init(&s, &ops, loop, &config));
 	net_set_client(&s.net, &(struct net_client){ .readable = queue_event, .writable = queue_event,
 						     .link = link_event, .arg = &up });

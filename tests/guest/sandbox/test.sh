@@ -137,6 +137,8 @@ if [ "$(id -u)" = 0 ]; then
 	eval "set -- $no_user setpriv --bounding-set=-all --inh-caps=-all --securebits +noroot,+noroot_locked"
 	first='user namespace: No space left on device'	# strict stops at the first
 	refuse container-no-rights 'mount namespace' 'Operation not permitted' "$@"
+else
+	skip sandbox/container "needs root"
 fi
 # A filter that cannot be installed although the host has filters: nothing runs without it.
 timeout 20 $(inject seccomp EINVAL 2+) "$LKVM" run -m 64 --flat "$flat" >"$T/out" 2>"$T/err" </dev/null
