@@ -36,9 +36,17 @@
 
 /* ---- clusters that belong to the image itself ---- */
 
-int qcow2_metadata_create(struct qcow2_image *img, uint64_t max)
+static const char *const names[] = {
+	[METADATA_HEADER] = "header", [METADATA_L1] = "L1 table",
+	[METADATA_REFCOUNT_TABLE] = "refcount table",
+	[METADATA_REFCOUNT_BLOCK] = "refcount block", [METADATA_L2] = "L2 table",
+	[METADATA_SNAPSHOTS] = "snapshot table",
+	[METADATA_SNAPSHOT_L1] = "L1 table of a snapshot",
+};
+
+int qcow2_metadata_create(struct qcow2_image *img, uint64_t noted, uint64_t added)
 {
-	uint64_t bytes = align_up(max * 8, 4096);
+	uint64_t bytes = align_up((noted + added) * 8, 4096);
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -46,18 +54,22 @@ int qcow2_metadata_create(struct qcow2_image *img, uint64_t max)
 		return -ENOMEM;
 	img->metadata = p;
 	img->metadata_reserved = bytes;
+	img->max_noted = noted;
 	return 0;
 }
 
-void qcow2_metadata_note(struct qcow2_image *img, uint64_t offset, uint64_t bytes,
-			 enum metadata_kind kind)
+int qcow2_metadata_note(struct qcow2_image *img, uint64_t offset, uint64_t bytes,
+			enum metadata_kind kind)
 {
 	uint64_t first = offset >> img->cluster_bits;
-	uint64_t last = (offset + bytes - 1) >> img->cluster_bits;
+	uint64_t count = bytes ? ((offset + bytes - 1) >> img->cluster_bits) - first + 1 : 0;
 
-	for (uint64_t c = first; bytes && c <= last; c++)
-		if ((img->nr_metadata + 1) * 8ull <= img->metadata_reserved)
-			img->metadata[img->nr_metadata++] = c << 3 | kind;
+	if (count > img->max_noted - img->nr_metadata)
+		return qcow2_corrupt(img, "its %s at %#llx is larger than any", names[kind],
+				     (unsigned long long)offset);
+	for (uint64_t c = first; c < first + count; c++)
+		img->metadata[img->nr_metadata++] = c << 3 | kind;
+	return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -69,14 +81,6 @@ static int compare(const void *a, const void *b)
 
 int qcow2_metadata_sort(struct qcow2_image *img)
 {
-	static const char *const names[] = {
-		[METADATA_HEADER] = "header", [METADATA_L1] = "L1 table",
-		[METADATA_REFCOUNT_TABLE] = "refcount table",
-		[METADATA_REFCOUNT_BLOCK] = "refcount block", [METADATA_L2] = "L2 table",
-		[METADATA_SNAPSHOTS] = "snapshot table",
-		[METADATA_SNAPSHOT_L1] = "L1 table of a snapshot",
-	};
-
 	qsort(img->metadata, img->nr_metadata, sizeof(img->metadata[0]), compare);
 	for (unsigned int i = 1; i < img->nr_metadata; i++) {
 		uint64_t a = img->metadata[i - 1], b = img->metadata[i];

@@ -314,9 +314,10 @@ static int check_l2_places(struct qcow2_image *img)
 		if (!offset && !(entry & QCOW2_COPIED))
 			continue;
 		rc = check_place(img, "L2 table", offset, img->cluster_bytes);
+		if (!rc)
+			rc = qcow2_metadata_note(img, offset, img->cluster_bytes, METADATA_L2);
 		if (rc)
 			return rc;
-		qcow2_metadata_note(img, offset, img->cluster_bytes, METADATA_L2);
 	}
 	return 0;
 }
@@ -338,7 +339,8 @@ static int read_refcounts(struct qcow2_image *img, const struct header *h)
 		if (!offset)
 			continue;
 		rc = check_place(img, "refcount block", offset, img->cluster_bytes);
-		qcow2_metadata_note(img, offset, img->cluster_bytes, METADATA_REFCOUNT_BLOCK);
+		if (!rc)
+			rc = qcow2_metadata_note(img, offset, img->cluster_bytes, METADATA_REFCOUNT_BLOCK);
 	}
 	return rc;
 }
@@ -368,7 +370,9 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 		if (l1_bytes > MAX_L1_BYTES)
 			return refuse(img, "the L1 table of a snapshot at %#llx is too long",
 				      (unsigned long long)l1);
-		qcow2_metadata_note(img, l1, l1_bytes, METADATA_SNAPSHOT_L1);
+		rc = qcow2_metadata_note(img, l1, l1_bytes, METADATA_SNAPSHOT_L1);
+		if (rc)
+			return rc;
 		/* Id and name have 16-bit lengths at 12 and 14, extra data a 32-bit one at 36. */
 		at += sizeof(s) + be32(s + 36) + (s[12] << 8 | s[13]) + (s[14] << 8 | s[15]);
 		if (at > img->file_bytes)
@@ -376,8 +380,7 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 				      (unsigned long long)h->snapshots_offset);
 		at = align_up(at, 8);	/* but for the last, which may end the file */
 	}
-	qcow2_metadata_note(img, h->snapshots_offset, at - h->snapshots_offset, METADATA_SNAPSHOTS);
-	return 0;
+	return qcow2_metadata_note(img, h->snapshots_offset, at - h->snapshots_offset, METADATA_SNAPSHOTS);
 }
 
 /* Whoever writes without knowing about an autoclear feature has to say so. */
@@ -393,19 +396,22 @@ static int clear_features(const struct qcow2_image *img, const struct header *h)
 /* What only the image that is written needs. */
 static int prepare_writing(struct qcow2_image *img, const struct header *h)
 {
-	/* Tables there now, twice as many refcount blocks and tables, an L2 table for each L1 entry. */
-	uint64_t max = 4 * (MAX_REFCOUNT_TABLE_BYTES / 8) + 2ull * img->l1.entries +
-		       MAX_SNAPSHOTS + 3 * (MAX_L1_BYTES >> 9);
-	int rc = qcow2_metadata_create(img, max);
+	const uint64_t blocks = MAX_REFCOUNT_TABLE_BYTES / 8, table_clusters = MAX_L1_BYTES >> 9;
+	/* Later an L2 table for each L1 entry, and a larger refcount table. */
+	int rc = qcow2_metadata_create(img, img->l1.entries + blocks + 3 * table_clusters + MAX_SNAPSHOTS,
+				       img->l1.entries + 3 * blocks);
 
 	if (rc)
 		return log_enomem("disk");
-	qcow2_metadata_note(img, 0, 1, METADATA_HEADER);
-	qcow2_metadata_note(img, h->l1_offset, h->l1_entries * 8ull, METADATA_L1);
-	qcow2_metadata_note(img, h->refcount_table_offset,
-			    (uint64_t)h->refcount_table_clusters << img->cluster_bits,
-			    METADATA_REFCOUNT_TABLE);
-	rc = check_l2_places(img);
+	rc = qcow2_metadata_note(img, 0, 1, METADATA_HEADER);
+	if (!rc)
+		rc = qcow2_metadata_note(img, h->l1_offset, h->l1_entries * 8ull, METADATA_L1);
+	if (!rc)
+		rc = qcow2_metadata_note(img, h->refcount_table_offset,
+					 (uint64_t)h->refcount_table_clusters << img->cluster_bits,
+					 METADATA_REFCOUNT_TABLE);
+	if (!rc)
+		rc = check_l2_places(img);
 	if (!rc)
 		rc = read_refcounts(img, h);
 	if (!rc)

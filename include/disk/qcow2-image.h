@@ -129,6 +129,7 @@ struct qcow2_image {
 	uint64_t fresh_from;		/* clusters from here on were never used: they read as zero */
 	uint64_t *metadata;		/* sorted: cluster << 3 | kind */
 	uint64_t metadata_reserved;
+	uint64_t max_noted;		/* entries when it was opened, at most */
 	unsigned int nr_metadata;
 	struct range_list unused;	/* no table in memory refers to them any more */
 	struct range_list freeable;	/* ... nor does one in the file */
@@ -233,12 +234,12 @@ enum metadata_kind {
 	METADATA_SNAPSHOT_L1,
 };
 
-/* Makes room for @max entries. 0 or -ENOMEM. */
-int qcow2_metadata_create(struct qcow2_image *img, uint64_t max);
+/* Makes room for @noted entries when it is opened and @added more. 0 or -ENOMEM. */
+int qcow2_metadata_create(struct qcow2_image *img, uint64_t noted, uint64_t added);
 
-/* Adds clusters that the file names, unsorted. */
-void qcow2_metadata_note(struct qcow2_image *img, uint64_t offset, uint64_t bytes,
-			 enum metadata_kind kind);
+/* Adds clusters that the file names, unsorted. 0, or -EIO after a message: too many. */
+int qcow2_metadata_note(struct qcow2_image *img, uint64_t offset, uint64_t bytes,
+			enum metadata_kind kind);
 
 /* Sorts; 0, or -EIO after a message if two things overlap. */
 int qcow2_metadata_sort(struct qcow2_image *img);

@@ -282,6 +282,43 @@ static void tables_in_wrong_places_are_named(void **state)
 	assert_int_not_equal(try_open(&(struct disk_config){ .path = path_in("v") }), 0);
 }
 
+static void refused_at_once(const char *why)
+{
+	uint64_t start = now_ns();
+
+	refused(&(struct disk_config){ .path = path_in("v") }, why);
+	assert_true(now_ns() - start < 2000000000ull);
+}
+
+/* Sizes that would have us walk through clusters for minutes. */
+static void tables_larger_than_any_are_refused(void **state)
+{
+	const uint64_t hop = 0xfffffff0ull;
+
+	(void)state;
+	make_victim();
+	poke("v", 56, 0xffffffffull << 32);		/* clusters of the refcount table */
+	refused_at_once("refcount table at 0x10000 is larger than any");
+
+	/* A table of snapshots whose entries are 4 GiB apart, in a file of holes. */
+	assert_int_equal(tool("rm -f v; qemu-img create -q -f qcow2 -o cluster_size=512 v 1M; truncate -s 4T v"), 0);
+	poke("v", 60, 1000ull << 32);
+	poke("v", 64, 1 << 20);
+	for (uint64_t at = 1 << 20; at < (1 << 20) + 1000 * (hop + 40); at += hop + 40)
+		poke("v", at + 32, hop);
+	refused_at_once("snapshot table at 0x100000 is larger than any");
+
+	/* Each snapshot with the largest L1 table, all of them the same. */
+	assert_int_equal(tool("rm -f v; qemu-img create -q -f qcow2 -o cluster_size=512 v 1M; truncate -s 64M v"), 0);
+	poke("v", 60, 65536ull << 32);
+	poke("v", 64, 1 << 20);
+	for (uint64_t at = 1 << 20; at < (1 << 20) + 65536 * 40; at += 40) {
+		poke("v", at, MIB(16));
+		poke("v", at + 8, (uint64_t)(MIB(32) / 8) << 32);
+	}
+	refused_at_once("L1 table of a snapshot at 0x1000000 is larger than any");
+}
+
 static void entries_are_checked_when_used(void **state)
 {
 	uint8_t data[4096] = { 0 };
@@ -318,7 +355,6 @@ static void entries_are_checked_when_used(void **state)
 	assert_int_equal(peek("v", l2 + 8), l2 | 1ull << 63);	/* the table is as it was */
 }
 
-/* Any byte of the tables and the header changed: no crash, no hang, no sanitizer. */
 /*
  * Refcounts that do not count a table invite to write over it: the header (such an image
  * once kept the loop busy for ever, writing there), the L1 table. The write fails instead.
@@ -367,6 +403,7 @@ static void tables_that_count_as_free_are_not_taken(void **state)
 	}
 }
 
+/* Any byte of the tables and the header changed: no crash, no hang, no sanitizer. */
 static void random_damage_is_survived(void **state)
 {
 	static uint8_t data[65536];
@@ -651,6 +688,7 @@ int main(void)
 		TEST(backing_files_stay_in_their_folder),
 		TEST(what_cannot_be_read_is_refused_by_name),
 		TEST(tables_in_wrong_places_are_named),
+		TEST(tables_larger_than_any_are_refused),
 		TEST(entries_are_checked_when_used),
 		TEST(tables_that_count_as_free_are_not_taken),
 		TEST(random_damage_is_survived),
