@@ -4,7 +4,7 @@
 #   make demo            boot a stock Debian kernel (installs what that needs)
 #   make check           every test (installs what they need)
 #   make lint bench install clean
-#   make fuzz TARGET=devices SECONDS=1200
+#   make fuzz TARGET=blk SECONDS=1200
 #
 #   HOOK=1               with attempts to break out of the sandbox (tests/lib/hook.c)
 #   V=1                  show commands        CC=clang     another compiler
@@ -61,7 +61,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers
+.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -146,23 +146,26 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
-# Fuzz targets: clang's libFuzzer. "make fuzz TARGET=devices SECONDS=1200".
-fuzz_targets := devices kernel legacy qcow2 options stream
-TARGET ?= devices
+# Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
+fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream
+TARGET ?= blk
 SECONDS ?= 60
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))
 
 fuzzers:
 	@$(MAKE) --no-print-directory CC=clang FUZZ=1 $(fuzz_programs)
 
+fuzz-targets:
+	@echo $(fuzz_targets)
+
 fuzz: fuzzers
 	@mkdir -p build/corpus/$(TARGET)
-	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel qcow2,$(TARGET)),65536,4096) \
+	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2,$(TARGET)),65536,4096) \
 		-rss_limit_mb=4096 -timeout=20 -artifact_prefix=build/fuzz/$(TARGET)- \
 		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
 		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s
 
-build/fuzz/%: $(build)/tests/fuzz/%.c.o $(call objects,$(lib_sources))
+build/fuzz/%: $(build)/tests/fuzz/%.c.o $(build)/tests/fuzz/device.c.o $(call objects,$(lib_sources))
 	@mkdir -p $(@D)
 	$(call quiet,LD,$@)$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A hostile driver: each virtio device on each transport, its registers, PCI configuration
- * and MSI-X, its rings and requests. The input is a program of register accesses and writes
- * to guest memory; some of its operations set up a queue or a chain properly, so that
- * what is behind the first checks is reached, too. After each program the device has to
- * be what it was: it is reset and brought up again.
+ * A hostile driver of a virtio device: registers, PCI configuration and MSI-X, rings and
+ * requests. The input is a program of register accesses and writes to guest memory; some
+ * of its operations set up a queue or a chain properly, so that what is behind the
+ * first checks is reached, too. After each program the device has to be what it was: it is
+ * reset and brought up again.
  */
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/device.h"
 
 #include <errno.h>
 #include <linux/pci_regs.h>
@@ -126,7 +126,7 @@ static struct net network = {
 
 /* ---- the machine ---- */
 
-static void create_device(struct rig *r, unsigned int kind)
+static void create_device(struct rig *r, enum device_kind kind)
 {
 	static const uint8_t zeros[DISK];
 	const struct blk_config blk = { .name = "vda", .serial = "S", .queues = 2 };
@@ -135,7 +135,7 @@ static void create_device(struct rig *r, unsigned int kind)
 	char path[32];
 
 	switch (kind) {
-	case 0:
+	case DEVICE_BLK:
 		r->disk_fd = memory_file(zeros, sizeof(zeros), path);
 		r->aio = the_aio;
 		must(!disk_open(&r->disk, r->aio, &(struct disk_config){
@@ -143,19 +143,19 @@ static void create_device(struct rig *r, unsigned int kind)
 		must(!blk_create(&r->blk, r->loop, r->mem, r->disk, &blk));
 		r->dev = blk_device(r->blk);
 		break;
-	case 1:
+	case DEVICE_NET:
 		network.loop = r->loop;
 		must(!virtio_net_create(&r->net, r->loop, r->mem, &network, &net));
 		r->dev = virtio_net_device(r->net);
 		break;
-	case 2:
+	case DEVICE_CONSOLE:
 		must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, r->wire));
 		port.fd = r->wire[0];
 		must(!port_create(&r->port, r->loop, &port));
 		must(!console_create(&r->console, r->loop, r->mem, NULL, &r->port, 1));
 		r->dev = console_device(r->console);
 		break;
-	default:
+	case DEVICE_RNG:
 		must(!rng_create(&r->rng, r->loop, r->mem, 0));
 		r->dev = rng_device(r->rng);
 		break;
@@ -179,7 +179,7 @@ static void find_bars(struct rig *r)
 	r->io = config_in(r, PCI_BASE_ADDRESS_2) & ~3u;
 }
 
-static void create(struct rig *r, unsigned int kind, bool is_pci)
+static void create(struct rig *r, enum device_kind kind, bool is_pci)
 {
 	memset(r, 0, sizeof(*r));
 	r->disk_fd = r->wire[0] = r->wire[1] = -1;
@@ -352,14 +352,12 @@ static void operate(struct rig *r, struct input *in)
 	settle(r);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+void fuzz_device(enum device_kind kind, bool is_pci, struct input in)
 {
-	struct input in = { data, bytes };
-	unsigned int first = (unsigned int)take(&in, 1);
 	struct rig r;
 
 	log_set_level(LOG_ERROR);
-	create(&r, first & 3, first & 4);
+	create(&r, kind, is_pci);
 	for (unsigned int i = 0; i < MAX_OPERATIONS && in.left; i++)
 		operate(&r, &in);
 	/* It has to work again. Its BARs may be anywhere; a configuration that hides them too. */
@@ -372,5 +370,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	set_status(&r, 0);
 	settle(&r);
 	destroy(&r);
-	return 0;
 }
