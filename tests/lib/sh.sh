@@ -41,3 +41,11 @@ wait_for() {
 		sleep 0.02
 	done
 }
+
+# The attacks of a guest in tests/guest, those on all devices included.
+attacks_of() {
+	cat "$1" tests/lib/virtio-attacks.h | grep -o '\bATTACK([a-z_0-9]*)' | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$'
+}
+
+# How many CPUs an attack takes.
+cpus_of() { [ "${1#race}" = "$1" ] && echo 1 || echo 2; }

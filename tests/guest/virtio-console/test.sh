@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Each attack of elf64.c against a console with one named port whose peer echoes, over
 # both transports: the VM lives, the device works again after a reset.
-attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/virtio-console/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+attacks=$(attacks_of tests/guest/virtio-console/elf64.c)
 for transport in pci mmio; do
 	attack() {
 		rm -f "$T/port"
 		"$TOOLS/peer" bytes $1 "$T/port" & peer=$!
-		run -k "$GUESTS/elf64" -m 256 --rng off --transport $transport --port "p=unix:$T/port" -p "attack=$2"
+		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $2) --rng off --transport $transport --port "p=unix:$T/port" -p "attack=$2"
 		kill $peer 2>/dev/null; wait $peer 2>/dev/null
 	}
 	for attack in $attacks; do

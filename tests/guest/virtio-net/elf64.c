@@ -17,6 +17,8 @@ __asm__(".code64\n"
 #define RX	0u
 #define TX	1u
 #define CTRL	2u
+#define QUEUE	TX
+#define RAM_BYTES 0x20000000ull
 #define HEADER	12u
 #define OUT	0x200000ull	/* a frame with its header */
 #define IN	0x300000ull	/* buffers for frames, IN_BYTES each */
@@ -96,6 +98,30 @@ static void prove_recovery(void)
 	print("RECOVERED\n");
 	power_off();
 }
+
+/* ---- what all devices have to survive ---- */
+
+static void up(uint64_t wanted)
+{
+	bring_up_queues(features | wanted, 3);
+	use_queue(TX);
+}
+
+static void build_good(void)
+{
+	fill_frame(200);
+	set_desc(0, OUT, HEADER + 20, NEXT, 1);
+	set_desc(1, OUT + HEADER + 20, 100, NEXT, 2);
+	set_desc(2, OUT + HEADER + 120, 80, 0, 0);
+}
+
+static void expect_good(void)
+{
+	build_good();
+	send();
+}
+
+#include "tests/lib/virtio-attacks.h"
 
 /* ---- sending ---- */
 
@@ -611,6 +637,21 @@ static void features_odd(void)
 		fail("MQ accepted", get_status());
 }
 
+/* What is not written stays as it was: nothing of ours ends up in the guest. */
+static void canary(void)
+{
+	memset((void *)IN, 0x7f, IN_BYTES);
+	give_buffers(1, IN_BYTES, WRITE);
+	fill_frame(200);
+	send_frame(200);
+	use_queue(RX);
+	if (!wait_used())
+		fail("broken by a frame", get_status());
+	for (uint32_t i = used_length(); i < IN_BYTES; i++)
+		if (read8(IN + i) != 0x7f)
+			fail("a byte beyond the frame", i);
+}
+
 /* No feature at all but VERSION_1. */
 static void no_features(void)
 {
@@ -628,6 +669,7 @@ static const struct {
 	void (*run)(void);
 } attacks[] = {
 #define ATTACK(name) { #name, name }
+	ATTACKS_ON_ALL_DEVICES,
 	ATTACK(tx_short), ATTACK(tx_nothing_readable), ATTACK(tx_huge), ATTACK(tx_split_header),
 	ATTACK(tx_bad_headers), ATTACK(tx_all_headers), ATTACK(tx_loop),
 	ATTACK(rx_read_only), ATTACK(rx_zero_length), ATTACK(rx_tiny), ATTACK(rx_one_byte),
@@ -635,7 +677,7 @@ static const struct {
 	ATTACK(rx_twice), ATTACK(rx_index_jumps), ATTACK(reset_with_held), ATTACK(control_works),
 	ATTACK(control_malformed), ATTACK(control_mac_tables), ATTACK(control_no_ack),
 	ATTACK(control_only_ack), ATTACK(control_flood), ATTACK(filter_works), ATTACK(absent_queue),
-	ATTACK(config_is_read_only), ATTACK(features_odd), ATTACK(no_features),
+	ATTACK(config_is_read_only), ATTACK(features_odd), ATTACK(canary), ATTACK(no_features),
 #define WITH_PEER(name) { #name, name }	/* the peer is not the one that echoes */
 	WITH_PEER(rx_no_buffers), WITH_PEER(tx_backpressure),
 	WITH_PEER(tx_stream_reset), WITH_PEER(rx_jumbo), WITH_PEER(link_lost),
@@ -657,7 +699,7 @@ void guest_main(const uint8_t *zero_page)
 		if (!same_word(word, attacks[i].name))
 			continue;
 		features = FEATURES & (offered(0) | (uint64_t)offered(1) << 32);
-		bring_up_queues(features, 3);
+		up(0);
 		/* The host's kernel drops or stops where we complete: it must recover, too. */
 		if (tolerant)
 			on_failure = prove_recovery;

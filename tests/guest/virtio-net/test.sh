@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Each attack of elf64.c against a network card whose peer echoes frames, over both
 # transports: the VM lives and the card works again after a reset.
-attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/virtio-net/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+attacks=$(attacks_of tests/guest/virtio-net/elf64.c)
 declare -A peers
 for mode in echo flood jumbo lie sink hold; do
 	"$TOOLS/peer" frames $mode "$T/$mode" >>"$T/$mode.out" & peers[$mode]=$!
@@ -9,7 +9,7 @@ done
 trap 'kill ${peers[@]} 2>/dev/null; rm -rf "$T"' EXIT
 for mode in "${!peers[@]}"; do wait_for 10 test -S "$T/$mode"; done
 for transport in pci mmio; do
-	net() { run -k "$GUESTS/elf64" -m 512 --rng off --transport $transport -n "mode=stream,path=$T/$1" -p "attack=$2"; }
+	net() { run -k "$GUESTS/elf64" -m 512 -c $(cpus_of $2) --rng off --transport $transport -n "mode=stream,path=$T/$1" -p "attack=$2"; }
 	for attack in $attacks; do
 		net echo $attack
 		same "virtio-net/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"

@@ -15,6 +15,8 @@ __asm__(".code64\n"
 #define WRITE	VRING_DESC_F_WRITE
 #define NEXT	VRING_DESC_F_NEXT
 #define MOST	4096u
+#define QUEUE	0u
+#define RAM_BYTES 0x140000000ull
 
 static uint32_t ask(void)
 {
@@ -45,6 +47,39 @@ static void prove_recovery(void)
 		fail("zeros among 256 bytes", zeros);
 	print("RECOVERED\n");
 	power_off();
+}
+
+/* ---- what all devices have to survive ---- */
+
+static void up(uint64_t features)
+{
+	bring_up(features);
+}
+
+static void build_good(void)
+{
+	for (uint16_t i = 0; i < 3; i++)
+		set_desc(i, DATA + i * 64u, 64, WRITE | (i < 2 ? NEXT : 0), (uint16_t)(i + 1));
+}
+
+static void expect_good(void)
+{
+	build_good();
+	if (ask() != 192)
+		fail("bytes", used_length());
+}
+
+#include "tests/lib/virtio-attacks.h"
+
+/* What is not written stays as it was. */
+static void canary(void)
+{
+	memset((void *)DATA, 0x7f, 2 * MOST);
+	if (ask_for(2 * MOST) != MOST)
+		fail("bytes", used_length());
+	for (uint32_t i = MOST; i < 2 * MOST; i++)
+		if (read8(DATA + i) != 0x7f)
+			fail("a byte beyond what was given", i);
 }
 
 /* 100 bytes and 15 buffers of 160 MiB, one over the other: 2.4 GiB. */
@@ -153,6 +188,7 @@ static const struct {
 	void (*run)(void);
 } attacks[] = {
 #define ATTACK(name) { #name, name }
+	ATTACKS_ON_ALL_DEVICES, ATTACK(canary),
 	ATTACK(huge), ATTACK(indirect_huge), ATTACK(read_only), ATTACK(empty), ATTACK(one_byte_each),
 	ATTACK(outside_ram), ATTACK(flood), ATTACK(reset_at_work),
 	{ "limited", limited },

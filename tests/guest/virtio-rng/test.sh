@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Each attack of elf64.c against the entropy device, over both transports; the rate
 # limit; the option.
-attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/virtio-rng/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+attacks=$(attacks_of tests/guest/virtio-rng/elf64.c)
 for transport in pci mmio; do
 	for attack in $attacks; do
-		run -k "$GUESTS/elf64" -m 4096 --transport $transport -p "attack=$attack"
+		run -k "$GUESTS/elf64" -m 4096 -c $(cpus_of $attack) --transport $transport -p "attack=$attack"
 		same "virtio-rng/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
 	done
 done

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Each attack of elf64.c on ports, addresses and the old devices: the VM lives, and they
+# do what they did before.
+attacks=$(grep -o '\bATTACK([a-z_0-9]*)' tests/guest/ports/elf64.c | sed 's/ATTACK(\(.*\))/\1/' | grep -v '^name$')
+for attack in $attacks; do
+	for acpi in on off; do
+		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $attack) --rng off --acpi $acpi -p "attack=$attack"
+		same "ports/$attack-acpi-$acpi" "0 RECOVERED" "$status $(tr -d '\0' <"$T/out")"
+		lines=$(grep -c . "$T/err")
+		[ "$lines" -le 40 ] || not_ok "ports/$attack-log" "$lines lines" "$(head -n 5 "$T/err")"
+	done
+done
