@@ -61,7 +61,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets
+.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets prove models
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -177,7 +177,7 @@ check:
 	@$(MAKE) --no-print-directory SAN=address,undefined all units guests
 	@$(MAKE) --no-print-directory SAN=thread all units guests
 	@$(MAKE) --no-print-directory fuzzers
-	@CC=$(CC) tests/run lint fuzz unit unit:address-undefined unit:thread cli guest \
+	@CC=$(CC) tests/run lint model fuzz unit unit:address-undefined unit:thread cli guest \
 		guest:address-undefined guest:thread host
 
 demo:
@@ -188,6 +188,16 @@ demo:
 lint:
 	@tests/setup check
 	@tests/run lint
+
+# Proofs for all inputs; not part of "make check": Frama-C is large.
+prove:
+	@tests/setup prove
+	@tests/proof/run
+
+# Models of hand-overs between threads, in all orders (part of "make check").
+models:
+	@tests/setup check
+	@tests/run model
 
 # KERNELS="cloud generic612" for fewer rows; PEER=/path/to/lkvm for another VMM.
 bench:

@@ -105,6 +105,10 @@ void mem_destroy(struct mem *mem)
 
 void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len)
 {
+	//@ assert is_mem(mem);
+	/*@ loop invariant 0 <= i <= mem->nr_regions;
+	    loop assigns i;
+	    loop variant mem->nr_regions - i; */
 	for (unsigned int i = 0; i < mem->nr_regions; i++) {
 		const struct mem_region *r = &mem->regions[i];
 

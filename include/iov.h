@@ -13,15 +13,48 @@
 
 #include "util.h"
 
+/*@ axiomatic IovBytes {
+      logic integer iov_bytes{L}(struct iovec *iov, integer nr) reads iov[0 .. nr - 1].iov_len;
+      axiom none{L}: \forall struct iovec *iov, integer nr; nr <= 0 ==> iov_bytes(iov, nr) == 0;
+      axiom one_more{L}: \forall struct iovec *iov, integer nr; nr > 0 ==>
+        iov_bytes(iov, nr) == iov_bytes(iov, nr - 1) + iov[nr - 1].iov_len;
+      // By induction from these two:
+      axiom same{K,L}: \forall struct iovec *iov, integer nr;
+        (\forall integer i; 0 <= i < nr ==> \at(iov[i].iov_len, K) == \at(iov[i].iov_len, L)) ==>
+        iov_bytes{K}(iov, nr) == iov_bytes{L}(iov, nr);
+      axiom grows{L}: \forall struct iovec *iov, integer m, n; m <= n ==> iov_bytes(iov, m) <= iov_bytes(iov, n);
+    }
+
+    predicate are_buffers{L}(struct iovec *iov, integer nr) =
+      \valid_read(iov + (0 .. nr - 1)) &&
+      \forall integer i; 0 <= i < nr ==> \valid((char *)iov[i].iov_base + (0 .. iov[i].iov_len - 1));
+*/
+
 /*
  * The part of @iov from byte @skip on, at most @bytes of it, as a list of its own in
  * @out, which has room for @nr. Returns its length.
  */
+/*@ requires are_buffers(iov, nr) && \valid(out + (0 .. nr - 1));
+    requires \separated(iov + (0 .. nr - 1), out + (0 .. nr - 1));
+    assigns out[0 .. nr - 1];
+    ensures \result <= nr && are_buffers(out, \result);
+    ensures iov_bytes(out, \result) == \min(bytes, \max(0, iov_bytes(iov, nr) - skip)); */
 static inline unsigned int iov_part(const struct iovec *iov, unsigned int nr, uint64_t skip,
 				    uint64_t bytes, struct iovec *out)
 {
 	unsigned int n = 0;
 
+	/*@ loop invariant 0 <= n <= i <= nr;
+	    loop invariant \forall integer k; 0 <= k < nr ==> iov[k] == \at(iov[k], Pre);
+	    loop invariant are_buffers(out, n);
+	    loop invariant iov_bytes(out, n) + bytes == \at(bytes, Pre);
+	    loop invariant n == 0 ==> bytes == \at(bytes, Pre);
+	    loop invariant n == 0 ==> skip == \at(skip, Pre) - iov_bytes{Pre}(iov, i);
+	    loop invariant n > 0 ==> skip == 0;
+	    loop invariant n > 0 && bytes > 0 ==> \at(bytes, Pre) - bytes == iov_bytes{Pre}(iov, i) - \at(skip, Pre);
+	    loop invariant n > 0 ==> \at(bytes, Pre) - bytes <= iov_bytes{Pre}(iov, i) - \at(skip, Pre);
+	    loop assigns i, n, skip, bytes, out[0 .. nr - 1];
+	    loop variant nr - i; */
 	for (unsigned int i = 0; i < nr && bytes; i++) {
 		uint64_t len;
 
@@ -30,7 +63,7 @@ static inline unsigned int iov_part(const struct iovec *iov, unsigned int nr, ui
 			continue;
 		}
 		len = min_u64(iov[i].iov_len - skip, bytes);
-		out[n++] = (struct iovec){ (uint8_t *)iov[i].iov_base + skip, len };
+		out[n++] = (struct iovec){ (char *)iov[i].iov_base + skip, len };
 		bytes -= len;
 		skip = 0;
 	}

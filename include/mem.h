@@ -46,10 +46,36 @@ int mem_create(struct mem **out, uint64_t size_bytes);
 /* Accepts NULL. No vCPU may exist any more. */
 void mem_destroy(struct mem *mem);
 
+/*@ predicate is_mem{L}(struct mem *m) =
+      \valid_read(m) && m->nr_regions <= MEM_MAX_REGIONS &&
+      \valid(m->base + (0 .. m->mapping_bytes - 1)) &&
+      \forall integer r; 0 <= r < m->nr_regions ==>
+        m->regions[r].start + m->regions[r].size_bytes <= m->mapping_bytes;
+
+    predicate is_ram{L}(struct mem *m, integer gpa, integer len) =
+      \exists integer r; 0 <= r < m->nr_regions &&
+        m->regions[r].start <= gpa && gpa + len <= m->regions[r].start + m->regions[r].size_bytes;
+
+    // The layout never changes after mem_create(), so these hold for ever:
+    axiomatic RamAt {
+      predicate is_made(struct mem *m);
+      axiom made{L}: \forall struct mem *m; is_made(m) ==> is_mem(m);
+      predicate is_ram_at(struct mem *m, uint8_t *p, integer len);
+      axiom placed{L}: \forall struct mem *m, integer gpa, len;
+        is_ram(m, gpa, len) ==> is_ram_at(m, m->base + gpa, len);
+      axiom part: \forall struct mem *m, uint8_t *p, integer len, less;
+        is_ram_at(m, p, len) && 0 <= less <= len ==> is_ram_at(m, p, less);
+    }
+*/
+
 /*
  * Host pointer to [gpa, gpa + len), or NULL unless the whole range is RAM in
  * one region. The contents are shared with the guest: read once, into a copy.
  */
+/*@ requires is_made(mem);
+    assigns \nothing;
+    ensures \result == \null || (is_ram(mem, gpa, len) && \result == (void *)(mem->base + gpa));
+    ensures \result == \null || is_ram_at(mem, (uint8_t *)\result, len); */
 void *mem_ptr(const struct mem *mem, gpa_t gpa, uint64_t len);
 
 /* Copies in and out. 0, or -EFAULT with nothing copied if not all is RAM. */

@@ -20,10 +20,11 @@
 #define MIB(n) ((uint64_t)(n) << 20)
 #define GIB(n) ((uint64_t)(n) << 30)
 
-/* False if the result does not fit; *sum is then undefined. */
+/* False if the result does not fit; *sum is then of no use. */
 static inline bool add_u64(uint64_t a, uint64_t b, uint64_t *sum)
 {
-	return !__builtin_add_overflow(a, b, sum);
+	*sum = a + b;
+	return *sum >= a;
 }
 
 static inline bool mul_u64(uint64_t a, uint64_t b, uint64_t *product)
@@ -32,6 +33,8 @@ static inline bool mul_u64(uint64_t a, uint64_t b, uint64_t *product)
 }
 
 /* True if [start, start + len) lies inside [0, limit), whatever the values. */
+/*@ assigns \nothing;
+    ensures \result <==> start + len <= limit; */
 static inline bool range_within(uint64_t start, uint64_t len, uint64_t limit)
 {
 	return start <= limit && len <= limit - start;
@@ -48,6 +51,8 @@ static inline uint64_t align_down(uint64_t value, uint64_t align)
 	return value & ~(align - 1);
 }
 
+/*@ assigns \nothing;
+    ensures \result == \min(a, b); */
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

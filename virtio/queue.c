@@ -21,6 +21,7 @@
 #define USED_BYTES(size) (6u + 8u * (size))	/* flags, index, ring, avail_event */
 
 /* Ring fields that the other side changes while we look. */
+/*@ requires \valid_read(p); assigns \nothing; */
 static uint16_t load16(const __virtio16 *p)
 {
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
@@ -31,12 +32,24 @@ static void store16(__virtio16 *p, uint16_t v)
 	__atomic_store_n(p, v, __ATOMIC_RELEASE);
 }
 
+/* A copy, which is what counts: the guest may write another descriptor meanwhile. */
+/*@ requires \valid_read(p); assigns \nothing; */
+static struct vring_desc load_desc(const struct vring_desc *p)
+{
+	struct vring_desc d;
+
+	memcpy(&d, p, sizeof(d));
+	__asm__ volatile("" ::: "memory");
+	return d;
+}
+
 /* Everything before it is visible before anything after it, loads after stores too. */
 static void full_barrier(void)
 {
 	__asm__ volatile("lock; addl $0, -4(%%rsp)" : : : "memory", "cc");
 }
 
+/*@ requires \valid(q); assigns q->state.broken, q->fault; ensures \result == -EPROTO; */
 static int broken(struct virtq *q, const char *fault)
 {
 	q->state.broken = true;
@@ -80,6 +93,13 @@ void virtq_reset(struct virtq *q)
 
 /* ---- taking chains ---- */
 
+/*@ requires is_queue(q) && \valid(c) && \valid_read(d) && \separated(q, c, d, q->mem);
+    requires is_chain(q->mem, c) && c->nr_readable + c->nr_writable < VIRTQ_MAX_SIZE;
+    assigns *c, q->state.broken, q->fault;
+    ensures \result == 0 || \result == -EPROTO;
+    ensures c->head == \old(c->head);
+    ensures \result == 0 ==> is_chain(q->mem, c) &&
+      c->nr_readable + c->nr_writable <= \old(c->nr_readable + c->nr_writable) + 1; */
 static int add_range(struct virtq *q, struct virtq_chain *c, const struct vring_desc *d)
 {
 	bool writable = d->flags & VRING_DESC_F_WRITE;
@@ -107,9 +127,24 @@ static int add_range(struct virtq *q, struct virtq_chain *c, const struct vring_
  * Follows a chain through @nr descriptors at @table from index @i on; @budget is how
  * many descriptors the whole chain may still have, so that a loop ends.
  */
+/*@ requires is_queue(q) && \valid(c) && is_ram_at(q->mem, (uint8_t *)table, nr * sizeof(*table));
+    requires \separated(q, c, q->mem);
+    requires indirect != \null ==> \valid(indirect) && \separated(indirect, q, c, q->mem);
+    requires is_chain(q->mem, c) && c->nr_readable + c->nr_writable + budget <= VIRTQ_MAX_SIZE;
+    assigns *c, q->state.broken, q->fault, *indirect;
+    ensures \result == 0 || \result == -EPROTO;
+    ensures c->head == \old(c->head);
+    ensures \result == 0 ==> is_chain(q->mem, c) &&
+      c->nr_readable + c->nr_writable <= \old(c->nr_readable + c->nr_writable) + budget; */
 static int walk(struct virtq *q, struct virtq_chain *c, const struct vring_desc *table,
 		uint32_t nr, uint16_t i, uint32_t budget, struct vring_desc *indirect)
 {
+	/*@ loop invariant is_queue(q) && is_chain(q->mem, c) && c->head == \at(c->head, Pre);
+	    loop invariant 0 <= budget <= \at(budget, Pre);
+	    loop invariant c->nr_readable + c->nr_writable + budget <=
+	      \at(c->nr_readable + c->nr_writable + budget, Pre);
+	    loop assigns *c, q->state.broken, q->fault, *indirect, budget, i;
+	    loop variant budget; */
 	for (;;) {
 		struct vring_desc d;
 		int rc;
@@ -118,8 +153,9 @@ static int walk(struct virtq *q, struct virtq_chain *c, const struct vring_desc 
 			return broken(q, "a descriptor index out of range");
 		if (!budget--)
 			return broken(q, "a chain longer than the queue");
-		memcpy(&d, &table[i], sizeof(d));
-		__asm__ volatile("" ::: "memory");	/* the copy is what counts from here on */
+		/* That such bytes may be read as a descriptor, WP has to be told. */
+		//@ admit i < nr && is_ram_at(q->mem, (uint8_t *)table, 16 * nr) ==> \valid_read(&table[i]);
+		d = load_desc(&table[i]);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
 			if (!indirect || d.flags & VRING_DESC_F_NEXT)
 				return broken(q, "an indirect descriptor where none may be");
@@ -135,6 +171,12 @@ static int walk(struct virtq *q, struct virtq_chain *c, const struct vring_desc 
 	}
 }
 
+/*@ requires is_queue(q) && q->state.enabled && \valid(c) && \separated(q, c, q->mem);
+    requires c->nr_readable == 0 && c->nr_writable == 0;
+    assigns *c, q->state.broken, q->fault;
+    ensures \result == 0 || \result == -EPROTO;
+    ensures c->head == \old(c->head);
+    ensures \result == 0 ==> is_chain(q->mem, c); */
 static int read_chain(struct virtq *q, struct virtq_chain *c)
 {
 	uint16_t size = q->state.setup.size;
@@ -154,15 +196,6 @@ static int read_chain(struct virtq *q, struct virtq_chain *c)
 		    0, size - c->nr_readable - c->nr_writable, NULL);
 }
 
-static bool test_and_set_head(struct virtq *q, uint16_t head)
-{
-	uint64_t *word = &q->state.heads[head / 64], bit = 1ull << head % 64;
-	bool was = *word & bit;
-
-	*word |= bit;
-	return was;
-}
-
 int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 {
 	struct virtq_state *s = &q->state;
@@ -179,16 +212,17 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 		return 0;
 	if (waiting > s->setup.size)
 		return broken(q, "an available index that jumps");
-	chain->head = load16(&q->avail->ring[s->next_avail & (s->setup.size - 1)]);
+	chain->head = load16(&q->avail->ring[s->next_avail % s->setup.size]);
 	chain->nr_readable = chain->nr_writable = 0;
 	chain->readable_bytes = chain->writable_bytes = 0;
 	if (chain->head >= s->setup.size)
 		return broken(q, "a chain head out of range");
-	if (test_and_set_head(q, chain->head))
+	if (s->is_out[chain->head])
 		return broken(q, "a chain that is in flight already");
 	rc = read_chain(q, chain);
 	if (rc)
 		return rc;
+	s->is_out[chain->head] = true;
 	s->next_avail++;
 	s->in_flight++;
 	return 1;
@@ -196,12 +230,13 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain)
 
 /* ---- giving them back ---- */
 
+/*@ requires \valid(s) && s->enabled && head < VIRTQ_MAX_SIZE && s->is_out[head];
+    assigns s->is_out[head], s->in_flight;
+    ensures !s->is_out[head] && s->in_flight == (unsigned int)(\old(s->in_flight) - 1); */
 static void clear_head(struct virtq_state *s, uint16_t head)
 {
-	uint64_t bit = 1ull << head % 64;
-
-	assert(s->enabled && s->heads[head / 64] & bit);
-	s->heads[head / 64] &= ~bit;
+	assert(s->enabled && head < VIRTQ_MAX_SIZE && s->is_out[head]);
+	s->is_out[head] = false;
 	s->in_flight--;
 }
 
@@ -217,7 +252,7 @@ void virtq_fill(struct virtq *q, uint16_t head, uint32_t written)
 	volatile struct vring_used_elem *e;
 
 	clear_head(s, head);
-	e = &q->used->ring[s->next_used & (s->setup.size - 1)];
+	e = &q->used->ring[s->next_used % s->setup.size];
 	e->id = head;
 	e->len = written;
 	s->next_used++;
