@@ -140,7 +140,11 @@ $(build)/tests/guest/%: tests/guest/%.c
 # Programs that tests run on this machine or take along into guests.
 test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure)
 
-tools: $(test_tools)
+tools: $(test_tools) $(build)/tests/lib/fault.so
+
+$(build)/tests/lib/fault.so: tests/lib/fault.c
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -shared -fPIC -o $@ $<
 
 $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	@mkdir -p $(@D)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -201,7 +200,7 @@ static int choose_mac(const struct run_options *o, unsigned int i, uint8_t mac[N
 	if (o->name) {
 		h = hash(o->name, 0xcbf29ce484222325ull + i);
 		memcpy(mac, &h, NET_MAC_BYTES);
-	} else if (getrandom(mac, NET_MAC_BYTES, 0) != (ssize_t)NET_MAC_BYTES) {
+	} else if (random_bytes(mac, NET_MAC_BYTES)) {
 		log_error("network: getrandom: %s", strerror(errno));
 		return -EIO;
 	}

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Input and output by the few system calls that the sandbox allows. Any thread. As
- * the calls themselves: a number of bytes, or -1 with errno.
+ * the calls themselves: a number of bytes, or -1 with errno; never EINTR, since whoever
+ * waits for an edge would take it for "nothing is there".
  */
 #ifndef LKVM_IO_H
 #define LKVM_IO_H
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -16,12 +18,22 @@
 
 static inline ssize_t read_iov(int fd, const struct iovec *iov, unsigned int nr, off_t offset)
 {
-	return preadv2(fd, iov, (int)nr, offset, 0);
+	ssize_t n;
+
+	do
+		n = preadv2(fd, iov, (int)nr, offset, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
 }
 
 static inline ssize_t write_iov(int fd, const struct iovec *iov, unsigned int nr, off_t offset)
 {
-	return pwritev2(fd, iov, (int)nr, offset, 0);
+	ssize_t n;
+
+	do
+		n = pwritev2(fd, iov, (int)nr, offset, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
 }
 
 static inline ssize_t write_at(int fd, const void *data, size_t bytes, uint64_t offset)
@@ -36,16 +48,24 @@ static inline ssize_t socket_send(int fd, const void *data, size_t bytes)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, bytes };
 	const struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
 
-	return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	do
+		n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n;
 }
 
 static inline ssize_t socket_recv(int fd, void *data, size_t bytes)
 {
 	struct iovec iov = { data, bytes };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
 
-	return recvmsg(fd, &m, MSG_DONTWAIT);
+	do
+		n = recvmsg(fd, &m, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n;
 }
 
 #endif

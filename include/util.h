@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/random.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +112,17 @@ static inline int pread_all(int fd, void *buf, uint64_t len, uint64_t offset)
 		len -= (uint64_t)n;
 	}
 	return 0;
+}
+
+/* At most 256 random bytes. 0 or -errno. */
+static inline int random_bytes(void *p, size_t n)
+{
+	ssize_t got;
+
+	do
+		got = getrandom(p, n, 0);
+	while (got < 0 && errno == EINTR);
+	return got == (ssize_t)n ? 0 : got < 0 ? -errno : -EIO;
 }
 
 static inline uint64_t now_ns(void)

@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -809,7 +808,7 @@ static int write_setup_data(const struct mem *mem, const void *dtb, size_t dtb_b
 	int rc;
 
 	*first = 0;
-	if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+	if (random_bytes(seed, sizeof(seed)))
 		return -EIO;
 	rc = add_setup_data(mem, &at, SETUP_RNG_SEED, seed, sizeof(seed), first, &last);
 	explicit_bzero(seed, sizeof(seed));

@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 
 #include "log.h"
 #include "util.h"
@@ -177,7 +176,7 @@ static int choose_place(struct payload *p, const struct payload_config *c, const
 	*place = (struct vmlinux_place){ .gpa = v->link_gpa };
 	p->randomized = v->has_relocs && !has_parameter(c->cmdline, "nokaslr");
 	if (p->randomized) {
-		if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		if (random_bytes(random, sizeof(random)))
 			return refuse(p, -EIO, "no random numbers for its address");
 		if (!vmlinux_choose(v, &limits, random, place))
 			return refuse(p, -ENOTSUP, "there is no room for it");

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A host whose system calls fail, to be preloaded: FAULT=CALL:ERRNO:FIRST:COUNT makes
+ * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread.
+ * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring.
+ */
+#define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/kvm.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static char call[32];
+static int error;
+static unsigned int first, count;
+static atomic_uint calls;
+
+__attribute__((constructor)) static void read_environment(void)
+{
+	const char *fault = getenv("FAULT");
+
+	if (fault && sscanf(fault, "%31[a-z0-9_]:%d:%u:%u", call, &error, &first, &count) != 4)
+		abort();
+}
+
+static bool fails(const char *name)
+{
+	unsigned int n;
+
+	if (strcmp(name, call))
+		return false;
+	n = atomic_fetch_add(&calls, 1) + 1;
+	if (n < first || n - first >= count)
+		return false;
+	errno = error;
+	return true;
+}
+
+/* The function itself, once it is not to fail. */
+#define PASS_ON(name, ...) \
+	do { \
+		static __typeof__(&name) next; \
+		if (fails(#name)) \
+			return -1; \
+		if (!next) \
+			*(void **)&next = dlsym(RTLD_NEXT, #name); \
+		return next(__VA_ARGS__); \
+	} while (0)
+
+ssize_t preadv2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
+{
+	PASS_ON(preadv2, fd, iov, nr, offset, flags);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
+{
+	PASS_ON(pwritev2, fd, iov, nr, offset, flags);
+}
+
+int fdatasync(int fd)
+{
+	PASS_ON(fdatasync, fd);
+}
+
+ssize_t read(int fd, void *buf, size_t n)
+{
+	PASS_ON(read, fd, buf, n);
+}
+
+/* Not of eventfds, which do not fail. */
+ssize_t write(int fd, const void *buf, size_t n)
+{
+	if (n == 8)
+		return syscall(SYS_write, fd, buf, n);
+	PASS_ON(write, fd, buf, n);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	PASS_ON(recvmsg, fd, m, flags);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	PASS_ON(sendmsg, fd, m, flags);
+}
+
+ssize_t getrandom(void *buf, size_t n, unsigned int flags)
+{
+	PASS_ON(getrandom, buf, n, flags);
+}
+
+int epoll_wait(int fd, struct epoll_event *events, int n, int timeout)
+{
+	PASS_ON(epoll_wait, fd, events, n, timeout);
+}
+
+int epoll_ctl(int fd, int op, int what, struct epoll_event *event)
+{
+	PASS_ON(epoll_ctl, fd, op, what, event);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+	PASS_ON(fallocate, fd, mode, offset, bytes);
+}
+
+/* liburing's functions give the error itself. */
+int io_uring_submit(struct io_uring *ring)
+{
+	static int (*next)(struct io_uring *ring);
+
+	if (fails("io_uring_submit"))
+		return -error;
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_submit");
+	return next(ring);
+}
+
+int io_uring_queue_init_params(unsigned int entries, struct io_uring *ring, struct io_uring_params *params)
+{
+	static int (*next)(unsigned int entries, struct io_uring *ring, struct io_uring_params *params);
+
+	if (getenv("NO_IO_URING"))
+		return -EPERM;
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
+	return next(entries, ring, params);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	static int (*next)(int fd, unsigned long request, ...);
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (request == KVM_RUN && fails("ioctl"))
+		return -1;
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "ioctl");
+	return next(fd, request, arg);
+}
