@@ -23,7 +23,7 @@ FUZZ ?=
 
 # Objects of different flags live apart, so that switching rebuilds nothing.
 comma := ,
-variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(HOOK),-hook)$(if $(FUZZ),-fuzz)
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(HOOK),-hook)$(if $(FUZZ),-fuzz)$(if $(filter coverage,$(FUZZ)),-coverage)
 build := build/$(variant)
 
 optimize := -O2
@@ -38,7 +38,11 @@ ifneq ($(FUZZ),)
 SAN := address,undefined
 cflags += -fsanitize=fuzzer-no-link
 endif
-ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN))
+ifeq ($(FUZZ),coverage)
+cflags += -fprofile-instr-generate -fcoverage-mapping
+endif
+ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN)) \
+	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
 core := kvm.c kvm-cpu.c mem.c bus.c event.c log.c term.c sandbox.c helper.c keeper.c
@@ -61,7 +65,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets prove models
+.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets fuzz-coverage prove models
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -169,9 +173,27 @@ fuzz: fuzzers
 		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
 		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s
 
-build/fuzz/%: $(build)/tests/fuzz/%.c.o $(build)/tests/fuzz/device.c.o $(call objects,$(lib_sources))
+# Which lines of which files the inputs found so far reach (llvm-cov, Debian's llvm).
+fuzz-coverage:
+	@$(MAKE) --no-print-directory CC=clang FUZZ=coverage build/fuzz-coverage/$(TARGET)
+	@mkdir -p build/corpus/$(TARGET)
+	LLVM_PROFILE_FILE=build/fuzz-coverage/$(TARGET).raw build/fuzz-coverage/$(TARGET) -runs=0 -timeout=60 \
+		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) >build/fuzz-coverage/$(TARGET).log 2>&1
+	llvm-profdata merge -sparse -o build/fuzz-coverage/$(TARGET).prof build/fuzz-coverage/$(TARGET).raw
+	llvm-cov report build/fuzz-coverage/$(TARGET) -instr-profile=build/fuzz-coverage/$(TARGET).prof \
+		-show-region-summary=false -show-branch-summary=false $(filter %.c,$(lib_sources))
+
+fuzz_objects := $(build)/tests/fuzz/device.c.o $(call objects,$(lib_sources))
+define link_fuzzer
 	@mkdir -p $(@D)
 	$(call quiet,LD,$@)$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
+endef
+
+build/fuzz/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
+	$(link_fuzzer)
+
+build/fuzz-coverage/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
+	$(link_fuzzer)
 
 # Each sets itself up first; "make all" comes after the packages are there.
 check:

@@ -397,8 +397,11 @@ static int clear_features(const struct qcow2_image *img, const struct header *h)
 static int prepare_writing(struct qcow2_image *img, const struct header *h)
 {
 	const uint64_t blocks = MAX_REFCOUNT_TABLE_BYTES / 8, table_clusters = MAX_L1_BYTES >> 9;
-	/* Later an L2 table for each L1 entry, and a larger refcount table. */
-	int rc = qcow2_metadata_create(img, img->l1.entries + blocks + 3 * table_clusters + MAX_SNAPSHOTS,
+	/*
+	 * Those of snapshots share what the others leave. Later: an L2 table for each L1 entry, a
+	 * larger refcount table.
+	 */
+	int rc = qcow2_metadata_create(img, img->l1.entries + 4 * blocks + 3 * table_clusters + MAX_SNAPSHOTS,
 				       img->l1.entries + 3 * blocks);
 
 	if (rc)

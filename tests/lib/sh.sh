@@ -23,11 +23,22 @@ has() {
 	if grep -qE -- "$3" "$2"; then ok "$1"; else not_ok "$1" "no line matches [$3] in:" "$(head -c 2000 "$2")"; fi
 }
 
-# run ARGUMENTS...: lkvm run with output in $T/out and $T/err, status in $status.
+# run ARGUMENTS...: lkvm run with output in $T/out and $T/err, status in $status, whole
+# seconds in $seconds.
 # Every run has a time limit, so that a hang is a failure and not a wait.
 run() {
+	local start
+	start=$(now_ms)
 	timeout -k 5 "${LIMIT:-60}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
+	seconds=$((($(now_ms) - start) / 1000))
+}
+
+# few_lines NAME PATTERN: a guest gets ten lines of a kind in each second, and one about the rest.
+few_lines() {
+	local lines
+	lines=$(grep -cE "$2" "$T/err")
+	[ "$lines" -le $((11 * (seconds + 2))) ] || not_ok "$1" "$lines lines in $seconds s" "$(head -n 5 "$T/err")"
 }
 
 # now_ms: milliseconds of a clock that only goes forward.

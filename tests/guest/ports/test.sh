@@ -6,7 +6,6 @@ for attack in $attacks; do
 	for acpi in on off; do
 		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $attack) --rng off --acpi $acpi -p "attack=$attack"
 		same "ports/$attack-acpi-$acpi" "0 RECOVERED" "$status $(tr -d '\0' <"$T/out")"
-		lines=$(grep -c . "$T/err")
-		[ "$lines" -le 40 ] || not_ok "ports/$attack-log" "$lines lines" "$(head -n 5 "$T/err")"
+		few_lines "ports/$attack-log" '.'
 	done
 done
