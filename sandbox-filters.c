@@ -184,7 +184,10 @@ static void add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind)
 		die(kind_names[kind], -E2BIG);
 }
 
-/* The program as C. The hottest call of each kind is the first that it looks for. */
+/*
+ * The program as C. A tree of comparisons: a host's kernel tries a filter that it is given with
+ * every number there is, which took twice as long with a list.
+ */
 static void print_filter(enum sandbox_kind kind)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
@@ -196,7 +199,7 @@ static void print_filter(enum sandbox_kind kind)
 		die("memory", -ENOMEM);
 	add_rules(ctx, kind);
 	seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-	seccomp_syscall_priority(ctx, SCMP_SYS(ioctl), 255);
+	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	rc = seccomp_export_bpf(ctx, fileno(program));
 	if (rc)
 		die("export", rc);

@@ -114,9 +114,7 @@ static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns
 
 	bus_init(&p->bus);
 	if (!rc)
-		rc = vm_create(&p->vm, false);
-	if (!rc)
-		rc = vm_map_memory(p->vm, p->mem);
+		rc = vm_create(&p->vm, p->mem, false);
 	if (!rc)
 		rc = vcpu_create(&p->vcpu, p->vm, 0, 0, &p->bus, &p->bus, p->mem);
 	if (!rc)

@@ -66,18 +66,11 @@ int kvm_check_capabilities(int sys_fd, bool quiet);
 int kvm_capability(int sys_fd, int cap);
 
 /*
- * Creates the VM with in-kernel irqchip and, with @legacy_timer, the 8254, whose
- * end costs two grace periods of the host's kernel (15 of 24 ms of a short run,
- * measured). 0 or -errno, after a message.
+ * Creates the VM with @mem as its RAM, which is lent and must outlive it, in-kernel irqchip and,
+ * with @legacy_timer, the 8254, whose end costs two grace periods of the host's kernel (15
+ * of 24 ms of a short run, measured). 0 or -errno, after a message.
  */
-int vm_create(struct vm **out, bool legacy_timer);
-
-/*
- * Gives the VM its RAM, which is lent and must outlive it. Best done late: it
- * waits for the grace period that creating the irqchip has begun (7 ms, measured),
- * which passes unnoticed while the kernel is read. 0 or -errno, after a message.
- */
-int vm_map_memory(struct vm *vm, const struct mem *mem);
+int vm_create(struct vm **out, const struct mem *mem, bool legacy_timer);
 
 /*
  * No vCPU will run any more: from now on doorbells and irqfds are not taken back one by

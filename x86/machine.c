@@ -398,7 +398,7 @@ static int create_memory(struct machine *m)
 
 static int create_vm(struct machine *m)
 {
-	int rc = vm_create(&m->vm, m->config->legacy_timer);
+	int rc = vm_create(&m->vm, m->mem, m->config->legacy_timer);
 
 	if (rc)
 		return rc;
@@ -755,11 +755,6 @@ static int set_entry(struct machine *m)
 	return cpu_set_start(m->vcpus[0], &boot_get_plan(m->boot)->start);
 }
 
-static int map_memory(struct machine *m)
-{
-	return vm_map_memory(m->vm, m->mem);
-}
-
 int machine_create(struct machine **out, const struct machine_config *config)
 {
 	static int (*const steps[])(struct machine *m) = {
@@ -777,7 +772,6 @@ int machine_create(struct machine **out, const struct machine_config *config)
 		finish_loading,
 		describe_machine,	/* ACPI, MP table, device tree, zero page */
 		set_entry,
-		map_memory,
 	};
 	struct machine *m = calloc(1, sizeof(*m));
 
@@ -1032,10 +1026,8 @@ static int start_threads(struct machine *m)
 	int rc = workers < 0 ? workers : start_vcpus(m);
 
 	if (!rc)
-		rc = sandbox_wait(&m->sandbox, (unsigned int)workers + m->nr_vcpus);
-	if (!rc)
-		rc = sandbox_confine(&m->sandbox, SANDBOX_LOOP);
-	return rc;
+		rc = sandbox_confine(&m->sandbox, SANDBOX_LOOP);	/* at the same time as they */
+	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->nr_vcpus);
 }
 
 /* Last of all what needs names of files, in processes of their own. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Switches the machine off; for QEMU, ends it through isa-debug-exit as well. */
+/* Says one byte and switches the machine off; for QEMU, ends it through isa-debug-exit as well. */
 #include "tests/lib/guest.h"
 	.code16
+	SET_PORT PORT_COM1, '.'
 	SET_PORT 0xf4, 0
 	POWEROFF
