@@ -478,7 +478,9 @@ static void add_structures(struct virtio_pci *vp)
 
 	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, REGISTERS_BAR, COMMON_PAGE, PAGE, plain);
 	add_structure(vp, VIRTIO_PCI_CAP_ISR_CFG, REGISTERS_BAR, ISR_PAGE, PAGE, plain);
-	add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, REGISTERS_BAR, CONFIG_PAGE, PAGE, plain);
+	/* Linux walks this list a dozen times for each device, two exits a step: no empty one. */
+	if (vp->dev->config_bytes)
+		add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, REGISTERS_BAR, CONFIG_PAGE, PAGE, plain);
 	add_structure(vp, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY_BAR, 0, NOTIFY_BYTES, longer);
 	vp->cfg_cap = add_structure(vp, VIRTIO_PCI_CAP_PCI_CFG, 0, 0, 0, longer);
 	writable = vp->fn.writable + vp->cfg_cap;
