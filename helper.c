@@ -78,6 +78,16 @@ bool helper_is_called(int socket)
 	return poll(&p, 1, 0) > 0;
 }
 
+bool helper_next(int socket, char *order)
+{
+	ssize_t n;
+
+	do
+		n = read(socket, order, sizeof(*order));
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(*order);
+}
+
 bool helper_call(int socket, char order)
 {
 	return write(socket, &order, sizeof(order)) == sizeof(order);
@@ -94,10 +104,8 @@ void helper_end(int socket, char order)
 void helper_wait(int socket)
 {
 	char byte;
-	ssize_t n;
 
-	do {
-		n = read(socket, &byte, sizeof(byte));
-	} while (n > 0 || (n < 0 && errno == EINTR));
+	while (helper_next(socket, &byte))
+		;
 	close(socket);
 }

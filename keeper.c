@@ -106,7 +106,7 @@ static void serve(int socket, void *arg)
 	open_children(k, children);
 	if (sandbox_confine_helper(k->sandbox, SANDBOX_KEEPER))
 		return;
-	while (read(socket, &order, sizeof(order)) == sizeof(order) && order == ORDER_LOG)
+	while (helper_next(socket, &order) && order == ORDER_LOG)
 		if (k->log_path)
 			send_log(k, socket);
 	remove_sockets(k);

@@ -26,6 +26,9 @@ int helper_start(const char *name, void (*fn)(int socket, void *arg), void *arg,
 /* In the helper: the caller has sent something, or is gone (closed @socket). Does not wait. */
 bool helper_is_called(int socket);
 
+/* In the helper: waits for the next order. False when the caller is gone. */
+bool helper_next(int socket, char *order);
+
 /* One byte, the order. False if it did not get there. */
 bool helper_call(int socket, char order);
 

@@ -2,8 +2,8 @@
 # What a user is told about a host that is not ready.
 K=$GUESTS/kernel/bzimage64
 cp "$LKVM" "$K" "$T/"; chmod 755 "$T"
-if [ "$(id -u)" != 0 ]; then
-	skip host/all "needs root, to take /dev/kvm away"
+if ! is_host_root; then
+	skip host/all "needs root and its right to make devices"
 elif ! unshare -m true 2>/dev/null; then
 	skip host/all "no private mount namespace here, to take /dev/kvm away"
 else

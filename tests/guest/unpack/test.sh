@@ -264,7 +264,7 @@ mkdir -m 777 "$T/open"; chmod 777 "$T/open"; refused folder-of-all "$T/open" 'it
 refused folder-nowhere "$T/no/such" 'its folder cannot be made'
 refused folder-a-file "$k" 'its folder cannot be opened'
 mkdir -p "$T/foreign"
-if [ "$(id -u)" = 0 ]; then
+if is_host_root; then
 	chown 65534 "$T/foreign"; refused folder-of-another "$T/foreign" 'its folder is not ours alone'
 else
 	skip unpack/folder-of-another "needs root"
@@ -276,7 +276,7 @@ HOME=$T/home; mkdir "$HOME"
 (unset XDG_CACHE_HOME; run -m 256 --rng off -k "$k")
 same unpack/home "700 lkvm" "$(stat -c %a "$HOME/.cache/lkvm") $(ls "$HOME/.cache")"
 # A full disk: nothing is left there, and the next run unpacks again.
-if [ "$(id -u)" = 0 ]; then
+if is_host_root; then
 	mkdir "$T/full"; mount -t tmpfs -o size=300k,mode=700 none "$T/full"
 	store "$k" "$T/full"
 	same unpack/full-disk "not stored: its files cannot be written" "$said"
