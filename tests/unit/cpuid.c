@@ -77,6 +77,7 @@ static void topology_is_cores_of_one_package(void **state)
 	assert_int_equal(cpuid_find(&t, 0x80000008, 0)->ecx, 0x3005);
 	assert_true(cpuid_find(&t, 0x80000001, 0)->ecx & 2);
 	assert_true(cpuid_find(&t, 1, 0)->edx & 1u << 28);
+	assert_true(cpuid_find(&t, 1, 0)->ecx & 1u << 21);
 }
 
 static void one_cpu_is_no_multiprocessor(void **state)
@@ -87,6 +88,7 @@ static void one_cpu_is_no_multiprocessor(void **state)
 	assert_int_equal(cpuid_find(&t, 0xb, 1)->eax, 0);
 	assert_int_equal(cpuid_find(&t, 0xb, 1)->ebx, 1);
 	assert_false(cpuid_find(&t, 1, 0)->edx & 1u << 28);
+	assert_false(cpuid_find(&t, 1, 0)->ecx & 1u << 21);
 	assert_false(cpuid_find(&t, 0x80000001, 0)->ecx & 2);
 	assert_int_equal(cpuid_find(&t, 0x80000008, 0)->ecx, 0);
 }
