@@ -87,6 +87,7 @@ done
 # ---- from outside ----
 # start ARGUMENTS...: a VM that stays, as $pid.
 start() {
+	: >"$T/out"	# the one before said "up", too
 	"$@" >"$T/out" 2>"$T/err" </dev/null & pid=$!
 	wait_for 20 grep -q up "$T/out"
 }

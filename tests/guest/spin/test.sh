@@ -7,6 +7,7 @@ has spin/timeout-json "$T/json" '"outcome":"timeout","status":124'
 # stop SIGNAL STATUS [OPTION...] (A shell ignores INT and QUIT in the background.)
 stop() {
 	local sig=$1 want=$2; shift 2
+	: >"$T/out"	# the one before said "up", too
 	env --default-signal=INT,QUIT "$LKVM" run --flat "$GUEST" "$@" --json "$T/json" >"$T/out" 2>"$T/err" </dev/null &
 	local pid=$!
 	wait_for 20 grep -q up "$T/out"
@@ -33,6 +34,7 @@ stop HUP 129
 stop QUIT 131
 
 # nohup: a signal that is ignored at the start stays ignored.
+: >"$T/out"
 (trap '' HUP; exec "$LKVM" run --flat "$GUEST" >"$T/out" 2>"$T/err" </dev/null) &
 pid=$!
 wait_for 20 grep -q up "$T/out"

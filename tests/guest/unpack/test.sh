@@ -163,6 +163,7 @@ same unpack/larger-than-its-header 125 $status
 c=$T/cache
 # store KERNEL: runs it until the thread that stores says something: $said.
 store() {
+	: >"$T/err"	# the run before may have said the same
 	"$LKVM" run -v -m 256 --rng off -k "$1" --kernel-cache "${2:-$c}" --no-default-params -p wait \
 		>"$T/out" 2>"$T/err" </dev/null & local pid=$!
 	wait_for 60 grep -q '^lkvm: kernel cache: \(not \)\?stored' "$T/err"
