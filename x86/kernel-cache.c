@@ -710,7 +710,7 @@ static bool store_with(struct kernel_cache *c, const struct hash *h, DIR *dir, s
 	unsigned int nr = list_uses(dir, c, uses), i;
 	struct identity now, entry;
 
-	*why = "the guest has ended, or the file cannot be read";
+	*why = "the file cannot be read";
 	if (!hash_kernel(c, h, hash))
 		return false;
 	*why = "the file was changed while it was read";
@@ -756,7 +756,9 @@ static const char *store(struct kernel_cache *c, const struct hash *h, DIR *dir)
 		}
 	}
 	free(uses);
-	return stored ? NULL : why;
+	if (stored)
+		return NULL;
+	return is_over(c) ? "the guest has ended" : why;
 }
 
 static void run_store(int socket, void *arg)
@@ -771,11 +773,10 @@ static void run_store(int socket, void *arg)
 	if (!c->was_here)
 		leave_mark(c);
 	/*
-	 * The guest is booting: it comes first. Not SCHED_IDLE: that may take seconds to
-	 * notice the end, which lkvm waits for.
+	 * The guest is booting: it comes first. Where lkvm will wait, less so: a tenth of a CPU
+	 * that others want, too, and not SCHED_IDLE, which may take seconds to notice the end.
 	 */
-	if (!c->was_here)
-		setpriority(PRIO_PROCESS, 0, 19);
+	setpriority(PRIO_PROCESS, 0, c->was_here ? 10 : 19);
 	fd = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (find_hash(&h) && !sandbox_confine_helper(c->sandbox, SANDBOX_STORE))
