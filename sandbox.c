@@ -8,10 +8,10 @@
  * last, thread by thread, all system calls but the few that running a guest takes.
  * The filters are made when lkvm is built (sandbox-filters.c).
  *
- * Not here: a PID namespace. A process cannot enter one, and a second process in front of
- * the VM's would outlive a kill -9 of the first with the images still locked. Signals
- * to other processes are for the filters to refuse; Landlock would also refuse the SIGTSTP
- * of Ctrl-A z to the rest of a job.
+ * Not here: a PID namespace. A process cannot enter one: the whole VM would be a second
+ * process, behind one that passes on signals, job control and exit status. Signals to other
+ * processes are for the filters to refuse; Landlock would also refuse the SIGTSTP of Ctrl-A z
+ * to the rest of a job.
  *
  * Sources: namespaces(7), user_namespaces(7), pivot_root(2), landlock(7), seccomp(2).
  */
