@@ -36,7 +36,8 @@
 #define PAGE_BYTES	4096u
 #define VERSION		1u
 #define HASH_CHARS	64u	/* SHA-256 in hexadecimal */
-#define HASH_LIBRARY	"libmd.so.0"
+#define HASH_BYTES	(HASH_CHARS / 2)
+#define HASH_LIBRARY	"libnettle.so.8"
 #ifndef LIMIT_BYTES	/* less in the test build */
 #define LIMIT_BYTES	MIB(1024)	/* of all entries, on disk */
 #endif
@@ -453,11 +454,14 @@ static bool is_over(const struct kernel_cache *c)
 	return helper_is_called(c->orders);
 }
 
-/* SHA-256 of a library that is only needed here. */
+/*
+ * SHA-256 of a library that is only needed here. Nettle's, which uses the CPU's own
+ * instructions: a kernel takes 22 ms instead of 130 with a portable one (libmd).
+ */
 struct hash {
 	void (*init)(void *context);
-	void (*update)(void *context, const uint8_t *data, size_t bytes);
-	char *(*end)(void *context, char *text);
+	void (*update)(void *context, size_t bytes, const uint8_t *data);
+	void (*digest)(void *context, size_t bytes, uint8_t *digest);
 };
 
 static bool find_hash(struct hash *h)
@@ -466,18 +470,18 @@ static bool find_hash(struct hash *h)
 
 	if (!library)
 		return false;
-	h->init = dlsym(library, "SHA256Init");
-	h->update = dlsym(library, "SHA256Update");
-	h->end = dlsym(library, "SHA256End");
-	return h->init && h->update && h->end;
+	h->init = dlsym(library, "nettle_sha256_init");
+	h->update = dlsym(library, "nettle_sha256_update");
+	h->digest = dlsym(library, "nettle_sha256_digest");
+	return h->init && h->update && h->digest;
 }
 
 /* Of the kernel file, in hexadecimal. */
 static bool hash_kernel(const struct kernel_cache *c, const struct hash *h,
 			char text[HASH_CHARS + 1])
 {
-	uint64_t context[32];	/* SHA2_CTX: 112 bytes */
-	uint8_t *chunk = malloc(CHUNK_BYTES);
+	uint64_t context[32];	/* struct sha256_ctx: 112 bytes */
+	uint8_t *chunk = malloc(CHUNK_BYTES), digest[HASH_BYTES];
 	uint64_t at = 0;
 
 	if (!chunk)
@@ -488,9 +492,11 @@ static bool hash_kernel(const struct kernel_cache *c, const struct hash *h,
 
 		if (pread_all(c->kernel_fd, chunk, n, at))
 			break;
-		h->update(context, chunk, n);
+		h->update(context, n, chunk);
 	}
-	h->end(context, text);
+	h->digest(context, sizeof(digest), digest);
+	for (size_t i = 0; i < HASH_BYTES; i++)
+		snprintf(text + 2 * i, 3, "%02x", digest[i]);
 	free(chunk);
 	return c->kernel.bytes && at >= c->kernel.bytes;
 }

@@ -292,9 +292,9 @@ else
 	skip unpack/full-disk "needs root"
 fi
 # A host without the library that hashes: nothing is stored, no mark stays.
-rm -rf "$c"; mkdir "$T/nolib"; echo >"$T/nolib/libmd.so.0"
+rm -rf "$c"; mkdir "$T/nolib"; echo >"$T/nolib/libnettle.so.8"
 LD_LIBRARY_PATH=$T/nolib store "$k"
-same unpack/no-library "not stored: this host has no libmd.so.0" "$said"
+same unpack/no-library "not stored: this host has no libnettle.so.8" "$said"
 same unpack/no-library-empty "" "$(ls "$c")"
 # Many at once, all cold: each the right kernel, one entry, nothing half.
 rm -rf "$c"; mkdir -m 700 "$c"
