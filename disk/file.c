@@ -27,6 +27,8 @@
 #include "log.h"
 #include "util.h"
 
+#define PATIENCE_NS	1000000000ull	/* with who holds a lock */
+
 #define USES_BASE	100
 #define UNSHARED_BASE	200
 
@@ -150,9 +152,26 @@ static int find_holder(int fd)
 	return holder ? holder : -1;
 }
 
+/*
+ * Who has just been killed takes a moment to be gone, and with a process in front (front.h) the
+ * one that was waited for is gone first. A reader that may share the image does not wait.
+ */
+static int take_locks_soon(int fd, enum file_use use)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	uint64_t deadline = now_ns() + PATIENCE_NS;
+	int rc;
+
+	while ((rc = take_locks(fd, use)) == -EBUSY && use != FILE_READ && now_ns() < deadline) {
+		unlock_all(fd);
+		nanosleep(&pause, NULL);
+	}
+	return rc;
+}
+
 static int lock_image(int fd, const char *path, enum file_use use)
 {
-	int rc = take_locks(fd, use), holder;
+	int rc = take_locks_soon(fd, use), holder;
 	char who[64] = "another process";
 
 	/* File systems without locks exist; who uses them has to take care himself. */

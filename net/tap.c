@@ -37,6 +37,7 @@
 
 #define MAX_IOV 1024u
 #define DEFAULT_MTU 1500u
+#define PATIENCE_NS 1000000000ull	/* with who has the interface */
 
 struct tap_queue {
 	struct tap *tap;
@@ -327,6 +328,18 @@ static int open_tun(const struct net_config *config)
 	return -EINVAL;
 }
 
+/* TUNSETIFF, after a moment for one who has it and has just been killed. */
+static int set_interface(int fd, struct ifreq *ifr)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	uint64_t deadline = now_ns() + PATIENCE_NS;
+	int rc;
+
+	while ((rc = ioctl(fd, TUNSETIFF, ifr)) && errno == EBUSY && now_ns() < deadline)
+		nanosleep(&pause, NULL);
+	return rc;
+}
+
 /* Opens one more queue of the interface, which is created if need and right be. */
 static int attach(struct tap *tap, const struct net_config *config)
 {
@@ -339,7 +352,7 @@ static int attach(struct tap *tap, const struct net_config *config)
 	ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 	if (tap->multi_queue)
 		ifr.ifr_flags |= IFF_MULTI_QUEUE;
-	if (ioctl(fd, TUNSETIFF, &ifr)) {
+	if (set_interface(fd, &ifr)) {
 		int err = errno;
 
 		close(fd);
