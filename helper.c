@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "io.h"
 #include "util.h"
 
-/* Closes everything but stderr and @keep, which is short. */
-static void close_others(const int *keep, unsigned int nr)
+void helper_close_others(const int *keep, unsigned int nr)
 {
 	unsigned int from = 0;
 
@@ -42,7 +42,7 @@ static void __attribute__((noreturn)) be_helper(const char *name, int socket,
 
 	for (unsigned int i = 0; i < nr_fds; i++)
 		keep[2 + i] = fds[i];
-	close_others(keep, 2 + nr_fds);
+	helper_close_others(keep, 2 + nr_fds);
 	prctl(PR_SET_NAME, name);
 	fn(socket, arg);
 	_exit(0);
@@ -75,7 +75,7 @@ bool helper_is_called(int socket)
 {
 	struct pollfd p = { .fd = socket, .events = POLLIN };
 
-	return poll(&p, 1, 0) > 0;
+	return poll_fds(&p, 1, 0) > 0;
 }
 
 bool helper_next(int socket, char *order)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "helper.h"
+#include "io.h"
 #include "keeper.h"
 #include "log.h"
 #include "sandbox.h"
@@ -92,7 +93,7 @@ static void end_children(const int *fds)
 	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++) {
 		struct pollfd p = { .fd = fds[i], .events = POLLIN };
 
-		if (fds[i] >= 0 && poll(&p, 1, PATIENCE_MS) == 0)
+		if (fds[i] >= 0 && poll_fds(&p, 1, PATIENCE_MS) == 0)
 			syscall(SYS_pidfd_send_signal, fds[i], SIGKILL, NULL, 0);
 	}
 }

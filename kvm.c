@@ -300,9 +300,6 @@ static int vm_open(struct vm *vm)
 {
 	int rc;
 
-	vm->sys_fd = kvm_open();
-	if (vm->sys_fd < 0)
-		return vm->sys_fd;
 	rc = kvm_check_capabilities(vm->sys_fd, false);
 	if (rc)
 		return rc;
@@ -333,14 +330,15 @@ static int vm_open(struct vm *vm)
 	return 0;
 }
 
-int vm_create(struct vm **out, const struct mem *mem, bool legacy_timer)
+int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int rc;
 
 	if (!vm)
 		return log_enomem("kvm");
-	vm->sys_fd = vm->fd = vm->stop_fd = -1;
+	vm->sys_fd = sys_fd;
+	vm->fd = vm->stop_fd = -1;
 	pthread_mutex_init(&vm->routes_lock, NULL);
 	vm->routes = calloc(1, sizeof(*vm->routes));
 	rc = vm->routes ? vm_open(vm) : log_enomem("kvm");
@@ -364,8 +362,6 @@ void vm_destroy(struct vm *vm)
 		close(vm->stop_fd);
 	if (vm->fd >= 0)
 		close(vm->fd);
-	if (vm->sys_fd >= 0)
-		close(vm->sys_fd);
 	free(vm->routes);
 	pthread_mutex_destroy(&vm->routes_lock);
 	free(vm);

@@ -34,8 +34,9 @@
 #define WORKER	(1u << SANDBOX_WORKER)
 #define STORE	(1u << SANDBOX_STORE)
 #define KEEPER	(1u << SANDBOX_KEEPER)
+#define FRONT	(1u << SANDBOX_FRONT)
 #define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | KEEPER)
+#define ALL	(THREADS | STORE | KEEPER | FRONT)
 
 #define MAX_CALL 1024u	/* no number beyond has been given out */
 
@@ -58,14 +59,14 @@ struct call {
 static const struct call calls[] = {
 	CALL(futex, ALL, "locks, joining threads"),
 	CALL(write, ALL, "eventfds, messages, console"),
-	CALL(read, LOOP | KEEPER, "eventfds, timers, signals, input; orders"),
+	CALL(read, LOOP | KEEPER | FRONT, "eventfds, timers, signals, input; orders"),
 	CALL(exit_group, ALL, "the end, also after a forbidden call"),
 	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
 	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
 	CALL(brk, ALL, "malloc(), free()"),
-	CALL(munmap, THREADS | STORE, "free(), guest memory at the end"),
-	CALL(close, LOOP | VCPU | STORE | KEEPER, "what is not used any more"),
-	CALL(rt_sigprocmask, LOOP | VCPU | WORKER, "Ctrl-A z; the end of a thread"),
+	CALL(munmap, THREADS | STORE | FRONT, "free(), guest memory at the end"),
+	CALL(close, LOOP | VCPU | STORE | KEEPER | FRONT, "what is not used any more"),
+	CALL(rt_sigprocmask, THREADS | FRONT, "Ctrl-A z; the end of a thread"),
 	CALL2(mmap, VCPU | WORKER | STORE, NO_EXEC, ANONYMOUS, "malloc()"),
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
 	CALL(madvise, VCPU | WORKER, "the end of a thread: its stack"),
@@ -73,12 +74,15 @@ static const struct call calls[] = {
 	CALL(eventfd2, LOOP | VCPU, "interrupts and doorbells that a driver sets up"),
 
 	CALL(clock_nanosleep, VCPU, "a device is reset with requests in flight"),
+	CALL(restart_syscall, VCPU, "the same, if we were stopped meanwhile"),
 	CALL1(tgkill, THREADS, IS(0, SANDBOX_OWN_PID), "kicks, fatal signals; own threads only"),
 	CALL2(kill, LOOP, IS(0, 0), IS(1, SIGTSTP), "Ctrl-A z: stops the job, nothing else"),
+	CALL(kill, FRONT, "signals for the VM and its job"),
+	CALL(wait4, FRONT, "the VM's end"),
 	CALL(epoll_wait, LOOP, "waiting for events"),
 	CALL(epoll_ctl, LOOP, "what to wait for"),
 	CALL(timerfd_settime, LOOP, "timers"),
-	CALL(poll, LOOP | STORE | KEEPER, "would output wait; is the VM gone; has passt ended"),
+	CALL(ppoll, LOOP | STORE | KEEPER | FRONT, "would output wait; is the VM gone; has passt ended"),
 	CALL(io_uring_enter, LOOP, "disk I/O; disk/aio.c restricts what rings can do"),
 	CALL(io_uring_register, LOOP, "files of a ring are given back at the end"),
 	CALL(getrandom, LOOP, "virtio-rng"),
@@ -124,9 +128,9 @@ static const struct request requests[] = {
 	{ KVM_GET_SREGS, VCPU, "the report of a lost guest" },
 	{ KVM_TRANSLATE, VCPU, "the report of a lost guest" },
 	{ KVM_KVMCLOCK_CTRL, VCPU, "the guest was stopped" },
-	{ TCGETS, LOOP, "is it a terminal, and in which mode" },
+	{ TCGETS, ALL, "is it a terminal, and in which mode; asked after TCSETS, too" },
 	{ TCSETS, ALL, "its mode, also in handlers of fatal signals" },
-	{ TIOCGPGRP, LOOP, "may we use the terminal" },
+	{ TIOCGPGRP, FRONT, "may we use the terminal" },
 	{ TIOCGWINSZ, LOOP, "its size" },
 	{ BLKGETSIZE64, LOOP, "has a disk grown" },
 	{ TUNSETOFFLOAD, LOOP, "what a network driver can do" },
@@ -146,6 +150,7 @@ static const struct request requests[] = {
 static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
 	[SANDBOX_STORE] = "store", [SANDBOX_KEEPER] = "keeper",
+	[SANDBOX_FRONT] = "front",
 };
 
 static void die(const char *what, int rc)

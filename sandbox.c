@@ -8,10 +8,8 @@
  * last, thread by thread, all system calls but the few that running a guest takes.
  * The filters are made when lkvm is built (sandbox-filters.c).
  *
- * Not here: a PID namespace. A process cannot enter one: the whole VM would be a second
- * process, behind one that passes on signals, job control and exit status. Signals to other
- * processes are for the filters to refuse; Landlock would also refuse the SIGTSTP of Ctrl-A z
- * to the rest of a job.
+ * A process cannot enter a PID namespace, only its children: sandbox_separate() comes before
+ * the machine is made, and front.c stays outside.
  *
  * Sources: namespaces(7), user_namespaces(7), pivot_root(2), landlock(7), seccomp(2).
  */
@@ -22,6 +20,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
@@ -90,6 +89,7 @@ _Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "r
 _Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_keeper) / sizeof(filter_keeper[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_front) / sizeof(filter_front[0]) + 3 <= INSNS_MAX, "room for it");
 
 /* ---- the layers ---- */
 
@@ -111,6 +111,14 @@ static int enter_ipc(void)
 static int enter_net(void)
 {
 	return unshare_one(CLONE_NEWNET);
+}
+
+/* Ids of processes that it starts from now on. Without rights it takes a user namespace, too. */
+static int enter_pid(void)
+{
+	int rc = unshare_one(CLONE_NEWPID);
+
+	return rc == -EPERM ? unshare_one(CLONE_NEWUSER | CLONE_NEWPID) : rc;
 }
 
 /* A root of our own with nothing in it; /dev is any folder that is sure to be there. */
@@ -180,19 +188,23 @@ static void drop_bounding_set(void)
 			return;
 }
 
-static int drop_capabilities(void)
+/* The ambient ones go with the permitted ones. */
+static int give_up_capabilities(void)
 {
-	cap_t none;
+	cap_t none = cap_init();
 	int rc;
 
-	cap_reset_ambient();
-	drop_bounding_set();
-	none = cap_init();
 	if (!none)
 		return -ENOMEM;
 	rc = cap_set_proc(none) ? -errno : 0;
 	cap_free(none);
 	return rc ? rc : set_no_new_privs();
+}
+
+static int drop_capabilities(void)
+{
+	drop_bounding_set();
+	return give_up_capabilities();
 }
 
 static int set_limit(int resource, rlim_t most)
@@ -234,15 +246,17 @@ static const struct layer {
 	const char *key, *name;
 	int (*enter)(void);
 	bool always;		/* a host without it is broken */
+	uint32_t joinable;	/* CLONE_*: sandbox_build() can make it for us */
 } layers[] = {
-	{ "user_namespace", "user namespace", enter_user, false },
-	{ "mount_namespace", "mount namespace", enter_mount, false },
-	{ "ipc_namespace", "IPC namespace", enter_ipc, false },
-	{ "net_namespace", "network namespace", enter_net, false },
-	{ "limits", "limits", enter_limits, true },
-	{ "capabilities", "no capabilities", drop_capabilities, true },
-	{ "landlock", "Landlock", enter_landlock, false },
-	{ "seccomp", "system call filters", probe_filters, false },
+	{ "user_namespace", "user namespace", enter_user, false, 0 },
+	{ "pid_namespace", "PID namespace", enter_pid, false, 0 },
+	{ "mount_namespace", "mount namespace", enter_mount, false, CLONE_NEWNS },
+	{ "ipc_namespace", "IPC namespace", enter_ipc, false, CLONE_NEWIPC },
+	{ "net_namespace", "network namespace", enter_net, false, CLONE_NEWNET },
+	{ "limits", "limits", enter_limits, true, 0 },
+	{ "capabilities", "no capabilities", drop_capabilities, true, 0 },
+	{ "landlock", "Landlock", enter_landlock, false, 0 },
+	{ "seccomp", "system call filters", probe_filters, false, 0 },
 };
 
 _Static_assert(ARRAY_SIZE(layers) <= SANDBOX_MAX_LAYERS, "for sandbox_probe()");
@@ -297,18 +311,25 @@ void sandbox_init(struct sandbox *s, enum sandbox_mode mode)
 {
 	memset(s, 0, sizeof(*s));
 	s->mode = mode;
+	s->builder = -1;
 	sem_init(&s->confined, 0, 0);
 }
 
 void sandbox_fini(struct sandbox *s)
 {
+	if (s->builder >= 0)
+		close(s->builder);
 	sem_destroy(&s->confined);
 }
 
-static bool is_used(const struct layer *l)
+/* To be entered by sandbox_enter(). */
+static bool is_left(const struct sandbox *s, const struct layer *l, bool joined)
 {
 	/* Sanitizers read files, start threads and trace the process at its end. */
-	return !SANITIZED || l->enter == drop_capabilities;
+	if (SANITIZED)
+		return l->enter == drop_capabilities;
+	return l->enter != enter_pid && !(l->enter == enter_user && s->user_entered) &&
+	       !(l->joinable && joined);
 }
 
 /* Whether it is *@in. An error if it has to be and is not. */
@@ -329,8 +350,79 @@ static int enter_layer(const struct sandbox *s, const struct layer *l, bool *in)
 	return 0;
 }
 
+/*
+ * In a user namespace that knows no ids every file's owner looks like everybody. Ours is made to
+ * keep its name, so that "is this file ours" has the same answer as before.
+ */
+static int keep_user_id(uid_t id)
+{
+	static const char path[] = "/proc/self/uid_map";
+	char map[64];
+	int bytes = snprintf(map, sizeof(map), "%u %u 1", id, id);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int rc = 0;
+
+	if (fd < 0 || write(fd, map, (size_t)bytes) != bytes) {
+		rc = -errno;
+		log_error("sandbox: %s: %s", path, strerror(-rc));
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int sandbox_separate(struct sandbox *s)
+{
+	uid_t id = geteuid();
+	bool in;
+	int rc;
+
+	if (s->mode == SANDBOX_OFF || SANITIZED)
+		return 0;
+	if (!unshare_one(CLONE_NEWPID))	/* with the rights for it */
+		return 1;
+	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
+		if (layers[i].enter != enter_pid)
+			continue;
+		rc = enter_layer(s, &layers[i], &in);
+		if (rc || !in)
+			return rc;
+	}
+	s->user_entered = true;
+	rc = keep_user_id(id);
+	return rc ? rc : 1;
+}
+
+int sandbox_build(struct sandbox *s, uint32_t *built)
+{
+	bool in;
+
+	*built = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
+		int rc = layers[i].joinable ? enter_layer(s, &layers[i], &in) : 0;
+
+		if (rc)
+			return rc;
+		if (layers[i].joinable && in)
+			*built |= layers[i].joinable;
+	}
+	return 0;
+}
+
+/* Before Linux 5.8 this is not possible. */
+static bool join_built(struct sandbox *s)
+{
+	bool joined = s->builder >= 0 && (!s->built || !setns(s->builder, (int)s->built));
+
+	if (s->builder >= 0)
+		close(s->builder);
+	s->builder = -1;
+	return joined;
+}
+
 int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
 {
+	bool joined;
 	int rc;
 
 	if (s->mode == SANDBOX_OFF) {
@@ -341,10 +433,11 @@ int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
 		log_error("sandbox: strict: not with a build with sanitizers");
 		return -ENOTSUP;
 	}
+	joined = join_built(s);
 	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
 		bool in;
 
-		if (!is_used(&layers[i]))
+		if (!is_left(s, &layers[i], joined))
 			continue;
 		rc = enter_layer(s, &layers[i], &in);
 		if (rc)
@@ -365,10 +458,10 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 
 	if (s->mode == SANDBOX_OFF)
 		return 0;
-	if (kind == SANDBOX_STORE)
-		rc = drop_capabilities();
-	else
+	if (kind == SANDBOX_KEEPER)
 		rc = set_no_new_privs();
+	else
+		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
 	s->filters = !SANITIZED && !probe_filters();
 	if (!rc && s->filters)
 		rc = catch_violations(nothing_to_restore);
@@ -419,6 +512,7 @@ static const struct {
 	[SANDBOX_WORKER] = { "disk thread", filter_worker, ARRAY_SIZE(filter_worker) },
 	[SANDBOX_STORE] = { "kernel-cache process", filter_store, ARRAY_SIZE(filter_store) },
 	[SANDBOX_KEEPER] = { "keeper process", filter_keeper, ARRAY_SIZE(filter_keeper) },
+	[SANDBOX_FRONT] = { "front process", filter_front, ARRAY_SIZE(filter_front) },
 };
 
 /*

@@ -68,7 +68,6 @@ struct term {
 	bool in_eof;
 	bool in_background;	/* reading would stop us */
 	bool catches_signals;
-	pid_t own_pid, own_group;
 	bool is_raw;
 	bool escape_seen;
 	int wake_fd;
@@ -95,7 +94,7 @@ struct term {
 static struct {
 	atomic_bool active;
 	int fd;
-	pid_t pid;		/* ours; the main thread's id, too */
+	pid_t pid;		/* ours; the main thread's id, too; 0: not asked yet */
 	struct termios mode;
 } saved_terminal;
 
@@ -235,7 +234,7 @@ static ssize_t sink_write(struct term *term, const uint8_t *data, size_t len)
 	case SINK_SOCKET:
 		return socket_send(term->sink_fd, data, len);
 	case SINK_POLLED:
-		if (poll(&pfd, 1, 0) != 1) {
+		if (poll_fds(&pfd, 1, 0) != 1) {
 			errno = EAGAIN;
 			return -1;
 		}
@@ -452,6 +451,15 @@ static void filter_escapes(struct term *term, const uint8_t *data, size_t len)
 	input_append(term, data + from, len - from);
 }
 
+/*
+ * A terminal refuses its background jobs even a read of nothing, if they have SIGTTIN blocked.
+ * tcgetpgrp() says nothing about process groups outside our PID namespace.
+ */
+static bool in_foreground(int fd)
+{
+	return read(fd, NULL, 0) == 0 || errno != EIO;
+}
+
 /* Reads what there is and room for. True if something came. */
 static bool read_input(struct term *term)
 {
@@ -467,6 +475,10 @@ static bool read_input(struct term *term)
 	n = read(term->config.in_fd, data, room);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return false;
+	if (n < 0 && !in_foreground(term->config.in_fd)) {
+		term->in_background = true;	/* until somebody continues us */
+		return false;
+	}
 	if (n <= 0) {
 		term->in_eof = true;
 		return false;
@@ -629,8 +641,6 @@ static int watch_all(struct term *term)
 {
 	int rc;
 
-	term->own_pid = getpid();
-	term->own_group = getpgrp();
 	term->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (term->wake_fd < 0)
 		return -errno;
@@ -654,6 +664,7 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 		return -ENOMEM;
 	term->loop = loop;
 	term->config = *config;
+	saved_terminal.pid = 0;
 	term->wake_fd = term->sink_watch = term->in_watch = term->wake_watch = term->timer = -1;
 	pthread_mutex_init(&term->lock, NULL);
 	term->progress_ns = now_ns();
@@ -690,25 +701,21 @@ void term_destroy(struct term *term)
 	free(term);
 }
 
-static bool in_foreground(const struct term *term, int fd)
-{
-	return tcgetpgrp(fd) == term->own_group;
-}
-
 bool term_start(struct term *term)
 {
 	struct termios raw;
 	int fd = term->config.in_fd;
 
+	if (!saved_terminal.pid)	/* later the sandbox would not let us ask */
+		saved_terminal.pid = getpid();
 	/* A background job must not touch the terminal: it would be stopped. */
 	if (fd < 0 || !isatty(fd))
 		return false;
-	term->in_background = !in_foreground(term, fd);
+	term->in_background = !in_foreground(fd);
 	update_input_watch(term);
 	if (term->in_background || tcgetattr(fd, &raw))
 		return false;
 	saved_terminal.fd = fd;
-	saved_terminal.pid = term->own_pid;
 	saved_terminal.mode = raw;
 	atomic_store(&saved_terminal.active, true);
 	if (!term->catches_signals)
@@ -740,7 +747,7 @@ void term_resume(struct term *term)
 
 	if (fd < 0 || !isatty(fd) || term->in_eof)
 		return;
-	if (!term->is_raw || !in_foreground(term, fd)) {
+	if (!term->is_raw || !in_foreground(fd)) {
 		/* Not ours to change; the shell has given it its own mode. */
 		term->is_raw = false;
 		atomic_store(&saved_terminal.active, false);
@@ -798,7 +805,7 @@ static bool wait_for_reader(struct term *term, uint64_t *deadline_ns, int stop_f
 		return false;
 	if (*deadline_ns)
 		timeout_ms = (int)min_u64((*deadline_ns - now) / 1000000 + 1, INT_MAX);
-	if (poll(pfd, 2, timeout_ms) < 0 && errno != EINTR)
+	if (poll_fds(pfd, 2, timeout_ms) < 0 && errno != EINTR)
 		return false;
 	if (pfd[1].revents && (!*deadline_ns || *deadline_ns > now + KILLED_PATIENCE_NS))
 		*deadline_ns = now + KILLED_PATIENCE_NS;

@@ -69,6 +69,7 @@ struct result {
 
 /* One VM for one probe. */
 struct probe_vm {
+	int kvm_fd;
 	struct mem *mem;
 	struct vm *vm;
 	struct bus bus;		/* nothing is on it */
@@ -114,7 +115,7 @@ static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns
 
 	bus_init(&p->bus);
 	if (!rc)
-		rc = vm_create(&p->vm, p->mem, false);
+		rc = vm_create(&p->vm, p->kvm_fd, p->mem, false);
 	if (!rc)
 		rc = vcpu_create(&p->vcpu, p->vm, 0, 0, &p->bus, &p->bus, p->mem);
 	if (!rc)
@@ -214,9 +215,9 @@ static void probe_loop(struct probe_vm *p, struct result *result)
 }
 
 /* Returns how long the guest ran, in nanoseconds. */
-static uint64_t run_probe(const uint8_t *entry, uint64_t turns, struct result *result)
+static uint64_t run_probe(int kvm_fd, const uint8_t *entry, uint64_t turns, struct result *result)
 {
-	struct probe_vm p = { 0 };
+	struct probe_vm p = { .kvm_fd = kvm_fd };
 	uint64_t start;
 
 	*result = (struct result){ .ok = false, .why = "the VM could not be created" };
@@ -232,15 +233,15 @@ static uint64_t run_probe(const uint8_t *entry, uint64_t turns, struct result *r
 }
 
 /* Million instructions a second, 0 if it does not run. */
-static double measure_speed(const uint8_t *entry)
+static double measure_speed(int kvm_fd, const uint8_t *entry)
 {
 	uint64_t turns = SPEED_FIRST_TURNS;
 	struct result result;
-	uint64_t ns = run_probe(entry, turns, &result);
+	uint64_t ns = run_probe(kvm_fd, entry, turns, &result);
 
 	while (result.ok && ns < SPEED_MIN_NS && turns < SPEED_MAX_TURNS) {
 		turns *= 10;
-		ns = run_probe(entry, turns, &result);
+		ns = run_probe(kvm_fd, entry, turns, &result);
 	}
 	if (!result.ok || !ns)
 		return 0;
@@ -255,14 +256,14 @@ struct findings {
 	bool any, stock;
 };
 
-static void find_out(struct findings *f)
+static void find_out(int kvm_fd, struct findings *f)
 {
 	struct sigaction sa = { .sa_handler = on_alarm };
 
 	sigaction(SIGALRM, &sa, NULL);
 	f->any = f->stock = true;
 	for (size_t i = 0; i < ARRAY_SIZE(probes); i++) {
-		run_probe(probes[i].entry, 0, &f->results[i]);
+		run_probe(kvm_fd, probes[i].entry, 0, &f->results[i]);
 		if (f->results[i].ok)
 			continue;
 		f->stock = false;
@@ -270,7 +271,7 @@ static void find_out(struct findings *f)
 			f->any = false;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(speeds); i++)
-		f->mips[i] = measure_speed(speeds[i].entry);
+		f->mips[i] = measure_speed(kvm_fd, speeds[i].entry);
 	f->nr_layers = sandbox_probe(f->layers);
 }
 
@@ -334,10 +335,11 @@ int cmd_check(int argc, char **argv, uint64_t start_ns)
 	if (fd < 0)
 		return EXIT_LKVM;
 	rc = kvm_check_capabilities(fd, false);
+	if (!rc)
+		find_out(fd, &f);
 	close(fd);
 	if (rc)
 		return EXIT_LKVM;
-	find_out(&f);
 	if (json)
 		print_json(&f);
 	else

@@ -348,18 +348,36 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 		run->report.outcome = (struct outcome){ "error", EXIT_LKVM, NULL };
 }
 
-/* From options to the end of the guest; what happened is in run->report. */
-static void run_all(struct run *run, uint64_t start_ns)
+static void create_and_run(struct run *run, struct machine *machine, uint64_t start_ns)
 {
-	struct machine *machine;
-
-	if (prepare(run, start_ns) || machine_create(&machine, &run->config))
+	if (machine_create(machine))
 		return;
 	announce(run, machine);
 	if (run->options.dry_run)
 		run->report.outcome = (struct outcome){ "dry-run", EXIT_OK, NULL };
 	else
 		run_machine(run, machine, start_ns);
+}
+
+/* From options to the end of the guest; what happened is in run->report. */
+static void run_all(struct run *run, uint64_t start_ns)
+{
+	struct machine *machine;
+	int status, rc = 0;
+
+	if (prepare(run, start_ns) || machine_open(&machine, &run->config))
+		return;
+	if (!run->options.dry_run)
+		rc = machine_separate(machine, &status);
+	if (rc > 0) {
+		/* The process in front: the VM's has reported. */
+		run->report.outcome.status = status;
+		run->json = NULL;
+		run->log_fd = -1;
+		return;
+	}
+	if (!rc)
+		create_and_run(run, machine, start_ns);
 	machine_destroy(machine);
 }
 

@@ -450,7 +450,7 @@ void aio_drain(struct aio *aio)
 		} else {
 			struct pollfd done = { .fd = aio->done_fd, .events = POLLIN };
 
-			poll(&done, 1, -1);
+			poll_fds(&done, 1, -1);
 			eventfd_clear(aio->done_fd);
 			collect(aio);
 		}

@@ -8,10 +8,13 @@
 #define LKVM_IO_H
 
 #include <errno.h>
+#include <poll.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* readv(2) and pread(2) are both preadv2(2): with this offset, of what has none, and without. */
 #define NO_OFFSET ((off_t)-1)
@@ -41,6 +44,17 @@ static inline ssize_t write_at(int fd, const void *data, size_t bytes, uint64_t 
 	const struct iovec iov = { (void *)(uintptr_t)data, bytes };
 
 	return write_iov(fd, &iov, 1, (off_t)offset);
+}
+
+/*
+ * poll(2), which may return EINTR. Whoever is stopped and continued in ppoll(2) goes on by that call and no
+ * other; poll() itself would by restart_syscall(2).
+ */
+static inline int poll_fds(struct pollfd *fds, unsigned int nr, int timeout_ms)
+{
+	const struct timespec timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000000l };
+
+	return ppoll(fds, nr, timeout_ms < 0 ? NULL : &timeout, NULL);
 }
 
 /* send(2) and recv(2) by the calls for messages, without waiting. */

@@ -66,11 +66,12 @@ int kvm_check_capabilities(int sys_fd, bool quiet);
 int kvm_capability(int sys_fd, int cap);
 
 /*
- * Creates the VM with @mem as its RAM, which is lent and must outlive it, in-kernel irqchip and,
+ * Creates the VM by @sys_fd (kvm_open()) with @mem as its RAM; both are lent and must outlive it;
+ * in-kernel irqchip and,
  * with @legacy_timer, the 8254, whose end costs two grace periods of the host's kernel (15
  * of 24 ms of a short run, measured). 0 or -errno, after a message.
  */
-int vm_create(struct vm **out, const struct mem *mem, bool legacy_timer);
+int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer);
 
 /*
  * No vCPU will run any more: from now on doorbells and irqfds are not taken back one by

@@ -2,6 +2,8 @@
 /*
  * The walls around the VM, for the case that a guest takes over this process.
  *
+ *	sandbox_separate()   a PID namespace, for a child to run the VM
+ *	sandbox_build()      namespaces made by that child's parent, for both
  *	sandbox_enter()      the whole process, once, when everything is open: namespaces
  *	                     (user, mount with an empty root, IPC, network), Landlock,
  *	                     limits, no capabilities, no_new_privs, no dumps
@@ -17,6 +19,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum sandbox_mode {
 	SANDBOX_OFF,
@@ -31,6 +34,7 @@ enum sandbox_kind {
 	SANDBOX_WORKER,
 	SANDBOX_STORE,
 	SANDBOX_KEEPER,
+	SANDBOX_FRONT,
 	SANDBOX_NR_KINDS,
 };
 
@@ -46,6 +50,9 @@ enum sandbox_kind {
 
 struct sandbox {
 	enum sandbox_mode mode;
+	bool user_entered;		/* by sandbox_separate() */
+	int builder;			/* pidfd of who has called sandbox_build(); -1: nobody */
+	uint32_t built;			/* its namespaces: CLONE_* */
 	bool filters;			/* this host has them */
 	sem_t confined;			/* one post for each thread that has its filter */
 	atomic_int error;		/* -errno of one that has not */
@@ -53,6 +60,20 @@ struct sandbox {
 
 void sandbox_init(struct sandbox *s, enum sandbox_mode mode);
 void sandbox_fini(struct sandbox *s);
+
+/*
+ * Makes a PID namespace, which the next child is born in: the rest happens there (front.h), and
+ * sandbox_enter(), too. 1 if there is one, 0 if not, -errno after a message. Files may still be
+ * opened, with the rights and the user id of before.
+ */
+int sandbox_separate(struct sandbox *s);
+
+/*
+ * In the process in front: makes those namespaces that another process can join, which takes about
+ * as long as creating a machine takes the other. They are in *built (CLONE_*). 0 or -errno, after a
+ * message.
+ */
+int sandbox_build(struct sandbox *s, uint32_t *built);
 
 /*
  * On the only thread there is: namespaces and capabilities belong to threads; those
@@ -83,7 +104,7 @@ void sandbox_hook(const char *place);	/* tests/lib/hook.c */
 
 /* ---- for `lkvm check` ---- */
 
-#define SANDBOX_MAX_LAYERS 8u
+#define SANDBOX_MAX_LAYERS 9u
 
 /*
  * Tries every layer in a process of its own: 0 or -errno for each in @errors. Returns how

@@ -54,7 +54,7 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 void term_destroy(struct term *term);
 
 /*
- * If the input is a terminal and we are in its foreground: raw mode, and
+ * SIGTTIN has to be blocked. If the input is a terminal and we are in its foreground: raw mode, and
  * Ctrl-A is ours. The old mode comes back with term_destroy() and from fatal
  * signals. Returns true if it did.
  */

@@ -47,9 +47,7 @@ static int open_pair(struct vhost *v, const char *name)
 		return rc;
 	}
 	v->fds[v->nr_pairs++] = fd;
-	rc = call(fd, VHOST_SET_OWNER, NULL);
-	if (!rc)
-		rc = call(fd, VHOST_GET_FEATURES, &features);
+	rc = call(fd, VHOST_GET_FEATURES, &features);
 	if (rc)
 		log_error("%s: vhost: %s", name, strerror(-rc));
 	v->features &= features;
@@ -96,15 +94,18 @@ uint64_t vhost_features(const struct vhost *v)
 	return v->features;
 }
 
-int vhost_set_memory(struct vhost *v, const struct mem *mem)
+int vhost_own(struct vhost *v, const struct mem *mem)
 {
 	_Alignas(struct vhost_memory) uint8_t table[sizeof(struct vhost_memory) +
 		MEM_MAX_REGIONS * sizeof(struct vhost_memory_region)];
 	int rc = 0;
 
 	mem_fill_vhost_table(mem, (struct vhost_memory *)table);
-	for (unsigned int i = 0; i < v->nr_pairs && !rc; i++)
-		rc = call(v->fds[i], VHOST_SET_MEM_TABLE, table);
+	for (unsigned int i = 0; i < v->nr_pairs && !rc; i++) {
+		rc = call(v->fds[i], VHOST_SET_OWNER, NULL);
+		if (!rc)
+			rc = call(v->fds[i], VHOST_SET_MEM_TABLE, table);
+	}
 	return rc;
 }
 

@@ -633,7 +633,7 @@ static int init_vhost(struct virtio_net *vn, const struct mem *mem)
 	if (!rc)
 		rc = vn->error_watch = event_add(vn->dev.loop, vn->error_fd, EPOLLIN,
 						 on_lent_error, vn);
-	return rc < 0 ? rc : vhost_set_memory(vn->net->vhost, mem);
+	return rc < 0 ? rc : vhost_own(vn->net->vhost, mem);
 }
 
 static void fini_vhost(struct virtio_net *vn)

@@ -163,7 +163,7 @@ static bool has_hung_up(const struct port *p)
 {
 	struct pollfd pfd = { .fd = p->fd };
 
-	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR | POLLNVAL);
+	return poll_fds(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR | POLLNVAL);
 }
 
 ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)

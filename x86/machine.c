@@ -3,7 +3,7 @@
  * The board: what a machine consists of and the order in which it comes to life
  * and ends.
  *
- * machine_create() is the start-up sequence, one named step after the other;
+ * machine_open() and machine_create() are the start-up sequence, one named step after the other;
  * create_devices() is the list of devices. machine_destroy() undoes whatever
  * has been done, in reverse, so that a failed start and an ordinary end are the
  * same path. Everything here runs on the main thread, which becomes the event
@@ -26,6 +26,8 @@
 #include "disk/aio.h"
 #include "disk/disk.h"
 #include "event.h"
+#include "front.h"
+#include "io.h"
 #include "keeper.h"
 #include "kvm-cpu.h"
 #include "log.h"
@@ -62,11 +64,8 @@
 #define AIO_DEPTH	256u
 #define SIZE_POLL_NS	1000000000ull
 
-/* Signals that end the VM in an orderly way. */
-static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
-
-/* ... and those that are about the terminal and the shell's jobs. */
-static const int job_signals[] = { SIGWINCH, SIGTSTP, SIGCONT };
+/* About the terminal and the shell's jobs; SIGTTIN so that term.c can tell who has the terminal. */
+static const int job_signals[] = { SIGWINCH, SIGTSTP, SIGCONT, SIGTTIN };
 
 struct machine {
 	const struct machine_config *config;
@@ -81,6 +80,7 @@ struct machine {
 	struct event_loop *loop;
 	struct vm *vm;
 	struct bus pio, mmio;
+	int kvm_fd;
 	bool buses_up;
 	struct term *term;
 	struct term *serial_term;	/* what ttyS0 is attached to; may be term */
@@ -124,6 +124,7 @@ struct machine {
 	int log_fd;			/* opened again; -1: still the configuration's */
 	struct halt_watch halt_watch;
 	struct keeper keeper;
+	struct front front;
 	struct sandbox sandbox;
 	sigset_t old_signals;
 	bool signals_blocked;
@@ -396,9 +397,15 @@ static int create_memory(struct machine *m)
 	return rc;
 }
 
+static int open_kvm(struct machine *m)
+{
+	m->kvm_fd = kvm_open();
+	return m->kvm_fd < 0 ? m->kvm_fd : 0;
+}
+
 static int create_vm(struct machine *m)
 {
-	int rc = vm_create(&m->vm, m->mem, m->config->legacy_timer);
+	int rc = vm_create(&m->vm, m->kvm_fd, m->mem, m->config->legacy_timer);
 
 	if (rc)
 		return rc;
@@ -462,22 +469,14 @@ static void on_quit(void *arg)
 	vm_request_stop(m->vm, STOP_QUIT);
 }
 
-/*
- * Stops the whole job, as Ctrl-Z would, and returns when it is continued. SIGTSTP is
- * blocked in all threads: the one that comes to us waits until we are ready for it.
- */
+/* Stops the whole job, as Ctrl-Z would. */
 static void on_suspend(void *arg)
 {
 	struct machine *m = arg;
-	sigset_t set;
 
 	term_stop(m->term);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTSTP);
-	kill(0, SIGTSTP);
-	pthread_sigmask(SIG_UNBLOCK, &set, NULL);	/* here we stop */
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	term_resume(m->term);
+	if (front_suspend(&m->front))
+		term_resume(m->term);	/* otherwise on_continue() will */
 }
 
 static void on_break(void *arg)
@@ -755,42 +754,81 @@ static int set_entry(struct machine *m)
 	return cpu_set_start(m->vcpus[0], &boot_get_plan(m->boot)->start);
 }
 
-int machine_create(struct machine **out, const struct machine_config *config)
+/* A list of steps, which ends with NULL. */
+static int take_steps(struct machine *m, int (*const *steps)(struct machine *m))
+{
+	int rc = 0;
+
+	while (!rc && *steps)
+		rc = (*steps++)(m);
+	return rc;
+}
+
+int machine_open(struct machine **out, const struct machine_config *config)
 {
 	static int (*const steps[])(struct machine *m) = {
 		open_kernel,		/* user errors first */
 		create_loop,
 		open_disks,
 		open_networks,
+		create_terminal,
+		open_ports,
+		open_kvm,
+		NULL
+	};
+	struct machine *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return log_enomem("machine");
+	m->config = config;
+	m->kvm_fd = m->signal_fd = m->job_fd = m->log_fd = -1;
+	keeper_init(&m->keeper, NULL);
+	front_init(&m->front);
+	sandbox_init(&m->sandbox, config->sandbox);
+	rc = take_steps(m, steps);
+	if (rc)
+		machine_destroy(m);
+	else
+		*out = m;
+	return rc;
+}
+
+/* Beside the VM: what needs names of files while it runs. */
+static int start_keeper(struct machine *m)
+{
+	keeper_init(&m->keeper, m->config->log_path);
+	for (unsigned int i = 0; i < m->config->nr_ports; i++)
+		keeper_add_socket(&m->keeper, port_take_path(m->ports[i]));
+	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
+		keeper_add_socket(&m->keeper, net_take_path(m->nics[i].net));
+		keeper_add_child(&m->keeper, net_take_child(m->nics[i].net));
+	}
+	return keeper_start(&m->keeper, &m->sandbox);
+}
+
+int machine_separate(struct machine *m, int *status)
+{
+	int rc = start_keeper(m);
+
+	return rc ? rc : front_separate(&m->front, &m->sandbox, status);
+}
+
+int machine_create(struct machine *m)
+{
+	static int (*const steps[])(struct machine *m) = {
 		create_memory,
 		start_loading,
 		create_vm,
-		create_terminal,
-		open_ports,
 		create_devices,
 		create_vcpus,
 		finish_loading,
 		describe_machine,	/* ACPI, MP table, device tree, zero page */
 		set_entry,
+		NULL
 	};
-	struct machine *m = calloc(1, sizeof(*m));
 
-	if (!m)
-		return log_enomem("machine");
-	m->config = config;
-	m->signal_fd = m->job_fd = m->log_fd = -1;
-	keeper_init(&m->keeper, NULL);
-	sandbox_init(&m->sandbox, config->sandbox);
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		int rc = steps[i](m);
-
-		if (rc) {
-			machine_destroy(m);
-			return rc;
-		}
-	}
-	*out = m;
-	return 0;
+	return take_steps(m, steps);
 }
 
 void machine_destroy(struct machine *m)
@@ -822,6 +860,8 @@ void machine_destroy(struct machine *m)
 		bus_fini(&m->pio);
 	}
 	vm_destroy(m->vm);
+	if (m->kvm_fd >= 0)
+		close(m->kvm_fd);
 	if (m->signal_fd >= 0)
 		close(m->signal_fd);
 	if (m->job_fd >= 0)
@@ -832,6 +872,7 @@ void machine_destroy(struct machine *m)
 	if (m->log_fd >= 0)
 		close(m->log_fd);
 	keeper_stop(&m->keeper);
+	front_fini(&m->front);
 	sandbox_fini(&m->sandbox);
 	if (m->signals_blocked)
 		pthread_sigmask(SIG_SETMASK, &m->old_signals, NULL);
@@ -887,7 +928,7 @@ static bool means_reopen(const struct machine *m, const struct signalfd_siginfo 
 	if (info->ssi_signo != SIGHUP || m->config->log_fd < 0 || info->ssi_code == SI_KERNEL)
 		return false;
 	return !isatty(m->config->in_fd) ||
-	       !(poll(&terminal, 1, 0) == 1 && terminal.revents & POLLHUP);
+	       !(poll_fds(&terminal, 1, 0) == 1 && terminal.revents & POLLHUP);
 }
 
 static void on_signal(void *arg, uint32_t events)
@@ -925,8 +966,21 @@ static void on_job_signal(void *arg, uint32_t events)
 		on_suspend(m);
 	else if (info.ssi_signo == SIGCONT)
 		on_continue(m);
-	else
+	else if (info.ssi_signo == SIGWINCH)
 		update_window_size(m);
+}
+
+/* The process in front was told to stop the job. */
+static void on_front(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	bool gone;
+
+	(void)events;
+	if (front_is_asked(&m->front, &gone))
+		on_suspend(m);
+	if (gone)	/* and we are about to be */
+		vm_request_stop_signal(m->vm, SIGKILL);
 }
 
 /* Blocks signals and has them read. Handle or -errno. */
@@ -942,24 +996,25 @@ static int watch_signals(struct machine *m, int *fd, const sigset_t *set, event_
 	return *fd < 0 ? -errno : event_add(m->loop, *fd, EPOLLIN, fn, m);
 }
 
-/* Signals arrive as events. One that our parent ignores (nohup) stays ignored. */
+/* Signals arrive as events. */
 static int take_signals(struct machine *m)
 {
 	sigset_t set, jobs;
 	int rc;
 
-	sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
-		struct sigaction sa;
-
-		if (!sigaction(stop_signals[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
-			sigaddset(&set, stop_signals[i]);
-	}
+	front_get_stop_signals(&set);
 	sigemptyset(&jobs);
 	for (size_t i = 0; i < ARRAY_SIZE(job_signals); i++)
 		sigaddset(&jobs, job_signals[i]);
+	if (m->front.socket >= 0)
+		sigdelset(&jobs, SIGTSTP);	/* the process in front asks */
 	rc = watch_signals(m, &m->signal_fd, &set, on_signal);
-	return rc < 0 ? rc : watch_signals(m, &m->job_fd, &jobs, on_job_signal);
+	if (rc >= 0)
+		rc = watch_signals(m, &m->job_fd, &jobs, on_job_signal);
+	if (rc >= 0 && m->front.socket >= 0)
+		rc = event_add(m->loop, m->front.socket, EPOLLIN, on_front, m);
+	front_tell_ready(&m->front);
+	return rc;
 }
 
 static void on_stop(void *arg, uint32_t events)
@@ -1030,26 +1085,14 @@ static int start_threads(struct machine *m)
 	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->nr_vcpus);
 }
 
-/* Last of all what needs names of files, in processes of their own. */
-static int start_helpers(struct machine *m)
-{
-	keeper_init(&m->keeper, m->config->log_path);
-	for (unsigned int i = 0; i < m->config->nr_ports; i++)
-		keeper_add_socket(&m->keeper, port_take_path(m->ports[i]));
-	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
-		keeper_add_socket(&m->keeper, net_take_path(m->nics[i].net));
-		keeper_add_child(&m->keeper, net_take_child(m->nics[i].net));
-	}
-	boot_loaded(m->boot, &m->sandbox);
-	return keeper_start(&m->keeper, &m->sandbox);
-}
-
 static int start(struct machine *m, struct machine_result *result)
 {
 	int rc = watch_for_the_end(m);
 
-	if (!rc)
-		rc = start_helpers(m);
+	if (rc)
+		return rc;
+	boot_loaded(m->boot, &m->sandbox);	/* the last one to open files */
+	rc = front_wait(&m->front, &m->sandbox);
 	if (!rc)
 		rc = sandbox_enter(&m->sandbox, term_restore);
 	if (rc)

@@ -33,8 +33,11 @@ void vhost_destroy(struct vhost *vhost);
 /* Features (virtio's bits) of rings and headers that the kernel can do. */
 uint64_t vhost_features(const struct vhost *vhost);
 
-/* Which memory the rings of all pairs may speak of. 0 or -errno. */
-int vhost_set_memory(struct vhost *vhost, const struct mem *mem);
+/*
+ * In the process whose memory @mem is, before any other use: that is what the rings of all pairs
+ * may speak of. 0 or -errno.
+ */
+int vhost_own(struct vhost *vhost, const struct mem *mem);
 
 /* Moves frames between @rings (receive, transmit) and the tap from now on. 0 or -errno. */
 int vhost_start(struct vhost *vhost, unsigned int pair, uint64_t features,

@@ -2,8 +2,10 @@
 /*
  * The board: everything that makes up one virtual machine.
  *
- *	machine_create()   open files, create the VM, devices and vCPUs, load the
- *	                   kernel; nothing of the guest has run
+ *	machine_open()     open what the user has named, and KVM
+ *	machine_separate() go on in a process of its own, behind the sandbox's first wall
+ *	machine_create()   create the VM, devices and vCPUs, load the kernel; nothing of the
+ *	                   guest has run
  *	machine_run()      run it to its end
  *	machine_destroy()  give everything back, from any stage of creation
  *
@@ -87,7 +89,17 @@ struct machine_result {
 struct machine;
 
 /* 0 or -errno, after a message. @config is lent until machine_destroy(). */
-int machine_create(struct machine **out, const struct machine_config *config);
+int machine_open(struct machine **out, const struct machine_config *config);
+
+/*
+ * Before a machine that is going to run is created. 0 in the process that creates it, which may be a
+ * child; 1 in the one in front of it (front.h), when the machine has ended with *status: there
+ * @machine is of no use any more, not even to destroy. -errno after a message.
+ */
+int machine_separate(struct machine *machine, int *status);
+
+/* 0 or -errno, after a message; it has to be destroyed in any case. */
+int machine_create(struct machine *machine);
 
 /*
  * Runs the guest until it ends or something ends it, and stops everything. The

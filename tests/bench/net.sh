@@ -10,11 +10,13 @@ netload server & server=$!
 cat $g/initrd $g/drivers /net.gz >/tmp/all.gz
 # threads: the run time of the vCPUs, of the rest of the VMM and of the server, in ns.
 threads() {
-	local t comm ns rest vcpu=0 vmm=0
-	for t in /proc/$pid/task/*; do
-		read -r comm <$t/comm
-		read -r ns rest <$t/schedstat
-		case $comm in vcpu* | CPU*) vcpu=$((vcpu + ns)) ;; *) vmm=$((vmm + ns)) ;; esac
+	local p t comm ns rest vcpu=0 vmm=0
+	for p in $pid $(cat /proc/$pid/task/$pid/children); do
+		for t in /proc/$p/task/*; do
+			read -r comm <$t/comm
+			read -r ns rest <$t/schedstat
+			case $comm in vcpu* | CPU*) vcpu=$((vcpu + ns)) ;; *) vmm=$((vmm + ns)) ;; esac
+		done
 	done
 	read -r ns rest </proc/$server/schedstat
 	echo "$vcpu $vmm $ns"

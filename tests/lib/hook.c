@@ -57,12 +57,20 @@ static long try_uring(void) { return syscall(SYS_io_uring_setup, 8, NULL); }
 static long try_sigaction(void) { return syscall(SYS_rt_sigaction, SIGSYS, NULL, NULL, 8); }
 static long try_prctl(void) { return syscall(SYS_prctl, PR_SET_DUMPABLE, 1); }
 static long try_kill(void) { return kill(1, 0); }
-static long try_tgkill(void) { return syscall(SYS_tgkill, 1, 1, 0); }
+static long try_tgkill(void) { return syscall(SYS_tgkill, 2, 2, 0); }
 static long try_tiocsti(void) { return ioctl(0, TIOCSTI, "x"); }
 static long try_create_vm(void) { return ioctl(0, KVM_CREATE_VM, 0); }
 static long try_slot(void) { return ioctl(0, KVM_SET_USER_MEMORY_REGION, NULL); }
 static long try_mount(void) { return mount("none", "/", "proc", 0, NULL); }
 static long try_ptrace(void) { return ptrace(PTRACE_ATTACH, 1, NULL, NULL); }
+/* A process of the same user outside. */
+static long try_signal(void)
+{
+	const char *victim = getenv("SANDBOX_VICTIM");
+
+	return kill(victim ? atoi(victim) : -1, 0);
+}
+
 static long try_core(void)
 {
 	struct { long current, most; } limit;
@@ -165,7 +173,7 @@ static const struct {
 	{ "rt_sigaction", try_sigaction }, { "prctl", try_prctl }, { "kill", try_kill },
 	{ "tgkill", try_tgkill }, { "ioctl-tiocsti", try_tiocsti }, { "ioctl-vm", try_create_vm },
 	{ "ioctl-slot", try_slot }, { "ptrace", try_ptrace }, { "int80", try_int80 },
-	{ "ring-open", try_ring_open }, { "core", try_core },
+	{ "ring-open", try_ring_open }, { "core", try_core }, { "signal", try_signal },
 };
 
 static void say(const char *name, long result)

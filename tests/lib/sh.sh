@@ -44,6 +44,10 @@ few_lines() {
 # is_host_root: root, and not only of a user namespace.
 is_host_root() { [ "$(id -u)" = 0 ] && mknod "$T/device" c 1 3 2>/dev/null && rm "$T/device"; }
 
+# vm_of PID: the process that the VM runs in, of an lkvm that was started as PID: its child, if the
+# sandbox has a PID namespace.
+vm_of() { pgrep -P "$1" -x lkvm || echo "$1"; }
+
 # now_ms: milliseconds of a clock that only goes forward.
 now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
 

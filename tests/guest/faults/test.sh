@@ -11,30 +11,44 @@
 	return 0 2>/dev/null || exit 0
 }
 truncate -s 1M "$T/disk"
-vm() { "$@" "$LKVM" run -m 64 -d "$T/disk,format=raw" --flat "${GUESTS%/*}/lifecycle/guest" --json "$T/json" \
+# In one process, on a host that refuses PID namespaces, and then the process in front of another.
+alone=(unshare -r sh -c 'echo 0 >/proc/sys/user/max_pid_namespaces; exec "$@"' sh)
+unshare -r true 2>/dev/null || alone=()
+vm() { "${before_it[@]}" "$@" "$LKVM" run -m 64 -d "$T/disk,format=raw" --flat "${GUESTS%/*}/lifecycle/guest" --json "$T/json" \
 	--console-log "$T/log" --port a=unix:"$T/sock" >"$T/out" 2>"$T/err" </dev/null; }
-vm strace -qq -o "$T/trace"
-same faults/none 0 $?
-# Calls of main(), which begins with /dev/null: how many came before, how many are its own.
-awk '{ c = $1; sub(/\(.*/, "", c) } /openat.*"\/dev\/null"/ { main = 1 }
-	c ~ /^[a-z]/ { if (main) after[c]++; else before[c]++ }
-	END { for (c in after) print c, before[c] + 0, after[c] }' "$T/trace" | sort >"$T/calls"
-[ "$(wc -l <"$T/calls")" -ge 30 ] && ok faults/calls || not_ok faults/calls "$(cat "$T/calls")"
-while read -r call before n; do
-	case $call in
-	exit_group | rt_sigreturn | futex | tgkill | timerfd_settime | epoll_wait | close | brk) continue ;;
-	mmap | clone* | mprotect | munmap) error=ENOMEM ;;
-	openat | socket* | eventfd2 | dup | timerfd_create | epoll_create1 | signalfd4 | io_uring_setup) error=EMFILE ;;
-	*) error=EIO ;;
-	esac
-	[ "$n" -le 40 ] || n=40
-	wrong=
-	for i in $(seq $((before + 1)) $((before + n))); do
-		vm timeout -k 1 20 strace -qq -o /dev/null -e trace="$call" -e inject="$call:error=$error:when=$i"
-		status=$?
-		case $status in 0 | 125 | 255) ;; *) wrong="$wrong number $i: status $status $(head -n 1 "$T/err");" ;; esac
-		[ $status = 0 ] || grep -q '^lkvm: ' "$T/err" || wrong="$wrong number $i: status $status, no message;"
-		[ ! -e "$T/sock" ] || { wrong="$wrong number $i: the socket is left;"; rm -f "$T/sock"; }
-	done
-	same "faults/$call" "" "$wrong"
-done <"$T/calls"
+# all_calls NAME: every call of the main thread.
+all_calls() {
+	vm strace -qq -o "$T/trace"
+	same faults/$1/none 0 $?
+	# Calls of main(), which begins with /dev/null: how many came before, how many are its own.
+	awk '{ c = $1; sub(/\(.*/, "", c) } /openat.*"\/dev\/null"/ { main = 1 }
+		c ~ /^[a-z]/ { if (main) after[c]++; else before[c]++ }
+		END { for (c in after) print c, before[c] + 0, after[c] }' "$T/trace" | sort >"$T/calls"
+	[ "$(wc -l <"$T/calls")" -ge 30 ] && ok faults/$1/calls || not_ok faults/$1/calls "$(cat "$T/calls")"
+	while read -r call before n; do
+		case $call in
+		exit_group | rt_sigreturn | futex | tgkill | timerfd_settime | epoll_wait | close | brk) continue ;;
+		mmap | clone* | mprotect | munmap) error=ENOMEM ;;
+		openat | socket* | eventfd2 | dup | timerfd_create | epoll_create1 | signalfd4 | io_uring_setup) error=EMFILE ;;
+		*) error=EIO ;;
+		esac
+		[ "$n" -le 40 ] || n=40
+		wrong=
+		for i in $(seq $((before + 1)) $((before + n))); do
+			vm timeout -k 1 20 strace -qq -o /dev/null -e trace="$call" -e inject="$call:error=$error:when=$i"
+			status=$?
+			case $status in 0 | 125 | 255) ;; *) wrong="$wrong number $i: status $status $(head -n 1 "$T/err");" ;; esac
+			[ $status = 0 ] || grep -q '^lkvm: ' "$T/err" || wrong="$wrong number $i: status $status, no message;"
+			[ ! -e "$T/sock" ] || { wrong="$wrong number $i: the socket is left;"; rm -f "$T/sock"; }
+		done
+		same "faults/$1/$call" "" "$wrong"
+	done <"$T/calls"
+}
+before_it=("${alone[@]}")
+all_calls alone
+if [ -n "$alone" ]; then
+	before_it=()
+	all_calls front
+else
+	skip faults/front "no user namespaces here"
+fi

@@ -24,7 +24,7 @@ mkfifo "$T/fifo"
 "$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio --console-log "$T/log" -p attack=stall <"$T/fifo" >"$T/out" 2>"$T/err" & pid=$!
 exec 8>"$T/fifo"
 wait_for 10 grep -q UP "$T/log"
-rss() { awk '/^(RssAnon|RssFile)/ { n += $2 } END { print n }' /proc/$pid/status; }
+rss() { awk '/^(RssAnon|RssFile)/ { n += $2 } END { print n }' /proc/$(vm_of $pid)/status; }
 # The thread sanitizer keeps four bytes for each that is touched.
 limit=1024; [ "$VARIANT" != thread ] || limit=4096
 before=$(rss); timeout 1 cat "$T/in" >&8 2>/dev/null; after=$(rss)

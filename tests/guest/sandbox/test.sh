@@ -19,7 +19,8 @@ unshare -U true 2>/dev/null && walls=yes
 # ---- the walls around the process, without filters ----
 socat ABSTRACT-LISTEN:lkvm-hook,fork /dev/null & listener=$!
 truncate -s 1M "$T/disk"
-all=openat,open,openat-up,openat-create,mkdir,unlink,chmod,connect,abstract,execve,unshare,mount,ptrace,setuid,core,ring-open
+all=openat,open,openat-up,openat-create,mkdir,unlink,chmod,connect,abstract,execve,unshare,mount,ptrace,signal,setuid,core,ring-open
+export SANDBOX_VICTIM=$listener
 wait_for 10 sh -c 'grep -q @lkvm-hook /proc/net/unix'
 hooked process:$all -d "$T/disk,format=raw"
 same sandbox/process-status 124 $status
@@ -32,6 +33,9 @@ for a in ${all//,/ }; do
 		# Without user namespaces root stays root, of what the filters leave.
 		if [ -z "$walls" ]; then skip sandbox/process-$a "no user namespaces here"
 		else has sandbox/process-$a "$T/err" "^hook: $a: refused: (EPERM|EINVAL)$"; fi ;;
+	signal)
+		if [ -z "$walls" ]; then skip sandbox/process-$a "no namespaces here"
+		else has sandbox/process-$a "$T/err" "^hook: $a: refused: ESRCH$"; fi ;;
 	mount | ptrace) has sandbox/process-$a "$T/err" "^hook: $a: refused: EPERM$" ;;
 	connect) has sandbox/process-$a "$T/err" "^hook: $a: refused: ENETUNREACH$" ;;
 	abstract) has sandbox/process-$a "$T/err" "^hook: $a: refused: (EPERM|ECONNREFUSED)$" ;;
@@ -40,8 +44,8 @@ for a in ${all//,/ }; do
 	esac
 done
 # Without the sandbox the same attempts get through: the ones above are refused by it.
-hooked process:openat,open,connect,abstract,ring-open --sandbox off -d "$T/disk,format=raw"
-for a in openat open connect abstract; do has sandbox/off-$a "$T/err" "^hook: $a: got "; done
+hooked process:openat,open,connect,abstract,signal,ring-open --sandbox off -d "$T/disk,format=raw"
+for a in openat open connect abstract signal; do has sandbox/off-$a "$T/err" "^hook: $a: got "; done
 # The ring is restricted for ever, sandbox or not.
 has sandbox/off-ring-open "$T/err" '^hook: ring-open: refused: EACCES$'
 kill $listener
@@ -73,6 +77,8 @@ try disk 'disk thread' io_uring_setup 125 -d "$T/disk,format=raw"
 unset NO_IO_URING
 # This one may open files, and is not what a guest can reach; the VM goes on.
 try keeper 'keeper process' "openat openat-up openat-create unlink" 124 --console-log "$T/log"
+# It signals the VM's process, and cannot know its number before it is there.
+try front 'front process' kill 125
 # Of another architecture: the end without a word.
 for place in vcpu loop; do
 	hooked $place:int80
@@ -85,35 +91,41 @@ done
 }
 
 # ---- from outside ----
-# start ARGUMENTS...: a VM that stays, as $pid.
+# start ARGUMENTS...: a VM that stays, as $pid; its own process is $vm.
 start() {
 	: >"$T/out"	# the one before said "up", too
 	"$@" >"$T/out" 2>"$T/err" </dev/null & pid=$!
 	wait_for 20 grep -q up "$T/out"
+	vm=$(vm_of $pid)
 }
 finish() { kill $pid; wait $pid; same "$1" 143 $?; }
-every() { awk -v key="$1:" '$1 == key { print $2 }' /proc/$pid/task/*/status | sort -u | xargs; }
+every() { awk -v key="$1:" '$1 == key { print $2 }' /proc/$vm/task/*/status | sort -u | xargs; }
 walls() {
 	same $1/filters 2 "$(every Seccomp)"
 	same $1/no-new-privs 1 "$(every NoNewPrivs)"
 	for set in CapPrm CapEff CapBnd CapAmb; do same $1/$set 0000000000000000 "$(every $set)"; done
-	for ns in user mnt ipc net; do
-		[ "$(readlink /proc/$pid/ns/$ns)" != "$(readlink /proc/self/ns/$ns)" ] && ok $1/$ns || not_ok $1/$ns
+	for ns in user pid mnt ipc net; do
+		[ "$(readlink /proc/$vm/ns/$ns)" != "$(readlink /proc/self/ns/$ns)" ] && ok $1/$ns || not_ok $1/$ns
 	done
-	same $1/root "" "$(ls -A /proc/$pid/root/)"
-	same $1/core "0 0" "$(awk '/^Max core/ { print $5, $6 }' /proc/$pid/limits)"
-	[ "$(awk '/^Max open files/ { print $5 }' /proc/$pid/limits)" -lt 5000 ] && ok $1/files || not_ok $1/files
+	same $1/root "" "$(ls -A /proc/$vm/root/)"
+	same $1/pid "$vm 1" "$(awk '$1 == "NSpid:" { print $2, $3 }' /proc/$vm/status)"
+	same $1/core "0 0" "$(awk '/^Max core/ { print $5, $6 }' /proc/$vm/limits)"
+	[ "$(awk '/^Max open files/ { print $5 }' /proc/$vm/limits)" -lt 5000 ] && ok $1/files || not_ok $1/files
 	# Guest memory: not in dumps (dd), not in children (dc).
-	if ! head -c 1 /proc/$pid/smaps >"$T/smaps" 2>&1; then
+	if ! head -c 1 /proc/$vm/smaps >"$T/smaps" 2>&1; then
 		skip $1/memory "its user cannot look into a process that has confined itself"
 		return
 	fi
-	has $1/memory <(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } /^VmFlags:/ && size >= 65536 { print }' /proc/$pid/smaps) ' dc .*dd '
+	has $1/memory <(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } /^VmFlags:/ && size >= 65536 { print }' /proc/$vm/smaps) ' dc .*dd '
 }
 start "$LKVM" run -v -m 64 -c 2 -d "$T/disk,format=raw" --sandbox strict --flat "$flat"
 walls sandbox/strict
 same sandbox/strict-says-nothing "" "$(grep sandbox "$T/err")"
-same sandbox/threads "$(printf '%s\n' lkvm vcpu0 vcpu1)" "$(sort /proc/$pid/task/*/comm | grep -v ^kvm-)"
+same sandbox/threads "$(printf '%s\n' lkvm vcpu0 vcpu1)" "$(sort /proc/$vm/task/*/comm | grep -v ^kvm-)"
+# The one in front has its rights, files and system calls taken, too.
+same sandbox/front "0000000000000000 1 2" "$(awk '/^(CapEff|NoNewPrivs|Seccomp:)/ { print $2 }' /proc/$pid/status | xargs)"
+same sandbox/front-files "0 2 signalfd socket" "$(cd /proc/$pid/fd && for f in *; do
+	[ $f -gt 2 ] || { echo $f; continue; }; readlink $f | sed 's/.*\(signalfd\|socket\).*/\1/'; done | sort | xargs)"
 finish sandbox/strict-status
 # As a user whose only right is /dev/kvm; the same walls.
 if is_host_root; then
@@ -152,7 +164,7 @@ if is_host_root; then
 	eval "set -- $no_user"
 	refuse container 'user namespace' 'No space left on device' "$@"
 	eval "set -- $no_user setpriv --bounding-set=-all --inh-caps=-all --securebits +noroot,+noroot_locked"
-	first='user namespace: No space left on device'	# strict stops at the first
+	first='PID namespace: No space left on device'	# strict stops at the first
 	refuse container-no-rights 'mount namespace' 'Operation not permitted' "$@"
 else
 	skip sandbox/container "needs root"

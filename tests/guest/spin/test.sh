@@ -11,7 +11,7 @@ stop() {
 	env --default-signal=INT,QUIT "$LKVM" run --flat "$GUEST" "$@" --json "$T/json" >"$T/out" 2>"$T/err" </dev/null &
 	local pid=$!
 	wait_for 20 grep -q up "$T/out"
-	if [ "$sig" = TERM ]; then inspect $pid; fi
+	if [ "$sig" = TERM ]; then inspect "$(vm_of $pid)"; fi
 	kill -s "$sig" $pid
 	wait $pid
 	same "spin/$sig-status" "$want" "$?"

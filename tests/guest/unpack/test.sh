@@ -249,7 +249,7 @@ same unpack/no-idle-cpu-marks "" "$(ls "$c" | grep seen)"
 cp "$k" "$T/other"; touch -d '1 hour ago' "$T/other"; sleep 1.1
 taskset -c 0 "$LKVM" run -m 64 --rng off -k "$T/other" --kernel-cache "$c" --no-default-params -p wait \
 	>"$T/out" 2>"$T/err" </dev/null & pid=$!
-rights() { awk '/^(CapEff|NoNewPrivs|Seccomp:)/ { print $2 }' /proc/$(pgrep -P $pid -x kernel-cache)/status | xargs; }
+rights() { awk '/^(CapEff|NoNewPrivs|Seccomp:)/ { print $2 }' /proc/$(pgrep -P "$(vm_of $pid)" -x kernel-cache)/status | xargs; }
 filtered=2; [ -z "$VARIANT" ] || filtered=0	# with sanitizers there are no filters
 storing() { [ "$(rights)" = "0000000000000000 1 $filtered" ]; }
 wait_for 20 storing && ok unpack/rights-while-storing || not_ok unpack/rights-while-storing "$(rights)"

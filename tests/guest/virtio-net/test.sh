@@ -35,7 +35,7 @@ for transport in pci mmio; do
 	# A flood and no buffers: memory stays as it is.
 	"$LKVM" run -k "$GUESTS/elf64" -m 512 --rng off --transport $transport -n "mode=stream,path=$T/flood" \
 		-p attack=rx_no_buffers >"$T/out" 2>"$T/err" </dev/null & pid=$!
-	rss() { awk '/^(RssAnon|RssFile)/ { n += $2 } END { print n }' /proc/$pid/status; }
+	rss() { awk '/^(RssAnon|RssFile)/ { n += $2 } END { print n }' /proc/$(vm_of $pid)/status; }
 	wait_for 10 grep -q IDLE "$T/out"; before=$(rss); sleep 1; after=$(rss)
 	[ -n "$after" ] && [ $((after - before)) -le 1024 ] && ok "virtio-net/$transport/flood-memory" ||
 		not_ok "virtio-net/$transport/flood-memory" "before $before kB, after $after kB"

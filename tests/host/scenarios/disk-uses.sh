@@ -70,6 +70,8 @@ for i in 1 2 3; do
 	timeout -s KILL 60 lkvm run $boot -d /tmp/kill -p quiet >/tmp/out 2>/tmp/err </dev/null &
 	n=0; until grep -q "SYNCED $((i * 7))" /tmp/out || [ $n -gt 40 ]; do sleep 1; n=$((n + 1)); done
 	killall -KILL lkvm; wait
+	# The one that had the image may be gone a moment later than the one that was waited for.
+	n=0; while pidof lkvm >/dev/null && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
 	qemu-img check -q /tmp/kill; c=$?
 	[ $c = 0 ] || [ $c = 3 ]; same "disk/killed/$i" 0 $?
 done
