@@ -85,7 +85,7 @@ void front_tell_ready(const struct front *f)
 
 bool front_is_asked(const struct front *f, bool *gone)
 {
-	char order;
+	char order = 0;
 	ssize_t n = socket_recv(f->socket, &order, sizeof(order));
 
 	*gone = !n;

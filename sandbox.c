@@ -42,6 +42,7 @@
 #endif
 
 #define INSNS_MAX	256u	/* of a filter */
+#define UID_MAP		"/proc/self/uid_map"
 
 /* Opened while the guest runs: an eventfd for each interrupt vector, connections to ports. */
 #define SPARE_FDS	4096u
@@ -118,7 +119,9 @@ static int enter_pid(void)
 {
 	int rc = unshare_one(CLONE_NEWPID);
 
-	return rc == -EPERM ? unshare_one(CLONE_NEWUSER | CLONE_NEWPID) : rc;
+	if (rc != -EPERM || access(UID_MAP, W_OK))	/* see keep_user_id() */
+		return rc;
+	return unshare_one(CLONE_NEWUSER | CLONE_NEWPID);
 }
 
 /* A root of our own with nothing in it; /dev is any folder that is sure to be there. */
@@ -356,15 +359,14 @@ static int enter_layer(const struct sandbox *s, const struct layer *l, bool *in)
  */
 static int keep_user_id(uid_t id)
 {
-	static const char path[] = "/proc/self/uid_map";
 	char map[64];
 	int bytes = snprintf(map, sizeof(map), "%u %u 1", id, id);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open(UID_MAP, O_WRONLY | O_CLOEXEC);
 	int rc = 0;
 
 	if (fd < 0 || write(fd, map, (size_t)bytes) != bytes) {
 		rc = -errno;
-		log_error("sandbox: %s: %s", path, strerror(-rc));
+		log_error("sandbox: " UID_MAP ": %s", strerror(-rc));
 	}
 	if (fd >= 0)
 		close(fd);

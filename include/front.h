@@ -9,9 +9,10 @@
  * the VM's user stops the job, takes the VM with it if it is killed, gives the
  * terminal its mode back if the VM dies, and ends with the VM's status.
  *
- *	to the VM	when the namespaces are there that it makes meanwhile; the signals that end it, SIGCONT and SIGWINCH as they are; a
- *			byte on a socket when it shall suspend itself
- *	from the VM	bytes on the socket (it hears signals now; stop the job), its end
+ *	to the VM	on a socket: the namespaces that were made for it meanwhile, then a
+ *			byte when it shall suspend itself; the signals that end it, SIGCONT
+ *			and SIGWINCH as they are
+ *	from the VM	bytes on the socket (it hears signals now; stop the job); its end
  *
  * Without the namespace all functions do their work in the one process there is.
  * All of them: the main thread.
@@ -42,13 +43,16 @@ void front_init(struct front *f);
  */
 int front_separate(struct front *f, struct sandbox *s, int *status);
 
-/* Waits for the namespaces that the process in front makes: before sandbox_enter(). 0 or -errno, after a message. */
+/*
+ * Waits for the namespaces that the process in front makes; before sandbox_enter(). 0 or -errno,
+ * after a message.
+ */
 int front_wait(const struct front *f, struct sandbox *s);
 
 /* Tells the process in front that signals are read: until then one of them is the end. */
 void front_tell_ready(const struct front *f);
 
-/* Something came on the socket. True if we are asked to suspend; *gone: nothing will come any more. */
+/* Something came on the socket. True: suspend yourself. *gone: nothing will come any more. */
 bool front_is_asked(const struct front *f, bool *gone);
 
 /*

@@ -47,8 +47,8 @@ static inline ssize_t write_at(int fd, const void *data, size_t bytes, uint64_t 
 }
 
 /*
- * poll(2), which may return EINTR. Whoever is stopped and continued in ppoll(2) goes on by that call and no
- * other; poll() itself would by restart_syscall(2).
+ * poll(2); it may return EINTR. Whoever is stopped and continued in ppoll(2) goes on by that same
+ * call, and in poll(2) by restart_syscall(2).
  */
 static inline int poll_fds(struct pollfd *fds, unsigned int nr, int timeout_ms)
 {

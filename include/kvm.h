@@ -66,10 +66,9 @@ int kvm_check_capabilities(int sys_fd, bool quiet);
 int kvm_capability(int sys_fd, int cap);
 
 /*
- * Creates the VM by @sys_fd (kvm_open()) with @mem as its RAM; both are lent and must outlive it;
- * in-kernel irqchip and,
- * with @legacy_timer, the 8254, whose end costs two grace periods of the host's kernel (15
- * of 24 ms of a short run, measured). 0 or -errno, after a message.
+ * Creates the VM by @sys_fd (kvm_open()), with @mem as its RAM (both are lent and must outlive it),
+ * in-kernel irqchip and, with @legacy_timer, the 8254, whose end costs two grace periods of the
+ * host's kernel (15 of 24 ms of a short run, measured). 0 or -errno, after a message.
  */
 int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer);
 

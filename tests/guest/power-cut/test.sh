@@ -21,7 +21,8 @@ for format in raw qcow2; do
 		vm=$!
 		wait_for 30 test -s "$T/out" || slow=$((slow + 1))
 		sleep 0.$(printf %03d $((RANDOM % 250)))
-		kill -KILL "$(vm_of "$(pgrep -P $vm)")"; wait $vm 2>/dev/null
+		lkvm=$(pgrep -P $vm) && kill -KILL "$(vm_of $lkvm)"
+		wait $vm 2>/dev/null
 		last=$(grep -v FAILED "$T/out" | sed '$!d')
 		# The last line may have been cut in the middle: a number too small, never too big.
 		[ -n "$last" ] && [ $((0x$last)) -gt $acked ] && acked=$((0x$last))
