@@ -44,6 +44,9 @@ few_lines() {
 # is_host_root: root, and not only of a user namespace.
 is_host_root() { [ "$(id -u)" = 0 ] && mknod "$T/device" c 1 3 2>/dev/null && rm "$T/device"; }
 
+# has_pid_namespaces: this user can make one here, if need be in a user namespace.
+has_pid_namespaces() { unshare -p -f true 2>/dev/null || unshare -U -p -f true 2>/dev/null; }
+
 # vm_of PID: the process that the VM runs in, of an lkvm that was started as PID: its child, if the
 # sandbox has a PID namespace.
 vm_of() { pgrep -P "$1" -x lkvm || echo "$1"; }

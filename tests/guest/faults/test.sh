@@ -46,7 +46,7 @@ all_calls() {
 }
 before_it=("${alone[@]}")
 all_calls alone
-if [ -n "$alone" ]; then
+if [ ${#alone[@]} != 0 ]; then
 	before_it=()
 	all_calls front
 else

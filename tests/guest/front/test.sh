@@ -11,7 +11,7 @@ flat=${GUESTS%/*}/idle/guest
 	same front/none-status 143 $?
 	return 0 2>/dev/null || exit 0
 }
-unshare -U true 2>/dev/null || is_host_root || {
+has_pid_namespaces || {
 	skip front "no PID namespaces here"
 	return 0 2>/dev/null || exit 0
 }
