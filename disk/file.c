@@ -158,13 +158,14 @@ static int find_holder(int fd)
  */
 static int take_locks_soon(int fd, enum file_use use)
 {
-	const struct timespec pause = { .tv_nsec = 10000000 };
 	uint64_t deadline = now_ns() + PATIENCE_NS;
-	int rc;
+	int rc = take_locks(fd, use);
 
-	while ((rc = take_locks(fd, use)) == -EBUSY && use != FILE_READ && now_ns() < deadline) {
+	while (rc == -EBUSY && use != FILE_READ) {
 		unlock_all(fd);
-		nanosleep(&pause, NULL);
+		if (!wait_a_moment(deadline))
+			break;
+		rc = take_locks(fd, use);
 	}
 	return rc;
 }

@@ -133,4 +133,15 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Waits a millisecond for another process. False at once if @deadline (of now_ns()) has passed. */
+static inline bool wait_a_moment(uint64_t deadline)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	if (now_ns() >= deadline)
+		return false;
+	nanosleep(&moment, NULL);
+	return true;
+}
+
 #endif

@@ -89,12 +89,12 @@ static void on_lost(struct stream *s)
 /* Waits a moment for the child that has lost its socket, then ends it. */
 static void reap(struct passt *p)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
 	uint64_t deadline = now_ns() + PATIENCE_NS;
 	pid_t rc;
 
-	while ((rc = waitpid(p->stream.net.child, NULL, WNOHANG)) == 0 && now_ns() < deadline)
-		nanosleep(&pause, NULL);
+	do
+		rc = waitpid(p->stream.net.child, NULL, WNOHANG);
+	while (!rc && wait_a_moment(deadline));
 	if (rc == 0) {
 		kill(p->stream.net.child, SIGKILL);
 		waitpid(p->stream.net.child, NULL, 0);

@@ -331,12 +331,12 @@ static int open_tun(const struct net_config *config)
 /* TUNSETIFF, after a moment for one who has it and has just been killed. */
 static int set_interface(int fd, struct ifreq *ifr)
 {
-	const struct timespec pause = { .tv_nsec = 10000000 };
 	uint64_t deadline = now_ns() + PATIENCE_NS;
 	int rc;
 
-	while ((rc = ioctl(fd, TUNSETIFF, ifr)) && errno == EBUSY && now_ns() < deadline)
-		nanosleep(&pause, NULL);
+	do
+		rc = ioctl(fd, TUNSETIFF, ifr);
+	while (rc && errno == EBUSY && wait_a_moment(deadline));
 	return rc;
 }
 
