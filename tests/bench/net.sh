@@ -8,10 +8,11 @@ tunctl -t t0 >/dev/null
 ifconfig t0 10.1.0.1 up
 netload server & server=$!
 cat $g/initrd $g/drivers /net.gz >/tmp/all.gz
-# threads: the run time of the vCPUs, of the rest of the VMM and of the server, in ns.
+# threads: the run time of the vCPUs, of the rest of the VMM's processes and of the server, in ns.
+# Quick, for the VM ends after the last line.
 threads() {
 	local p t comm ns rest vcpu=0 vmm=0
-	for p in $pid $(cat /proc/$pid/task/$pid/children); do
+	for p in $all; do
 		for t in /proc/$p/task/*; do
 			read -r comm <$t/comm
 			read -r ns rest <$t/schedstat
@@ -22,11 +23,12 @@ threads() {
 	echo "$vcpu $vmm $ns"
 }
 row() {
-	local name=$1 line program pid; shift
+	local name=$1 line program pid all=; shift
 	"$@" >/tmp/fifo 2>/tmp/err </dev/null & program=$!
 	pid=$program
 	[ "$name" != "no VM" ] || pid=$relay
 	while read -r line; do
+		all=${all:-$pid $(cat /proc/$pid/task/$pid/children)}	# once, while the guest boots
 		case $line in NETLOAD*) echo "$line $(threads)" ;; esac
 	done </tmp/fifo >/tmp/out
 	wait $program || { echo "# $name: status $?"; head -n 5 /tmp/err; }
