@@ -35,6 +35,7 @@ enum stop_reason {
 struct vm {
 	int sys_fd;		/* /dev/kvm */
 	int fd;
+	int holder;		/* has the VM a moment longer than we; -1 */
 	pid_t pid;		/* of this process */
 	bool is_pvm;		/* see kvm_is_pvm(); later nobody can look */
 	int stop_fd;		/* eventfd, readable once a stop was requested */
@@ -67,8 +68,8 @@ int kvm_capability(int sys_fd, int cap);
 
 /*
  * Creates the VM by @sys_fd (kvm_open()), with @mem as its RAM (both are lent and must outlive it),
- * in-kernel irqchip and, with @legacy_timer, the 8254, whose end costs two grace periods of the
- * host's kernel (15 of 24 ms of a short run, measured). 0 or -errno, after a message.
+ * in-kernel irqchip and, with @legacy_timer, the 8254, which makes the end longer (two grace
+ * periods of the host's kernel). 0 or -errno, after a message.
  */
 int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer);
 
@@ -78,7 +79,10 @@ int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_ti
  */
 void vm_end(struct vm *vm);
 
-/* Accepts NULL. vCPUs must be gone. */
+/*
+ * Accepts NULL. vCPUs must be gone. KVM may go on taking it apart, without what we lent and
+ * without us.
+ */
 void vm_destroy(struct vm *vm);
 
 /*

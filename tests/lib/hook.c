@@ -129,8 +129,11 @@ static long try_int80(void)
 	return result;
 }
 
-/* Opens a file through the ring that the VM has. Its memory is where a ring like it has it. */
-static long try_ring_open(void)
+/*
+ * Opens a file through the ring with @entries that the VM has. Its memory is where a ring like it
+ * has it.
+ */
+static long open_by_ring(unsigned int entries)
 {
 	for (int fd = 3; fd < 256; fd++) {
 		struct io_uring_params p = { .flags = IORING_SETUP_CLAMP };
@@ -139,7 +142,11 @@ static long try_ring_open(void)
 		struct io_uring_sqe *sqe;
 		long result;
 
-		if (io_uring_queue_init_params(256, &twin, &p) < 0)
+		/* One that is not enabled is now. */
+		if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) &&
+		    (errno == EOPNOTSUPP || errno == EBADF))
+			continue;	/* no ring */
+		if (io_uring_queue_init_params(entries, &twin, &p) < 0)
 			return -1;
 		if (twin.ring_fd == fd || io_uring_queue_mmap(fd, &p, &ring)) {
 			io_uring_queue_exit(&twin);
@@ -159,6 +166,9 @@ static long try_ring_open(void)
 	return -1;
 }
 
+static long try_ring_open(void) { return open_by_ring(256); }
+static long try_holder_open(void) { return open_by_ring(1); }
+
 static const struct {
 	const char *name;
 	long (*make)(void);
@@ -173,7 +183,7 @@ static const struct {
 	{ "rt_sigaction", try_sigaction }, { "prctl", try_prctl }, { "kill", try_kill },
 	{ "tgkill", try_tgkill }, { "ioctl-tiocsti", try_tiocsti }, { "ioctl-vm", try_create_vm },
 	{ "ioctl-slot", try_slot }, { "ptrace", try_ptrace }, { "int80", try_int80 },
-	{ "ring-open", try_ring_open }, { "core", try_core }, { "signal", try_signal },
+	{ "ring-open", try_ring_open }, { "holder-open", try_holder_open }, { "core", try_core }, { "signal", try_signal },
 };
 
 static void say(const char *name, long result)
