@@ -216,16 +216,18 @@ static int attend(struct attendant *a)
 	return status;
 }
 
-/* 0 or -errno, after a message. */
+/* 0 or -errno, after a message. A VM that has ended meanwhile has said why by itself. */
 static int build(const struct attendant *a, struct sandbox *s)
 {
 	uint32_t built;
 	int rc = sandbox_build(s, &built);
 
-	if (!rc && socket_send(a->socket, &built, sizeof(built)) != (ssize_t)sizeof(built)) {
-		rc = -errno;
-		log_error("sandbox: the process in front: %s", strerror(-rc));
-	}
+	if (rc || socket_send(a->socket, &built, sizeof(built)) == (ssize_t)sizeof(built))
+		return rc;
+	if (errno == EPIPE)
+		return 0;
+	rc = -errno;
+	log_error("sandbox: the process in front: %s", strerror(-rc));
 	return rc;
 }
 

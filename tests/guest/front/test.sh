@@ -72,6 +72,12 @@ same front/early 143 $?
 kill $writer; wait $writer 2>/dev/null
 if pgrep -f -- "-i $T/fifo" >/dev/null; then not_ok front/early-gone "$(pgrep -af -- "-i $T/fifo")"; else ok front/early-gone; fi
 
+# A VM that ends before its namespaces are there: it has said why, and nothing else is said.
+timeout 20 strace -f -qq -o /dev/null -e trace=unshare -e inject=unshare:delay_enter=200000 \
+	"$LKVM" run -m 64 --flat "$flat" --dump-dtb /nonexistent/x >"$T/out" 2>"$T/err" </dev/null
+same front/ended-early 125 $?
+same front/ended-early-said "lkvm: dump-dtb: /nonexistent/x: No such file or directory" "$(grep '^lkvm: ' "$T/err")"
+
 # A terminal gets its mode back although the VM had no chance to do it.
 export LKVM flat T
 cat >"$T/expect" <<'X'
