@@ -195,20 +195,23 @@ build/fuzz/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
 build/fuzz-coverage/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
 	$(link_fuzzer)
 
+# As many jobs as CPUs, unless the user has said how many.
+jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # Each sets itself up first; "make all" comes after the packages are there.
 check:
 	@tests/setup check
-	@$(MAKE) --no-print-directory all units guests tools
-	@$(MAKE) --no-print-directory HOOK=1 build/$(notdir $(CC))-hook/lkvm
-	@$(MAKE) --no-print-directory SAN=address,undefined all units guests
-	@$(MAKE) --no-print-directory SAN=thread all units guests
-	@$(MAKE) --no-print-directory fuzzers
+	@$(MAKE) $(jobs) --no-print-directory all units guests tools
+	@$(MAKE) $(jobs) --no-print-directory HOOK=1 build/$(notdir $(CC))-hook/lkvm
+	@$(MAKE) $(jobs) --no-print-directory SAN=address,undefined all units guests
+	@$(MAKE) $(jobs) --no-print-directory SAN=thread all units guests
+	@$(MAKE) $(jobs) --no-print-directory fuzzers
 	@CC=$(CC) tests/run lint model fuzz unit unit:address-undefined unit:thread cli guest \
 		guest:address-undefined guest:thread host
 
 demo:
 	@tests/setup demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) $(jobs) --no-print-directory all
 	@tests/demo $(build)
 
 lint:
@@ -228,7 +231,7 @@ models:
 # KERNELS="cloud generic612" for fewer rows; PEER=/path/to/lkvm for another VMM.
 bench:
 	@tests/setup check
-	@$(MAKE) --no-print-directory all tools guests
+	@$(MAKE) $(jobs) --no-print-directory all tools guests
 	@tests/bench/run $(build) $(KERNELS)
 
 install: all
