@@ -29,7 +29,7 @@ way() {
 	has "ways/$k-$cpus-$name-source" /tmp/err "^lkvm: $source"
 	part iomem >iomem.$cpus.$name; part params >params.$cpus.$name; part flags >flags.$cpus.$name
 	# Numbers differ with the time; the messages do not, but for complaints of a slow host.
-	part dmesg | grep -v 'clocksource: .*watchdog\|hrtimer: interrupt took' | sed 's/[0-9a-fx]*[0-9][0-9a-fx.]*/N/g' | sort -u >dmesg.$cpus.$name
+	part dmesg | grep -v 'clocksource: .*watchdog\|hrtimer: interrupt took\|sched: DL replenish lagged' | sed 's/[0-9a-fx]*[0-9][0-9a-fx.]*/N/g' | sort -u >dmesg.$cpus.$name
 	has "ways/$k-$cpus-$name-found" dmesg.$cpus.$name '^Linux version N'
 }
 alike() {
