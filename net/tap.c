@@ -88,6 +88,7 @@ static void on_tap(void *arg, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		event_remove(net->loop, q->watch);
 		q->watch = -1;
+		q->reads = q->writes = false;	/* for the case that it is attached again */
 	}
 }
 

@@ -707,10 +707,14 @@ static bool set_active_pairs(struct virtio_net *vn, uint16_t pairs)
 		net_watch(vn->net, i, false);
 	}
 	for (unsigned int i = before; i < pairs; i++) {
-		if (vn->net->vhost)
+		if (vn->net->vhost) {
 			start_vhost(vn, i);
-		else
-			event_defer(vn->dev.loop, &vn->rx[i].finish);
+			continue;
+		}
+		event_defer(vn->dev.loop, &vn->rx[i].finish);
+		/* What was queued when the pair was switched off: its kick came too late. */
+		vn->tx[i].blocked = false;
+		event_defer(vn->dev.loop, &vn->tx[i].finish);
 	}
 	return true;
 }

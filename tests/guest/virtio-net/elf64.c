@@ -495,6 +495,23 @@ static uint8_t short_command(uint8_t class, uint8_t cmd, uint64_t data, uint32_t
 	return command(2 + bytes);
 }
 
+static uint8_t set_pairs(unsigned int control, uint16_t pairs)
+{
+	use_queue(control);
+	write8(ACK, 0xee);
+	write8(COMMAND, VIRTIO_NET_CTRL_MQ);
+	write8(COMMAND + 1, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET);
+	write8(COMMAND + 2, (uint8_t)pairs);
+	write8(COMMAND + 3, 0);
+	set_desc(0, COMMAND, 4, NEXT, 1);
+	set_desc(1, ACK, 1, WRITE, 0);
+	publish(0);
+	kick(control);
+	if (!wait_used())
+		fail("broken by a number of pairs", pairs);
+	return read8(ACK);
+}
+
 static void expect_ack(uint8_t want, uint8_t got)
 {
 	if (got != want)
@@ -602,6 +619,29 @@ static void filter_works(void)
 		fail("destination", read8(IN + HEADER));
 }
 
+/* Two pairs of queues; the second one's frame comes while it is off, and is sent when it is on. */
+static void tx_pair_off(void)
+{
+	const unsigned int tx = 3, control = 4;
+
+	if (!(offered(0) & F(MQ)))
+		fail("no queue pairs", offered(0));
+	bring_up_queues(features | F(MQ), 5);
+	fill_frame(200);
+	for (uint16_t pairs = 2; pairs; pairs--)
+		expect_ack(VIRTIO_NET_OK, set_pairs(control, pairs));
+	use_queue(tx);
+	set_desc(0, OUT, HEADER + 200, 0, 0);
+	publish(0);
+	kick(tx);
+	if (try_used(100000))
+		fail("sent by a pair that is off", 0);
+	expect_ack(VIRTIO_NET_OK, set_pairs(control, 2));
+	use_queue(tx);
+	if (!try_used(100000000))
+		fail("not sent by a pair that is on again", 0);
+}
+
 /* ---- registers ---- */
 
 static void absent_queue(void)
@@ -680,7 +720,7 @@ static const struct {
 	ATTACK(config_is_read_only), ATTACK(features_odd), ATTACK(canary), ATTACK(no_features),
 #define WITH_PEER(name) { #name, name }	/* the peer is not the one that echoes */
 	WITH_PEER(rx_no_buffers), WITH_PEER(tx_backpressure),
-	WITH_PEER(tx_stream_reset), WITH_PEER(rx_jumbo), WITH_PEER(link_lost),
+	WITH_PEER(tx_stream_reset), WITH_PEER(rx_jumbo), WITH_PEER(link_lost), WITH_PEER(tx_pair_off),
 };
 
 void guest_main(const uint8_t *zero_page);
