@@ -23,9 +23,11 @@ ip link del h0
 ip tuntap add h1 mode tap multi_queue; ip link set h1 up
 echo 1 >/proc/sys/net/ipv6/conf/h1/disable_ipv6
 peer packets echo h1 & peer=$!
-for t in pci mmio; do
-	run -k /attacks/virtio-net -m 512 --rng off --transport $t -n mode=tap,tapif=h1,queues=2 -p attack=tx_pair_off
-	same "net-hostile/$t/tx_pair_off" "0 SURVIVED RECOVERED" "$status $(echo $(cat /tmp/out))"
+for v in "" ,vhost=on; do
+	for t in pci mmio; do
+		run -k /attacks/virtio-net -m 512 --rng off --transport $t -n mode=tap,tapif=h1,queues=2$v -p attack=tx_pair_off
+		same "net-hostile$v/$t/tx_pair_off" "0 SURVIVED RECOVERED" "$status $(echo $(cat /tmp/out))"
+	done
 done
 kill $peer
 ip link del h1
