@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The process in front of the VM's, where the sandbox has a PID namespace: what the shell and its
 # user see is one program.
+# Runs alone: it looks for processes by their command line.
 flat=${GUESTS%/*}/idle/guest
 [ -z "$VARIANT" ] || {
 	# Builds with sanitizers have one process only.

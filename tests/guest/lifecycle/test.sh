@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # 200 starts and stops: all alike, nothing left over, and quick.
+# Runs alone: it looks for processes and files that are left, and takes the time.
 before=$(ls -A /tmp /dev/shm | sort | cksum)
 bad=0
 start=$(now_ms)
