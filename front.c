@@ -18,6 +18,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "front.h"
 #include "helper.h"
 #include "io.h"
@@ -245,7 +246,7 @@ static int be_front(struct attendant *a, struct sandbox *s)
 {
 	const int keep[] = { STDIN_FILENO, STDERR_FILENO, a->socket, a->signal_fd };
 
-	helper_close_others(keep, ARRAY_SIZE(keep));
+	fds_close_others(keep, ARRAY_SIZE(keep));
 	a->group = getpgrp();
 	a->has_terminal = !tcgetattr(STDIN_FILENO, &a->mode);
 	if ((s->builder < 0 || !build(a, s)) && !confine(s))

@@ -12,27 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fds.h"
 #include "helper.h"
 #include "io.h"
 #include "util.h"
-
-void helper_close_others(const int *keep, unsigned int nr)
-{
-	unsigned int from = 0;
-
-	for (;;) {
-		unsigned int next = ~0u;
-
-		for (unsigned int i = 0; i < nr; i++)
-			if (keep[i] >= (int)from && (unsigned int)keep[i] < next)
-				next = (unsigned int)keep[i];
-		if (next > from)
-			close_range(from, next == ~0u ? ~0u : next - 1, 0);
-		if (next == ~0u)
-			return;
-		from = next + 1;
-	}
-}
 
 static void __attribute__((noreturn)) be_helper(const char *name, int socket,
 						void (*fn)(int socket, void *arg), void *arg,
@@ -42,7 +25,7 @@ static void __attribute__((noreturn)) be_helper(const char *name, int socket,
 
 	for (unsigned int i = 0; i < nr_fds; i++)
 		keep[2 + i] = fds[i];
-	helper_close_others(keep, 2 + nr_fds);
+	fds_close_others(keep, 2 + nr_fds);
 	prctl(PR_SET_NAME, name);
 	fn(socket, arg);
 	_exit(0);

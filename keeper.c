@@ -38,10 +38,10 @@ void keeper_init(struct keeper *k, const char *log_path)
 	k->log_path = log_path;
 }
 
-void keeper_add_socket(struct keeper *k, const char *path)
+void keeper_add_socket(struct keeper *k, struct socket_name name)
 {
-	if (path && k->nr_sockets < KEEPER_MAX_SOCKETS)
-		k->sockets[k->nr_sockets++] = path;
+	if (name.path && k->nr_sockets < KEEPER_MAX_SOCKETS)
+		k->sockets[k->nr_sockets++] = name;
 }
 
 void keeper_add_child(struct keeper *k, pid_t child)
@@ -53,7 +53,7 @@ void keeper_add_child(struct keeper *k, pid_t child)
 static void remove_sockets(struct keeper *k)
 {
 	for (unsigned int i = 0; i < k->nr_sockets; i++)
-		unlink(k->sockets[i]);
+		socket_name_remove(&k->sockets[i]);
 	k->nr_sockets = 0;
 }
 

@@ -100,7 +100,7 @@ static const struct call calls[] = {
 	CALL(openat, STORE | KEEPER, "the cache's files; the console log"),
 	CALL(unlinkat, STORE, "old files of the cache"),
 	CALL(renameat, STORE, "a complete file gets its name"),
-	CALL(newfstatat, STORE, "are these files ours"),
+	CALL(newfstatat, STORE | KEEPER, "are these files ours"),
 	CALL(geteuid, STORE, "the same"),
 	CALL(getdents64, STORE, "the oldest files of the cache"),
 	CALL(flock, STORE, "one process stores"),

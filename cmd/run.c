@@ -17,6 +17,7 @@
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
+#include "fds.h"
 #include "log.h"
 #include "util.h"
 #include "virtio/mmio.h"
@@ -42,6 +43,7 @@ struct run {
 	FILE *json;
 	char json_buffer[4096];
 	int log_fd;
+	struct fds named;
 	struct report report;
 };
 
@@ -149,6 +151,44 @@ static int build_cmdline(struct run *run)
 	if (o->params && *o->params)
 		put_param(out, o->params);
 	return fclose(out) ? log_enomem("command line") : 0;
+}
+
+static int keep_named(struct run *run, const char *option, int fd)
+{
+	int rc = fds_keep(&run->named, fd);
+
+	if (rc)
+		log_error("%s: fd %d: %s\nit has to be opened by the program that starts lkvm.",
+			  option, fd, strerror(-rc));
+	return rc;
+}
+
+/*
+ * First of all: what the caller has open and the command line does not name is none of a guest's
+ * business, and what it does name has to be open before a file of ours takes its number.
+ */
+static int close_unnamed(struct run *run, int argc, char **argv)
+{
+	const struct run_options *o = &run->options;
+	int keep[FDS_MAX_KEPT + 3] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO }, rc = 0;
+
+	for (unsigned int i = 0; i < o->nr_nets && !rc; i++)
+		if (o->nets[i].fd >= 0)
+			rc = keep_named(run, "--network", o->nets[i].fd);
+	for (unsigned int i = 0; i < o->nr_ports && !rc; i++)
+		if (o->ports[i].fd >= 0)
+			rc = keep_named(run, "--port", o->ports[i].fd);
+	if (rc)
+		return rc;
+	for (int i = 1; i < argc && !rc; i++)
+		rc = fds_keep_paths(&run->named, argv[i]);
+	if (rc) {
+		log_error("command line: names more than %u descriptors", FDS_MAX_KEPT);
+		return rc;
+	}
+	memcpy(keep + 3, run->named.kept, run->named.nr * sizeof(int));
+	fds_close_others(keep, 3 + run->named.nr);
+	return 0;
 }
 
 static int open_json(struct run *run)
@@ -352,6 +392,7 @@ static void create_and_run(struct run *run, struct machine *machine, uint64_t st
 {
 	if (machine_create(machine))
 		return;
+	fds_close_kept(&run->named);	/* who needs one has a copy */
 	announce(run, machine);
 	if (run->options.dry_run)
 		run->report.outcome = (struct outcome){ "dry-run", EXIT_OK, NULL };
@@ -419,6 +460,8 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	run.report.name = run.options.name;
 	run.report.cpus = run.options.cpus;
 	run.report.ram_bytes = run.options.ram_bytes;
+	if (!rc)
+		rc = close_unnamed(&run, argc, argv);
 	if (!open_json(&run) && !rc)
 		run_all(&run, start_ns);
 	run.report.wall_ns = (int64_t)(now_ns() - start_ns);

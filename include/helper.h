@@ -23,9 +23,6 @@
 int helper_start(const char *name, void (*fn)(int socket, void *arg), void *arg, const int *fds,
 		 unsigned int nr_fds);
 
-/* In a process of its own: closes every descriptor but those @nr, which are few, in any order. */
-void helper_close_others(const int *keep, unsigned int nr);
-
 /* In the helper: the caller has sent something, or is gone (closed @socket). Does not wait. */
 bool helper_is_called(int socket);
 

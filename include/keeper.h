@@ -14,6 +14,8 @@
 
 #include <sys/types.h>
 
+#include "socket-name.h"
+
 struct sandbox;
 
 #define KEEPER_MAX_SOCKETS 64u
@@ -22,7 +24,7 @@ struct sandbox;
 struct keeper {
 	int helper;				/* -1: none */
 	const char *log_path;			/* or NULL; lent, as all of them */
-	const char *sockets[KEEPER_MAX_SOCKETS];
+	struct socket_name sockets[KEEPER_MAX_SOCKETS];
 	unsigned int nr_sockets;
 	pid_t children[KEEPER_MAX_CHILDREN];
 	unsigned int nr_children;
@@ -31,8 +33,8 @@ struct keeper {
 
 void keeper_init(struct keeper *k, const char *log_path);
 
-/* @path, if it is not NULL, is removed at the end from now on. Before keeper_start(). */
-void keeper_add_socket(struct keeper *k, const char *path);
+/* @name, if there is one, is removed at the end from now on. Before keeper_start(). */
+void keeper_add_socket(struct keeper *k, struct socket_name name);
 
 /* @child, if it is not 0, is waited for at the end, and killed if it does not end soon. */
 void keeper_add_child(struct keeper *k, pid_t child);

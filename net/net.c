@@ -55,12 +55,12 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 	return rc;
 }
 
-const char *net_take_path(struct net *net)
+struct socket_name net_take_name(struct net *net)
 {
-	const char *path = net->path;
+	struct socket_name name = net->socket_name;
 
-	net->path = NULL;
-	return path;
+	net->socket_name.path = NULL;
+	return name;
 }
 
 pid_t net_take_child(struct net *net)

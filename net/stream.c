@@ -256,11 +256,9 @@ static void stream_mode_destroy(struct net *net)
 
 	stream_fini(&m->stream);
 	event_remove(net->loop, m->listen_watch);
-	if (m->listen_fd >= 0) {
+	if (m->listen_fd >= 0)
 		close(m->listen_fd);
-		if (net->path)
-			unlink(net->path);
-	}
+	socket_name_remove(&net->socket_name);
 	free(m);
 }
 
@@ -314,7 +312,7 @@ static int listen_at(struct stream_mode *m, const struct sockaddr_un *addr)
 		m->listen_fd = -1;
 		return -err;
 	}
-	m->stream.net.path = m->path;
+	m->stream.net.socket_name = socket_name_of(m->path);
 	if (listen(fd, 1))
 		return -errno;
 	m->listen_watch = event_add(m->stream.net.loop, fd, EPOLLIN, on_peer, m);

@@ -21,6 +21,7 @@
 #include "event.h"
 #include "io.h"
 #include "log.h"
+#include "socket-name.h"
 #include "term.h"
 #include "util.h"
 #include "virtio/port.h"
@@ -35,7 +36,7 @@ struct port {
 	enum port_want want;
 	bool writes;		/* room is waited for */
 	int listen_fd, listen_watch;
-	bool path_is_taken;	/* somebody else removes it */
+	struct socket_name name;	/* of listen_fd, unless somebody else removes it */
 	int slave_fd;		/* of a pseudo-terminal: keeps it from hanging up */
 	uint64_t dropped;
 };
@@ -274,6 +275,7 @@ static int open_socket(struct port *p)
 		return refuse(p, p->config.path, -err);
 	}
 	p->listen_fd = fd;
+	p->name = socket_name_of(p->config.path);
 	if (listen(fd, 1))
 		return refuse(p, p->config.path, -errno);
 	p->listen_watch = event_add(p->loop, fd, EPOLLIN, on_client, p);
@@ -392,10 +394,12 @@ int port_create(struct port **out, struct event_loop *loop, const struct port_co
 	return 0;
 }
 
-const char *port_take_path(struct port *p)
+struct socket_name port_take_name(struct port *p)
 {
-	p->path_is_taken = true;
-	return p->listen_fd >= 0 ? p->config.path : NULL;
+	struct socket_name name = p->name;
+
+	p->name.path = NULL;
+	return name;
 }
 
 void port_destroy(struct port *p)
@@ -413,10 +417,8 @@ void port_destroy(struct port *p)
 		close(p->fd);
 	if (p->slave_fd >= 0)
 		close(p->slave_fd);
-	if (p->listen_fd >= 0) {
+	if (p->listen_fd >= 0)
 		close(p->listen_fd);
-		if (!p->path_is_taken)
-			unlink(p->config.path);
-	}
+	socket_name_remove(&p->name);
 	free(p);
 }

@@ -805,17 +805,25 @@ void kernel_cache_keep(struct kernel_cache *c, const struct vmlinux *v,
 	c->memory = *memory;
 }
 
-void kernel_cache_start(struct kernel_cache *c, struct sandbox *sandbox)
+static void start_store(struct kernel_cache *c)
 {
-	const int fds[] = { c ? c->dir : -1, c ? c->kernel_fd : -1 };
+	const int fds[] = { c->dir, c->kernel_fd };
 
-	if (!c || !c->memory.map)
-		return;
-	c->sandbox = sandbox;
 	if (!c->settled)
 		log_verbose("kernel cache: not stored: the kernel was written just now");
 	else
 		c->helper = helper_start("kernel-cache", run_store, c, fds, ARRAY_SIZE(fds));
 	munmap(c->memory.map, c->memory.map_bytes);	/* the process has a copy */
 	c->memory.map = NULL;
+}
+
+void kernel_cache_start(struct kernel_cache *c, struct sandbox *sandbox)
+{
+	if (!c)
+		return;
+	c->sandbox = sandbox;
+	if (c->memory.map)
+		start_store(c);
+	close(c->dir);
+	c->dir = c->kernel_fd = -1;
 }

@@ -799,9 +799,9 @@ static int start_keeper(struct machine *m)
 {
 	keeper_init(&m->keeper, m->config->log_path);
 	for (unsigned int i = 0; i < m->config->nr_ports; i++)
-		keeper_add_socket(&m->keeper, port_take_path(m->ports[i]));
+		keeper_add_socket(&m->keeper, port_take_name(m->ports[i]));
 	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
-		keeper_add_socket(&m->keeper, net_take_path(m->nics[i].net));
+		keeper_add_socket(&m->keeper, net_take_name(m->nics[i].net));
 		keeper_add_child(&m->keeper, net_take_child(m->nics[i].net));
 	}
 	return keeper_start(&m->keeper, &m->sandbox);

@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "log.h"
+#include "socket-name.h"
 
 struct event_loop;
 struct net;
@@ -98,7 +99,7 @@ struct net {
 	bool repeats;			/* readable() comes again while there are more frames */
 	struct pcap *pcap;
 	struct vhost *vhost;		/* moves the frames, if there is one */
-	const char *path;		/* of a socket of its own, or NULL */
+	struct socket_name socket_name;	/* of a socket of its own, if it has one */
 	pid_t child;			/* a process that is to end with it; 0: none */
 	struct log_limit log_limit;
 };
@@ -113,7 +114,7 @@ void net_close(struct net *net);
  * The name of its socket, if it has one, for the caller to remove; the process that ends when
  * its connection does, for the caller to wait for.
  */
-const char *net_take_path(struct net *net);
+struct socket_name net_take_name(struct net *net);
 pid_t net_take_child(struct net *net);
 
 /* The device that uses @net from now on; NULL: none. */

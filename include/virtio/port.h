@@ -15,6 +15,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "socket-name.h"
+
 struct event_loop;
 struct port;
 struct term;
@@ -40,7 +42,7 @@ struct port_client {
 int port_create(struct port **out, struct event_loop *loop, const struct port_config *config);
 
 /* The name of its socket, if it has one, for the caller to remove. */
-const char *port_take_path(struct port *port);
+struct socket_name port_take_name(struct port *port);
 
 /* Accepts NULL. Removes its socket, if nobody has taken that. */
 void port_destroy(struct port *port);

@@ -123,8 +123,12 @@ walls() {
 	fi
 	has $1/memory <(awk '/^[0-9a-f]+-/ { size = 0 } /^Size:/ { size = $2 } /^VmFlags:/ && size >= 65536 { print }' /proc/$vm/smaps) ' dc .*dd '
 }
-start "$LKVM" run -v -m 64 -c 2 -d "$T/disk,format=raw" --sandbox strict --flat "$flat"
+exec 9</etc/passwd
+start "$LKVM" run -v -m 64 -c 2 -d "$T/disk,format=raw" --sandbox strict --flat "$flat" --port p=fd:8 8>"$T/port"
+exec 9<&-
 walls sandbox/strict
+# What is open is what was named; what the caller has open besides, the guest's image and the cache are not.
+same sandbox/files "/dev/kvm /dev/null $T/disk $T/err $T/out $T/port" "$(find /proc/$vm/fd -lname '/*' -printf '%l\n' | sort -u | xargs)"
 same sandbox/strict-says-nothing "" "$(grep sandbox "$T/err")"
 same sandbox/threads "$(printf '%s\n' lkvm vcpu0 vcpu1)" "$(sort /proc/$vm/task/*/comm | grep -v ^kvm-)"
 # The one in front has its rights, files and system calls taken, too.
