@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "log.h"
 #include "util.h"
 #include "x86/boot.h"
@@ -50,6 +52,7 @@
 #define INITRD_ALIGN		4096u
 #define INITRD_PART_ALIGN	4u	/* what the kernel's unpacker expects of a cpio */
 #define RNG_SEED_BYTES		32u
+#define MAX_KERNEL_PIPE_BYTES	GIB(1)	/* with what a debugger wants of it */
 
 struct initrd_file {
 	const char *path;
@@ -475,17 +478,21 @@ int boot_place_initrd(const struct boot_plan *plan, uint64_t bytes, uint64_t ram
 /* A pipe has no size: copies it into a memory file, bounded by RAM. */
 static int slurp(int pipe_fd, uint64_t max_bytes)
 {
-	int fd = memfd_create("initrd", MFD_CLOEXEC);
+	struct pollfd p = { .fd = pipe_fd, .events = POLLIN };
+	int fd = memfd_create("pipe", MFD_CLOEXEC);
 	uint64_t total = 0;
 	char buf[65536];
 
 	if (fd < 0)
 		return -errno;
 	for (;;) {
-		ssize_t n = read(pipe_fd, buf, sizeof(buf));
 		int err = 0;
+		ssize_t n;
 
-		if (n < 0 && errno == EINTR)
+		/* A FIFO that nobody has opened for writing yet would read as its end. */
+		poll_fds(&p, 1, -1);
+		n = read(pipe_fd, buf, sizeof(buf));
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n == 0)
 			return fd;
@@ -503,12 +510,20 @@ static int slurp(int pipe_fd, uint64_t max_bytes)
 	}
 }
 
-/* Opens a file to load. Pipes are allowed for initrds. fd or -errno, after a message. */
-static int open_input(const char *what, const char *path, bool may_be_pipe, uint64_t max_bytes,
-		      uint64_t *bytes)
+static const char *kind_of(mode_t mode)
+{
+	return S_ISDIR(mode) ? "is a directory" : S_ISCHR(mode) ? "is a character device" :
+	       S_ISBLK(mode) ? "is a block device" : "is neither a file nor a pipe";
+}
+
+/*
+ * Opens a file to load; a pipe is read to its end, of which @max_bytes may come. fd or -errno, after
+ * a message.
+ */
+static int open_input(const char *what, const char *path, uint64_t max_bytes, uint64_t *bytes)
 {
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0 || fstat(fd, &st)) {
 		int err = errno;
@@ -518,7 +533,7 @@ static int open_input(const char *what, const char *path, bool may_be_pipe, uint
 			close(fd);
 		return -err;
 	}
-	if (may_be_pipe && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
+	if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) {
 		int copy = slurp(fd, max_bytes);
 
 		close(fd);
@@ -531,8 +546,8 @@ static int open_input(const char *what, const char *path, bool may_be_pipe, uint
 			st.st_mode = 0;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		log_error("%s: %s: %s", what, path,
-			  S_ISDIR(st.st_mode) ? "is a directory" : "not a regular file");
+		log_error("%s: %s: %s\nit has to be a file or a pipe.", what, path,
+			  kind_of(st.st_mode));
 		close(fd);
 		return -EINVAL;
 	}
@@ -550,7 +565,7 @@ static int open_initrds(struct boot *boot)
 		struct initrd_file *f = &boot->initrds[i];
 
 		f->path = c->initrds[i];
-		f->fd = open_input("initrd", f->path, true, c->ram_bytes, &f->bytes);
+		f->fd = open_input("initrd", f->path, c->ram_bytes, &f->bytes);
 		if (f->fd < 0)
 			return f->fd;
 		boot->nr_initrds++;
@@ -619,7 +634,7 @@ static int open_kernel(struct boot *boot)
 	int rc;
 
 	boot->path = boot->config->flat ? boot->config->flat : boot->config->kernel;
-	boot->fd = open_input(what, boot->path, false, 0, &file_bytes);
+	boot->fd = open_input(what, boot->path, MAX_KERNEL_PIPE_BYTES, &file_bytes);
 	if (boot->fd < 0)
 		return boot->fd;
 	rc = identify(boot, file_bytes, &error);
@@ -662,15 +677,21 @@ int boot_open(struct boot **out, const struct boot_config *config)
 	return 0;
 }
 
+static void close_files(struct boot *boot)
+{
+	if (boot->fd >= 0)
+		close(boot->fd);
+	boot->fd = -1;
+	while (boot->nr_initrds)
+		close(boot->initrds[--boot->nr_initrds].fd);
+}
+
 void boot_destroy(struct boot *boot)
 {
 	if (!boot)
 		return;
 	payload_fini(&boot->payload);
-	if (boot->fd >= 0)
-		close(boot->fd);
-	for (unsigned int i = 0; i < boot->nr_initrds; i++)
-		close(boot->initrds[i].fd);
+	close_files(boot);
 	free(boot);
 }
 
@@ -776,6 +797,7 @@ int boot_load(struct boot *boot, const struct mem *mem)
 void boot_loaded(struct boot *boot, struct sandbox *sandbox)
 {
 	payload_loaded(&boot->payload, sandbox);
+	close_files(boot);
 }
 
 /* Appends one setup_data element at *@gpa; *@link is where its address belongs. */

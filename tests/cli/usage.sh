@@ -24,7 +24,7 @@ refuses mem-too-small-for-kernel '^lkvm: kernel: .*: needs 17 MiB of RAM' run -m
 refuses missing-kernel '^lkvm: kernel: nosuch: No such file or directory$' run -k nosuch
 refuses no-kernel '^lkvm: kernel: none given' run
 refuses directory '^lkvm: kernel: dir: is a directory$' run -k dir
-refuses fifo '^lkvm: kernel: /dev/null: not a regular file$' run -k /dev/null
+refuses device '^lkvm: kernel: /dev/null: is a character device$' run -k /dev/null
 refuses junk '^lkvm: kernel: junk: not a bzImage or ELF vmlinux' run -k junk
 refuses text '^lkvm: kernel: text: not a bzImage or ELF vmlinux \(first bytes 23 20 61 20\)$' run -k text
 refuses empty '^lkvm: kernel: empty: not a bzImage or ELF vmlinux \(0 bytes\)$' run -k empty
@@ -48,14 +48,26 @@ refuses disk-twice '^lkvm: disk: disk: in use by this or another process' run -k
 refuses disk-32 '^lkvm: --disk: disk,ro: too many of them' run -k "$K" $(for i in $(seq 32); do echo -d disk,ro; done)
 refuses transport '^lkvm: --transport: usb: must be pci or mmio' run -k "$K" --transport usb
 refuses net-mode '^lkvm: --network: mode=usb: mode=usb: not possible$' run -k "$K" -n mode=usb
-refuses net-fd '^lkvm: net0: fd 99: Bad file descriptor$' run -k "$K" -n mode=fd,fd=99
+refuses net-fd '^lkvm: --network: fd 99: Bad file descriptor$' run -k "$K" -n mode=fd,fd=99
 refuses net-stream '^lkvm: net0: nosuch: No such file' run -k "$K" -n mode=stream,path=nosuch
 refuses net-pcap '^lkvm: pcap: dir: Is a directory$' run -k "$K" -n mode=stream,path=nosuch,pcap=dir
 refuses port-file '^lkvm: port p: dir: Is a directory$' run -k "$K" --port p=file:dir
-refuses port-fd '^lkvm: port p: fd 99: Bad file descriptor$' run -k "$K" --port p=fd:99
+refuses port-fd '^lkvm: --port: fd 99: Bad file descriptor$' run -k "$K" --port p=fd:99
+# A number that the caller has not opened is none of lkvm's own files (--json would be it).
+exec 3<&-
+refuses port-fd-of-ours '^lkvm: --port: fd 3: Bad file descriptor$' run --json j -k "$K" --port p=fd:3
+refuses net-fd-of-ours '^lkvm: --network: fd 3: Bad file descriptor$' run --json j -k "$K" -n mode=fd,fd=3
+rm -f "$T/j"
+refuses tty-kernel '^lkvm: kernel: /dev/ptmx: is a character device$' run -k /dev/ptmx
 refuses port-socket '^lkvm: port p: text: Address already in use$' run -k "$K" --port p=unix:text
 refuses port-second '^lkvm: port q: dir: Is a directory$' run -k "$K" --port p=unix:gone --port q=file:dir
 refuses too-many-devices '^lkvm: machine: .* are 32 devices; 31 fit' run -k "$K" $(for i in $(seq 31); do echo -d disk,ro; done)
+# A kernel from a pipe is as good as a file, one that is too short is named.
+timeout 20 "$LKVM" run --dry-run -k <(cat "$K") >"$T/out" 2>"$T/err" </dev/null
+same usage/kernel-from-a-pipe "" "$(grep '^lkvm: kernel' "$T/err")"
+refuses kernel-from-a-short-pipe '^lkvm: kernel: /dev/fd/.*: truncated: the header promises' run -k <(head -c 1500 "$K")
+(cd "$T" && timeout 20 "$LKVM" run --dry-run -k fifo >out 2>err </dev/null & sleep 0.3; cat "$K" >"$T/fifo"; wait)
+same usage/kernel-from-a-fifo "" "$(grep '^lkvm: kernel' "$T/err")"
 same usage/disk-untouched 0 "$(cmp "$T/disk" "$T/before" >/dev/null; echo $?)"
 rm "$T/disk" "$T/before"
 refuses json-nowhere '^lkvm: json: /nonexistent/x: No such' run --json /nonexistent/x "$K"
