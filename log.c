@@ -125,28 +125,43 @@ void log_verbose(const char *fmt, ...)
 	va_end(ap);
 }
 
-void log_guest(struct log_limit *limit, const char *fmt, ...)
+static void log_within(struct log_limit *limit, enum log_level level, const char *fmt, va_list ap)
 {
 	struct timespec now;
-	va_list ap;
 
+	if (!log_shows(level))
+		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (now.tv_sec != limit->window) {
 		limit->window = now.tv_sec;
 		limit->shown = 0;
 	}
-	if (limit->shown >= LOG_GUEST_BURST) {
+	if (limit->shown >= LOG_BURST) {
 		limit->dropped++;
 		return;
 	}
 	limit->shown++;
 	if (limit->dropped) {
-		log_notice("guest: %llu similar lines not shown", (unsigned long long)limit->dropped);
+		log_notice("%llu similar lines not shown", (unsigned long long)limit->dropped);
 		limit->dropped = 0;
 	}
-	if (!log_shows(LOG_NOTICE))
-		return;
-	va_start(ap, fmt);
 	log_line(fmt, ap);
+}
+
+void log_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_within(limit, level, fmt, ap);
+	va_end(ap);
+}
+
+void log_guest(struct log_limit *limit, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_within(limit, LOG_NOTICE, fmt, ap);
 	va_end(ap);
 }

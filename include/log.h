@@ -42,10 +42,11 @@ int log_enomem(const char *what);
 void log_raw(const char *text);
 
 /*
- * At most LOG_GUEST_BURST lines per source and second, whatever a guest does;
- * the next line that is shown says how many were not. One struct per device.
+ * Messages that another party can cause, a guest, a peer, a client: at most LOG_BURST
+ * lines per source and second, whatever they do; the next line that is shown says how
+ * many were not. One struct per device, back end or port.
  */
-#define LOG_GUEST_BURST 5
+#define LOG_BURST 5
 
 struct log_limit {
 	time_t window;		/* the second that @shown counts */
@@ -53,6 +54,10 @@ struct log_limit {
 	uint64_t dropped;
 };
 
+void log_limited(struct log_limit *limit, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The same for notices about what a guest did. */
 void log_guest(struct log_limit *limit, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

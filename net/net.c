@@ -57,10 +57,7 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 
 struct socket_name net_take_name(struct net *net)
 {
-	struct socket_name name = net->socket_name;
-
-	net->socket_name.path = NULL;
-	return name;
+	return net->ops->take_name ? net->ops->take_name(net) : (struct socket_name){ 0 };
 }
 
 pid_t net_take_child(struct net *net)
@@ -135,7 +132,7 @@ void net_set_link(struct net *net, bool up)
 	if (net->link_up == up)
 		return;
 	net->link_up = up;
-	log_verbose("%s: link %s", net->name, up ? "up" : "down");
+	log_limited(&net->log_limit, LOG_VERBOSE, "%s: link %s", net->name, up ? "up" : "down");
 	if (net->client.link)
 		net->client.link(net->client.arg, up);
 }

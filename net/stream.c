@@ -13,13 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "event.h"
 #include "io.h"
 #include "iov.h"
+#include "listener.h"
 #include "net/stream.h"
 #include "util.h"
 
@@ -247,7 +247,7 @@ void stream_fini(struct stream *s)
 struct stream_mode {
 	struct stream stream;
 	const char *path;
-	int listen_fd, listen_watch;	/* server; -1 */
+	struct listener listener;	/* server */
 };
 
 static void stream_mode_destroy(struct net *net)
@@ -255,68 +255,43 @@ static void stream_mode_destroy(struct net *net)
 	struct stream_mode *m = (struct stream_mode *)net;
 
 	stream_fini(&m->stream);
-	event_remove(net->loop, m->listen_watch);
-	if (m->listen_fd >= 0)
-		close(m->listen_fd);
-	socket_name_remove(&net->socket_name);
+	listener_close(&m->listener);
 	free(m);
+}
+
+static struct socket_name stream_mode_take_name(struct net *net)
+{
+	return listener_take_name(&((struct stream_mode *)net)->listener);
 }
 
 static const struct net_ops stream_mode_ops = {
 	.recv = stream_recv,
 	.send = stream_send,
 	.watch = stream_watch,
+	.take_name = stream_mode_take_name,
 	.destroy = stream_mode_destroy,
 };
 
-static void on_peer(void *arg, uint32_t events)
+static int on_peer(void *arg, int fd)
 {
 	struct stream_mode *m = arg;
-	int fd = accept4(m->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)events;
-	if (fd < 0) {
-		/* Out of descriptors, say: asking again at once would be for ever. */
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-			log_error("%s: %s: accept: %s", m->stream.net.name, m->path,
-				  strerror(errno));
-			event_modify(m->stream.net.loop, m->listen_watch, 0);
-		}
-		return;
-	}
-	/* One at a time; the next is accepted when this one has gone. */
-	event_modify(m->stream.net.loop, m->listen_watch, 0);
-	if (stream_connect(&m->stream, fd))
-		event_modify(m->stream.net.loop, m->listen_watch, EPOLLIN);
+	return stream_connect(&m->stream, fd);
 }
 
 static void on_lost(struct stream *s)
 {
 	struct stream_mode *m = (struct stream_mode *)s;
 
-	log_notice("%s: %s: the peer has gone", s->net.name, m->path);
-	if (m->listen_fd >= 0)
-		event_modify(s->net.loop, m->listen_watch, EPOLLIN);
+	log_limited(&s->net.log_limit, LOG_NOTICE, "%s: %s: the peer has gone", s->net.name, m->path);
+	listener_resume(&m->listener);
 }
 
-static int listen_at(struct stream_mode *m, const struct sockaddr_un *addr)
+static int listen_at(struct stream_mode *m)
 {
-	int fd = m->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const struct listener_client client = { .accepted = on_peer, .arg = m };
 
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr))) {
-		int err = errno;
-
-		close(fd);	/* the name is somebody else's: do not remove it */
-		m->listen_fd = -1;
-		return -err;
-	}
-	m->stream.net.socket_name = socket_name_of(m->path);
-	if (listen(fd, 1))
-		return -errno;
-	m->listen_watch = event_add(m->stream.net.loop, fd, EPOLLIN, on_peer, m);
-	return m->listen_watch < 0 ? m->listen_watch : 0;
+	return listener_open(&m->listener, m->stream.net.loop, m->stream.net.name, m->path, &client);
 }
 
 static int connect_to(struct stream_mode *m, const struct sockaddr_un *addr)
@@ -345,7 +320,7 @@ static int start(struct stream_mode *m, const struct net_config *config)
 		return -EINVAL;
 	}
 	strcpy(addr.sun_path, config->path);
-	rc = config->server ? listen_at(m, &addr) : connect_to(m, &addr);
+	rc = config->server ? listen_at(m) : connect_to(m, &addr);
 	if (rc)
 		log_error("%s: %s: %s%s", config->name, config->path, strerror(-rc),
 			  rc == -EADDRINUSE ? "\nremove it if nobody listens there any more." :
@@ -362,7 +337,7 @@ int net_stream_open(struct net **out, struct event_loop *loop, const struct net_
 	if (!m)
 		return log_enomem(config->name);
 	m->path = config->path;
-	m->listen_fd = m->listen_watch = -1;
+	m->listener = (struct listener)LISTENER_CLOSED;
 	rc = stream_init(&m->stream, &stream_mode_ops, loop, config);
 	m->stream.lost = on_lost;
 	if (!rc)

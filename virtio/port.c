@@ -14,14 +14,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "event.h"
 #include "io.h"
+#include "listener.h"
 #include "log.h"
-#include "socket-name.h"
 #include "term.h"
 #include "util.h"
 #include "virtio/port.h"
@@ -35,8 +34,8 @@ struct port {
 	bool can_read, can_write;
 	enum port_want want;
 	bool writes;		/* room is waited for */
-	int listen_fd, listen_watch;
-	struct socket_name name;	/* of listen_fd, unless somebody else removes it */
+	struct listener listener;
+	char label[96];		/* "port NAME", for messages */
 	int slave_fd;		/* of a pseudo-terminal: keeps it from hanging up */
 	uint64_t dropped;
 };
@@ -55,8 +54,7 @@ static void close_fd(struct port *p)
 	close(p->fd);
 	p->fd = p->watch = -1;
 	p->writes = false;
-	if (p->listen_fd >= 0)
-		event_modify(p->loop, p->listen_watch, EPOLLIN);
+	listener_resume(&p->listener);
 	if (p->client.opened)
 		p->client.opened(p->client.arg, false);
 	/* What waited for room goes nowhere now. */
@@ -97,28 +95,16 @@ static int use_fd(struct port *p, int fd)
 	return 0;
 }
 
-static void on_client(void *arg, uint32_t events)
+static int on_client(void *arg, int fd)
 {
 	struct port *p = arg;
-	int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int rc;
 
-	(void)events;
-	if (fd < 0) {
-		/* Out of descriptors, say: asking again at once would be for ever. */
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-			log_error("port %s: %s: accept: %s", p->config.name, p->config.path,
-				  strerror(errno));
-			event_modify(p->loop, p->listen_watch, 0);
-		}
-		return;
-	}
-	/* One at a time; the next waits in the queue of the socket. */
-	event_modify(p->loop, p->listen_watch, 0);
 	p->can_read = p->can_write = true;
-	if (use_fd(p, fd)) {
+	rc = use_fd(p, fd);
+	if (rc)
 		close(fd);
-		event_modify(p->loop, p->listen_watch, EPOLLIN);
-	}
+	return rc;
 }
 
 static void on_terminal(void *arg)
@@ -213,8 +199,8 @@ ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr)
 			return -EAGAIN;
 		}
 		if (p->config.kind != PORT_UNIX)
-			log_notice("port %s: %s: what the guest writes is dropped from now on",
-				   p->config.name, strerror(errno));
+			log_notice("%s: %s: what the guest writes is dropped from now on",
+				   p->label, strerror(errno));
 		p->can_write = false;
 		/* Another client may come; a file or pipe stays, so that no writer waits. */
 		if (p->config.kind == PORT_UNIX)
@@ -231,7 +217,7 @@ void port_want(struct port *p, enum port_want want)
 	p->want = want;
 	update_watch(p);
 	/* What a client that has gone left behind is not wanted any more. */
-	if (want == PORT_UNWANTED && p->listen_fd >= 0 && p->fd >= 0 && has_hung_up(p))
+	if (want == PORT_UNWANTED && listener_is_open(&p->listener) && p->fd >= 0 && has_hung_up(p))
 		close_fd(p);
 }
 
@@ -254,32 +240,16 @@ void port_set_client(struct port *p, const struct port_client *client)
 
 static int refuse(const struct port *p, const char *object, int error)
 {
-	log_error("port %s: %s: %s", p->config.name, object, strerror(-error));
+	log_error("%s: %s: %s", p->label, object, strerror(-error));
 	return error;
 }
 
 static int open_socket(struct port *p)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd;
+	const struct listener_client client = { .accepted = on_client, .arg = p };
+	int rc = listener_open(&p->listener, p->loop, p->label, p->config.path, &client);
 
-	if (strlen(p->config.path) >= sizeof(addr.sun_path))
-		return refuse(p, p->config.path, -ENAMETOOLONG);
-	strcpy(addr.sun_path, p->config.path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		int err = errno;
-
-		if (fd >= 0)
-			close(fd);	/* the name is somebody else's: do not remove it */
-		return refuse(p, p->config.path, -err);
-	}
-	p->listen_fd = fd;
-	p->name = socket_name_of(p->config.path);
-	if (listen(fd, 1))
-		return refuse(p, p->config.path, -errno);
-	p->listen_watch = event_add(p->loop, fd, EPOLLIN, on_client, p);
-	return p->listen_watch < 0 ? refuse(p, p->config.path, p->listen_watch) : 0;
+	return rc ? refuse(p, p->config.path, rc) : 0;
 }
 
 static int open_file(struct port *p)
@@ -361,7 +331,7 @@ static int open_pty(struct port *p)
 		close(fd);
 		return refuse(p, name, rc);
 	}
-	log_notice("port %s: %s", p->config.name, name);
+	log_notice("%s: %s", p->label, name);
 	return 0;
 }
 
@@ -384,7 +354,9 @@ int port_create(struct port **out, struct event_loop *loop, const struct port_co
 		return log_enomem("port");
 	p->loop = loop;
 	p->config = *config;
-	p->fd = p->watch = p->listen_fd = p->listen_watch = p->slave_fd = -1;
+	p->fd = p->watch = p->slave_fd = -1;
+	p->listener = (struct listener)LISTENER_CLOSED;
+	snprintf(p->label, sizeof(p->label), "port %s", config->name);
 	rc = open_kind[config->kind](p);
 	if (rc) {
 		port_destroy(p);
@@ -396,10 +368,7 @@ int port_create(struct port **out, struct event_loop *loop, const struct port_co
 
 struct socket_name port_take_name(struct port *p)
 {
-	struct socket_name name = p->name;
-
-	p->name.path = NULL;
-	return name;
+	return listener_take_name(&p->listener);
 }
 
 void port_destroy(struct port *p)
@@ -409,16 +378,13 @@ void port_destroy(struct port *p)
 	if (p->config.kind == PORT_TERM)
 		term_set_listener(p->config.term, NULL, NULL);
 	if (p->dropped)
-		log_verbose("port %s: %llu bytes dropped: nobody had it open", p->config.name,
+		log_verbose("%s: %llu bytes dropped: nobody had it open", p->label,
 			    (unsigned long long)p->dropped);
 	event_remove(p->loop, p->watch);
-	event_remove(p->loop, p->listen_watch);
 	if (p->fd >= 0)
 		close(p->fd);
 	if (p->slave_fd >= 0)
 		close(p->slave_fd);
-	if (p->listen_fd >= 0)
-		close(p->listen_fd);
-	socket_name_remove(&p->name);
+	listener_close(&p->listener);
 	free(p);
 }

@@ -82,6 +82,8 @@ struct net_ops {
 	void (*watch)(struct net *net, unsigned int queue, bool on);
 	/* Optional: the descriptor behind a queue, for vhost. */
 	int (*queue_fd)(struct net *net, unsigned int queue);
+	/* Optional: net_take_name(). */
+	struct socket_name (*take_name)(struct net *net);
 	void (*destroy)(struct net *net);
 };
 
@@ -99,7 +101,6 @@ struct net {
 	bool repeats;			/* readable() comes again while there are more frames */
 	struct pcap *pcap;
 	struct vhost *vhost;		/* moves the frames, if there is one */
-	struct socket_name socket_name;	/* of a socket of its own, if it has one */
 	pid_t child;			/* a process that is to end with it; 0: none */
 	struct log_limit log_limit;
 };
