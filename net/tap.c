@@ -6,16 +6,13 @@
  * them, and a tap is watched only then, so that frames that nobody wants cost nothing. Checksum and segmentation work is passed through in the header that tap
  * and virtio share; what the kernel can do is found out by asking it.
  *
- * The guest's link is up while the interface is: changes are heard of on a route
- * socket.
+ * The guest's link is up while the interface is (link.h).
  *
  * Source: Documentation/networking/tuntap.rst (Linux 6.1), linux/if_tun.h.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +24,7 @@
 #include "event.h"
 #include "io.h"
 #include "iov.h"
+#include "net/link.h"
 #include "net/net.h"
 #include "util.h"
 
@@ -49,12 +47,11 @@ struct tap_queue {
 struct tap {
 	struct net net;
 	char ifname[IFNAMSIZ];
-	unsigned int ifindex;		/* 0: in another network namespace */
 	bool has_header;		/* frames come with a virtio header */
 	bool multi_queue;
 	struct tap_queue queues[NET_MAX_QUEUES];
 	unsigned int nr_open;
-	int link_fd, link_watch;
+	struct link link;		/* closed: the interface is in another network namespace */
 };
 
 static void on_tap(void *arg, uint32_t events);
@@ -181,9 +178,7 @@ static void tap_destroy(struct net *net)
 		event_remove(net->loop, tap->queues[i].watch);
 		close(tap->queues[i].fd);
 	}
-	event_remove(net->loop, tap->link_watch);
-	if (tap->link_fd >= 0)
-		close(tap->link_fd);
+	link_close(&tap->link);
 	free(tap);
 }
 
@@ -214,75 +209,9 @@ static int interface_ioctl(struct tap *tap, unsigned long request, struct ifreq 
 	return rc;
 }
 
-static void hear_of_link(struct tap *tap, const struct nlmsghdr *message)
+static void on_link(void *arg, bool up)
 {
-	const struct ifinfomsg *info = NLMSG_DATA(message);
-
-	if (message->nlmsg_len < NLMSG_LENGTH(sizeof(*info)) ||
-	    info->ifi_index != (int)tap->ifindex)
-		return;
-	if (message->nlmsg_type == RTM_NEWLINK)
-		net_set_link(&tap->net, info->ifi_flags & IFF_UP);
-	else if (message->nlmsg_type == RTM_DELLINK)
-		net_set_link(&tap->net, false);
-}
-
-static void read_interface_state(struct tap *tap)
-{
-	struct ifreq ifr = { 0 };
-
-	if (!interface_ioctl(tap, SIOCGIFFLAGS, &ifr))
-		net_set_link(&tap->net, ifr.ifr_flags & IFF_UP);
-}
-
-/* The answer comes like news; there is no other way to ask from inside the sandbox. */
-static void ask_for_link(struct tap *tap)
-{
-	const struct {
-		struct nlmsghdr header;
-		struct ifinfomsg info;
-	} question = {
-		.header = {
-			.nlmsg_len = sizeof(question), .nlmsg_type = RTM_GETLINK,
-			.nlmsg_flags = NLM_F_REQUEST,
-		},
-		.info = { .ifi_index = (int)tap->ifindex },
-	};
-
-	if (write(tap->link_fd, &question, sizeof(question)) < 0)
-		log_verbose("%s: %s: its state is not known: %s", tap->net.name, tap->ifname,
-			    strerror(errno));
-}
-
-static void on_link(void *arg, uint32_t events)
-{
-	struct tap *tap = arg;
-	_Alignas(struct nlmsghdr) uint8_t buf[8192];
-	ssize_t n;
-
-	(void)events;
-	while ((n = socket_recv(tap->link_fd, buf, sizeof(buf))) > 0) {
-		unsigned int left = (unsigned int)n;
-
-		for (const struct nlmsghdr *m = (void *)buf; NLMSG_OK(m, left);
-		     m = NLMSG_NEXT(m, left))
-			hear_of_link(tap, m);
-	}
-	if (n < 0 && errno == ENOBUFS)	/* news were lost */
-		ask_for_link(tap);
-}
-
-static int follow_link(struct tap *tap)
-{
-	const struct sockaddr_nl links = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
-
-	tap->link_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (tap->link_fd < 0 ||
-	    bind(tap->link_fd, (const struct sockaddr *)&links, sizeof(links)))
-		return -errno;
-	tap->link_watch = event_add(tap->net.loop, tap->link_fd, EPOLLIN, on_link, tap);
-	read_interface_state(tap);
-	return tap->link_watch < 0 ? tap->link_watch : 0;
+	net_set_link(arg, up);
 }
 
 /* ---- opening ---- */
@@ -484,13 +413,13 @@ static int init(struct tap *tap, const struct net_config *config)
 	if (rc)
 		return rc;
 	tap->net.nr_queues = tap->nr_open;
-	tap->ifindex = if_nametoindex(tap->ifname);
 	tap->net.mtu = config->mtu;
 	/* By number it may be in another network namespace, where we cannot look. */
 	if (config->mode == NET_MODE_FD)
 		tap->net.link_up = true;
 	else
-		rc = follow_link(tap);
+		rc = link_open(&tap->link, tap->net.loop, if_nametoindex(tap->ifname), on_link,
+			       &tap->net);
 	if (!rc && config->mode == NET_MODE_TAP && !config->mtu &&
 	    !interface_ioctl(tap, SIOCGIFMTU, &ifr) && ifr.ifr_mtu != DEFAULT_MTU)
 		tap->net.mtu = (unsigned int)ifr.ifr_mtu;
@@ -514,7 +443,7 @@ int net_tap_open(struct net **out, struct event_loop *loop, const struct net_con
 	tap->net = (struct net){
 		.ops = &tap_ops, .name = config->name, .loop = loop, .repeats = true,
 	};
-	tap->link_fd = tap->link_watch = -1;
+	tap->link = (struct link)LINK_CLOSED;
 	rc = init(tap, config);
 	if (rc) {
 		tap_destroy(&tap->net);
