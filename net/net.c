@@ -98,6 +98,8 @@ int net_send(struct net *net, unsigned int queue, const struct iovec *iov, unsig
 {
 	int rc = net->ops->send(net, queue, iov, nr);
 
+	if (rc == -EAGAIN)
+		net->refused |= 1u << queue;
 	if (net->pcap && !rc)
 		pcap_write(net->pcap, iov, nr, NET_HEADER_BYTES, NET_MAX_FRAME_BYTES);
 	return rc;
@@ -125,6 +127,21 @@ void net_watch(struct net *net, unsigned int queue, bool on)
 int net_queue_fd(struct net *net, unsigned int queue)
 {
 	return net->ops->queue_fd ? net->ops->queue_fd(net, queue) : -1;
+}
+
+void net_writable(struct net *net, unsigned int queue)
+{
+	if (!(net->refused >> queue & 1))
+		return;
+	net->refused &= ~(1u << queue);
+	if (net->client.writable)
+		net->client.writable(net->client.arg, queue);
+}
+
+void net_readable(struct net *net, unsigned int queue)
+{
+	if (net->client.readable)
+		net->client.readable(net->client.arg, queue);
 }
 
 void net_set_link(struct net *net, bool up)

@@ -44,6 +44,13 @@ static void disconnect(struct stream *s)
 	net_set_link(&s->net, false);
 	if (s->lost)
 		s->lost(s);
+	net_writable(&s->net, 0);	/* what waits for room goes nowhere now */
+}
+
+/* The host is short of memory or asks to wait: the connection is as good as before. */
+static bool passes(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ENOMEM || error == ENOBUFS;
 }
 
 /* ---- sending ---- */
@@ -59,9 +66,7 @@ static int flush(struct stream *s)
 			s->out_start += (uint32_t)n;
 			continue;
 		}
-		if (err == EINTR)
-			continue;
-		if (err != EAGAIN) {
+		if (!passes(err)) {
 			disconnect(s);
 			return -err;
 		}
@@ -99,7 +104,7 @@ int stream_send(struct net *net, unsigned int queue, const struct iovec *iov, un
 	parts[0] = (struct iovec){ &length, sizeof(length) };
 	message.msg_iovlen = k + 1;
 	n = sendmsg(s->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+	if (n < 0 && !passes(errno)) {
 		rc = -errno;
 		disconnect(s);
 		return rc;
@@ -130,10 +135,11 @@ static int next_frame(const struct stream *s)
 	return have - STREAM_LENGTH_BYTES >= length ? (int)length : 0;
 }
 
-/* Reads more into the buffer. False if there is nothing, or no peer any more. */
-static bool fill(struct stream *s)
+/* Reads more into the buffer. 0, -EAGAIN: there is nothing, or no peer any more; -errno. */
+static int fill(struct stream *s)
 {
 	ssize_t n;
+	int err;
 
 	if (s->in_start) {
 		memmove(s->in, s->in + s->in_start, s->in_end - s->in_start);
@@ -143,25 +149,29 @@ static bool fill(struct stream *s)
 	n = socket_recv(s->fd, s->in + s->in_end, STREAM_BUFFER_BYTES - s->in_end);
 	if (n > 0) {
 		s->in_end += (uint32_t)n;
-		return true;
+		return 0;
 	}
-	if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		disconnect(s);
-	return false;
+	err = n ? errno : ECONNRESET;
+	if (passes(err))
+		return -err;
+	disconnect(s);
+	return -EAGAIN;
 }
 
 ssize_t stream_recv(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
 {
 	static const uint8_t zeros[NET_HEADER_BYTES];
 	struct stream *s = (struct stream *)net;
-	int length;
+	int length, rc;
 
 	(void)queue;
 	if (s->fd < 0)
 		return -EAGAIN;
-	while (!(length = next_frame(s)))
-		if (!fill(s))
-			return -EAGAIN;
+	while (!(length = next_frame(s))) {
+		rc = fill(s);
+		if (rc)
+			return rc;
+	}
 	if (length < 0) {
 		log_guest(&s->net.log_limit, "%s: the peer sent a frame of impossible length",
 			  s->net.name);
@@ -182,12 +192,12 @@ static void on_socket(void *arg, uint32_t events)
 	if (events & (EPOLLOUT | EPOLLHUP) && s->writes) {
 		s->writes = false;
 		update_watch(s);
-		if (!flush(s) && s->net.client.writable)
-			s->net.client.writable(s->net.client.arg, 0);
+		if (!flush(s))
+			net_writable(&s->net, 0);
 	}
 	/* Who waits for no frame still wants to know that the peer has gone. */
-	if (s->fd >= 0 && s->reads && s->net.client.readable)
-		s->net.client.readable(s->net.client.arg, 0);
+	if (s->fd >= 0 && s->reads)
+		net_readable(&s->net, 0);
 	else if (s->fd >= 0 && events & (EPOLLHUP | EPOLLERR))
 		disconnect(s);
 }

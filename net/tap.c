@@ -76,16 +76,16 @@ static void on_tap(void *arg, uint32_t events)
 	if (events & EPOLLOUT && q->writes) {
 		q->writes = false;
 		update_watch(q);
-		if (net->client.writable)
-			net->client.writable(net->client.arg, i);
+		net_writable(net, i);
 	}
-	if (events & EPOLLIN && q->reads && net->client.readable)
-		net->client.readable(net->client.arg, i);
+	if (events & EPOLLIN && q->reads)
+		net_readable(net, i);
 	/* The interface is gone, or this queue is detached: that would be told for ever. */
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		event_remove(net->loop, q->watch);
 		q->watch = -1;
 		q->reads = q->writes = false;	/* for the case that it is attached again */
+		net_writable(net, i);
 	}
 }
 
@@ -118,9 +118,14 @@ static ssize_t tap_recv(struct net *net, unsigned int queue, const struct iovec 
 	}
 	if (n >= (ssize_t)(NET_HEADER_BYTES + NET_MIN_FRAME_BYTES))
 		return n;
-	if (n < 0 && (errno == EBADFD || errno == ENODEV))
+	if (n >= 0)
+		return -EAGAIN;
+	n = -errno;
+	if (n == -EBADFD || n == -ENODEV) {
 		net_set_link(net, false);	/* the interface is gone */
-	return n < 0 ? -errno : -EAGAIN;
+		return -EAGAIN;
+	}
+	return n;
 }
 
 static int tap_send(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
@@ -128,14 +133,16 @@ static int tap_send(struct net *net, unsigned int queue, const struct iovec *iov
 	struct tap *tap = (struct tap *)net;
 	struct tap_queue *q = &tap->queues[queue];
 	unsigned int skip = tap->has_header ? 0 : 1;
+	int err;
 
 	if (write_iov(q->fd, iov + skip, nr - skip, NO_OFFSET) >= 0)
 		return 0;
-	if (errno == EAGAIN && !q->writes) {
+	err = errno;
+	if (err == EAGAIN && !q->writes) {
 		q->writes = true;
 		update_watch(q);
 	}
-	return -errno;
+	return -err;
 }
 
 /* Queues that the guest does not use must not be given frames. */

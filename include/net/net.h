@@ -10,6 +10,18 @@
  * Set-up belongs to the main thread; everything else to the event loop's. A back end
  * owns its descriptors, and tells its client (the device) when frames can be received
  * or sent again and when its link changes.
+ *
+ * What wakes the device up again, whatever happens to the other side:
+ *
+ *   net_send() = -EAGAIN   exactly one writable() of that queue, not before it has returned:
+ *                          when there is room, or nobody any more (sending then fails).
+ *                          Several refusals without one between are one promise.
+ *   net_recv() = -EAGAIN   readable() of that queue when there may be a frame, as often as
+ *                          the back end likes, if net_watch() has asked for it before or
+ *                          asks for it now; a frame that is there already counts.
+ *   net_recv() = -errno    one frame, or none, was lost; nothing is promised: try again.
+ *
+ * An interface that is gone for good is like one that is silent: -EAGAIN, its link down.
  */
 #ifndef LKVM_NET_NET_H
 #define LKVM_NET_NET_H
@@ -69,10 +81,10 @@ struct net_client {
 
 /* A kind of back end. */
 struct net_ops {
-	/* A frame with header into @iov: its bytes; -EAGAIN: none; -errno. */
+	/* A frame with header into @iov: its bytes; -EAGAIN: none; -errno: it was lost. */
 	ssize_t (*recv)(struct net *net, unsigned int queue, const struct iovec *iov,
 			unsigned int nr);
-	/* iov[0] is the header. 0; -EAGAIN: later (writable() tells when); -errno. */
+	/* iov[0] is the header. 0; -EAGAIN: later, net_writable() follows; -errno: dropped. */
 	int (*send)(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr);
 	/* Optional: the first @nr queues are used from now on. */
 	int (*set_queues)(struct net *net, unsigned int nr);
@@ -93,6 +105,7 @@ struct net {
 	const char *name;
 	struct event_loop *loop;
 	struct net_client client;
+	unsigned int refused;		/* queues that a writable() is promised to, bits */
 	unsigned int nr_queues;
 	unsigned int offloads;		/* TUN_F_* that can be chosen */
 	bool sends_offloads;		/* takes frames that need work */
@@ -129,6 +142,15 @@ void net_watch(struct net *net, unsigned int queue, bool on);
 int net_queue_fd(struct net *net, unsigned int queue);
 
 /* ---- for back ends ---- */
+
+/*
+ * What was refused may be tried again: there is room, or nobody is there. Tells the client
+ * if anything was. Back ends call it when either begins, more often does no harm.
+ */
+void net_writable(struct net *net, unsigned int queue);
+
+/* There may be frames. */
+void net_readable(struct net *net, unsigned int queue);
 
 /* The link is up or down from now on; tells the client if that is news. */
 void net_set_link(struct net *net, bool up);
