@@ -320,17 +320,14 @@ static void print_json(const struct findings *f)
 
 int cmd_check(int argc, char **argv, uint64_t start_ns)
 {
-	bool json = argc == 2 && !strcmp(argv[1], "--json");
+	bool json = false;
+	int status = help_check_arguments(argc, argv, "check", "--json", &json);
 	struct findings f;
 	int fd, rc;
 
 	(void)start_ns;
-	if (argc > 1 && !strcmp(argv[1], "--help"))
-		return help_print("check");
-	if (argc > 1 && !json) {
-		log_error("option %s: unknown\n`lkvm help check` lists the options.", argv[1]);
-		return EXIT_LKVM;
-	}
+	if (status >= 0)
+		return status;
 	fd = kvm_open();
 	if (fd < 0)
 		return EXIT_LKVM;

@@ -2,6 +2,7 @@
 /*
  * `lkvm help` and `lkvm version`: text on stdout.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,11 +97,6 @@ static const struct {
 	{ "help", help_help },
 };
 
-void help_print_overview(void)
-{
-	fputs(overview, stdout);
-}
-
 int help_print(const char *command)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
@@ -113,20 +109,46 @@ int help_print(const char *command)
 	return EXIT_LKVM;
 }
 
+int help_check_arguments(int argc, char **argv, const char *command, const char *flag, bool *given)
+{
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help"))
+			return help_print(command);
+		if (flag && !strcmp(argv[i], flag)) {
+			*given = true;
+			continue;
+		}
+		if (argv[i][0] == '-' && argv[i][1])
+			log_error("option %s: unknown\n`lkvm help %s` lists the options.", argv[i], command);
+		else
+			log_error("argument: %s: unexpected\n`lkvm help %s` tells more.", argv[i], command);
+		return EXIT_LKVM;
+	}
+	return -1;
+}
+
+/* `lkvm help COMMAND`: what follows COMMAND is checked, COMMAND by help_print(). */
 int cmd_help(int argc, char **argv, uint64_t start_ns)
 {
+	bool named = argc > 1 && argv[1][0] != '-';
+	int status = help_check_arguments(argc - named, argv + named, "help", NULL, NULL);
+
 	(void)start_ns;
-	if (argc > 1)
+	if (status >= 0)
+		return status;
+	if (named)
 		return help_print(argv[1]);
-	help_print_overview();
+	fputs(overview, stdout);
 	return EXIT_OK;
 }
 
 int cmd_version(int argc, char **argv, uint64_t start_ns)
 {
-	(void)argc;
-	(void)argv;
+	int status = help_check_arguments(argc, argv, "version", NULL, NULL);
+
 	(void)start_ns;
+	if (status >= 0)
+		return status;
 	puts("lkvm " LKVM_VERSION);
 	return EXIT_OK;
 }

@@ -485,11 +485,6 @@ void aio_remove_file(struct aio *aio, struct aio_file *file)
 	file->index = -1;
 }
 
-const char *aio_engine_name(const struct aio *aio)
-{
-	return aio->uring ? "io_uring" : "threads";
-}
-
 static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
 {
 	int rc = -ENOSYS;

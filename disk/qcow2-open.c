@@ -616,28 +616,37 @@ static int open_chain(struct qcow2 *q, const struct disk_config *config, struct 
 
 /* ---- temporary images ---- */
 
+/* A file without a name in @folder, or -errno. */
+static int open_nameless(const char *folder)
+{
+	char path[PATH_MAX];
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+
+	if (fd >= 0)
+		return fd;
+	/* Not every file system has O_TMPFILE. */
+	snprintf(path, sizeof(path), "%s/lkvm-XXXXXX", folder);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	unlink(path);
+	return fd;
+}
+
+/* In $TMPDIR and nowhere else if there is one: other places may have no room for it. */
 static int create_temporary_file(void)
 {
 	const char *tmpdir = getenv("TMPDIR");
-	const char *const places[] = { tmpdir && *tmpdir ? tmpdir : "/var/tmp", "/var/tmp", "/tmp" };
-	int fd = -1, err = ENOENT;
+	bool chosen = tmpdir && *tmpdir;
+	const char *folder = chosen ? tmpdir : "/var/tmp";
+	int fd = open_nameless(folder);
 
-	for (size_t i = 0; i < ARRAY_SIZE(places) && fd < 0; i++) {
-		char path[PATH_MAX];
-
-		fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
-		if (fd >= 0)
-			break;
-		snprintf(path, sizeof(path), "%s/lkvm-XXXXXX", places[i]);
-		fd = mkostemp(path, O_CLOEXEC);
-		err = errno;
-		if (fd >= 0)
-			unlink(path);
-	}
+	if (fd < 0 && !chosen)
+		fd = open_nameless("/tmp");
 	if (fd < 0)
-		log_error("disk: a temporary file for ,cow in %s: %s\nset TMPDIR.", places[0],
-			  strerror(err));
-	return fd < 0 ? -err : fd;
+		log_error("disk: a temporary file for ,cow in %s: %s\nset TMPDIR to a folder with room "
+			  "for what the guest writes.", folder, strerror(-fd));
+	return fd;
 }
 
 static void put_be32(uint8_t *p, uint32_t v)

@@ -89,11 +89,6 @@ void vhost_destroy(struct vhost *v)
 	free(v);
 }
 
-uint64_t vhost_features(const struct vhost *v)
-{
-	return v->features;
-}
-
 int vhost_own(struct vhost *v, const struct mem *mem)
 {
 	_Alignas(struct vhost_memory) uint8_t table[sizeof(struct vhost_memory) +

@@ -45,7 +45,6 @@ struct console_port {
 	struct port *port;		/* NULL: there is no such port */
 	unsigned int news;		/* bits of enum news */
 	bool guest_open;
-	bool was_opened;		/* ... ever */
 	bool has_chain;			/* the chain that is being written */
 	bool blocked;			/* ... waits for the host */
 	struct virtq_chain chain;
@@ -273,7 +272,6 @@ static bool has_news(const struct console *c)
 static void set_guest_open(struct console_port *p, bool open)
 {
 	p->guest_open = open;
-	p->was_opened |= open;
 	if (open)
 		event_defer(p->console->dev.loop, &p->finish_rx);
 	else
@@ -444,11 +442,6 @@ void console_set_size(struct console *c, uint16_t columns, uint16_t rows)
 		c->ports[0].news |= 1u << NEWS_SIZE;
 		tell_news(c);
 	}
-}
-
-bool console_was_opened(const struct console *c)
-{
-	return c->ports[0].was_opened;
 }
 
 /* ---- life ---- */

@@ -6,6 +6,7 @@
 #ifndef LKVM_CMD_CMD_H
 #define LKVM_CMD_CMD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LKVM_VERSION "0.1"
@@ -24,8 +25,13 @@ int cmd_check(int argc, char **argv, uint64_t start_ns);
 int cmd_version(int argc, char **argv, uint64_t start_ns);
 int cmd_help(int argc, char **argv, uint64_t start_ns);
 
-/* One line per subcommand, or the page of one. False if it is unknown. */
-void help_print_overview(void);
+/* The page of @command. Exit status: EXIT_LKVM after a message if there is no such command. */
 int help_print(const char *command);
+
+/*
+ * For a subcommand without options but @flag (NULL: none at all): sets *@given if it is there.
+ * -1 to go on; otherwise the exit status, after the page of @command (-h, --help) or a message.
+ */
+int help_check_arguments(int argc, char **argv, const char *command, const char *flag, bool *given);
 
 #endif

@@ -67,9 +67,6 @@ int aio_start(struct aio *aio, struct sandbox *sandbox);
 /* Accepts NULL. Nothing may be in flight. */
 void aio_destroy(struct aio *aio);
 
-/* "io_uring" or "threads". */
-const char *aio_engine_name(const struct aio *aio);
-
 /* Prepares @fd, which stays the caller's, for use in operations. */
 void aio_add_file(struct aio *aio, struct aio_file *file, int fd);
 void aio_remove_file(struct aio *aio, struct aio_file *file);

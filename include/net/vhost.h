@@ -30,9 +30,6 @@ int vhost_create(struct vhost **out, const char *name, unsigned int nr_pairs,
 /* Accepts NULL. */
 void vhost_destroy(struct vhost *vhost);
 
-/* Features (virtio's bits) of rings and headers that the kernel can do. */
-uint64_t vhost_features(const struct vhost *vhost);
-
 /*
  * In the process whose memory @mem is, before any other use: that is what the rings of all pairs
  * may speak of. 0 or -errno.

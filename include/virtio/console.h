@@ -33,7 +33,4 @@ struct virtio_device *console_device(struct console *console);
 /* The terminal's size, at first and whenever it changes. */
 void console_set_size(struct console *console, uint16_t columns, uint16_t rows);
 
-/* True if the guest has ever opened port 0. */
-bool console_was_opened(const struct console *console);
-
 #endif

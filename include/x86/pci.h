@@ -21,7 +21,6 @@ struct vm;
 
 #define PCI_CONFIG_BYTES 256u
 #define PCI_NR_BARS 6u
-#define PCI_MSIX_NO_VECTOR 0xffffu
 
 struct pci;
 struct pci_function;

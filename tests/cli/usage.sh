@@ -69,10 +69,19 @@ refuses kernel-from-a-short-pipe '^lkvm: kernel: /dev/fd/.*: truncated: the head
 (cd "$T" && timeout 20 "$LKVM" run --dry-run -k fifo >out 2>err </dev/null & sleep 0.3; cat "$K" >"$T/fifo"; wait)
 same usage/kernel-from-a-fifo "" "$(grep '^lkvm: kernel' "$T/err")"
 same usage/disk-untouched 0 "$(cmp "$T/disk" "$T/before" >/dev/null; echo $?)"
+# A TMPDIR that is no good is not silently another folder.
+TMPDIR=/nonexistent refuses cow-tmpdir '^lkvm: disk: a temporary file for ,cow in /nonexistent: No such file' run -k "$K" -d disk,cow
+TMPDIR=text refuses cow-tmpdir-file '^lkvm: disk: a temporary file for ,cow in text: Not a dir' run -k "$K" -d disk,cow
 rm "$T/disk" "$T/before"
 refuses json-nowhere '^lkvm: json: /nonexistent/x: No such' run --json /nonexistent/x "$K"
 refuses log-nowhere '^lkvm: console-log: /nonexistent/x: No such' run --console-log /nonexistent/x "$K"
 refuses check-option '^lkvm: option --frob: unknown' check --frob
+refuses check-option-after-json '^lkvm: option --frob: unknown' check --json --frob
+refuses check-argument '^lkvm: argument: x: unexpected$' check --json x
+refuses version-argument '^lkvm: argument: x: unexpected$' version x y
+refuses help-argument '^lkvm: argument: extra: unexpected$' help run extra
+refuses help-option '^lkvm: option --frob: unknown' help --frob
+refuses help-unknown '^lkvm: help: frob: no such command$' help frob
 same usage/nothing-left-behind "dir empty err fifo junk out secret short status text" "$(ls "$T" | xargs)"
 (cd "$T" && timeout 20 "$LKVM" run -k nosuch --json j 2>/dev/null; cat j >json)
 has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"boot_ms":null,'
@@ -80,6 +89,11 @@ has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"
 "$LKVM" help >"$T/out"; has usage/help "$T/out" '^usage: lkvm run'
 "$LKVM" help run >"$T/out"; has usage/help-run "$T/out" '^  -k, --kernel FILE'
 "$LKVM" run --help >"$T/out"; has usage/run-help "$T/out" '^  -k, --kernel FILE'
+# Each subcommand has -h and --help, and "help" has a page for it.
+for c in run check version help; do
+	for h in -h --help; do "$LKVM" $c $h >"$T/out" 2>&1; same usage/$c$h-status 0 $?; has usage/$c$h "$T/out" "^usage: lkvm $c"; done
+	"$LKVM" help $c >"$T/page"; same usage/help-$c-same 0 "$(cmp "$T/page" "$T/out" >/dev/null; echo $?)"
+done
 "$LKVM" help >/dev/full 2>/dev/null; same usage/help-to-a-full-disk 125 "$?"
 # Every option that is parsed is in --help and in the manual page.
 "$LKVM" help run >"$T/help"
