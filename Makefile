@@ -2,7 +2,7 @@
 #
 #   make                 build ./lkvm
 #   make demo            boot a stock Debian kernel (installs what that needs)
-#   make check           every test (installs what they need)
+#   make check           the tests (installs what they need); make check-all: all of them, hours
 #   make lint bench install clean
 #   make fuzz TARGET=blk SECONDS=1200
 #
@@ -65,7 +65,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets fuzz-coverage prove models
+.PHONY: all check check-all check-builds demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets fuzz-coverage prove models
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -199,15 +199,29 @@ build/fuzz-coverage/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
 jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # Each sets itself up first; "make all" comes after the packages are there.
-check:
+check-builds:
 	@tests/setup check
 	@$(MAKE) $(jobs) --no-print-directory all units guests tools
 	@$(MAKE) $(jobs) --no-print-directory HOOK=1 build/$(notdir $(CC))-hook/lkvm
 	@$(MAKE) $(jobs) --no-print-directory SAN=address,undefined all units guests
 	@$(MAKE) $(jobs) --no-print-directory SAN=thread all units guests
 	@$(MAKE) $(jobs) --no-print-directory fuzzers
-	@CC=$(CC) tests/run lint model fuzz unit unit:address-undefined unit:thread cli guest \
-		guest:address-undefined guest:thread host
+	@tests/host/prepare build/$(notdir $(CC))
+
+# What everybody runs before a commit: at most 20 minutes on two cores (tests/budgets).
+# Hostile drivers run with the sanitizer that finds what they might break.
+check: check-builds
+	@CC=$(CC) tests/run host lint model fuzz unit unit:address-undefined unit:thread cli guest \
+		$(addprefix guest:address-undefined/,virtio-blk virtio-net virtio-console virtio-rng ports)
+
+# Everything, before a release: whole products, every build, kernels built from source. Hours.
+check-all: check-builds
+	@CC=$(CC) FULL=1 tests/run host lint model fuzz unit unit:address-undefined unit:thread cli guest \
+		guest:address-undefined guest:thread
+	@tests/in-kvm tests/confined container
+	@tests/in-kvm tests/confined user
+	@tests/host/matrix build/$(notdir $(CC))
+	@tests/host/debian build/$(notdir $(CC))
 
 demo:
 	@tests/setup demo

@@ -32,17 +32,9 @@ boots() {
 		"status=$status cpus=$(seen cpus) ram=$(seen ram)"
 }
 
-# boot_matrix KERNEL: machines and endings. FULL=1 tries each with each.
-boot_matrix() {
-	local k=$1 m cpus mib end
-	local pairs="1:128:reboot 2:512:poweroff 4:4096:panic 4:1024:poweroff"
-	[ -e /full ] && pairs=$(for m in 1:128 2:512 4:4096; do for end in reboot poweroff panic; do echo $m:$end; done; done)
-	for m in $pairs; do
-		end=${m##*:} mib=${m#*:} mib=${mib%:*} cpus=${m%%:*}
-		boots "$k/$cpus-cpus-$mib-MiB-$end" $([ $end = panic ] && echo 255 || echo 0) $cpus $mib \
-			-k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=$end"
-	done
-}
+# choose ALL FEW: every combination with FULL=1, otherwise few in which each pair of properties is
+# there once.
+choose() { if [ -e /full ]; then echo "$1"; else echo "$2"; fi; }
 
 # The module for taps, once per emulated host.
 modprobe_tun() { [ -e /dev/net/tun ] || insmod /lib/tun.ko; }

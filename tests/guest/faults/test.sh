@@ -33,8 +33,11 @@ all_calls() {
 		*) error=EIO ;;
 		esac
 		[ "$n" -le 40 ] || n=40
+		# The first, the last and one between; with FULL=1 each.
+		few="$((before + 1)) $((before + (n + 1) / 2)) $((before + n))"
+		[ -z "$FULL" ] || few=$(seq $((before + 1)) $((before + n)))
 		wrong=
-		for i in $(seq $((before + 1)) $((before + n))); do
+		for i in $(printf '%s\n' $few | sort -nu); do
 			vm timeout -k 1 20 strace -qq -o /dev/null -e trace="$call" -e inject="$call:error=$error:when=$i"
 			status=$?
 			case $status in 0 | 125 | 255) ;; *) wrong="$wrong number $i: status $status $(head -n 1 "$T/err");" ;; esac

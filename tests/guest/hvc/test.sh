@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# hvc0 as the terminal: 100 MB both ways, a megabyte pasted, a reader that stops, the
+# hvc0 as the terminal: 10 MB (FULL=1: 100) both ways, a megabyte pasted, a reader that stops, the
 # window's size, keys after Ctrl-A, suspending, and the console log.
-bytes=100000000
-[ -z "$VARIANT" ] || bytes=10000000
+bytes=10000000
+[ -z "$FULL" ] || [ -n "$VARIANT" ] || bytes=100000000
 head -c $bytes /dev/urandom >"$T/in"
 sum=$(sha256sum <"$T/in")
 for transport in pci mmio; do

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # lkvm is killed at random moments while a guest writes and flushes: what was flushed
 # is in the image, a qcow2 image needs no repair, and the next run goes on.
-[ -z "$VARIANT" ] && cuts=100 || cuts=10
+cuts=10
+[ -z "$FULL" ] || [ -n "$VARIANT" ] || cuts=100
 RANDOM=20261120
 fresh() {
 	rm -f "$T/img"

@@ -98,11 +98,17 @@ n=0; until grep -q CHANGE log || [ $n = 300 ]; do sleep 0.1; n=$((n + 1)); done
 stty rows 44 cols 112
 wait $!
 C
-for m in "cloud pci" "generic612 mmio" "cloud pci --port a=pty" "generic612 pci --port a=pty" "generic mmio --port a=pty"; do
+choose 'cloud pci
+generic612 mmio
+cloud pci --port a=pty
+generic612 pci --port a=pty
+generic mmio --port a=pty' 'cloud pci
+generic612 mmio --port a=pty' >sizes
+while read -r m <&8; do
 	rm -f log; : >log
 	timeout 100 script -q -c "sh sized $m $p" /dev/null >/dev/null 2>&1 </dev/null
 	same "console/size: $m" "33 101 CHANGE 44 112" "$(said)"
-done
+done 8<sizes
 
 # Ctrl-A b and a key: SysRq, on hvc0 and on ttyS0.
 guest_script <<'C'

@@ -13,7 +13,7 @@ umount /mnt/tmp/t
 C
 (cd /tmp/c && echo cmd | cpio -o -H newc 2>/dev/null | gzip >/tmp/cmd.gz)
 truncate -s 48M /tmp/e && /bin/mke2fs -qF -t ext4 /tmp/e
-for m in cloud:pci:1:raw cloud:mmio:4:qcow2 generic:pci:4:qcow2 generic:mmio:1:raw; do
+for m in $(choose "cloud:pci:1:raw cloud:mmio:4:qcow2 generic:pci:4:qcow2 generic:mmio:1:raw" "cloud:pci:1:raw generic:mmio:4:qcow2"); do
 	IFS=: read -r k t c f <<M
 $m
 M

@@ -3,11 +3,13 @@
 # guests, so KVM uses shadow paging for them.
 rmmod kvm_amd
 insmod /lib/kvm-amd.ko npt=0
-for k in i686 i686pae; do
-	boots "$k/1-cpu" 0 1 256 -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=poweroff"
-	boots "$k/2-cpus" 0 2 512 -k /g/$k/bzImage -i /g/$k/initrd -p quiet
-	run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=panic"
-	same "$k/panic" 255 $status
+for m in $(choose "i686:1:256:poweroff i686:2:512:reboot i686:1:512:panic i686pae:1:256:poweroff i686pae:2:512:reboot
+	i686pae:1:512:panic" "i686:1:256:poweroff i686pae:2:512:reboot i686pae:1:512:panic"); do
+	IFS=: read -r k cpus mib end <<M
+$m
+M
+	boots "$k/$cpus-cpus-$end" $([ $end = panic ] && echo 255 || echo 0) $cpus $mib \
+		-k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=$end"
 done
 rmmod kvm_amd
 insmod /lib/kvm-amd.ko

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# Only in check-all: it takes minutes to unpack.
 # A 1 GiB initrd in a 3 GiB machine: one sparse file in a cpio archive.
 k=cloud
 mkdir big
