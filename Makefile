@@ -49,7 +49,7 @@ core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c term.c sandbox.c fd
 board := x86/machine.c x86/boot.c x86/payload.c x86/kernel-cache.c \
 	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
-	x86/pm.c x86/panic.c x86/halt.c
+	x86/pm.c x86/pvpanic.c x86/end-watch.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
 	virtio/net.c virtio/net-rx.c virtio/net-tx.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
@@ -104,7 +104,7 @@ $(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
 
 # ---- tests ----
 
-unit_tests := mem bus event term serial board acpi tables boot cpuid options qcow2 disk virtq blk net virtio-net link listener vmlinux processes
+unit_tests := mem bus event term serial end-watch board acpi tables boot cpuid options qcow2 disk virtq blk net virtio-net link listener vmlinux processes
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

@@ -270,6 +270,16 @@ static void handle_mmio(struct vcpu *vcpu)
 		bus_read(vcpu->mmio, run->mmio.phys_addr, run->mmio.data, run->mmio.len);
 }
 
+/*
+ * One that has asked for the end of the VM does not run again: how it had left everything tells
+ * whether it was orderly (x86/end-watch.h).
+ */
+static bool goes_on(struct vcpu *vcpu)
+{
+	vcpu->ended = vm_stop_reason(vcpu->vm) != STOP_NONE;
+	return !vcpu->ended;
+}
+
 static bool handle_system_event(struct vcpu *vcpu)
 {
 	uint32_t type = vcpu->run->system_event.type;
@@ -318,7 +328,7 @@ static bool handle_exit(struct vcpu *vcpu)
 		if (!vcpu->first_access_ns)
 			vcpu->first_access_ns = now_ns();
 		handle_pio(vcpu);
-		return true;
+		return goes_on(vcpu);
 	case KVM_EXIT_MMIO:
 		handle_mmio(vcpu);
 		return true;

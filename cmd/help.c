@@ -75,7 +75,7 @@ static const char help_run[] =
 "  0    the guest powered off or rebooted\n"
 "  124  --timeout expired\n"
 "  125  lkvm failed: usage, no /dev/kvm, bad kernel\n"
-"  255  the guest was lost: panic, triple fault, KVM error\n"
+"  255  the guest was lost: panic, triple fault, KVM error, a reset without a shutdown\n"
 "  128+n  ended by signal n (130 for Ctrl-A x)\n";
 
 static const char help_check[] =

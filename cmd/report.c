@@ -9,33 +9,58 @@
 #include "cmd/cmd.h"
 #include "cmd/report.h"
 
-/*
- * A panic shows only in the guest's last words when the kernel resets the
- * machine, hangs until the time-out, or halts.
- */
+static const char panicked[] = "its kernel panicked";
+
+static struct outcome lost(const char *word, const char *why)
+{
+	return (struct outcome){ word, EXIT_LOST, why };
+}
+
+/* Its own words first; if it said nothing, what it had switched off. */
+static bool is_orderly(const struct machine_result *r)
+{
+	if (r->words != WORDS_NONE)
+		return r->words != WORDS_PANIC;
+	return r->shutdown == SHUTDOWN_DONE;
+}
+
+/* A kernel that panics resets the machine, too (panic=-1). */
+static struct outcome reset_outcome(const struct machine_result *r)
+{
+	if (is_orderly(r) || (r->words == WORDS_NONE && r->shutdown == SHUTDOWN_NO_OS))
+		return (struct outcome){ "reset", EXIT_OK, NULL };
+	if (r->words == WORDS_PANIC)
+		return lost("panic", panicked);
+	if (r->shutdown == SHUTDOWN_SKIPPED)
+		return lost("panic", "it reset without shutting down, as a kernel does that panics\n"
+			    "it said nothing on its consoles; without quiet or loglevel= it may.");
+	return lost("panic", "it reset, and nothing shows that it was not by a panic\n"
+		    "it said nothing on its consoles; without quiet or loglevel= it may.");
+}
+
+/* Without the means to switch itself off a kernel halts at its end. */
+static struct outcome halt_outcome(const struct machine_result *r)
+{
+	if (is_orderly(r))
+		return (struct outcome){ "poweroff", EXIT_OK, NULL };
+	return lost("panic", r->words == WORDS_PANIC ? panicked :
+		    "every CPU halted with interrupts off");
+}
+
 struct outcome outcome_of(const struct machine_result *r)
 {
-	static const char panicked[] = "its kernel panicked";
-	bool panic = r->words == WORDS_PANIC;
-
 	switch (r->reason) {
 	case STOP_POWEROFF:
 		return (struct outcome){ "poweroff", EXIT_OK, NULL };
 	case STOP_RESET:
-		if (panic)
-			return (struct outcome){ "panic", EXIT_LOST, panicked };
-		return (struct outcome){ "reset", EXIT_OK, NULL };
+		return reset_outcome(r);
 	case STOP_PANIC:
-		return (struct outcome){ "panic", EXIT_LOST, panicked };
+		return lost("panic", panicked);
 	case STOP_HALTED:
-		if (r->words == WORDS_HALT)
-			return (struct outcome){ "poweroff", EXIT_OK, NULL };
-		return (struct outcome){ "panic", EXIT_LOST,
-					 panic ? panicked :
-					 "every CPU halted with interrupts off" };
+		return halt_outcome(r);
 	case STOP_TIMEOUT:
-		if (panic)
-			return (struct outcome){ "panic", EXIT_LOST, panicked };
+		if (r->words == WORDS_PANIC)	/* panic=0: it hangs */
+			return lost("panic", panicked);
 		return (struct outcome){ "timeout", EXIT_TIMEOUT, NULL };
 	case STOP_SIGNAL:
 		return (struct outcome){ "killed", EXIT_SIGNAL(r->signal), NULL };
@@ -44,12 +69,12 @@ struct outcome outcome_of(const struct machine_result *r)
 	case STOP_ERROR:
 		return (struct outcome){ "error", EXIT_LKVM, NULL };
 	case STOP_TRIPLE_FAULT:
-		return (struct outcome){ "triple-fault", EXIT_LOST, "triple fault" };
+		return lost("triple-fault", "triple fault");
 	case STOP_KVM_ERROR:
 	case STOP_NONE:
 		break;
 	}
-	return (struct outcome){ "kvm-error", EXIT_LOST, "a virtual CPU could not go on" };
+	return lost("kvm-error", "a virtual CPU could not go on");
 }
 
 /* Length of the UTF-8 sequence at @s (RFC 3629), or 0 if it is none. */

@@ -48,6 +48,7 @@ struct vcpu {
 	sem_t may_run;
 	atomic_uint requests;
 	atomic_int report;		/* enum vcpu_report */
+	bool ended;			/* by an access to a port of its own. The thread's */
 	uint64_t first_access_ns;	/* to a device of ours; 0: none yet. The thread's */
 };
 

@@ -57,6 +57,8 @@ struct console {
 	unsigned int nr_ports;		/* ids, with 0 */
 	struct console_port *ports;
 	uint16_t columns, rows;
+	void (*saw)(void *arg, const char *data, size_t len);	/* or NULL */
+	void *saw_arg;
 	struct event_deferred finish_control;
 };
 
@@ -99,6 +101,15 @@ static bool write_chain(struct console_port *p)
 	return true;
 }
 
+/* Port 0 is a console: somebody wants to see what comes out of it, when it comes. */
+static void show_chain(const struct console_port *p)
+{
+	const struct console *c = p->console;
+
+	for (unsigned int i = 0; i < p->chain.nr_readable && c->saw && !p->id; i++)
+		c->saw(c->saw_arg, p->chain.iov[i].iov_base, p->chain.iov[i].iov_len);
+}
+
 static void serve_tx(struct console_port *p)
 {
 	struct console *c = p->console;
@@ -112,6 +123,7 @@ static void serve_tx(struct console_port *p)
 				break;
 			p->has_chain = true;
 			p->done = 0;
+			show_chain(p);
 		}
 		if (!write_chain(p)) {
 			p->blocked = true;
@@ -442,6 +454,13 @@ void console_set_size(struct console *c, uint16_t columns, uint16_t rows)
 		c->ports[0].news |= 1u << NEWS_SIZE;
 		tell_news(c);
 	}
+}
+
+void console_set_watch(struct console *c, void (*saw)(void *arg, const char *data, size_t len),
+		       void *arg)
+{
+	c->saw = saw;
+	c->saw_arg = arg;
 }
 
 /* ---- life ---- */

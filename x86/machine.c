@@ -46,14 +46,15 @@
 #include "x86/acpi.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
+#include "x86/end-watch.h"
 #include "x86/fdt.h"
-#include "x86/halt.h"
 #include "x86/i8042.h"
 #include "x86/layout.h"
 #include "x86/machine.h"
 #include "x86/mptable.h"
 #include "x86/pci.h"
 #include "x86/pm.h"
+#include "x86/pvpanic.h"
 #include "x86/rtc.h"
 #include "x86/serial.h"
 
@@ -88,7 +89,6 @@ struct machine {
 	/* Devices, in the order of create_devices(). */
 	struct pm pm;
 	struct pvpanic pvpanic;
-	struct console_watch console_watch;
 	struct serial serial;
 	struct rtc rtc;
 	struct i8042 i8042;
@@ -122,7 +122,7 @@ struct machine {
 	unsigned int nr_vcpus;
 	int signal_fd, job_fd;
 	int log_fd;			/* opened again; -1: still the configuration's */
-	struct halt_watch halt_watch;
+	struct end_watch end_watch;
 	struct keeper keeper;
 	struct front front;
 	struct sandbox sandbox;
@@ -146,7 +146,7 @@ static int create_pvpanic(struct machine *m)
 
 static int create_serial(struct machine *m)
 {
-	return serial_init(&m->serial, m->vm, &m->pio, m->serial_term, &m->console_watch);
+	return serial_init(&m->serial, m->vm, &m->pio, m->serial_term, &m->end_watch.serial);
 }
 
 static void destroy_serial(struct machine *m)
@@ -300,6 +300,13 @@ static void update_window_size(struct machine *m)
 		console_set_size(m->console, columns, rows);
 }
 
+static void on_console_output(void *arg, const char *data, size_t len)
+{
+	struct machine *m = arg;
+
+	console_watch_put(&m->end_watch.virtio, data, len);
+}
+
 static int create_console(struct machine *m)
 {
 	int rc;
@@ -310,6 +317,7 @@ static int create_console(struct machine *m)
 			    m->config->nr_ports);
 	if (rc)
 		return rc;
+	console_set_watch(m->console, on_console_output, m);
 	update_window_size(m);
 	add_virtio(m, console_device(m->console), true);
 	return 0;
@@ -783,6 +791,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 		return log_enomem("machine");
 	m->config = config;
 	m->kvm_fd = m->signal_fd = m->job_fd = m->log_fd = -1;
+	end_watch_init(&m->end_watch);
 	keeper_init(&m->keeper, NULL);
 	front_init(&m->front);
 	sandbox_init(&m->sandbox, config->sandbox);
@@ -1057,7 +1066,7 @@ static int watch_for_the_end(struct machine *m)
 	if (rc >= 0)
 		rc = start_timeout(m);
 	if (rc >= 0)
-		rc = halt_watch_start(&m->halt_watch, m->loop, m->vm, m->vcpus, m->nr_vcpus);
+		rc = end_watch_start(&m->end_watch, m->loop, m->vm, m->vcpus, m->nr_vcpus);
 	if (rc < 0) {
 		log_error("machine: events: %s", strerror(-rc));
 		return rc;
@@ -1164,7 +1173,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->loaded_ns = m->loaded_ns;
 	result->first_access_ns = m->vcpus[0]->first_access_ns;
 	result->opened_ns = serial_opened_ns(&m->serial);
-	result->words = console_watch_words(&m->console_watch);
+	result->words = end_watch_words(&m->end_watch);
+	result->shutdown = end_watch_shutdown(&m->end_watch, !m->config->boot.flat);
 	result->signal = atomic_load(&m->vm->stop_signal);
 	drain_terminal(m, result->reason);
 	term_stop(m->term);

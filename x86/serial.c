@@ -88,7 +88,7 @@ static void transmit(struct serial *s, uint8_t byte)
 		return;
 	}
 	term_put(s->term, &byte, 1);
-	console_watch_byte(s->watch, (char)byte);
+	console_watch_put(s->watch, (const char *)&byte, 1);
 	/*
 	 * The byte has left at once, unless the terminal is full: then the
 	 * interrupt comes with the room (on_terminal()).

@@ -33,4 +33,11 @@ struct virtio_device *console_device(struct console *console);
 /* The terminal's size, at first and whenever it changes. */
 void console_set_size(struct console *console, uint16_t columns, uint16_t rows);
 
+/*
+ * @saw is given what the guest sends on port 0, once and before it is written. @data is guest
+ * memory: it may change at any time. Loop's thread.
+ */
+void console_set_watch(struct console *console,
+		       void (*saw)(void *arg, const char *data, size_t len), void *arg);
+
 #endif

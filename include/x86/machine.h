@@ -24,7 +24,7 @@
 #include "virtio/console.h"
 #include "virtio/port.h"
 #include "x86/boot.h"
-#include "x86/panic.h"
+#include "x86/end-watch.h"
 
 #define MACHINE_MAX_CPUS 1024u
 #define MACHINE_MIN_RAM_BYTES 0x200000ull
@@ -76,7 +76,8 @@ struct machine_config {
 
 struct machine_result {
 	enum stop_reason reason;
-	enum last_words words;		/* of the guest, on its console */
+	enum last_words words;		/* of the guest, on its consoles */
+	enum shutdown shutdown;		/* with STOP_RESET and STOP_HALTED */
 	int signal;			/* with STOP_SIGNAL */
 	/* CLOCK_MONOTONIC; 0: it never came to that. */
 	uint64_t loaded_ns;		/* when the kernel was in RAM */

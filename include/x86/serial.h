@@ -23,8 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "x86/end-watch.h"
 #include "x86/irq.h"
-#include "x86/panic.h"
 
 struct bus;
 struct term;

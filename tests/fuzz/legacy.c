@@ -9,8 +9,8 @@
 #include "util.h"
 #include "x86/i8042.h"
 #include "x86/layout.h"
-#include "x86/panic.h"
 #include "x86/pm.h"
+#include "x86/pvpanic.h"
 #include "x86/rtc.h"
 #include "x86/serial.h"
 
@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	static const uint16_t ports[] = { 0x3f8, 0x70, 0x60, PORT_SLEEP_CONTROL };
 	struct term_config config = { .log_fd = -1, .in_fd = -1, .out_fd = -1 };
 	struct input in = { data, bytes };
-	struct console_watch watch = { 0 };
+	struct console_watch watch;
+	atomic_int words = WORDS_NONE;
 	struct event_loop *loop;
 	struct serial serial;
 	struct term *term = NULL;
@@ -31,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct bus bus;
 
 	log_set_level(LOG_ERROR);
+	console_watch_init(&watch, &words);
 	bus_init(&bus);
 	must(!event_loop_create(&loop) && !term_create(&term, loop, &config));
 	must(!serial_init(&serial, NULL, &bus, term, &watch) && !rtc_init(&rtc, &bus) &&

@@ -8,7 +8,7 @@
 #include "kvm.h"
 #include "x86/i8042.h"
 #include "x86/layout.h"
-#include "x86/panic.h"
+#include "x86/pvpanic.h"
 #include "x86/pci.h"
 #include "x86/pm.h"
 #include "x86/rtc.h"

@@ -163,33 +163,46 @@ static void a_crash_never_looks_like_success(void **state)
 	static const struct {
 		enum stop_reason reason;
 		enum last_words words;
+		enum shutdown shutdown;
 		int signal, status;
 		const char *word;
 	} cases[] = {
-		{ STOP_NONE, WORDS_NONE, 0, 255, "kvm-error" },
-		{ STOP_POWEROFF, WORDS_NONE, 0, 0, "poweroff" },
-		{ STOP_POWEROFF, WORDS_PANIC, 0, 0, "poweroff" },
-		{ STOP_RESET, WORDS_NONE, 0, 0, "reset" },
-		{ STOP_RESET, WORDS_RESTART, 0, 0, "reset" },
-		{ STOP_RESET, WORDS_PANIC, 0, 255, "panic" },
-		{ STOP_PANIC, WORDS_NONE, 0, 255, "panic" },
-		{ STOP_TRIPLE_FAULT, WORDS_RESTART, 0, 255, "triple-fault" },
-		{ STOP_HALTED, WORDS_NONE, 0, 255, "panic" },
-		{ STOP_HALTED, WORDS_PANIC, 0, 255, "panic" },
-		{ STOP_HALTED, WORDS_HALT, 0, 0, "poweroff" },
-		{ STOP_KVM_ERROR, WORDS_NONE, 0, 255, "kvm-error" },
-		{ STOP_TIMEOUT, WORDS_NONE, 0, 124, "timeout" },
-		{ STOP_TIMEOUT, WORDS_PANIC, 0, 255, "panic" },
-		{ STOP_SIGNAL, WORDS_NONE, 15, 143, "killed" },
-		{ STOP_QUIT, WORDS_NONE, 0, 130, "killed" },
-		{ STOP_ERROR, WORDS_NONE, 0, 125, "error" },
+		{ STOP_NONE, WORDS_NONE, 0, 0, 255, "kvm-error" },
+		{ STOP_POWEROFF, WORDS_NONE, 0, 0, 0, "poweroff" },
+		{ STOP_POWEROFF, WORDS_PANIC, 0, 0, 0, "poweroff" },
+		{ STOP_POWEROFF, WORDS_NONE, SHUTDOWN_SKIPPED, 0, 0, "poweroff" },
+		{ STOP_RESET, WORDS_NONE, SHUTDOWN_UNKNOWN, 0, 255, "panic" },
+		{ STOP_RESET, WORDS_NONE, SHUTDOWN_SKIPPED, 0, 255, "panic" },
+		{ STOP_RESET, WORDS_NONE, SHUTDOWN_DONE, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_NONE, SHUTDOWN_NO_OS, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_RESTART, SHUTDOWN_SKIPPED, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_RESTART, SHUTDOWN_UNKNOWN, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_HALT, SHUTDOWN_DONE, 0, 0, "reset" },
+		{ STOP_RESET, WORDS_PANIC, SHUTDOWN_SKIPPED, 0, 255, "panic" },
+		{ STOP_RESET, WORDS_PANIC, SHUTDOWN_NO_OS, 0, 255, "panic" },
+		{ STOP_RESET, WORDS_PANIC, SHUTDOWN_DONE, 0, 255, "panic" },
+		{ STOP_PANIC, WORDS_NONE, 0, 0, 255, "panic" },
+		{ STOP_TRIPLE_FAULT, WORDS_RESTART, 0, 0, 255, "triple-fault" },
+		{ STOP_HALTED, WORDS_NONE, SHUTDOWN_UNKNOWN, 0, 255, "panic" },
+		{ STOP_HALTED, WORDS_NONE, SHUTDOWN_NO_OS, 0, 255, "panic" },
+		{ STOP_HALTED, WORDS_NONE, SHUTDOWN_SKIPPED, 0, 255, "panic" },
+		{ STOP_HALTED, WORDS_NONE, SHUTDOWN_DONE, 0, 0, "poweroff" },
+		{ STOP_HALTED, WORDS_PANIC, SHUTDOWN_DONE, 0, 255, "panic" },
+		{ STOP_HALTED, WORDS_HALT, SHUTDOWN_NO_OS, 0, 0, "poweroff" },
+		{ STOP_HALTED, WORDS_HALT, SHUTDOWN_SKIPPED, 0, 0, "poweroff" },
+		{ STOP_KVM_ERROR, WORDS_NONE, 0, 0, 255, "kvm-error" },
+		{ STOP_TIMEOUT, WORDS_NONE, 0, 0, 124, "timeout" },
+		{ STOP_TIMEOUT, WORDS_PANIC, 0, 0, 255, "panic" },
+		{ STOP_SIGNAL, WORDS_NONE, 0, 15, 143, "killed" },
+		{ STOP_QUIT, WORDS_NONE, 0, 0, 130, "killed" },
+		{ STOP_ERROR, WORDS_NONE, 0, 0, 125, "error" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct machine_result r = {
 			.reason = cases[i].reason, .words = cases[i].words,
-			.signal = cases[i].signal,
+			.shutdown = cases[i].shutdown, .signal = cases[i].signal,
 		};
 		struct outcome o = outcome_of(&r);
 
