@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/options.h"
 #include "log.h"
@@ -62,9 +63,10 @@ static int set_kernel(struct run_options *o, const char *value)
 	return 0;
 }
 
+/* A file that is called like the whole value is meant, whatever follows its last @. */
 static int set_flat(struct run_options *o, const char *value)
 {
-	const char *at = strrchr(value, '@');
+	const char *at = access(value, F_OK) ? strrchr(value, '@') : NULL;
 	size_t len = at ? (size_t)(at - value) : strlen(value);
 
 	if (o->kernel || o->flat)
@@ -102,7 +104,8 @@ static int set_cpus(struct run_options *o, const char *value)
 
 	if (value[strspn(value, "0123456789")] || parse_size(value, 1, &n) ||
 	    n < 1 || n > MACHINE_MAX_CPUS)
-		return bad("--cpus", value, "must be a number from 1 to 1024");
+		return bad("--cpus", value, "must be a number from 1 to 255 (without interrupt remapping "
+			   "Linux starts no more)");
 	o->cpus = (unsigned int)n;
 	return 0;
 }
@@ -486,6 +489,7 @@ static const struct option_spec {
 	{ "no-default-params", 0, FLAG(no_default_params) },
 	{ "cpus", 'c', VALUE(set_cpus) },
 	{ "mem", 'm', VALUE(set_mem) },
+	{ "nested", 0, SWITCH(nested) },
 	{ "console", 0, VALUE(set_console) },
 	{ "console-log", 0, STRING(console_log) },
 	{ "acpi", 0, SWITCH(acpi) },

@@ -309,6 +309,7 @@ static int prepare(struct run *run, uint64_t start_ns)
 		.legacy_timer = !o->flat || !o->acpi,
 		.sandbox = o->sandbox,
 		.dump_dtb = o->dump_dtb,
+		.nested = o->nested,
 		.timeout_ns = o->timeout_ns,
 		.start_ns = start_ns,
 		.in_fd = STDIN_FILENO,

@@ -237,7 +237,7 @@ int cpu_set_start(struct vcpu *vcpu, const struct cpu_start *start)
 }
 
 static int set_cpuid(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table *supported,
-		     unsigned int cpus)
+		     unsigned int cpus, bool nested)
 {
 	struct cpuid_table table = *supported;
 	int tsc_khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
@@ -247,13 +247,17 @@ static int set_cpuid(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table 
 		.max_apic_id = layout_apic_id(cpus - 1),
 		.tsc_khz = tsc_khz > 0 ? (uint32_t)tsc_khz : 0,
 		.tsc_deadline = kvm_capability(vm->sys_fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+		.nested = nested,
 	};
 
 	cpuid_fit(&table, &machine);
 	return ioctl(vcpu->fd, KVM_SET_CPUID2, &table);
 }
 
-/* Values that firmware would have set. */
+/*
+ * Values that firmware would have set. MISC_ENABLE also says what this CPU has and has not
+ * (performance monitoring, BTS, PEBS): KVM knows, and its bits stay.
+ */
 static int set_msrs(struct vcpu *vcpu)
 {
 	struct {	/* struct kvm_msrs with room for its entries */
@@ -261,14 +265,19 @@ static int set_msrs(struct vcpu *vcpu)
 		uint32_t padding;
 		struct kvm_msr_entry entries[2];
 	} msrs = {
-		.nmsrs = 2,
+		.nmsrs = 1,
 		.entries = {
-			{ .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
+			{ .index = MSR_MISC_ENABLE },
 			{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WRITE_BACK },
 		},
 	};
-	int set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+	int set = ioctl(vcpu->fd, KVM_GET_MSRS, &msrs);
 
+	if (set < 0)
+		return set;
+	msrs.entries[0].data |= MISC_ENABLE_FAST_STRING;
+	msrs.nmsrs = 2;
+	set = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
 	if (set < 0)
 		return set;
 	/* A KVM without one of them emulates a CPU without it: nothing to set. */
@@ -297,10 +306,10 @@ static int set_local_apic(struct vcpu *vcpu)
 }
 
 int cpu_init(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table *supported,
-	     unsigned int cpus)
+	     unsigned int cpus, bool nested)
 {
 	const char *step = "KVM_SET_CPUID2";
-	int rc = set_cpuid(vcpu, vm, supported, cpus);
+	int rc = set_cpuid(vcpu, vm, supported, cpus, nested);
 
 	if (!rc) {
 		step = "KVM_SET_MSRS";

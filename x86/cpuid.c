@@ -2,10 +2,12 @@
 /*
  * CPUID of a vCPU.
  *
- * The starting point is KVM_GET_SUPPORTED_CPUID: whatever host and KVM support
- * is passed on. A table then names each leaf that depends on the machine and
- * the function that makes it true for one vCPU. Topology: one package, one core
- * per vCPU, one thread per core. Nothing is masked for migration.
+ * The starting point is KVM_GET_SUPPORTED_CPUID: what host and KVM support is passed on,
+ * but for what a guest could not use (memory encryption, tiles of an AMX that we may not have)
+ * and, unless it was asked for, virtualisation, which is more of KVM than a guest needs to
+ * reach. A table then names each leaf that depends on the machine and the function that
+ * makes it true for one vCPU. Topology: one package, one core per vCPU, one thread per core.
+ * Nothing is masked for migration.
  *
  * Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; KVM's
  * cpuid.rst. The clock leaf 0x40000010 is VMware's convention, which KVM guests
@@ -15,6 +17,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "util.h"
 #include "x86/cpuid.h"
@@ -22,12 +26,31 @@
 #define LEAF_CLOCK 0x40000010u
 #define APIC_BUS_KHZ 1000000u	/* KVM's local APIC timer counts nanoseconds */
 
+#define LEAF_STRUCTURED		7u
+#define LEAF_XSTATE		0xdu
+#define LEAF_TILES		0x1du		/* of AMX: palettes */
+#define LEAF_TILE_MULTIPLY	0x1eu
+#define LEAF_SVM		0x8000000au
+#define LEAF_ENCRYPTED_MEMORY	0x8000001fu
+
+#ifndef ARCH_REQ_XCOMP_GUEST_PERM
+#define ARCH_REQ_XCOMP_GUEST_PERM 0x1025	/* Linux 5.17 */
+#endif
+#define XFEATURE_TILE_CONFIG	17u
+#define XFEATURE_TILE_DATA	18u
+#define XCR0_TILES		(1u << XFEATURE_TILE_CONFIG | 1u << XFEATURE_TILE_DATA)
+
+#define ECX1_VMX		(1u << 5)
 #define ECX1_X2APIC		(1u << 21)
 #define ECX1_TSC_DEADLINE	(1u << 24)
 #define ECX1_HYPERVISOR		(1u << 31)
 #define EDX1_HTT		(1u << 28)
 #define AMD_ECX_CMP_LEGACY	(1u << 1)
+#define AMD_ECX_SVM		(1u << 2)
 #define ECX7_LA57		(1u << 16)
+#define EDX7_AMX		(1u << 22 | 1u << 24 | 1u << 25)	/* BF16, TILE, INT8 */
+#define EAX7_1_AMX_FP16		(1u << 21)
+#define EDX7_1_AMX_COMPLEX	(1u << 8)
 
 #define TOPOLOGY_LEVEL_SMT	1u
 #define TOPOLOGY_LEVEL_CORE	2u
@@ -59,6 +82,8 @@ static void fit_features(struct kvm_cpuid_entry2 *e, const struct cpuid_machine 
 	e->ebx = (e->ebx & 0x0000ffff) | (m->apic_id & 0xff) << 24 | ids << 16;
 	e->ecx |= ECX1_HYPERVISOR;
 	fit_x2apic(e, m);
+	if (!m->nested)
+		e->ecx &= ~ECX1_VMX;
 	if (m->tsc_deadline)
 		e->ecx |= ECX1_TSC_DEADLINE;
 	if (m->cpus > 1)
@@ -104,9 +129,11 @@ static void fit_topology(struct kvm_cpuid_entry2 *e, const struct cpuid_machine 
 	}
 }
 
-/* Leaf 0x80000001 (AMD): several cores share a package. */
+/* Leaf 0x80000001 (AMD): several cores share a package; virtualisation. */
 static void fit_amd_features(struct kvm_cpuid_entry2 *e, const struct cpuid_machine *m)
 {
+	if (!m->nested)
+		e->ecx &= ~AMD_ECX_SVM;
 	if (m->cpus > 1)
 		e->ecx |= AMD_ECX_CMP_LEGACY;
 	else
@@ -159,8 +186,10 @@ static const struct {
 	{ 0x8000001e, fit_amd_ids },
 };
 
+/* The kernel grants a guest AMX's state only to who asks; it is 8 KiB of each vCPU's. */
 int cpuid_read_supported(struct cpuid_table *table, int sys_fd)
 {
+	syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_GUEST_PERM, XFEATURE_TILE_DATA);
 	table->nent = CPUID_MAX_ENTRIES;
 	table->padding = 0;
 	return ioctl(sys_fd, KVM_GET_SUPPORTED_CPUID, table) ? -errno : 0;
@@ -206,8 +235,34 @@ static void make_topology_leaf(struct cpuid_table *table, uint32_t function)
 		add_entry(table, function, index, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
 }
 
+/* KVM names AMX's instructions whether or not a guest may have their state. */
+static void remove_unusable_tiles(struct cpuid_table *table)
+{
+	const struct kvm_cpuid_entry2 *xstate = cpuid_find(table, LEAF_XSTATE, 0);
+
+	if (xstate && (xstate->eax & XCR0_TILES) == XCR0_TILES)
+		return;
+	for (uint32_t i = 0; i < table->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &table->entries[i];
+
+		if (e->function == LEAF_STRUCTURED && e->index == 0) {
+			e->edx &= ~EDX7_AMX;
+		} else if (e->function == LEAF_STRUCTURED && e->index == 1) {
+			e->eax &= ~EAX7_1_AMX_FP16;
+			e->edx &= ~EDX7_1_AMX_COMPLEX;
+		}
+	}
+	remove_leaf(table, LEAF_TILES);
+	remove_leaf(table, LEAF_TILE_MULTIPLY);
+}
+
 void cpuid_fit(struct cpuid_table *table, const struct cpuid_machine *machine)
 {
+	remove_unusable_tiles(table);
+	/* The host's memory encryption: no guest of ours is one of its. */
+	remove_leaf(table, LEAF_ENCRYPTED_MEMORY);
+	if (!machine->nested)
+		remove_leaf(table, LEAF_SVM);
 	make_topology_leaf(table, 0xb);
 	make_topology_leaf(table, 0x1f);
 	remove_leaf(table, LEAF_CLOCK);

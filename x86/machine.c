@@ -554,24 +554,6 @@ static int check_address_width(struct machine *m)
 	return 0;
 }
 
-/* APIC ids beyond 8 bits have to be switched on (api.rst 7.7). */
-static int enable_wide_apic_ids(struct machine *m)
-{
-	struct kvm_enable_cap cap = {
-		.cap = KVM_CAP_X2APIC_API,
-		.args = { KVM_X2APIC_API_USE_32BIT_IDS },
-	};
-
-	if (layout_apic_id(m->config->cpus - 1) <= APIC_ID_MAX_LEGACY)
-		return 0;
-	if (ioctl(m->vm->fd, KVM_ENABLE_CAP, &cap)) {
-		log_error("cpus: %u: this host's KVM cannot address more than %u: %s",
-			  m->config->cpus, APIC_ID_MAX_LEGACY + 1, strerror(errno));
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int create_vcpus(struct machine *m)
 {
 	unsigned int cpus = m->config->cpus;
@@ -587,15 +569,13 @@ static int create_vcpus(struct machine *m)
 		return rc;
 	}
 	rc = check_address_width(m);
-	if (!rc)
-		rc = enable_wide_apic_ids(m);
 	for (unsigned int i = 0; i < cpus && !rc; i++) {
 		rc = vcpu_create(&m->vcpus[i], m->vm, i, layout_apic_id(i), &m->pio, &m->mmio,
 				 m->mem);
 		if (rc)
 			break;
 		m->nr_vcpus++;
-		rc = cpu_init(m->vcpus[i], m->vm, m->cpuid, cpus);
+		rc = cpu_init(m->vcpus[i], m->vm, m->cpuid, cpus, m->config->nested);
 	}
 	return rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The command line of `lkvm run` as a struct. Parsing touches no file and no
- * state of the process.
+ * The command line of `lkvm run` as a struct. Parsing opens no file and
+ * touches no state of the process.
  */
 #ifndef LKVM_CMD_OPTIONS_H
 #define LKVM_CMD_OPTIONS_H
@@ -38,7 +38,7 @@ struct run_options {
 	const char *kernel_cache;	/* NULL: the user's */
 	uint64_t timeout_ns;
 	bool no_default_params, virtio_console, rng, rng_asked;
-	bool acpi, mptable, fdt;
+	bool acpi, mptable, fdt, nested;
 	enum sandbox_mode sandbox;
 	bool dry_run, quiet, verbose, help;
 };

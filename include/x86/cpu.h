@@ -32,10 +32,11 @@ struct cpu_start {
 
 /*
  * CPUID, MSRs and local APIC of every vCPU. @supported is what
- * cpuid_read_supported() returned. 0 or -errno, after a message.
+ * cpuid_read_supported() returned, @nested whether VMX and SVM are offered. 0 or -errno,
+ * after a message.
  */
 int cpu_init(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table *supported,
-	     unsigned int cpus);
+	     unsigned int cpus, bool nested);
 
 /* Registers of the boot CPU. 0 or -errno, after a message. */
 int cpu_set_start(struct vcpu *vcpu, const struct cpu_start *start);

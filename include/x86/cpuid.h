@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What CPUID says in the guest: everything that KVM supports on this host, with
- * the leaves that depend on the machine (topology, clock) made true. Pure.
+ * What CPUID says in the guest: what KVM supports on this host and a guest can use, with
+ * the leaves that depend on the machine (topology, clock) made true. Pure, but for asking KVM.
  */
 #ifndef LKVM_X86_CPUID_H
 #define LKVM_X86_CPUID_H
@@ -25,6 +25,7 @@ struct cpuid_machine {
 	unsigned int max_apic_id;
 	uint32_t tsc_khz;	/* 0: unknown, the leaf is left out */
 	bool tsc_deadline;	/* KVM_CAP_TSC_DEADLINE_TIMER */
+	bool nested;		/* it may have virtual machines of its own: VMX, SVM */
 };
 
 /* KVM_GET_SUPPORTED_CPUID of @sys_fd. 0 or -errno. */

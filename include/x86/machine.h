@@ -26,7 +26,8 @@
 #include "x86/boot.h"
 #include "x86/end-watch.h"
 
-#define MACHINE_MAX_CPUS 1024u
+/* Linux starts no CPU whose APIC id has more than 8 bits if KVM's own I/O APIC cannot reach it. */
+#define MACHINE_MAX_CPUS 255u
 #define MACHINE_MIN_RAM_BYTES 0x200000ull
 #define MACHINE_LOST_LINES 50u
 
@@ -63,6 +64,7 @@ struct machine_config {
 	bool rng_asked;			/* ... by the user */
 	uint64_t rng_rate;		/* bytes per second; 0: no limit */
 	unsigned int cpus;
+	bool nested;			/* guests may have guests: VMX, SVM */
 	bool acpi, mptable, fdt;
 	bool legacy_timer;		/* an 8254 */
 	enum sandbox_mode sandbox;

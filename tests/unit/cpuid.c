@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* CPUID: each CPU's ids, and that nothing the host offers is lost. */
+/* CPUID: each CPU's ids, what is kept of what the host offers and what is not. */
 #include "tests/lib/unit.h"
 
 #include "util.h"
@@ -110,6 +110,79 @@ static void the_clock_is_told(void **state)
 	assert_int_equal(cpuid_find(&t, 0x40000000, 0)->eax, 0x40000001);
 }
 
+static struct cpuid_table offered(uint32_t xcr0, bool nested)
+{
+	const struct cpuid_machine m = { .cpus = 1, .nested = nested };
+	struct cpuid_table t = {
+		.nent = 11,
+		.entries = {
+			{ .function = 1, .ecx = 0x21 },
+			{ .function = 7, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 0xffffffff,
+			  .edx = 0xffffffff },
+			{ .function = 7, .index = 1, .flags = INDEXED, .eax = 0xffffffff,
+			  .edx = 0xffffffff },
+			{ .function = 0xd, .index = 0, .flags = INDEXED, .eax = xcr0 },
+			{ .function = 0xd, .index = 1, .flags = INDEXED, .eax = 0xf },
+			{ .function = 0x1d, .index = 0, .flags = INDEXED, .eax = 1 },
+			{ .function = 0x1d, .index = 1, .flags = INDEXED, .eax = 0x4002000 },
+			{ .function = 0x1e, .eax = 1 },
+			{ .function = 0x80000001, .ecx = 0x1000006 },
+			{ .function = 0x8000000a, .eax = 1, .edx = 0xff },
+			{ .function = 0x8000001f, .eax = 0xf, .ebx = 0x3f },
+		},
+	};
+
+	cpuid_fit(&t, &m);
+	return t;
+}
+
+/* Without the state that XCR0 has to enable the instructions only fault. */
+static void tiles_need_their_state(void **state)
+{
+	static const uint32_t without[] = { 0x2e7, 0x202e7, 0x402e7 };
+	struct cpuid_table t;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		t = offered(without[i], false);
+		assert_int_equal(cpuid_find(&t, 7, 0)->edx, ~(1u << 22 | 1u << 24 | 1u << 25));
+		assert_int_equal(cpuid_find(&t, 7, 0)->ebx, 0xffffffff);
+		assert_int_equal(cpuid_find(&t, 7, 1)->eax, ~(1u << 21));
+		assert_int_equal(cpuid_find(&t, 7, 1)->edx, ~(1u << 8));
+		assert_null(cpuid_find(&t, 0x1d, 0));
+		assert_null(cpuid_find(&t, 0x1d, 1));
+		assert_null(cpuid_find(&t, 0x1e, 0));
+		assert_int_equal(cpuid_find(&t, 0xd, 1)->eax, 0xf);
+	}
+	t = offered(0x602e7, false);
+	assert_int_equal(cpuid_find(&t, 7, 0)->edx, 0xffffffff);
+	assert_int_equal(cpuid_find(&t, 7, 1)->eax, 0xffffffff);
+	assert_int_equal(cpuid_find(&t, 0x1d, 1)->eax, 0x4002000);
+	assert_non_null(cpuid_find(&t, 0x1e, 0));
+}
+
+static void virtualisation_is_for_who_asks(void **state)
+{
+	struct cpuid_table t = offered(7, false);
+
+	(void)state;
+	assert_int_equal(cpuid_find(&t, 1, 0)->ecx & 0x21, 1);
+	assert_int_equal(cpuid_find(&t, 0x80000001, 0)->ecx, 0x1000000);
+	assert_null(cpuid_find(&t, 0x8000000a, 0));
+	t = offered(7, true);
+	assert_int_equal(cpuid_find(&t, 1, 0)->ecx & 0x21, 0x21);
+	assert_int_equal(cpuid_find(&t, 0x80000001, 0)->ecx, 0x1000004);
+	assert_int_equal(cpuid_find(&t, 0x8000000a, 0)->edx, 0xff);
+}
+
+static void memory_is_not_encrypted(void **state)
+{
+	struct cpuid_table t = offered(7, true);
+
+	(void)state;
+	assert_null(cpuid_find(&t, 0x8000001f, 0));
+}
+
 static void large_machines_use_wide_ids(void **state)
 {
 	struct cpuid_table t = fit(1000, 1000, 1000);
@@ -142,6 +215,9 @@ int main(void)
 		cmocka_unit_test(topology_is_cores_of_one_package),
 		cmocka_unit_test(one_cpu_is_no_multiprocessor),
 		cmocka_unit_test(the_clock_is_told),
+		cmocka_unit_test(tiles_need_their_state),
+		cmocka_unit_test(virtualisation_is_for_who_asks),
+		cmocka_unit_test(memory_is_not_encrypted),
 		cmocka_unit_test(large_machines_use_wide_ids),
 		cmocka_unit_test(a_full_table_is_not_overrun),
 	};

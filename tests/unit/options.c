@@ -52,6 +52,37 @@ static void good_lines(void **state)
 	assert_int_equal(parse("--flat img@0x7c00", &o, message, sizeof(message)), 0);
 	assert_string_equal(o.flat, "img");
 	assert_int_equal(o.flat_address, 0x7c00);
+	assert_false(o.nested);
+	options_fini(&o);
+	assert_int_equal(parse("k --nested on -c 255", &o, message, sizeof(message)), 0);
+	assert_true(o.nested);
+	assert_int_equal(o.cpus, 255);
+	options_fini(&o);
+}
+
+/* What follows the last @ is an address, unless a file is called like that. */
+static void flat_files_may_have_any_name(void **state)
+{
+	char name[] = "/tmp/lkvm-flat@1-XXXXXX", text[64], message[512];
+	struct run_options o;
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_true(fd >= 0);
+	snprintf(text, sizeof(text), "--flat %s", name);
+	assert_int_equal(parse(text, &o, message, sizeof(message)), 0);
+	assert_string_equal(o.flat, name);
+	assert_int_equal(o.flat_address, 0x10000);
+	options_fini(&o);
+	snprintf(text, sizeof(text), "--flat %s@0x7c00", name);
+	assert_int_equal(parse(text, &o, message, sizeof(message)), 0);
+	assert_string_equal(o.flat, name);
+	assert_int_equal(o.flat_address, 0x7c00);
+	options_fini(&o);
+	close(fd);
+	unlink(name);
+	assert_true(parse(text, &o, message, sizeof(message)) == 0);
+	assert_string_equal(o.flat, name);
 	options_fini(&o);
 }
 
@@ -88,7 +119,8 @@ static void bad_lines_are_one_message(void **state)
 	static const struct {
 		const char *line, *message;
 	} cases[] = {
-		{ "-c 0", "--cpus: 0: must be a number from 1 to 1024" },
+		{ "-c 0", "--cpus: 0: must be a number from 1 to 255 (" },
+		{ "-c 256", "--cpus: 256: must be a number from 1 to 255 (" },
 		{ "-c -1", "--cpus: -1: must be" }, { "-c 4x", "--cpus: 4x" },
 		{ "-c 99999999999999999999", "--cpus: 9999" }, { "--cpus=", "--cpus: :" },
 		{ "-m 1", "--mem: 1: too small: a machine needs at least 2M" },
@@ -290,6 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_lines),
+		cmocka_unit_test(flat_files_may_have_any_name),
 		cmocka_unit_test(devices_are_counted),
 		cmocka_unit_test(bad_lines_are_one_message),
 		cmocka_unit_test(sizes),
