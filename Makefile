@@ -46,7 +46,7 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 libs := -lfdt -lcap -luring -lz
 
 core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c term.c sandbox.c fds.c helper.c keeper.c front.c
-board := x86/machine.c x86/boot.c x86/payload.c x86/kernel-cache.c \
+board := x86/machine.c x86/boot.c x86/uki.c x86/payload.c x86/kernel-cache.c \
 	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c

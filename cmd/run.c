@@ -131,7 +131,7 @@ static void put_virtio_mmio(FILE *out, const struct run_options *o)
 	}
 }
 
-/* Ours first: of two values for one parameter the kernel takes the last. */
+/* Ours; what came with the kernel and what the user gave is put behind it. */
 static int build_cmdline(struct run *run)
 {
 	const struct run_options *o = &run->options;
@@ -148,8 +148,6 @@ static int build_cmdline(struct run *run)
 		put_root(out, o);
 		put_virtio_mmio(out, o);
 	}
-	if (o->params && *o->params)
-		put_param(out, o->params);
 	return fclose(out) ? log_enomem("command line") : 0;
 }
 
@@ -291,6 +289,7 @@ static int prepare(struct run *run, uint64_t start_ns)
 			.nr_initrds = o->nr_initrds,
 			.initrds = o->initrds,
 			.cmdline = run->cmdline,
+			.user_cmdline = o->params,
 			.ram_bytes = o->ram_bytes,
 			.guest_unpacks = o->guest_unpacks,
 			.use_cache = !o->no_kernel_cache,
@@ -337,7 +336,7 @@ static void announce(const struct run *run, const struct machine *machine)
 	else
 		log_verbose("booting %s", text);
 	if (!run->options.flat)
-		log_verbose("kernel parameters: %s", run->cmdline);
+		log_verbose("kernel parameters: %s", machine_get_cmdline(machine));
 }
 
 /* -1 if it never came to that. */

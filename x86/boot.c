@@ -30,6 +30,7 @@
 #include "x86/boot.h"
 #include "x86/layout.h"
 #include "x86/payload.h"
+#include "x86/uki.h"
 #include "x86/zeropage.h"
 
 #ifndef SETUP_RNG_SEED
@@ -57,6 +58,7 @@
 struct initrd_file {
 	const char *path;
 	int fd;
+	uint64_t at;		/* where in the file it begins */
 	uint64_t bytes;
 	uint64_t offset;	/* in the initrd */
 };
@@ -66,9 +68,12 @@ struct boot {
 	const char *path;
 	const char *kind;
 	int fd;
+	uint64_t at;		/* where in the file the kernel begins */
+	struct uki uki;		/* what else is in it */
+	char *cmdline;		/* ours, the kernel's own, the user's */
 	struct boot_plan plan;
 	unsigned int nr_initrds;
-	struct initrd_file initrds[BOOT_MAX_INITRDS];
+	struct initrd_file initrds[BOOT_MAX_INITRDS + 1];
 	gpa_t initrd;
 	uint64_t initrd_bytes;
 	struct payload payload;
@@ -555,34 +560,58 @@ static int open_input(const char *what, const char *path, uint64_t max_bytes, ui
 	return fd;
 }
 
+/* Behind those that are there. @bytes at @at of the file; -errno after a message. */
+static int add_initrd(struct boot *boot, const char *path, int fd, uint64_t at, uint64_t bytes)
+{
+	uint64_t offset = align_up(boot->initrd_bytes, INITRD_PART_ALIGN);
+
+	if (fd < 0)
+		return fd;
+	boot->initrds[boot->nr_initrds++] = (struct initrd_file){
+		.path = path, .fd = fd, .at = at, .bytes = bytes, .offset = offset,
+	};
+	if (bytes > 1ull << 46) {
+		log_error("initrd: %s: too large", path);
+		return -EFBIG;
+	}
+	boot->initrd_bytes = offset + bytes;
+	return 0;
+}
+
+/* The one that came with the kernel. */
+static int add_own_initrd(struct boot *boot)
+{
+	int fd;
+
+	if (!boot->uki.initrd.bytes)
+		return 0;
+	fd = fcntl(boot->fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0) {
+		fd = -errno;
+		log_error("kernel: %s: %s", boot->path, strerror(-fd));
+	}
+	return add_initrd(boot, boot->path, fd, boot->uki.initrd.offset, boot->uki.initrd.bytes);
+}
+
 static int open_initrds(struct boot *boot)
 {
 	const struct boot_config *c = boot->config;
 	struct boot_error error;
-	int rc;
+	int rc = add_own_initrd(boot);
 
-	for (unsigned int i = 0; i < c->nr_initrds; i++) {
-		struct initrd_file *f = &boot->initrds[i];
+	for (unsigned int i = 0; i < c->nr_initrds && !rc; i++) {
+		uint64_t bytes = 0;
+		int fd = open_input("initrd", c->initrds[i], c->ram_bytes, &bytes);
 
-		f->path = c->initrds[i];
-		f->fd = open_input("initrd", f->path, c->ram_bytes, &f->bytes);
-		if (f->fd < 0)
-			return f->fd;
-		boot->nr_initrds++;
-		f->offset = align_up(boot->initrd_bytes, INITRD_PART_ALIGN);
-		if (f->bytes > 1ull << 46) {
-			log_error("initrd: %s: too large", f->path);
-			return -EFBIG;
-		}
-		boot->initrd_bytes = f->offset + f->bytes;
+		rc = add_initrd(boot, c->initrds[i], fd, 0, bytes);
 	}
-	if (!boot->initrd_bytes)
-		return 0;
+	if (rc || !boot->initrd_bytes)
+		return rc;
 	rc = boot_place_initrd(&boot->plan, boot->initrd_bytes, c->ram_bytes, &boot->initrd,
 			       &error);
 	if (rc)
-		log_error("initrd: %s%s: %s", c->initrds[0], c->nr_initrds > 1 ? " and others" : "",
-			  error.text);
+		log_error("initrd: %s%s: %s", boot->initrds[0].path,
+			  boot->nr_initrds > 1 ? " and others" : "", error.text);
 	return rc;
 }
 
@@ -596,6 +625,27 @@ static bool has_bzimage_header(const uint8_t *page, size_t n)
 		return false;
 	memcpy(&h, page + HEADER_OFFSET, sizeof(h));
 	return h.boot_flag == BOOT_FLAG_MAGIC && h.header == HEADER_MAGIC;
+}
+
+/* A bzImage inside of an EFI program. 0, -ENOENT if it is none, or -EINVAL. */
+static int identify_uki(struct boot *boot, uint64_t file_bytes, struct boot_error *error)
+{
+	uint8_t page[BOOT_PAGE_BYTES];
+	const char *why = "";
+	int rc = uki_find(&boot->uki, boot->fd, file_bytes, &why);
+	size_t n = min_u64(boot->uki.kernel.bytes, sizeof(page));
+
+	if (rc)
+		return rc == -ENOENT ? rc : fail(error, "%s", why);
+	boot->kind = "unified kernel image";
+	boot->at = boot->uki.kernel.offset;
+	rc = pread_all(boot->fd, page, n, boot->at);
+	if (rc)
+		return fail(error, "%s", strerror(-rc));
+	if (!has_bzimage_header(page, n))
+		return fail(error, "an EFI program whose section .linux is not a bzImage");
+	return boot_plan_bzimage(&boot->plan, page, n, boot->uki.kernel.bytes,
+				 boot->config->ram_bytes, error);
 }
 
 /* Recognises the kernel by its first page and makes the plan. */
@@ -620,6 +670,9 @@ static int identify(struct boot *boot, uint64_t file_bytes, struct boot_error *e
 		boot->kind = "ELF kernel";
 		return plan_elf_file(&boot->plan, boot->fd, page, n, file_bytes, ram, error);
 	}
+	rc = identify_uki(boot, file_bytes, error);
+	if (rc != -ENOENT)
+		return rc;
 	if (n < 4)
 		return fail(error, "not a bzImage or ELF vmlinux (%zu bytes)", n);
 	return fail(error, "not a bzImage or ELF vmlinux (first bytes %02x %02x %02x %02x)",
@@ -643,9 +696,24 @@ static int open_kernel(struct boot *boot)
 	return rc;
 }
 
+/* Of two values for one parameter the kernel takes the last. */
+static int join_cmdline(struct boot *boot)
+{
+	char *own = uki_read_cmdline(&boot->uki, boot->fd);
+	const char *parts[] = { boot->config->cmdline, own, boot->config->user_cmdline };
+	size_t bytes;
+	FILE *out = open_memstream(&boot->cmdline, &bytes);
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && out; i++)
+		if (parts[i] && *parts[i])
+			fprintf(out, "%s%s", ftell(out) ? " " : "", parts[i]);
+	free(own);
+	return !out || fclose(out) ? log_enomem("command line") : 0;
+}
+
 static int check_cmdline(const struct boot *boot)
 {
-	size_t len = strlen(boot->config->cmdline);
+	size_t len = strlen(boot->cmdline);
 	size_t max = min_u64(boot->plan.cmdline_max, LAYOUT_CMDLINE_MAX - 1);
 
 	if (boot->config->flat || len <= max)
@@ -667,6 +735,8 @@ int boot_open(struct boot **out, const struct boot_config *config)
 	rc = open_kernel(boot);
 	if (!rc)
 		rc = open_initrds(boot);
+	if (!rc)
+		rc = join_cmdline(boot);
 	if (!rc)
 		rc = check_cmdline(boot);
 	if (rc) {
@@ -692,12 +762,18 @@ void boot_destroy(struct boot *boot)
 		return;
 	payload_fini(&boot->payload);
 	close_files(boot);
+	free(boot->cmdline);
 	free(boot);
 }
 
 const char *boot_describe(const struct boot *boot)
 {
 	return boot->kind;
+}
+
+const char *boot_get_cmdline(const struct boot *boot)
+{
+	return boot->cmdline;
 }
 
 const struct boot_plan *boot_get_plan(const struct boot *boot)
@@ -722,7 +798,8 @@ static int load_segments(const struct boot *boot, const struct mem *mem)
 	for (unsigned int i = 0; i < boot->plan.nr_segments; i++) {
 		const struct boot_segment *s = &boot->plan.segments[i];
 
-		int rc = mem_read_file(mem, s->gpa, s->file_bytes, boot->fd, s->offset);
+		int rc = mem_read_file(mem, s->gpa, s->file_bytes, boot->fd,
+				       boot->at + s->offset);
 
 		/* Fresh RAM is zero, but segments of a hostile file may overlap. */
 		if (!rc && s->mem_bytes > s->file_bytes && i)
@@ -738,10 +815,10 @@ static int load_payload(struct boot *boot, const struct mem *mem)
 {
 	const struct payload_config config = {
 		.fd = boot->fd,
-		.offset = boot->plan.segments[0].offset,
+		.offset = boot->at + boot->plan.segments[0].offset,
 		.bytes = boot->plan.segments[0].file_bytes,
 		.header = &boot->plan.header,
-		.cmdline = boot->config->cmdline,
+		.cmdline = boot->cmdline,
 		.ram_bytes = boot->config->ram_bytes,
 		.initrd = boot->initrd,
 		.initrd_bytes = boot->initrd_bytes,
@@ -784,14 +861,14 @@ int boot_load(struct boot *boot, const struct mem *mem)
 	for (unsigned int i = 0; i < boot->nr_initrds; i++) {
 		const struct initrd_file *f = &boot->initrds[i];
 
-		rc = mem_read_file(mem, boot->initrd + f->offset, f->bytes, f->fd, 0);
+		rc = mem_read_file(mem, boot->initrd + f->offset, f->bytes, f->fd, f->at);
 		if (rc)
 			return load_error("initrd", f->path, rc);
 	}
 	if (boot->config->flat)
 		return 0;
-	return mem_write(mem, LAYOUT_CMDLINE, boot->config->cmdline,
-			 strlen(boot->config->cmdline) + 1);
+	return mem_write(mem, LAYOUT_CMDLINE, boot->cmdline,
+			 strlen(boot->cmdline) + 1);
 }
 
 void boot_loaded(struct boot *boot, struct sandbox *sandbox)
@@ -846,7 +923,7 @@ int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_
 		.ram_bytes = boot->config->ram_bytes,
 		.header = boot->plan.has_header ? &boot->plan.header : NULL,
 		.cmdline = LAYOUT_CMDLINE,
-		.cmdline_bytes = (uint32_t)strlen(boot->config->cmdline),
+		.cmdline_bytes = (uint32_t)strlen(boot->cmdline),
 		.initrd = boot->initrd,
 		.initrd_bytes = boot->initrd_bytes,
 		.rsdp = rsdp,

@@ -694,7 +694,7 @@ static int build_fdt(struct machine *m)
 	const struct fdt_input in = {
 		.ram_bytes = m->config->boot.ram_bytes,
 		.cpus = m->config->cpus,
-		.cmdline = m->config->boot.cmdline,
+		.cmdline = boot_get_cmdline(m->boot),
 		.initrd = initrd.gpa,
 		.initrd_bytes = initrd.mem_bytes,
 		.nr_virtio_mmio = nr_virtio_mmio(m),
@@ -866,6 +866,11 @@ void machine_destroy(struct machine *m)
 	if (m->signals_blocked)
 		pthread_sigmask(SIG_SETMASK, &m->old_signals, NULL);
 	free(m);
+}
+
+const char *machine_get_cmdline(const struct machine *m)
+{
+	return boot_get_cmdline(m->boot);
 }
 
 void machine_describe(const struct machine *m, char *text, size_t bytes)

@@ -58,6 +58,7 @@ struct boot_config {
 	unsigned int nr_initrds;
 	const char *const *initrds;
 	const char *cmdline;
+	const char *user_cmdline;	/* or NULL: behind it, and behind the kernel's own */
 	uint64_t ram_bytes;
 	bool guest_unpacks;		/* a bzImage does it itself */
 	bool use_cache;			/* of unpacked kernels */
@@ -73,6 +74,8 @@ void boot_destroy(struct boot *boot);
 
 /* What kind of kernel it is and where it is entered, for -v and --dry-run. */
 const char *boot_describe(const struct boot *boot);
+/* All parameters: what the kernel is given. */
+const char *boot_get_cmdline(const struct boot *boot);
 const struct boot_plan *boot_get_plan(const struct boot *boot);
 
 /* Where the initrd goes; size 0 if there is none. */

@@ -126,6 +126,9 @@ void machine_report_missing_drivers(const struct machine *machine);
 /* Accepts NULL. */
 void machine_destroy(struct machine *machine);
 
+/* The parameters that the kernel is given. */
+const char *machine_get_cmdline(const struct machine *machine);
+
 /* One line about what was loaded, for -v and --dry-run. */
 void machine_describe(const struct machine *machine, char *text, size_t bytes);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A hostile kernel file, from the first page to relocated bytes in guest memory: bzImage,
- * ELF of both sizes. An odd first byte: the rest is the payload of a bzImage that is good
+ * ELF of both sizes, unified kernel image. An odd first byte: the rest is the payload of a bzImage that is good
  * otherwise.
  */
 #include "tests/fuzz/fuzz.h"

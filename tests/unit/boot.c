@@ -91,14 +91,52 @@ static void make_elf32(void)
 			     .p_vaddr = 0xc1000000, .p_filesz = 4096, .p_memsz = 4096 };
 }
 
-/* Opens and, if that works, loads what is in file[]. Returns the error and its text. */
-static int try_boot(size_t bytes, struct boot_plan *plan, char *message, size_t message_bytes)
+/* A unified kernel image: an EFI program with the bzImage of above as a section. */
+#define UKI_BYTES	(3u * FILE_BYTES)
+#define UKI_TABLE	0x98u		/* behind headers at 0x80 */
+#define UKI_KERNEL	FILE_BYTES
+static uint8_t uki[UKI_BYTES];
+
+static void put_section(unsigned int i, const char *name, uint32_t at, uint32_t bytes, uint32_t rounded)
+{
+	uint8_t *s = uki + UKI_TABLE + 40ul * i;
+
+	memset(s, 0, 40);
+	memcpy(s, name, strlen(name));
+	put_le32(s + 8, bytes);
+	put_le32(s + 16, rounded);
+	put_le32(s + 20, at);
+}
+
+static void make_uki(void)
+{
+	make_bzimage();
+	memset(uki, 0, sizeof(uki));
+	memcpy(uki, "MZ", 2);
+	put_le32(uki + 0x3c, 0x80);
+	memcpy(uki + 0x80, "PE\0", 4);
+	put_le16(uki + 0x84, 0x8664);
+	put_le16(uki + 0x86, 6);
+	put_section(0, ".text", 0x400, 16, 0x200);
+	put_section(1, ".osrel", 0x400, 16, 0x200);
+	put_section(2, ".cmdline", 0x600, 14, 0x200);
+	put_section(3, ".linux", UKI_KERNEL, FILE_BYTES, FILE_BYTES);
+	put_section(4, ".initrd", 0x800, 5, 0x200);
+	put_section(5, ".cmdline", 0x800, 5, 0x200);	/* of another profile */
+	memcpy(uki + 0x600, "one two=2\ny \n\n", 14);
+	memcpy(uki + 0x800, "abcde", 5);
+	memcpy(uki + UKI_KERNEL, file, FILE_BYTES);
+}
+
+/* Opens and, if that works, loads a file. Returns the error and its text. */
+static int try_file(const void *data, size_t bytes, struct boot_plan *plan, char *message,
+		    size_t message_bytes)
 {
 	char path[32];
 	struct boot_config config = { .cmdline = "console=ttyS0", .ram_bytes = RAM };
 	struct boot *boot;
 	struct mem *mem;
-	int fd = memfile(file, bytes), saved = begin_capture(), rc;
+	int fd = memfile(data, bytes), saved = begin_capture(), rc;
 
 	config.kernel = path_of(fd, path);
 	rc = boot_open(&boot, &config);
@@ -115,6 +153,20 @@ static int try_boot(size_t bytes, struct boot_plan *plan, char *message, size_t 
 	end_capture(saved, message, message_bytes);
 	close(fd);
 	return rc;
+}
+
+static int try_boot(size_t bytes, struct boot_plan *plan, char *message, size_t message_bytes)
+{
+	return try_file(file, bytes, plan, message, message_bytes);
+}
+
+static void expect_uki_error(size_t bytes, const char *text)
+{
+	char message[512];
+
+	assert_true(try_file(uki, bytes, NULL, message, sizeof(message)) < 0);
+	if (!strstr(message, text))
+		fail_msg("expected '%s', got '%s'", text, message);
 }
 
 static void expect_error(size_t bytes, const char *text)
@@ -301,6 +353,123 @@ static void initrds_are_joined(void **state)
 	close(b);
 }
 
+static void a_unified_image_has_all(void **state)
+{
+	char kernel[32], more[32], back[8];
+	const char *initrds[] = { more };
+	struct boot_config config = {
+		.nr_initrds = 1, .initrds = initrds, .cmdline = "console=ttyS0",
+		.user_cmdline = "two=3", .ram_bytes = RAM,
+	};
+	struct boot_segment place;
+	struct boot *boot;
+	struct mem *mem;
+	uint8_t byte;
+	int k, m = memfile("XYZ", 3);
+
+	(void)state;
+	make_uki();
+	k = memfile(uki, UKI_BYTES);
+	config.kernel = path_of(k, kernel);
+	path_of(m, more);
+	assert_int_equal(boot_open(&boot, &config), 0);
+	assert_string_equal(boot_describe(boot), "unified kernel image");
+	assert_string_equal(boot_get_cmdline(boot), "console=ttyS0 one two=2 y two=3");
+	assert_int_equal(boot_get_plan(boot)->start.rip, 0x100200);
+	assert_int_equal(mem_create(&mem, RAM), 0);
+	assert_int_equal(boot_load(boot, mem), 0);
+	/* The kernel behind its setup sectors; its own initrd, then the user's. */
+	assert_int_equal(mem_read(mem, 0x100000, &byte, 1), 0);
+	assert_int_equal(byte, 0x90);
+	assert_int_equal(mem_read(mem, 0x100000 + FILE_BYTES - 4 * 512 - 1, &byte, 1), 0);
+	assert_int_equal(byte, 0x90);
+	place = boot_initrd_place(boot);
+	assert_int_equal(place.mem_bytes, 11);
+	assert_int_equal(mem_read(mem, place.gpa + 4, back, 7), 0);
+	assert_memory_equal(back, "e\0\0\0XYZ", 7);
+	mem_destroy(mem);
+	boot_destroy(boot);
+	close(k);
+	close(m);
+}
+
+static void bad_unified_images_are_named(void **state)
+{
+	(void)state;
+	make_uki();
+	put_le16(uki + 0x84, 0xaa64);
+	expect_uki_error(UKI_BYTES, "an EFI program for another machine");
+	make_uki();
+	put_le16(uki + 0x86, 97);
+	expect_uki_error(UKI_BYTES, "damaged table of sections");
+	make_uki();
+	put_le16(uki + 0x94, 0xffff);		/* optional header */
+	expect_uki_error(UKI_BYTES, "damaged table of sections");
+	make_uki();
+	put_section(3, ".other", UKI_KERNEL, FILE_BYTES, FILE_BYTES);
+	expect_uki_error(UKI_BYTES, "an EFI program without a kernel in it");
+	make_uki();
+	put_section(3, ".linux", UKI_KERNEL, 0, 0);
+	expect_uki_error(UKI_BYTES, "an EFI program without a kernel in it");
+	make_uki();
+	put_section(4, ".initrd", 0xffffff00, 0, 0xffffffff);
+	expect_uki_error(UKI_BYTES, "truncated: a section of the EFI program");
+	make_uki();
+	put_section(3, ".linux", 0x400, 16, 0x200);
+	expect_uki_error(UKI_BYTES, "section .linux is not a bzImage");
+	make_uki();
+	put_section(3, ".linux", UKI_KERNEL, FILE_BYTES - 600, FILE_BYTES);
+	expect_uki_error(UKI_BYTES, "truncated: the header promises");
+	make_uki();
+	put_le32(uki + 0x3c, 0xfffffff0);
+	expect_uki_error(UKI_BYTES, "not a bzImage or ELF vmlinux (first bytes 4d 5a 00 00)");
+	make_uki();
+	for (size_t n = 0; n < UKI_KERNEL + FILE_BYTES; n += 61)
+		expect_uki_error(n, "");
+}
+
+static void any_byte_of_a_unified_image_may_lie(void **state)
+{
+	char message[512];
+
+	(void)state;
+	for (size_t at = 0; at < UKI_TABLE + 6 * 40; at++) {
+		for (int how = 0; how < 3; how++) {
+			make_uki();
+			uki[at] = how == 0 ? 0x00 : how == 1 ? 0xff : (uint8_t)~uki[at];
+			try_file(uki, UKI_BYTES, NULL, message, sizeof(message));
+		}
+	}
+}
+
+/* Ours alone, the user's alone; a section of nothing but ends of lines. */
+static void command_lines_are_joined(void **state)
+{
+	static const struct {
+		const char *ours, *user, *joined;
+	} cases[] = {
+		{ "a b", NULL, "a b" }, { "", "c", "c" }, { "a", "c", "a c" }, { "", "", "" },
+	};
+	char path[32];
+
+	(void)state;
+	make_uki();
+	memset(uki + 0x600, '\n', 14);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct boot_config config = {
+			.cmdline = cases[i].ours, .user_cmdline = cases[i].user, .ram_bytes = RAM,
+		};
+		int fd = memfile(uki, UKI_BYTES);
+		struct boot *boot;
+
+		config.kernel = path_of(fd, path);
+		assert_int_equal(boot_open(&boot, &config), 0);
+		assert_string_equal(boot_get_cmdline(boot), cases[i].joined);
+		boot_destroy(boot);
+		close(fd);
+	}
+}
+
 static void flat_images_have_their_place(void **state)
 {
 	static const struct {
@@ -371,6 +540,10 @@ int main(void)
 		cmocka_unit_test(any_byte_of_an_elf_may_lie),
 		cmocka_unit_test(initrds_are_placed_under_the_limit),
 		cmocka_unit_test(initrds_are_joined),
+		cmocka_unit_test(a_unified_image_has_all),
+		cmocka_unit_test(bad_unified_images_are_named),
+		cmocka_unit_test(any_byte_of_a_unified_image_may_lie),
+		cmocka_unit_test(command_lines_are_joined),
 		cmocka_unit_test(flat_images_have_their_place),
 		cmocka_unit_test(setup_data_has_a_seed_and_the_tree),
 	};
