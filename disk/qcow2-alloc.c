@@ -27,7 +27,8 @@
 #include <unistd.h>
 
 #include "disk/file.h"
-#include "disk/qcow2-image.h"
+#include "disk/qcow2-alloc.h"
+#include "disk/qcow2-table.h"
 #include "io.h"
 #include "util.h"
 
@@ -222,7 +223,7 @@ static uint64_t slice_offset(const struct qcow2_image *img, uint64_t cluster)
 				   img->slice_bytes);
 }
 
-int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct disk_request *req,
+int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct qcow2_waiter *w,
 		       uint64_t *count)
 {
 	uint64_t offset = slice_offset(img, cluster);
@@ -232,7 +233,7 @@ int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct disk_re
 	*count = 0;
 	if (!offset)
 		return 1;
-	rc = qcow2_cache_get(img, false, offset, req, &slot);
+	rc = qcow2_cache_get(img, false, offset, w, &slot);
 	if (rc == 1)
 		*count = get_count(img, slot->data, cluster % refcounts_per_slice(img));
 	return rc;
@@ -260,15 +261,16 @@ static int extend_file(struct qcow2_image *img, uint64_t first, uint64_t count)
 	return 0;
 }
 
-/* Makes clusters zero in the file, whatever was there. */
-static int zero_clusters(struct qcow2_image *img, uint64_t first, uint64_t count)
+/* Makes clusters part of the file, with @contents (or zeros). */
+static int write_clusters(struct qcow2_image *img, uint64_t first, uint64_t count,
+			  const void *contents)
 {
-	bool fresh = first >= img->fresh_from;
+	bool fresh = !contents && first >= img->fresh_from;
 	int rc = extend_file(img, first, count);
 
 	for (uint64_t c = first; c < first + count && !fresh && !rc; c++) {
-		ssize_t n = write_at(img->fd, file_zeroes(), img->cluster_bytes,
-				   (off_t)(c << img->cluster_bits));
+		ssize_t n = write_at(img->fd, contents ? contents : file_zeroes(),
+				     img->cluster_bytes, (off_t)(c << img->cluster_bits));
 
 		if (n != (ssize_t)img->cluster_bytes)
 			rc = n < 0 ? -errno : -ENOSPC;
@@ -294,10 +296,7 @@ static void set_new_counts(struct qcow2_image *img, uint64_t first, uint64_t cou
 
 	for (uint64_t c = first; c < first + count; c++) {
 		if (!slot || c % per_slice == 0) {
-			int rc = qcow2_cache_new(img, false, slice_offset(img, c), NULL, &slot);
-
-			assert(rc == 1);
-			(void)rc;
+			slot = qcow2_cache_new(img, false, slice_offset(img, c));
 			qcow2_cache_dirty(slot);
 		}
 		set_count(img, slot->data, c % per_slice, 1);
@@ -318,7 +317,7 @@ static int check_free(struct qcow2_image *img, uint64_t first, uint64_t count)
 }
 
 /* A block for clusters that have none: their first becomes the block itself. */
-static int add_block(struct qcow2_image *img, uint64_t block, struct disk_request *req)
+static int add_block(struct qcow2_image *img, uint64_t block, struct qcow2_waiter *w)
 {
 	uint64_t first = block * refcounts_per_block(img);
 	int rc = check_free(img, first, 1);
@@ -326,10 +325,10 @@ static int add_block(struct qcow2_image *img, uint64_t block, struct disk_reques
 	if (rc)
 		return rc;
 	if (!qcow2_cache_has_room(img, 1)) {
-		qcow2_wait_for_clean_slots(img->disk, req);
+		qcow2_want_room(img->disk, w);
 		return 0;
 	}
-	rc = zero_clusters(img, first, 1);
+	rc = write_clusters(img, first, 1, NULL);
 	if (rc)
 		return rc;
 	used(img, first, 1);
@@ -339,11 +338,22 @@ static int add_block(struct qcow2_image *img, uint64_t block, struct disk_reques
 	return 1;
 }
 
+/* The fields of the header that change: where the refcount table is (bytes 48 to 59). */
+static void set_header(struct qcow2_image *img)
+{
+	uint64_t offset = htobe64(img->refcounts.offset);
+	uint32_t clusters = htobe32((uint32_t)(img->refcounts.entries * 8ull >> img->cluster_bits));
+
+	memcpy(img->header + 48, &offset, 8);
+	memcpy(img->header + 56, &clusters, 4);
+	img->header_changed = true;
+}
+
 /*
  * A bigger refcount table, behind everything that the old one can describe: first
  * the blocks that describe it and themselves, then the table.
  */
-static int grow_table(struct qcow2_image *img, struct disk_request *req)
+static int grow_table(struct qcow2_image *img, struct qcow2_waiter *w)
 {
 	struct qcow2_table *t = &img->refcounts;
 	uint64_t per_block = refcounts_per_block(img), old_entries = t->entries;
@@ -360,18 +370,18 @@ static int grow_table(struct qcow2_image *img, struct disk_request *req)
 		return -EFBIG;
 	if (!qcow2_cache_has_room(img, (unsigned int)((clusters + blocks) /
 						      refcounts_per_slice(img) + blocks + 1))) {
-		qcow2_wait_for_clean_slots(img->disk, req);
+		qcow2_want_room(img->disk, w);
 		return 0;
 	}
 	rc = check_free(img, base, blocks + clusters);
 	if (!rc)
-		rc = zero_clusters(img, base, blocks + clusters);
+		rc = write_clusters(img, base, blocks + clusters, NULL);
 	if (rc)
 		return rc;
 	used(img, base, blocks + clusters);
 	t->entries = (uint32_t)entries;
 	t->offset = (base + blocks) << img->cluster_bits;
-	img->table_moved = true;
+	set_header(img);
 	for (uint64_t i = 0; i < entries; i++)	/* all of it is new where it is now */
 		qcow2_table_set(t, i, qcow2_table_get(t, i));
 	for (uint64_t i = 0; i < blocks; i++) {
@@ -389,9 +399,9 @@ static int grow_table(struct qcow2_image *img, struct disk_request *req)
 
 /*
  * Finds free clusters from free_hint on. 1: *slot has their refcounts, of which the
- * one with index *i is the first that is free. 0: @req waits.
+ * one with index *i is the first that is free. 0: @w waits.
  */
-static int find_free(struct qcow2_image *img, struct disk_request *req, struct qcow2_slot **slot,
+static int find_free(struct qcow2_image *img, struct qcow2_waiter *w, struct qcow2_slot **slot,
 		     uint64_t *i)
 {
 	uint64_t per_slice = refcounts_per_slice(img);
@@ -404,13 +414,15 @@ static int find_free(struct qcow2_image *img, struct disk_request *req, struct q
 		if (img->free_hint << img->cluster_bits >= MAX_FILE_BYTES)
 			return -EFBIG;
 		if (!offset) {
-			rc = block < img->refcounts.entries ? add_block(img, block, req) :
-			     qcow2_can_free(img, 1, req) ? grow_table(img, req) : 0;
+			if (!qcow2_may_change(img->disk, w))
+				return 0;
+			rc = block < img->refcounts.entries ? add_block(img, block, w) :
+			     qcow2_can_free(img, 1, w) ? grow_table(img, w) : 0;
 			if (rc != 1)
 				return rc;
 			continue;
 		}
-		rc = qcow2_cache_get(img, false, offset, req, slot);
+		rc = qcow2_cache_get(img, false, offset, w, slot);
 		if (rc != 1)
 			return rc;
 		for (*i = img->free_hint % per_slice; *i < per_slice; ++*i) {
@@ -421,67 +433,109 @@ static int find_free(struct qcow2_image *img, struct disk_request *req, struct q
 	}
 }
 
-int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct disk_request *req,
-		uint64_t *first, uint64_t *got, bool *fresh)
+/*
+ * Finds up to @want adjoining clusters that may be taken now: mark_used() is to follow, or
+ * nothing. Looking is allowed at any time, so nobody needs two moments without a flush.
+ */
+static int find_run(struct qcow2_image *img, uint64_t want, struct qcow2_waiter *w,
+		    struct cluster_range *run)
 {
 	uint64_t per_slice = refcounts_per_slice(img), i;
 	struct qcow2_slot *slot;
-	int rc;
+	int rc = find_free(img, w, &slot, &i);
 
-	if (qcow2_wait_for_flush(img->disk, req))
-		return 0;
-	rc = find_free(img, req, &slot, &i);
+	if (rc == 1)
+		rc = qcow2_may_change(img->disk, w);
 	if (rc != 1)
 		return rc;
-	*first = img->free_hint;
-	*got = 1;
-	while (*got < want && i + *got < per_slice && !get_count(img, slot->data, i + *got))
-		++*got;
-	rc = check_free(img, *first, *got);
-	if (rc)
-		return rc;
-	*fresh = *first >= img->fresh_from;
-	rc = extend_file(img, *first, *got);
-	if (rc)
-		return rc;
-	for (uint64_t n = 0; n < *got; n++)
-		set_count(img, slot->data, i + n, 1);
+	*run = (struct cluster_range){ img->free_hint, 1 };
+	while (run->count < want && i + run->count < per_slice &&
+	       !get_count(img, slot->data, i + run->count))
+		run->count++;
+	rc = check_free(img, run->first, run->count);
+	return rc ? rc : 1;
+}
+
+/* Sets refcounts in the slice of all of them, which the cache has. */
+static void set_counts(struct qcow2_image *img, const struct cluster_range *run, uint64_t value)
+{
+	uint64_t i = run->first % refcounts_per_slice(img);
+	struct qcow2_slot *slot;
+	int rc = qcow2_cache_get(img, false, slice_offset(img, run->first), NULL, &slot);
+
+	assert(rc == 1);
+	(void)rc;
+	for (uint64_t n = 0; n < run->count; n++)
+		set_count(img, slot->data, i + n, value);
 	qcow2_cache_dirty(slot);
-	img->free_hint += *got;
-	used(img, *first, *got);
+}
+
+static void mark_used(struct qcow2_image *img, const struct cluster_range *run)
+{
+	set_counts(img, run, 1);
+	img->free_hint = run->first + run->count;
+	used(img, run->first, run->count);
+}
+
+int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct qcow2_waiter *w,
+		uint64_t *first, uint64_t *got, bool *fresh)
+{
+	struct cluster_range run;
+	int rc = find_run(img, want, w, &run);
+
+	if (rc != 1)
+		return rc;
+	rc = extend_file(img, run.first, run.count);
+	if (rc)
+		return rc;
+	*first = run.first;
+	*got = run.count;
+	*fresh = run.first >= img->fresh_from;
+	mark_used(img, &run);
 	return 1;
 }
 
-int qcow2_alloc_table(struct qcow2_image *img, struct disk_request *req, uint64_t *offset)
+int qcow2_alloc_table(struct qcow2_image *img, const void *contents, struct qcow2_waiter *w,
+		      uint64_t *offset)
 {
-	uint64_t first, got;
-	bool fresh = false;
-	int rc = qcow2_alloc(img, 1, req, &first, &got, &fresh);
+	struct cluster_range run;
+	int rc = find_run(img, 1, w, &run);
 
 	if (rc != 1)
 		return rc;
-	if (!fresh) {
-		ssize_t n = write_at(img->fd, file_zeroes(), img->cluster_bytes,
-				   (off_t)(first << img->cluster_bits));
+	rc = write_clusters(img, run.first, 1, contents);
+	used(img, run.first, 1);	/* also if only a part of it could be written */
+	if (rc)
+		return rc;
+	mark_used(img, &run);
+	metadata_add(img, run.first, METADATA_L2);
+	*offset = run.first << img->cluster_bits;
+	return 1;
+}
 
-		if (n != (ssize_t)img->cluster_bytes) {
-			rc = n < 0 ? -errno : -ENOSPC;
-			qcow2_free_later(img, first, 1);
-			return rc;
-		}
-	}
-	metadata_add(img, first, METADATA_L2);
-	*offset = first << img->cluster_bits;
+int qcow2_unalloc(struct qcow2_image *img, uint64_t first, uint64_t count,
+		  struct qcow2_waiter *w)
+{
+	struct cluster_range run = { first, count };
+	struct qcow2_slot *slot;
+	int rc = qcow2_cache_get(img, false, slice_offset(img, first), w, &slot);
+
+	if (rc == 1)
+		rc = qcow2_may_change(img->disk, w);
+	if (rc != 1)
+		return rc;
+	set_counts(img, &run, 0);
+	img->free_hint = min_u64(img->free_hint, first);
 	return 1;
 }
 
 /* ---- freeing ---- */
 
-bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct disk_request *req)
+bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct qcow2_waiter *w)
 {
 	if (img->unused.nr + nr <= QCOW2_MAX_RANGES)
 		return true;
-	qcow2_wait_for_clean_slots(img->disk, req);
+	qcow2_want_room(img->disk, w);
 	return false;
 }
 
@@ -494,9 +548,18 @@ void qcow2_free_later(struct qcow2_image *img, uint64_t first, uint64_t count)
 		last->count += count;
 		return;
 	}
-	/* Whoever gets here without having asked for room leaks space, not more. */
-	if (list->nr < QCOW2_MAX_RANGES)
-		list->ranges[list->nr++] = (struct cluster_range){ first, count };
+	assert(list->nr < QCOW2_MAX_RANGES);	/* see qcow2_can_free() */
+	list->ranges[list->nr++] = (struct cluster_range){ first, count };
+}
+
+void qcow2_unused_is_freeable(struct qcow2_image *img)
+{
+	struct range_list *from = &img->unused, *to = &img->freeable;
+
+	/* Something is left only of ranges so long that a flush in between was necessary. */
+	while (from->nr && to->nr < QCOW2_MAX_RANGES)
+		to->ranges[to->nr++] = from->ranges[--from->nr];
+	img->punched = 0;
 }
 
 static void drop_reference(struct qcow2_image *img, struct qcow2_slot *slot, uint64_t cluster)
@@ -511,86 +574,68 @@ static void drop_reference(struct qcow2_image *img, struct qcow2_slot *slot, uin
 		img->free_hint = min_u64(img->free_hint, cluster);
 }
 
-static void advance(struct range_list *list, uint64_t n)
+/* The first @n clusters of the last freeable range have been dealt with. */
+static void advance(struct qcow2_image *img, uint64_t n)
 {
+	struct range_list *list = &img->freeable;
 	struct cluster_range *r = &list->ranges[list->nr - 1];
 
 	r->first += n;
 	r->count -= n;
 	if (!r->count)
 		list->nr--;
+	img->punched = 0;
 }
 
-static struct qcow2 *disk_of(struct aio_op *op)
+/* How many clusters from the start of @r on have the refcount 1, in one slice. */
+static uint64_t nr_last_references(const struct qcow2_image *img, const struct qcow2_slot *slot,
+				   const struct cluster_range *r)
 {
-	return (struct qcow2 *)((char *)op - offsetof(struct qcow2, free_op));
-}
+	uint64_t per_slice = refcounts_per_slice(img), i = r->first % per_slice, n = 0;
 
-/* A hole was punched: whether it worked or not, nobody needs what was there. */
-static void punched(struct aio_op *op, int error)
-{
-	struct qcow2 *q = disk_of(op);
-
-	(void)error;
-	/* The part that is a hole now is what free_request covers; see below. */
-	q->free_request.pos = 1;
-	q->freeing = false;
-	qcow2_free_continue(q);
-	qcow2_pump(q);
-}
-
-static void punch(struct qcow2 *q, const struct qcow2_image *img, uint64_t first, uint64_t count)
-{
-	q->freeing = true;
-	q->free_request.qcow2.clusters = count;
-	q->free_op = (struct aio_op){
-		.kind = AIO_ALLOCATE,
-		.file = &img->file,
-		.offset = first << img->cluster_bits,
-		.bytes = count << img->cluster_bits,
-		.mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		.done = punched,
-	};
-	aio_submit(q->disk.aio, &q->free_op);
+	while (n < r->count && i + n < per_slice && get_count(img, slot->data, i + n) == 1)
+		n++;
+	return n;
 }
 
 /*
- * One step for the last range of the list: clusters that others still refer to only
- * lose a reference; those that nobody does are punched out first (pos == 1: that
- * has been done). Waits for refcount slices like a request.
+ * Clusters that others still refer to only lose a reference; those that nobody does are
+ * punched out first. Each slice becomes dirty, and a part of the cache is left for others.
  */
-void qcow2_free_continue(struct qcow2 *q)
+enum free_step qcow2_free_step(struct qcow2_image *img, struct qcow2_waiter *w,
+			       struct cluster_range *hole)
 {
-	struct qcow2_image *img = q->images[0];
-	struct disk_request *me = &q->free_request;
+	struct cluster_range *r;
+	uint64_t offset, n = img->punched;
+	struct qcow2_slot *slot;
 
-	while (!q->freeing && img->freeable.nr) {
-		struct cluster_range *r = &img->freeable.ranges[img->freeable.nr - 1];
-		uint64_t per_slice = refcounts_per_slice(img), offset = slice_offset(img, r->first);
-		uint64_t n, i = r->first % per_slice, count;
-		struct qcow2_slot *slot;
-
-		if (!offset) {
-			advance(&img->freeable, 1);
-			continue;
-		}
-		q->freeing = true;	/* while we wait */
-		if (qcow2_wait_for_flush(q, me) ||
-		    qcow2_cache_get(img, false, offset, me, &slot) != 1)
-			return;
-		q->freeing = false;
-		count = get_count(img, slot->data, i);
-		if (count == 1 && !me->pos) {
-			for (n = 1; n < r->count && i + n < per_slice; n++)
-				if (get_count(img, slot->data, i + n) != 1)
-					break;
-			punch(q, img, r->first, n);
-			return;
-		}
-		n = me->pos ? me->qcow2.clusters : 1;
-		me->pos = 0;
-		for (uint64_t c = 0; c < n; c++)
-			drop_reference(img, slot, r->first + c);
-		advance(&img->freeable, n);
+	if (!img->freeable.nr || img->nr_dirty >= img->nr_slots / 4 * 3 ||
+	    !qcow2_cache_has_room(img, 1))
+		return FREE_END;
+	r = &img->freeable.ranges[img->freeable.nr - 1];
+	offset = slice_offset(img, r->first);
+	if (!offset) {
+		advance(img, 1);
+		return FREE_NEXT;
 	}
+	if (qcow2_cache_get(img, false, offset, w, &slot) != 1)
+		return FREE_WAIT;
+	if (!n) {
+		n = nr_last_references(img, slot, r);
+		if (n) {
+			*hole = (struct cluster_range){ r->first, n };
+			img->punched = n;
+			return FREE_PUNCH;
+		}
+		n = 1;
+	}
+	for (uint64_t c = 0; c < n; c++)
+		drop_reference(img, slot, r->first + c);
+	advance(img, n);
+	return FREE_NEXT;
+}
+
+void qcow2_free_skip(struct qcow2_image *img)
+{
+	advance(img, img->freeable.ranges[img->freeable.nr - 1].count);
 }

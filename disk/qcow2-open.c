@@ -28,13 +28,12 @@
 
 #include "disk/file.h"
 #include "disk/probe.h"
-#include "disk/qcow2-image.h"
-#include "disk/qcow2.h"
+#include "disk/qcow2-alloc.h"
+#include "disk/qcow2-open.h"
+#include "disk/qcow2-table.h"
 #include "util.h"
 
 #define MAGIC			0x514649fbu
-#define V2_HEADER_BYTES		72u
-#define V3_HEADER_BYTES		104u
 #define MAX_L1_BYTES		MIB(32)
 #define MAX_REFCOUNT_TABLE_BYTES MIB(8)
 #define MAX_SNAPSHOTS		65536u
@@ -59,6 +58,7 @@ struct header {
 	uint64_t size_bytes, l1_offset, refcount_table_offset, snapshots_offset;
 	uint64_t incompatible, autoclear;
 	uint8_t compression;
+	uint8_t bytes[QCOW2_HEADER_BYTES];	/* as they are in the file */
 	char backing[MAX_BACKING_NAME + 1];
 	char backing_format[16];
 };
@@ -76,19 +76,6 @@ static int refuse(const struct qcow2_image *img, const char *fmt, ...)
 	va_end(ap);
 	log_error("disk: %s: %s", img->path, text);
 	return -EINVAL;
-}
-
-int qcow2_corrupt(struct qcow2_image *img, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	log_guest(&img->disk->disk.log_limit, "disk: %s: corrupt: %s\ntry: qemu-img check %s",
-		  img->path, text, img->path);
-	return -EIO;
 }
 
 /* ---- the header ---- */
@@ -122,14 +109,14 @@ static void parse_fixed(struct header *h, const uint8_t *p)
 	h->nr_snapshots = be32(p + 60);
 	h->snapshots_offset = be64(p + 64);
 	h->refcount_order = 4;
-	h->header_bytes = V2_HEADER_BYTES;
+	h->header_bytes = QCOW2_HEADER_BYTES_V2;
 	if (h->version < 3)
 		return;
 	h->incompatible = be64(p + 72);
 	h->autoclear = be64(p + 88);
 	h->refcount_order = be32(p + 96);
 	h->header_bytes = be32(p + 100);
-	if (h->header_bytes > V3_HEADER_BYTES)
+	if (h->header_bytes > QCOW2_HEADER_BYTES)
 		h->compression = p[104];
 }
 
@@ -142,7 +129,7 @@ static int check_fixed(const struct qcow2_image *img, const struct header *h)
 	if (h->encryption)
 		return refuse(img, "it is encrypted (method %u), which lkvm cannot read\n"
 			      "convert it with qemu-img.", h->encryption);
-	if (h->version == 3 && (h->header_bytes < V3_HEADER_BYTES || h->header_bytes % 8 ||
+	if (h->version == 3 && (h->header_bytes < QCOW2_HEADER_BYTES || h->header_bytes % 8 ||
 				h->header_bytes > 1u << h->cluster_bits))
 		return refuse(img, "a header of %u bytes", h->header_bytes);
 	if (h->refcount_order > 6)
@@ -232,16 +219,17 @@ static int parse_backing(const struct qcow2_image *img, struct header *h, const 
 
 static int read_header(const struct qcow2_image *img, struct header *h)
 {
-	uint8_t start[V3_HEADER_BYTES + 8] = { 0 };
+	uint8_t start[QCOW2_HEADER_BYTES + 8] = { 0 };
 	uint32_t bytes;
 	uint8_t *p;
 	int rc;
 
 	memset(h, 0, sizeof(*h));
-	if (pread(img->fd, start, sizeof(start), 0) < (ssize_t)V2_HEADER_BYTES ||
+	if (pread(img->fd, start, sizeof(start), 0) < (ssize_t)QCOW2_HEADER_BYTES_V2 ||
 	    be32(start) != MAGIC)
 		return refuse(img, "its header is too short");
 	parse_fixed(h, start);
+	memcpy(h->bytes, start, sizeof(h->bytes));
 	rc = check_fixed(img, h);
 	if (rc)
 		return rc;
@@ -384,11 +372,10 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 }
 
 /* Whoever writes without knowing about an autoclear feature has to say so. */
-static int clear_features(const struct qcow2_image *img, const struct header *h)
+static int clear_features(struct qcow2_image *img, const struct header *h)
 {
-	const uint64_t none = 0;
-
-	if (!h->autoclear || pwrite(img->fd, &none, 8, 88) == 8)
+	memset(img->header + 88, 0, 8);
+	if (!h->autoclear || pwrite(img->fd, img->header + 88, 8, 88) == 8)
 		return 0;
 	return refuse(img, "writing its header: %s", strerror(errno));
 }
@@ -490,6 +477,7 @@ static int read_image(struct qcow2_image *img, struct header *h)
 	img->cluster_bits = h->cluster_bits;
 	img->cluster_bytes = 1u << h->cluster_bits;
 	img->refcount_order = h->refcount_order;
+	memcpy(img->header, h->bytes, sizeof(img->header));
 	img->size_bytes = align_down(h->size_bytes, DISK_SECTOR_BYTES);
 	if (!img->size_bytes || h->size_bytes > INT64_MAX)
 		return refuse(img, "its size is %llu", (unsigned long long)h->size_bytes);
@@ -671,7 +659,7 @@ static int write_empty(int fd, uint64_t size)
 	uint64_t per_entry = (uint64_t)cluster * (cluster / 8);
 	uint64_t entries = size / per_entry + (size % per_entry != 0);
 	uint64_t clusters = 3 + align_up(entries * 8, cluster) / cluster;
-	uint8_t header[V3_HEADER_BYTES + 8] = { 0 }, table[8], counts[2 * 1024];
+	uint8_t header[QCOW2_HEADER_BYTES + 8] = { 0 }, table[8], counts[2 * 1024];
 
 	put_be32(header, MAGIC);
 	put_be32(header + 4, 3);
@@ -682,7 +670,7 @@ static int write_empty(int fd, uint64_t size)
 	put_be64(header + 48, cluster);
 	put_be32(header + 56, 1);
 	put_be32(header + 96, 4);
-	put_be32(header + 100, V3_HEADER_BYTES);
+	put_be32(header + 100, QCOW2_HEADER_BYTES);
 	put_be64(table, 2ull * cluster);
 	for (uint64_t i = 0; i < ARRAY_SIZE(counts) / 2; i++) {
 		counts[2 * i] = 0;
@@ -743,121 +731,26 @@ static int open_temporary(struct qcow2 *q, const struct disk_config *config, int
 	return rc ? rc : open_chain(q, config, &h);
 }
 
-/* ---- the disk ---- */
+/* ---- all of them ---- */
 
-static int qcow2_finish(struct disk *disk)
+int qcow2_open_images(struct qcow2 *q, const struct disk_config *config, int fd, bool is_qcow2)
 {
-	struct qcow2 *q = (struct qcow2 *)disk;
-	struct qcow2_image *top = q->images[0];
+	struct header h = { 0 };
+	int rc;
 
-	if (disk->read_only || q->temporary)
-		return 0;
-	/* Freeing makes changes of its own: flush, free, flush. */
-	for (int i = 0; i < 4; i++) {
-		qcow2_flush_start(q);
-		aio_drain(disk->aio);
-		if (q->flush_error)
-			return q->flush_error;
-		if (!qcow2_has_changes(q))
-			break;
-	}
-	/* The file had grown in bigger steps than it needed. */
-	if (top->regular && top->fresh_from << top->cluster_bits < top->file_bytes &&
-	    !ftruncate(top->fd, (off_t)(top->fresh_from << top->cluster_bits)))
-		top->file_bytes = top->fresh_from << top->cluster_bits;
-	return 0;
+	if (config->cow)
+		return open_temporary(q, config, fd, is_qcow2);
+	rc = add_image(q, config->path, fd, !config->read_only, config->direct, &h);
+	return rc ? rc : open_chain(q, config, &h);
 }
 
-static void qcow2_close(struct disk *disk)
+void qcow2_close_images(struct qcow2 *q)
 {
-	struct qcow2 *q = (struct qcow2 *)disk;
-
 	while (q->nr_images)
 		close_image(q->images[--q->nr_images]);
-	aio_remove_file(disk->aio, &q->base);
+	aio_remove_file(q->disk.aio, &q->base);
 	if (q->base_fd >= 0)
 		close(q->base_fd);
 	if (q->base_lock_fd >= 0)
 		close(q->base_lock_fd);
-	free(q->packed);
-	free(q->unpacked);
-	free(q->bounce);
-	free(disk->path);
-	free(q);
-}
-
-static const struct disk_ops qcow2_ops = {
-	.format = "qcow2",
-	.submit = qcow2_submit,
-	.finish = qcow2_finish,
-	.close = qcow2_close,
-};
-
-static int create_buffers(struct qcow2 *q)
-{
-	size_t cluster = 4096;
-
-	for (unsigned int i = 0; i < q->nr_images; i++)
-		cluster = max_u64(cluster, q->images[i]->cluster_bytes);
-	q->packed = aligned_alloc(4096, 2 * cluster);
-	q->unpacked = aligned_alloc(4096, cluster);
-	q->bounce = aligned_alloc(4096, cluster);
-	return q->packed && q->unpacked && q->bounce ? 0 : log_enomem("disk");
-}
-
-static struct qcow2 *new_disk(struct aio *aio, const struct disk_config *config)
-{
-	struct qcow2 *q = calloc(1, sizeof(*q));
-
-	if (!q)
-		return NULL;
-	q->disk.ops = &qcow2_ops;
-	q->disk.aio = aio;
-	q->disk.block_bytes = DISK_SECTOR_BYTES;
-	q->disk.read_only = config->read_only;
-	q->base_lock_fd = q->base_fd = q->base.index = -1;
-	q->free_request.disk = &q->disk;
-	request_list_init(&q->backlog);
-	request_list_init(&q->runnable);
-	request_list_init(&q->claim_waiters);
-	request_list_init(&q->buffer_waiters);
-	request_list_init(&q->flushing);
-	request_list_init(&q->flush_next);
-	request_list_init(&q->parked);
-	request_list_init(&q->starved);
-	q->disk.path = strdup(config->path);
-	return q;
-}
-
-int qcow2_open(struct disk **out, struct aio *aio, const struct disk_config *config, int fd,
-	       bool is_qcow2)
-{
-	struct qcow2 *q = new_disk(aio, config);
-	struct header h = { 0 };
-	int rc;
-
-	if (!q || !q->disk.path) {
-		close(fd);
-		free(q);
-		return log_enomem("disk");
-	}
-	if (config->cow) {
-		rc = open_temporary(q, config, fd, is_qcow2);
-	} else {
-		rc = add_image(q, config->path, fd, !config->read_only, config->direct, &h);
-		if (!rc)
-			rc = open_chain(q, config, &h);
-	}
-	if (!rc)
-		rc = create_buffers(q);
-	if (rc) {
-		qcow2_close(&q->disk);
-		return rc;
-	}
-	q->disk.size_bytes = align_down(q->images[0]->size_bytes, q->disk.block_bytes);
-	q->disk.physical_bytes = (uint32_t)max_u64(4096, q->disk.block_bytes);
-	q->disk.discard_bytes = (uint32_t)max_u64(q->images[0]->cluster_bytes, q->disk.block_bytes);
-	q->disk.can_discard = !config->read_only;
-	*out = &q->disk;
-	return 0;
 }

@@ -2,10 +2,10 @@
 /*
  * Requests to a qcow2 disk.
  *
- * A request is done part by part, where a part is what one operation on the file
- * can do. run() makes progress until the request has something in flight or has to
- * wait, for a slice of a table, for another request, for a flush; when that has
- * come the request is made runnable and run() continues. Before anything has been
+ * A request gets a job, of a pool, and is done part by part, where a part is what one
+ * operation on the file can do. job_run() makes progress until the job has something in
+ * flight or has to wait: for a slice of a table, for another job, for a flush; when that has
+ * come it is made runnable and job_run() continues. Before anything has been
  * started, to continue is to start the part over, so nothing of what was looked up
  * has to be kept.
  *
@@ -15,17 +15,25 @@
  *
  * A write to a cluster that may not be written in place: allocate, copy what the
  * request does not cover from where it was, write, then change the L2 entry; only
- * then is the write complete. What fails on the way is freed again.
+ * then is the write complete. If something fails on the way no table has ever named
+ * the new clusters: they are given back at once, and the room that they took on the host.
  *
- * Not here: refcounts and tables (qcow2-alloc.c, qcow2-table.c).
+ * Not here: refcounts and tables (qcow2-alloc.c, qcow2-table.c), flushes (qcow2-flush.c).
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "disk/file.h"
-#include "disk/qcow2-image.h"
+#include "disk/qcow2-alloc.h"
+#include "disk/qcow2-flush.h"
+#include "disk/qcow2-open.h"
+#include "disk/qcow2-table.h"
+#include "disk/qcow2.h"
 #include "io.h"
 #include "util.h"
 
@@ -39,6 +47,42 @@ enum step {
 	STEP_FILL_WRITTEN,
 	STEP_NEW_DATA,		/* data was written to new clusters */
 	STEP_COMMIT,		/* the L2 entries are to be changed */
+	STEP_PUNCHED,		/* it has failed: the space of its new clusters was given back */
+	STEP_UNALLOC,		/* ... their refcounts follow */
+	STEP_FLUSHED,
+};
+
+/* How far a request is. */
+struct qcow2_job {
+	struct qcow2_waiter waiter;	/* first */
+	struct qcow2 *disk;
+	struct disk_request *req;
+	struct aio_op op;
+	enum step step;
+	int error;			/* of the request, in STEP_PUNCHED and STEP_UNALLOC */
+	uint64_t pos, end;		/* guest bytes that are to be done yet */
+	struct iovec *iov;		/* ... their buffers */
+	unsigned int nr_iov;
+
+	/* The claim: guest clusters. */
+	bool claimed, wants_claim, exclusive;
+	uint64_t first, last;
+	struct qcow2_job *next;		/* in the list of claims, or of free jobs */
+
+	/* The part. */
+	bool has_buffers, zeroes;
+	unsigned int nr_part;
+	uint64_t bytes;
+	struct iovec cut;		/* its last buffer, as it was */
+	uint64_t cut_bytes;		/* ... how much of it the part is */
+	struct iovec zero_iov;
+
+	/* A write to new clusters. */
+	uint64_t host, clusters;	/* where they are in the file, how many */
+	bool fresh, tail;
+	uint64_t fill_pos, fill_end;	/* old contents still to be copied */
+	uint64_t fill_bytes;
+	struct iovec fill_iov;
 };
 
 enum extent_kind {
@@ -58,187 +102,206 @@ struct extent {
 	uint64_t entry;
 };
 
-static struct qcow2 *disk_of(const struct disk_request *req)
+static struct qcow2_image *top_of(const struct qcow2_job *job)
 {
-	return (struct qcow2 *)req->disk;
+	return job->disk->images[0];
 }
 
-static struct qcow2_image *top_of(const struct disk_request *req)
+static void job_op_done(struct aio_op *op, int error)
 {
-	return disk_of(req)->images[0];
+	struct qcow2_job *job = (struct qcow2_job *)((char *)op - offsetof(struct qcow2_job, op));
+
+	qcow2_make_runnable(job->disk, &job->waiter, error);
+	qcow2_pump(job->disk);
 }
 
-static uint64_t guest_pos(const struct disk_request *req)
-{
-	return req->offset + req->pos;
-}
-
-/* ---- who runs when ---- */
-
-void qcow2_make_runnable(struct qcow2 *q, struct disk_request *req, int error)
-{
-	req->qcow2.error = error;
-	request_list_add(&q->runnable, req);
-}
-
-void qcow2_wake(struct qcow2 *q, struct request_list *list, int error)
-{
-	for (struct disk_request *req = list->head; req; req = req->next)
-		req->qcow2.error = error;
-	request_list_move(&q->runnable, list);
-}
-
-static void op_done(struct aio_op *op, int error)
-{
-	struct disk_request *req = (struct disk_request *)((char *)op -
-							   offsetof(struct disk_request, op));
-
-	qcow2_make_runnable(disk_of(req), req, error);
-	qcow2_pump(disk_of(req));
-}
-
-static void start_op(struct disk_request *req, enum step next, enum aio_kind kind,
+static void start_op(struct qcow2_job *job, enum step next, enum aio_kind kind,
 		     const struct aio_file *file, uint64_t offset, struct iovec *iov,
 		     unsigned int nr_iov, uint64_t bytes)
 {
-	req->qcow2.step = next;
-	req->op = (struct aio_op){
+	job->step = next;
+	job->op = (struct aio_op){
 		.kind = kind,
 		.file = file,
 		.offset = offset,
 		.iov = iov,
 		.nr_iov = nr_iov,
 		.bytes = bytes,
+		.mode = kind == AIO_ALLOCATE ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0,
 		/* The last cluster of a file need not be all there. */
 		.zero_past_end = kind == AIO_READ,
-		.done = op_done,
+		.done = job_op_done,
 	};
-	aio_submit(disk_of(req)->disk.aio, &req->op);
+	aio_submit(job->disk->disk.aio, &job->op);
 }
 
-/* ---- claims ---- */
+/* ---- claims, and the buffers that one job at a time may use ---- */
 
-static bool overlaps(const struct disk_request *a, uint64_t first, uint64_t last)
+static bool overlaps(const struct qcow2_job *a, uint64_t first, uint64_t last)
 {
-	return a->qcow2.first <= last && first <= a->qcow2.last;
+	return a->first <= last && first <= a->last;
 }
 
 /* Somebody in flight, or somebody exclusive who has waited longer, is in the way. */
-static bool must_wait(const struct qcow2 *q, const struct disk_request *req)
+static bool must_wait(const struct qcow2 *q, const struct qcow2_job *job)
 {
-	uint64_t first = req->qcow2.first, last = req->qcow2.last;
-	bool exclusive = req->qcow2.exclusive;
-	const struct disk_request *r;
+	uint64_t first = job->first, last = job->last;
+	bool exclusive = job->exclusive;
 
 	if (!q->nr_exclusive && !exclusive)
 		return false;
-	for (r = q->claims; r; r = r->qcow2.claim_next)
-		if ((exclusive || r->qcow2.exclusive) && overlaps(r, first, last))
+	for (const struct qcow2_job *j = q->claims; j; j = j->next)
+		if ((exclusive || j->exclusive) && overlaps(j, first, last))
 			return true;
-	for (r = q->claim_waiters.head; r; r = r->next)
-		if ((exclusive || r->qcow2.exclusive) && overlaps(r, first, last))
+	for (const struct qcow2_waiter *w = q->blocked.head; w; w = w->next) {
+		const struct qcow2_job *j = (const struct qcow2_job *)w;
+
+		if (j->wants_claim && (exclusive || j->exclusive) && overlaps(j, first, last))
 			return true;
+	}
 	return false;
 }
 
-/* True: the part of @bytes at the current position is ours. False: @req waits for it. */
-static bool claim(struct disk_request *req, uint64_t bytes, bool exclusive)
+/* True: the part of @bytes at the current position is ours. False: @job waits for it. */
+static bool claim(struct qcow2_job *job, uint64_t bytes, bool exclusive)
 {
-	struct qcow2 *q = disk_of(req);
+	struct qcow2 *q = job->disk;
 	unsigned int bits = q->images[0]->cluster_bits;
 
-	req->qcow2.first = guest_pos(req) >> bits;
-	req->qcow2.last = (guest_pos(req) + bytes - 1) >> bits;
-	req->qcow2.exclusive = exclusive;
-	if (must_wait(q, req)) {
+	job->first = job->pos >> bits;
+	job->last = (job->pos + bytes - 1) >> bits;
+	job->exclusive = exclusive;
+	if (must_wait(q, job)) {
 		q->nr_exclusive += exclusive;	/* others must not overtake it */
-		request_list_add(&q->claim_waiters, req);
+		job->wants_claim = true;
+		waiter_list_add(&q->blocked, &job->waiter);
 		return false;
 	}
 	q->nr_exclusive += exclusive;
-	req->qcow2.claimed = true;
-	req->qcow2.claim_next = q->claims;
-	q->claims = req;
+	job->claimed = true;
+	job->next = q->claims;
+	q->claims = job;
 	return true;
 }
 
-static void wake_claim_waiters(struct qcow2 *q)
+/* Something was released: those who are blocked look again, in their order. */
+static void wake_blocked(struct qcow2 *q)
 {
-	for (struct disk_request *r = q->claim_waiters.head; r; r = r->next)
-		q->nr_exclusive -= r->qcow2.exclusive;
-	qcow2_wake(q, &q->claim_waiters, 0);
-}
+	for (struct qcow2_waiter *w = q->blocked.head; w; w = w->next) {
+		struct qcow2_job *job = (struct qcow2_job *)w;
 
-static void release_claim(struct disk_request *req)
-{
-	struct qcow2 *q = disk_of(req);
-	struct disk_request **link = &q->claims;
-
-	if (!req->qcow2.claimed)
-		return;
-	while (*link != req)
-		link = &(*link)->qcow2.claim_next;
-	*link = req->qcow2.claim_next;
-	q->nr_exclusive -= req->qcow2.exclusive;
-	req->qcow2.claimed = false;
-	wake_claim_waiters(q);
-}
-
-/* ---- the buffers that one request at a time may use ---- */
-
-static bool take_buffers(struct disk_request *req)
-{
-	struct qcow2 *q = disk_of(req);
-
-	if (req->qcow2.has_buffers)
-		return true;
-	if (q->buffers_taken) {
-		request_list_add(&q->buffer_waiters, req);
-		return false;
+		if (job->wants_claim)
+			q->nr_exclusive -= job->exclusive;
+		job->wants_claim = false;
 	}
-	q->buffers_taken = req->qcow2.has_buffers = true;
+	qcow2_wake(q, &q->blocked, 0);
+}
+
+static void release_claim(struct qcow2_job *job)
+{
+	struct qcow2 *q = job->disk;
+	struct qcow2_job **link = &q->claims;
+
+	if (!job->claimed)
+		return;
+	while (*link != job)
+		link = &(*link)->next;
+	*link = job->next;
+	q->nr_exclusive -= job->exclusive;
+	job->claimed = false;
+	wake_blocked(q);
+}
+
+/*
+ * True if nobody else uses the buffers; otherwise @job waits. Claims come first: who has the
+ * buffers waits for no claim.
+ */
+static bool buffers_are_free(struct qcow2_job *job)
+{
+	if (job->has_buffers || !job->disk->buffers_taken)
+		return true;
+	waiter_list_add(&job->disk->blocked, &job->waiter);
+	return false;
+}
+
+static bool take_buffers(struct qcow2_job *job)
+{
+	if (!buffers_are_free(job))
+		return false;
+	job->disk->buffers_taken = job->has_buffers = true;
 	return true;
 }
 
-static void release_buffers(struct disk_request *req)
+static void release_buffers(struct qcow2_job *job)
 {
-	struct qcow2 *q = disk_of(req);
+	struct qcow2 *q = job->disk;
 
-	if (!req->qcow2.has_buffers)
+	if (!job->has_buffers)
 		return;
-	req->qcow2.has_buffers = q->buffers_taken = false;
-	qcow2_wake(q, &q->buffer_waiters, 0);
+	job->has_buffers = q->buffers_taken = false;
+	wake_blocked(q);
 }
 
 /* ---- beginning and ending ---- */
 
-static void start_backlog(struct qcow2 *q)
+static void start_job(struct qcow2 *q, struct disk_request *req)
 {
-	while (q->nr_active < QCOW2_MAX_ACTIVE && q->backlog.head) {
-		q->nr_active++;
-		qcow2_make_runnable(q, request_list_take(&q->backlog), 0);
-	}
+	struct qcow2_job *job = q->free_jobs;
+
+	q->free_jobs = job->next;
+	job->req = req;
+	job->step = STEP_NEXT;
+	job->pos = req->offset;
+	job->end = req->offset + req->bytes;
+	job->iov = req->iov;
+	job->nr_iov = req->nr_iov;
+	job->zeroes = false;
+	job->clusters = 0;
+	qcow2_make_runnable(q, &job->waiter, 0);
 }
 
-static void finish(struct disk_request *req, int error)
+static void finish(struct qcow2_job *job, int error)
 {
-	struct qcow2 *q = disk_of(req);
+	struct qcow2 *q = job->disk;
+	struct disk_request *req = job->req, *waiting = q->backlog;
 
-	release_buffers(req);
-	release_claim(req);
-	q->nr_active--;
-	start_backlog(q);
+	release_buffers(job);
+	release_claim(job);
+	job->next = q->free_jobs;
+	q->free_jobs = job;
+	if (waiting) {
+		q->backlog = waiting->next;
+		if (!q->backlog)
+			q->backlog_tail = &q->backlog;
+		start_job(q, waiting);
+	}
 	req->done(req, error);
 }
 
-static void fail(struct disk_request *req, int error)
+static void fail(struct qcow2_job *job, int error)
 {
-	/* New clusters that nothing refers to yet. */
-	if (req->qcow2.clusters)
-		qcow2_free_later(top_of(req), req->qcow2.host >> top_of(req)->cluster_bits,
-				 req->qcow2.clusters);
-	req->qcow2.clusters = 0;
-	finish(req, error);
+	struct qcow2_image *top = top_of(job);
+
+	if (!job->clusters) {
+		finish(job, error);
+		return;
+	}
+	job->error = error;
+	start_op(job, STEP_PUNCHED, AIO_ALLOCATE, &top->file, job->host, NULL, 0,
+		 job->clusters << top->cluster_bits);
+}
+
+/* If the refcounts cannot be had the clusters leak, and nothing else. */
+static bool unalloc(struct qcow2_job *job, int error)
+{
+	struct qcow2_image *top = top_of(job);
+
+	if (!error && !qcow2_unalloc(top, job->host >> top->cluster_bits, job->clusters,
+				     &job->waiter))
+		return false;
+	job->clusters = 0;
+	finish(job, job->error);
+	return false;
 }
 
 /* ---- buffers of the guest ---- */
@@ -247,46 +310,46 @@ static void fail(struct disk_request *req, int error)
  * Cuts the request's buffers so that they end after the part's @bytes; what was cut
  * off is put back by end_part().
  */
-static void begin_part(struct disk_request *req, uint64_t bytes)
+static void begin_part(struct qcow2_job *job, uint64_t bytes)
 {
 	unsigned int n = 0;
 
-	req->qcow2.bytes = bytes;
-	if (req->qcow2.zeroes) {
-		req->part = (struct iovec){ (void *)(uintptr_t)file_zeroes(), bytes };
-		req->qcow2.nr_part = 1;
+	job->bytes = bytes;
+	if (job->zeroes) {
+		job->zero_iov = (struct iovec){ (void *)(uintptr_t)file_zeroes(), bytes };
+		job->nr_part = 1;
 		return;
 	}
-	while (bytes > req->iov[n].iov_len)
-		bytes -= req->iov[n++].iov_len;
-	req->qcow2.cut = req->iov[n];
-	req->qcow2.cut_bytes = bytes;
-	req->iov[n].iov_len = bytes;
-	req->qcow2.nr_part = n + 1;
+	while (bytes > job->iov[n].iov_len)
+		bytes -= job->iov[n++].iov_len;
+	job->cut = job->iov[n];
+	job->cut_bytes = bytes;
+	job->iov[n].iov_len = bytes;
+	job->nr_part = n + 1;
 }
 
-static struct iovec *part_iov(struct disk_request *req)
+static struct iovec *part_iov(struct qcow2_job *job)
 {
-	return req->qcow2.zeroes ? &req->part : req->iov;
+	return job->zeroes ? &job->zero_iov : job->iov;
 }
 
 /* The part is done: its claim ends and the next one begins after it. */
-static void end_part(struct disk_request *req)
+static void end_part(struct qcow2_job *job)
 {
-	const struct iovec *cut = &req->qcow2.cut;
-	uint64_t used = req->qcow2.cut_bytes;
+	const struct iovec *cut = &job->cut;
+	uint64_t used = job->cut_bytes;
 
-	if (!req->qcow2.zeroes) {
-		req->iov += req->qcow2.nr_part - 1;
-		req->nr_iov -= req->qcow2.nr_part - 1;
-		*req->iov = (struct iovec){ (uint8_t *)cut->iov_base + used, cut->iov_len - used };
+	if (!job->zeroes) {
+		job->iov += job->nr_part - 1;
+		job->nr_iov -= job->nr_part - 1;
+		*job->iov = (struct iovec){ (uint8_t *)cut->iov_base + used, cut->iov_len - used };
 	}
-	req->pos += req->qcow2.bytes;
-	req->qcow2.zeroes = false;
-	req->qcow2.clusters = 0;
-	req->qcow2.step = STEP_NEXT;
-	release_buffers(req);
-	release_claim(req);
+	job->pos += job->bytes;
+	job->zeroes = false;
+	job->clusters = 0;
+	job->step = STEP_NEXT;
+	release_buffers(job);
+	release_claim(job);
 }
 
 /* ---- mapping ---- */
@@ -346,7 +409,7 @@ static uint64_t l2_entries(const struct qcow2_image *img)
 }
 
 /* The slice that maps guest position @pos, and the index in it; 1, 0 (waits) or -errno. */
-static int get_slice(struct qcow2_image *img, uint64_t pos, struct disk_request *req,
+static int get_slice(struct qcow2_image *img, uint64_t pos, struct qcow2_waiter *w,
 		     struct qcow2_slot **slot, uint64_t *i)
 {
 	uint64_t cluster = pos >> img->cluster_bits;
@@ -354,7 +417,7 @@ static int get_slice(struct qcow2_image *img, uint64_t pos, struct disk_request 
 	uint64_t index = cluster % l2_entries(img);
 
 	*i = index % img->slice_entries;
-	return qcow2_cache_get(img, true, table + (index - *i) * 8, req, slot);
+	return qcow2_cache_get(img, true, table + (index - *i) * 8, w, slot);
 }
 
 static bool has_table(const struct qcow2_image *img, uint64_t pos)
@@ -376,7 +439,7 @@ static bool continues(const struct qcow2_image *img, uint64_t first, uint64_t en
 }
 
 /* What one image says about [pos, pos + max). 1, 0 (waits) or -errno. */
-static int look_up(struct qcow2_image *img, uint64_t pos, uint64_t max, struct disk_request *req,
+static int look_up(struct qcow2_image *img, uint64_t pos, uint64_t max, struct qcow2_waiter *w,
 		   struct extent *e)
 {
 	uint64_t in_cluster = pos & (img->cluster_bytes - 1), i, entry, n = 1;
@@ -390,7 +453,7 @@ static int look_up(struct qcow2_image *img, uint64_t pos, uint64_t max, struct d
 				      .bytes = min_u64(max, per_table - pos % per_table) };
 		return 1;
 	}
-	rc = get_slice(img, pos, req, &slot, &i);
+	rc = get_slice(img, pos, w, &slot, &i);
 	if (rc != 1)
 		return rc;
 	rc = check_entry(img, slot, i);
@@ -413,9 +476,10 @@ static int look_up(struct qcow2_image *img, uint64_t pos, uint64_t max, struct d
 }
 
 /* Where guest bytes are, through the whole chain. 1, 0 (waits) or -errno. */
-static int map(struct qcow2 *q, uint64_t pos, uint64_t max, struct disk_request *req,
-	       struct extent *e)
+static int map(struct qcow2_job *job, uint64_t pos, uint64_t max, struct extent *e)
 {
+	const struct qcow2 *q = job->disk;
+
 	for (unsigned int n = 0; n < q->nr_images; n++) {
 		struct qcow2_image *img = q->images[n];
 		int rc;
@@ -425,7 +489,7 @@ static int map(struct qcow2 *q, uint64_t pos, uint64_t max, struct disk_request 
 			return 1;
 		}
 		max = min_u64(max, img->size_bytes - pos);
-		rc = look_up(img, pos, max, req, e);
+		rc = look_up(img, pos, max, &job->waiter, e);
 		if (rc != 1 || e->kind != EXTENT_NONE)
 			return rc;
 		max = e->bytes;
@@ -446,21 +510,21 @@ static bool is_unpacked(const struct qcow2 *q, const struct extent *e)
 }
 
 /* With the buffers: reads what @e is packed into; @next unpacks it. */
-static void read_packed(struct disk_request *req, const struct extent *e, enum step next)
+static void read_packed(struct qcow2_job *job, const struct extent *e, enum step next)
 {
-	struct qcow2 *q = disk_of(req);
+	struct qcow2 *q = job->disk;
 	uint64_t bytes = compressed_bytes(e->image, e->entry);
 
 	q->unpacked_image = e->image;	/* what step @next will make true */
 	q->unpacked_entry = e->entry;
-	req->qcow2.fill_iov = (struct iovec){ q->packed, bytes };
-	start_op(req, next, AIO_READ, &e->image->file, compressed_offset(e->image, e->entry),
-		 &req->qcow2.fill_iov, 1, bytes);
+	job->fill_iov = (struct iovec){ q->packed, bytes };
+	start_op(job, next, AIO_READ, &e->image->file, compressed_offset(e->image, e->entry),
+		 &job->fill_iov, 1, bytes);
 }
 
-static int unpack(struct disk_request *req)
+static int unpack(struct qcow2_job *job)
 {
-	struct qcow2 *q = disk_of(req);
+	struct qcow2 *q = job->disk;
 	const struct qcow2_image *img = q->unpacked_image;
 	int rc = unzip(img->unzip, q->packed, compressed_bytes(img, q->unpacked_entry),
 		       q->unpacked, img->cluster_bytes);
@@ -474,106 +538,102 @@ static int unpack(struct disk_request *req)
 
 /* ---- reading ---- */
 
-static void copy_out(struct disk_request *req, const uint8_t *from)
+static void copy_out(struct qcow2_job *job, const uint8_t *from)
 {
-	for (unsigned int i = 0; i < req->qcow2.nr_part; i++) {
+	for (unsigned int i = 0; i < job->nr_part; i++) {
 		if (from) {
-			memcpy(req->iov[i].iov_base, from, req->iov[i].iov_len);
-			from += req->iov[i].iov_len;
+			memcpy(job->iov[i].iov_base, from, job->iov[i].iov_len);
+			from += job->iov[i].iov_len;
 		} else {
-			memset(req->iov[i].iov_base, 0, req->iov[i].iov_len);
+			memset(job->iov[i].iov_base, 0, job->iov[i].iov_len);
 		}
 	}
-	end_part(req);
+	end_part(job);
 }
 
-static const uint8_t *unpacked_at(const struct disk_request *req, const struct extent *e,
+static const uint8_t *unpacked_at(const struct qcow2_job *job, const struct extent *e,
 				  uint64_t pos)
 {
-	return disk_of(req)->unpacked + (pos & (e->image->cluster_bytes - 1));
+	return job->disk->unpacked + (pos & (e->image->cluster_bytes - 1));
 }
 
 /* True if there is more to do now. */
-static bool read_part(struct disk_request *req)
+static bool read_part(struct qcow2_job *job)
 {
 	struct extent e;
-	int rc = map(disk_of(req), guest_pos(req), req->bytes - req->pos, req, &e);
+	int rc = map(job, job->pos, job->end - job->pos, &e);
 
 	if (rc < 0)
-		fail(req, rc);
-	if (rc != 1 || (e.kind == EXTENT_COMPRESSED && !take_buffers(req)))
+		fail(job, rc);
+	if (rc != 1 || (!job->claimed && !claim(job, e.bytes, false)))
 		return false;
-	if (!req->qcow2.claimed && !claim(req, e.bytes, false)) {
-		release_buffers(req);
+	if (e.kind == EXTENT_COMPRESSED && !take_buffers(job))
 		return false;
-	}
-	if (e.kind == EXTENT_COMPRESSED && !is_unpacked(disk_of(req), &e)) {
-		read_packed(req, &e, STEP_UNPACK);
+	if (e.kind == EXTENT_COMPRESSED && !is_unpacked(job->disk, &e)) {
+		read_packed(job, &e, STEP_UNPACK);
 		return false;
 	}
-	begin_part(req, e.bytes);
+	begin_part(job, e.bytes);
 	if (e.kind == EXTENT_DATA) {
-		start_op(req, STEP_DATA, AIO_READ, e.file, e.host, req->iov, req->qcow2.nr_part,
+		start_op(job, STEP_DATA, AIO_READ, e.file, e.host, job->iov, job->nr_part,
 			 e.bytes);
 		return false;
 	}
-	copy_out(req, e.kind == EXTENT_COMPRESSED ? unpacked_at(req, &e, guest_pos(req)) : NULL);
+	copy_out(job, e.kind == EXTENT_COMPRESSED ? unpacked_at(job, &e, job->pos) : NULL);
 	return true;
 }
 
 /* ---- writing ---- */
 
 /* An L2 table of our own for the current position. 1, 0 (waits) or -errno. */
-static int own_table(struct disk_request *req)
+static int own_table(struct qcow2_job *job)
 {
-	struct qcow2_image *top = top_of(req);
-	uint64_t i = (guest_pos(req) >> top->cluster_bits) / l2_entries(top);
+	struct qcow2_image *top = top_of(job);
+	uint64_t i = (job->pos >> top->cluster_bits) / l2_entries(top);
 	uint64_t entry = qcow2_table_get(&top->l1, i), old = entry & QCOW2_OFFSET_MASK, new;
+	uint8_t *copy = NULL;
 	int rc;
 
 	if (entry & QCOW2_COPIED)
 		return 1;
 	/* A snapshot's table is never changed, so the file has it as it is. */
-	if (old && !take_buffers(req))
-		return 0;
-	if (old && !qcow2_can_free(top, 1, req))
-		return 0;
-	rc = qcow2_alloc_table(top, req, &new);
-	if (rc == 1 && old) {
-		uint32_t bytes = top->cluster_bytes;
-
-		rc = pread_all(top->fd, disk_of(req)->bounce, bytes, old);
-		if (!rc && write_at(top->fd, disk_of(req)->bounce, bytes, new) != (ssize_t)bytes)
-			rc = -EIO;
-		if (rc) {
-			qcow2_free_metadata(top, new, bytes);
+	if (old) {
+		copy = job->disk->bounce;
+		if (!buffers_are_free(job) || !qcow2_may_change(job->disk, &job->waiter))
+			return 0;
+		/* Its range, and one of a refcount table that may have to grow. */
+		if (!qcow2_can_free(top, 2, &job->waiter))
+			return 0;
+		rc = pread_all(top->fd, copy, top->cluster_bytes, old);
+		if (rc)
 			return rc;
-		}
-		rc = 1;
-		qcow2_free_metadata(top, old, bytes);
 	}
-	if (rc == 1)
-		qcow2_table_set(&top->l1, i, new | QCOW2_COPIED);
-	return rc;
+	rc = qcow2_alloc_table(top, copy, &job->waiter, &new);
+	if (rc != 1)
+		return rc;
+	if (old)
+		qcow2_free_metadata(top, old, top->cluster_bytes);
+	qcow2_table_set(&top->l1, i, new | QCOW2_COPIED);
+	return 1;
 }
 
 /* True if the data of @entry is ours alone and may be overwritten. 1, 0 (waits) or -errno. */
-static int check_in_place(struct disk_request *req, uint64_t entry, bool *in_place)
+static int check_in_place(struct qcow2_job *job, uint64_t entry, bool *in_place)
 {
-	struct qcow2_image *top = top_of(req);
+	struct qcow2_image *top = top_of(job);
 	uint64_t host = entry & QCOW2_OFFSET_MASK, cluster = host >> top->cluster_bits, count;
 	int rc;
 
 	*in_place = kind_of(top, entry) == EXTENT_DATA && entry & QCOW2_COPIED;
 	if (!*in_place)
 		return 1;
-	rc = qcow2_get_refcount(top, cluster, req, &count);
+	rc = qcow2_get_refcount(top, cluster, &job->waiter, &count);
 	if (rc != 1)
 		return rc;
 	if (count == 1 && !qcow2_is_metadata(top, cluster))
 		return 1;
 	qcow2_corrupt(top, "guest offset %#llx: the cluster at %#llx %s: not written",
-			     (unsigned long long)guest_pos(req), (unsigned long long)host,
+			     (unsigned long long)job->pos, (unsigned long long)host,
 			     count == 1 ? "belongs to the image's own tables" :
 			     "has the wrong refcount");
 	return -EIO;
@@ -585,15 +645,15 @@ struct write_plan {
 	uint64_t host, bytes, clusters;
 };
 
-static int plan_write(struct disk_request *req, struct write_plan *p)
+static int plan_write(struct qcow2_job *job, struct write_plan *p)
 {
-	struct qcow2_image *top = top_of(req);
-	uint64_t pos = guest_pos(req), in_cluster = pos & (top->cluster_bytes - 1), i, first;
-	uint64_t max = req->qcow2.zeroes ? req->qcow2.bytes : req->bytes - req->pos;
+	struct qcow2_image *top = top_of(job);
+	uint64_t pos = job->pos, in_cluster = pos & (top->cluster_bytes - 1), i, first;
+	uint64_t max = job->zeroes ? job->bytes : job->end - job->pos;
 	struct qcow2_slot *slot;
-	uint64_t entries[64];
+	uint64_t entries[QCOW2_MAX_PART];
 	unsigned int nr;
-	int rc = get_slice(top, pos, req, &slot, &i);
+	int rc = get_slice(top, pos, &job->waiter, &slot, &i);
 
 	if (rc != 1)
 		return rc;
@@ -608,12 +668,12 @@ static int plan_write(struct disk_request *req, struct write_plan *p)
 			return rc;
 	}
 	first = entries[0];
-	rc = check_in_place(req, first, &p->in_place);
+	rc = check_in_place(job, first, &p->in_place);
 	p->clusters = 1;
 	while (rc == 1 && p->clusters < nr && p->clusters * top->cluster_bytes - in_cluster < max) {
 		bool in_place;
 
-		rc = check_in_place(req, entries[p->clusters], &in_place);
+		rc = check_in_place(job, entries[p->clusters], &in_place);
 		if (rc != 1 || in_place != p->in_place ||
 		    (in_place && !continues(top, first, entries[p->clusters], p->clusters)))
 			break;
@@ -624,132 +684,127 @@ static int plan_write(struct disk_request *req, struct write_plan *p)
 	return rc;
 }
 
-static void fill_range(struct disk_request *req, uint64_t from, uint64_t to)
+static void fill_range(struct qcow2_job *job, uint64_t from, uint64_t to)
 {
-	req->qcow2.fill_pos = from;
-	req->qcow2.fill_end = to;
-	req->qcow2.step = STEP_FILL;
+	job->fill_pos = from;
+	job->fill_end = to;
+	job->step = STEP_FILL;
 }
 
 /* New clusters for the part; what lies before it in the first is filled first. */
-static int allocate(struct disk_request *req, struct write_plan *p)
+static int allocate(struct qcow2_job *job, struct write_plan *p)
 {
-	struct qcow2_image *top = top_of(req);
-	uint64_t pos = guest_pos(req), start = align_down(pos, top->cluster_bytes), first, got;
-	int rc = qcow2_alloc(top, p->clusters, req, &first, &got, &req->qcow2.fresh);
+	struct qcow2_image *top = top_of(job);
+	uint64_t pos = job->pos, start = align_down(pos, top->cluster_bytes), first, got;
+	int rc = qcow2_alloc(top, p->clusters, &job->waiter, &first, &got, &job->fresh);
 
 	if (rc != 1)
 		return rc;
-	req->qcow2.host = first << top->cluster_bits;
-	req->qcow2.clusters = got;
-	begin_part(req, min_u64(p->bytes, start + got * top->cluster_bytes - pos));
-	req->qcow2.tail = false;
-	fill_range(req, start, pos);
+	job->host = first << top->cluster_bits;
+	job->clusters = got;
+	begin_part(job, min_u64(p->bytes, start + got * top->cluster_bytes - pos));
+	job->tail = false;
+	fill_range(job, start, pos);
 	return 1;
 }
 
-static bool write_part(struct disk_request *req)
+static bool write_part(struct qcow2_job *job)
 {
 	struct write_plan p;
-	int rc = own_table(req);
+	int rc = own_table(job);
 
 	if (rc == 1)
-		rc = plan_write(req, &p);
-	if (rc == 1 && !req->qcow2.claimed && !claim(req, p.bytes, !p.in_place)) {
-		release_buffers(req);
+		rc = plan_write(job, &p);
+	if (rc == 1 && !job->claimed && !claim(job, p.bytes, !p.in_place))
 		return false;
-	}
 	if (rc == 1 && p.in_place) {
-		begin_part(req, p.bytes);
-		start_op(req, STEP_DATA, AIO_WRITE, &top_of(req)->data, p.host, part_iov(req),
-			 req->qcow2.nr_part, p.bytes);
+		begin_part(job, p.bytes);
+		start_op(job, STEP_DATA, AIO_WRITE, &top_of(job)->data, p.host, part_iov(job),
+			 job->nr_part, p.bytes);
 		return false;
 	}
 	if (rc == 1)
-		rc = allocate(req, &p);
+		rc = allocate(job, &p);
 	if (rc < 0)
-		fail(req, rc);
-	if (rc == 0) {
-		/* Starts over: others may go first. */
-		release_buffers(req);
-		release_claim(req);
-	}
+		fail(job, rc);
+	if (rc == 0)
+		release_claim(job);	/* it starts over: others may go first */
 	return rc == 1;
 }
 
 /* ---- filling ---- */
 
 /* Where the byte for guest position @pos is in the new clusters. */
-static uint64_t new_host(const struct disk_request *req, uint64_t pos)
+static uint64_t new_host(const struct qcow2_job *job, uint64_t pos)
 {
-	return req->qcow2.host + (pos - align_down(guest_pos(req), top_of(req)->cluster_bytes));
+	return job->host + (pos - align_down(job->pos, top_of(job)->cluster_bytes));
 }
 
-static void start_new_data(struct disk_request *req)
+static void start_new_data(struct qcow2_job *job)
 {
-	start_op(req, STEP_NEW_DATA, AIO_WRITE, &top_of(req)->data, new_host(req, guest_pos(req)),
-		 part_iov(req), req->qcow2.nr_part, req->qcow2.bytes);
+	start_op(job, STEP_NEW_DATA, AIO_WRITE, &top_of(job)->data, new_host(job, job->pos),
+		 part_iov(job), job->nr_part, job->bytes);
 }
 
-static void write_fill(struct disk_request *req, const void *from, uint64_t bytes)
+static void write_fill(struct qcow2_job *job, const void *from, uint64_t bytes)
 {
-	uint64_t pos = req->qcow2.fill_pos;
+	uint64_t pos = job->fill_pos;
 
-	req->qcow2.fill_pos += bytes;
+	job->fill_pos += bytes;
 	/* Through the page cache: a fill need not be aligned for direct I/O. */
-	req->qcow2.fill_iov = (struct iovec){ (void *)(uintptr_t)from, bytes };
-	start_op(req, STEP_FILL_WRITTEN, AIO_WRITE, &top_of(req)->file, new_host(req, pos),
-		 &req->qcow2.fill_iov, 1, bytes);
+	job->fill_iov = (struct iovec){ (void *)(uintptr_t)from, bytes };
+	start_op(job, STEP_FILL_WRITTEN, AIO_WRITE, &top_of(job)->file, new_host(job, pos),
+		 &job->fill_iov, 1, bytes);
 }
 
-static void next_range(struct disk_request *req)
+static void next_range(struct qcow2_job *job)
 {
-	uint64_t end = guest_pos(req) + req->qcow2.bytes;
+	uint64_t end = job->pos + job->bytes;
 
-	if (req->qcow2.tail) {
-		start_new_data(req);
+	if (job->tail) {
+		start_new_data(job);
 		return;
 	}
-	req->qcow2.tail = true;
-	fill_range(req, end, align_up(end, top_of(req)->cluster_bytes));
+	job->tail = true;
+	fill_range(job, end, align_up(end, top_of(job)->cluster_bytes));
 }
 
-static bool fill(struct disk_request *req)
+static bool fill(struct qcow2_job *job)
 {
-	struct qcow2 *q = disk_of(req);
-	uint64_t max = req->qcow2.fill_end - req->qcow2.fill_pos;
+	struct qcow2 *q = job->disk;
+	uint64_t max = job->fill_end - job->fill_pos;
 	struct extent e;
 	int rc;
 
 	if (!max) {
-		release_buffers(req);
-		next_range(req);
-		return req->qcow2.step == STEP_FILL;
+		release_buffers(job);
+		next_range(job);
+		return job->step == STEP_FILL;
 	}
-	rc = map(q, req->qcow2.fill_pos, max, req, &e);
+	rc = map(job, job->fill_pos, max, &e);
 	if (rc < 0)
-		fail(req, rc);
+		fail(job, rc);
 	if (rc != 1)
 		return false;
 	if (e.kind == EXTENT_ZERO) {
-		if (req->qcow2.fresh) {
-			req->qcow2.fill_pos += e.bytes;
+		if (job->fresh) {
+			job->fill_pos += e.bytes;
 			return true;
 		}
-		write_fill(req, file_zeroes(), e.bytes);
+		write_fill(job, file_zeroes(), e.bytes);
 		return false;
 	}
-	if (!take_buffers(req))
+	if (!take_buffers(job))
 		return false;
 	if (e.kind == EXTENT_DATA) {
-		req->qcow2.fill_iov = (struct iovec){ q->bounce, e.bytes };
-		req->qcow2.fill_bytes = e.bytes;
-		start_op(req, STEP_FILL_READ, AIO_READ, e.file, e.host, &req->qcow2.fill_iov, 1,
+		job->fill_iov = (struct iovec){ q->bounce, e.bytes };
+		job->fill_bytes = e.bytes;
+		start_op(job, STEP_FILL_READ, AIO_READ, e.file, e.host, &job->fill_iov, 1,
 			 e.bytes);
 	} else if (is_unpacked(q, &e)) {
-		write_fill(req, unpacked_at(req, &e, req->qcow2.fill_pos), e.bytes);
+		write_fill(job, unpacked_at(job, &e, job->fill_pos), e.bytes);
 	} else {
-		read_packed(req, &e, STEP_FILL_UNPACK);
+		read_packed(job, &e, STEP_FILL_UNPACK);
 	}
 	return false;
 }
@@ -771,23 +826,34 @@ static void drop_entry(struct qcow2_image *img, uint64_t entry)
 	}
 }
 
+/* How many ranges drop_entry() notes. */
+static unsigned int nr_dropped(uint64_t entry)
+{
+	return entry & QCOW2_COMPRESSED ? 2 : !!(entry & QCOW2_OFFSET_MASK);
+}
+
 /*
  * The slice of the current position, ready to be changed in up to @count entries.
- * 1, 0 (waits) or -errno.
+ * 1, 0 (waits) or -errno. Reads it first, which needs no moment without a flush.
  */
-static int get_own_slice(struct disk_request *req, uint64_t count, struct qcow2_slot **slot,
+static int get_own_slice(struct qcow2_job *job, uint64_t count, struct qcow2_slot **slot,
 			 uint64_t *i)
 {
-	struct qcow2_image *top = top_of(req);
-	int rc = own_table(req);
+	struct qcow2_image *top = top_of(job);
+	unsigned int nr = 0;
+	int rc = own_table(job);
 
 	if (rc == 1)
-		rc = !qcow2_wait_for_flush(disk_of(req), req);
-	/* An entry can free two ranges (compressed data across a cluster's end). */
+		rc = get_slice(top, job->pos, &job->waiter, slot, i);
 	if (rc == 1)
-		rc = qcow2_can_free(top, (unsigned int)min_u64(2 * count, QCOW2_MAX_RANGES), req);
+		rc = qcow2_may_change(job->disk, &job->waiter);
+	for (uint64_t c = 0; c < count && rc == 1; c++) {
+		nr += nr_dropped(be64toh(((uint64_t *)(*slot)->data)[*i + c]));
+		if (check_entry(top, *slot, *i + c))
+			rc = -EIO;
+	}
 	if (rc == 1)
-		rc = get_slice(top, guest_pos(req), req, slot, i);
+		rc = qcow2_can_free(top, nr, &job->waiter);
 	return rc;
 }
 
@@ -797,76 +863,69 @@ static void set_entry(struct qcow2_slot *slot, uint64_t i, uint64_t entry)
 	qcow2_cache_dirty(slot);
 }
 
-static bool commit(struct disk_request *req)
+static bool commit(struct qcow2_job *job)
 {
-	struct qcow2_image *top = top_of(req);
+	struct qcow2_image *top = top_of(job);
 	struct qcow2_slot *slot;
-	uint64_t i, n = req->qcow2.clusters;
-	int rc = get_own_slice(req, n, &slot, &i);
+	uint64_t i, n = job->clusters;
+	int rc = get_own_slice(job, n, &slot, &i);
 
 	if (rc < 0)
-		fail(req, rc);
+		fail(job, rc);
 	if (rc != 1)
 		return false;
 	for (uint64_t c = 0; c < n; c++) {
 		drop_entry(top, be64toh(((uint64_t *)slot->data)[i + c]));
-		set_entry(slot, i + c, (req->qcow2.host + c * top->cluster_bytes) | QCOW2_COPIED);
+		set_entry(slot, i + c, (job->host + c * top->cluster_bytes) | QCOW2_COPIED);
 	}
-	end_part(req);
-	if (top->nr_dirty > top->nr_slots / 2)
-		qcow2_flush_start(disk_of(req));
+	end_part(job);
 	return true;
 }
 
 /* ---- discard and write zeroes ---- */
 
 /* What the entry becomes; the same if nothing has to change. */
-static uint64_t emptied(const struct disk_request *req, uint64_t entry)
+static uint64_t emptied(const struct qcow2_job *job, uint64_t entry)
 {
-	const struct qcow2_image *top = top_of(req);
-	const struct qcow2 *q = disk_of(req);
+	const struct qcow2_image *top = top_of(job);
+	const struct qcow2 *q = job->disk;
 	bool below = q->nr_images > 1 || q->has_base;
 	enum extent_kind kind = kind_of(top, entry);
 
 	if (kind == EXTENT_NONE)
-		return req->operation == DISK_WRITE_ZEROES && below ? QCOW2_ZERO : entry;
-	if (req->operation == DISK_WRITE_ZEROES && !req->unmap && kind != EXTENT_COMPRESSED &&
+		return job->req->operation == DISK_WRITE_ZEROES && below ? QCOW2_ZERO : entry;
+	if (job->req->operation == DISK_WRITE_ZEROES && !job->req->unmap && kind != EXTENT_COMPRESSED &&
 	    entry & QCOW2_COPIED)
 		return entry | QCOW2_ZERO;	/* version 3: see can_empty() */
 	return below ? QCOW2_ZERO : 0;
 }
 
 /* Whole clusters from the current position on. True if there is more to do now. */
-static bool empty_clusters(struct disk_request *req, uint64_t bytes)
+static bool empty_clusters(struct qcow2_job *job, uint64_t bytes)
 {
-	struct qcow2_image *top = top_of(req);
+	struct qcow2_image *top = top_of(job);
 	uint64_t i, n = (bytes + top->cluster_bytes - 1) >> top->cluster_bits;
 	uint64_t per_table = l2_entries(top) << top->cluster_bits;
 	struct qcow2_slot *slot;
 	int rc;
 
 	/* No table: discarded already, and zero unless there is something below. */
-	if (!has_table(top, guest_pos(req)) && !emptied(req, 0)) {
-		req->pos += min_u64(bytes, per_table - guest_pos(req) % per_table);
+	if (!has_table(top, job->pos) && !emptied(job, 0)) {
+		job->pos += min_u64(bytes, per_table - job->pos % per_table);
 		return true;
 	}
-	i = (guest_pos(req) >> top->cluster_bits) % top->slice_entries;
-	n = min_u64(min_u64(n, top->slice_entries - i), QCOW2_MAX_RANGES / 4);
+	i = (job->pos >> top->cluster_bits) % top->slice_entries;
+	n = min_u64(min_u64(n, top->slice_entries - i), QCOW2_MAX_PART);
 	bytes = min_u64(bytes, n << top->cluster_bits);
-	if (!req->qcow2.claimed && !claim(req, bytes, true))
+	if (!job->claimed && !claim(job, bytes, true))
 		return false;
-	rc = get_own_slice(req, n, &slot, &i);
-	for (uint64_t c = 0; c < n && rc == 1; c++)
-		rc = check_entry(top, slot, i + c) ? -EIO : 1;
+	rc = get_own_slice(job, n, &slot, &i);
 	if (rc < 0)
-		fail(req, rc);
-	if (rc != 1) {
-		if (!rc)
-			release_buffers(req);
+		fail(job, rc);
+	if (rc != 1)
 		return false;
-	}
 	for (uint64_t c = 0; c < n; c++) {
-		uint64_t old = be64toh(((uint64_t *)slot->data)[i + c]), new = emptied(req, old);
+		uint64_t old = be64toh(((uint64_t *)slot->data)[i + c]), new = emptied(job, old);
 
 		if (new == old)
 			continue;
@@ -874,181 +933,280 @@ static bool empty_clusters(struct disk_request *req, uint64_t bytes)
 			drop_entry(top, old);
 		set_entry(slot, i + c, new);
 	}
-	req->pos += bytes;
-	req->qcow2.step = STEP_NEXT;
-	release_buffers(req);
-	release_claim(req);
+	job->pos += bytes;
+	release_claim(job);
 	return true;
 }
 
 /* Less than a cluster: zeros are written like data, unless they are there already. */
-static bool zero_edge(struct disk_request *req, uint64_t bytes)
+static bool zero_edge(struct qcow2_job *job, uint64_t bytes)
 {
 	struct extent e;
-	int rc = map(disk_of(req), guest_pos(req), bytes, req, &e);
+	int rc = map(job, job->pos, bytes, &e);
 
-	req->qcow2.zeroes = false;	/* from a try that had to wait */
+	job->zeroes = false;	/* from a try that had to wait */
 	if (rc < 0)
-		fail(req, rc);
+		fail(job, rc);
 	if (rc != 1)
 		return false;
-	if (e.kind == EXTENT_ZERO && !req->qcow2.claimed) {
-		req->pos += e.bytes;
+	if (e.kind == EXTENT_ZERO && !job->claimed) {
+		job->pos += e.bytes;
 		return true;
 	}
-	req->qcow2.zeroes = true;
-	req->qcow2.bytes = e.bytes;
-	return write_part(req);
+	job->zeroes = true;
+	job->bytes = e.bytes;
+	return write_part(job);
 }
 
 /* Version 2 has no zero clusters; with something below, zeros have to be data. */
-static bool can_empty(const struct disk_request *req)
+static bool can_empty(const struct qcow2_job *job)
 {
-	const struct qcow2 *q = disk_of(req);
+	const struct qcow2 *q = job->disk;
 
-	if (top_of(req)->version >= 3)
+	if (top_of(job)->version >= 3)
 		return true;
 	return q->nr_images == 1 && !q->has_base &&
-	       (req->operation == DISK_DISCARD || req->unmap);
+	       (job->req->operation == DISK_DISCARD || job->req->unmap);
 }
 
-static bool empty_part(struct disk_request *req)
+static bool empty_part(struct qcow2_job *job)
 {
-	struct qcow2_image *top = top_of(req);
-	uint64_t pos = guest_pos(req), left = req->bytes - req->pos;
+	struct qcow2_image *top = top_of(job);
+	uint64_t pos = job->pos, left = job->end - job->pos;
 	uint64_t in_cluster = pos & (top->cluster_bytes - 1), whole;
 	uint64_t edge = min_u64(left, top->cluster_bytes - in_cluster);
 
 	/* The disk may end within its last cluster. */
 	whole = pos + left == top->size_bytes ? left : align_down(left, top->cluster_bytes);
-	if (!in_cluster && whole && can_empty(req))
-		return empty_clusters(req, whole);
-	if (req->operation == DISK_WRITE_ZEROES)
-		return zero_edge(req, edge);
-	req->pos += edge;	/* a discard may leave it as it is */
+	if (!in_cluster && whole && can_empty(job))
+		return empty_clusters(job, whole);
+	if (job->req->operation == DISK_WRITE_ZEROES)
+		return zero_edge(job, edge);
+	job->pos += edge;	/* a discard may leave it as it is */
 	return true;
 }
 
 /* ---- the engine ---- */
 
-static bool next_part(struct disk_request *req)
+static bool next_part(struct qcow2_job *job)
 {
-	if (req->pos == req->bytes) {
-		finish(req, 0);
+	if (job->req->operation == DISK_FLUSH) {
+		job->step = STEP_FLUSHED;
+		qcow2_want_flush(job->disk, &job->waiter);
 		return false;
 	}
-	if (req->operation == DISK_READ)
-		return read_part(req);
-	if (req->operation == DISK_WRITE)
-		return write_part(req);
-	return empty_part(req);
+	if (job->pos == job->end) {
+		finish(job, 0);
+		return false;
+	}
+	if (job->req->operation == DISK_READ)
+		return read_part(job);
+	if (job->req->operation == DISK_WRITE)
+		return write_part(job);
+	return empty_part(job);
 }
 
 /* One step after something has arrived. True if the next can follow at once. */
-static bool step(struct disk_request *req)
+static bool step(struct qcow2_job *job)
 {
 	int rc;
 
-	switch ((enum step)req->qcow2.step) {
+	switch (job->step) {
 	case STEP_NEXT:
-		return next_part(req);
+		return next_part(job);
 	case STEP_DATA:
-		end_part(req);
+		end_part(job);
 		return true;
 	case STEP_UNPACK:
 	case STEP_FILL_UNPACK:
-		rc = unpack(req);
+		rc = unpack(job);
 		if (rc) {
-			disk_of(req)->unpacked_image = NULL;
-			fail(req, rc);
+			job->disk->unpacked_image = NULL;
+			fail(job, rc);
 			return false;
 		}
-		req->qcow2.step = req->qcow2.step == STEP_UNPACK ? STEP_NEXT : STEP_FILL;
+		job->step = job->step == STEP_UNPACK ? STEP_NEXT : STEP_FILL;
 		return true;
 	case STEP_FILL:
-		return fill(req);
+		return fill(job);
 	case STEP_FILL_READ:
-		write_fill(req, disk_of(req)->bounce, req->qcow2.fill_bytes);
+		write_fill(job, job->disk->bounce, job->fill_bytes);
 		return false;
 	case STEP_FILL_WRITTEN:
-		req->qcow2.step = STEP_FILL;
+		job->step = STEP_FILL;
 		return true;
 	case STEP_NEW_DATA:
-		req->qcow2.step = STEP_COMMIT;
+		job->step = STEP_COMMIT;
 		return true;
 	case STEP_COMMIT:
-		return commit(req);
+		return commit(job);
+	case STEP_PUNCHED:
+		job->step = STEP_UNALLOC;
+		return true;
+	case STEP_UNALLOC:
+		return unalloc(job, 0);
+	case STEP_FLUSHED:
+		finish(job, 0);
+		return false;
 	}
 	return false;
 }
 
-static void run(struct qcow2 *q, struct disk_request *req)
+/* What @job waited for has failed. True if it goes on all the same. */
+static bool take_error(struct qcow2_job *job, int error)
 {
-	int error = req->qcow2.error;
+	switch (job->step) {
+	case STEP_PUNCHED:	/* no room is won by it */
+		return true;
+	case STEP_UNALLOC:
+		return unalloc(job, error);
+	case STEP_UNPACK:
+	case STEP_FILL_UNPACK:
+		job->disk->unpacked_image = NULL;
+		break;
+	default:
+		break;
+	}
+	fail(job, error);
+	return false;
+}
 
-	req->qcow2.error = 0;
-	if (req == &q->free_request) {
-		/* If refcounts cannot be read the space is lost, and nothing else. */
-		if (error) {
-			q->images[0]->freeable.nr = 0;
-			req->pos = 0;
-		}
-		q->freeing = false;
-		qcow2_free_continue(q);
+static void job_run(struct qcow2_waiter *w)
+{
+	struct qcow2_job *job = (struct qcow2_job *)w;
+
+	if (w->error && !take_error(job, w->error))
 		return;
-	}
-	if (req->operation == DISK_FLUSH) {
-		finish(req, error);
-		return;
-	}
-	if (error) {
-		if (req->qcow2.step == STEP_UNPACK || req->qcow2.step == STEP_FILL_UNPACK)
-			q->unpacked_image = NULL;
-		fail(req, error);
-		return;
-	}
-	while (step(req))
+	while (step(job))
 		;
 }
 
-void qcow2_pump(struct qcow2 *q)
-{
-	struct disk_request *req;
+/* ---- the format ---- */
 
-	if (q->pumping)
-		return;
-	q->pumping = true;
-	while ((req = request_list_take(&q->runnable)))
-		run(q, req);
-	q->pumping = false;
-}
-
-/* Covers everything that was complete when it was asked for. */
-static void submit_flush(struct qcow2 *q, struct disk_request *req)
-{
-	if (q->temporary) {
-		req->done(req, 0);
-		return;
-	}
-	q->nr_active++;		/* finish() counts it down */
-	if (q->stage != FLUSH_IDLE) {
-		request_list_add(&q->flush_next, req);
-		return;
-	}
-	request_list_add(&q->flushing, req);
-	qcow2_flush_start(q);
-}
-
-void qcow2_submit(struct disk *disk, struct disk_request *req)
+static void qcow2_submit(struct disk *disk, struct disk_request *req)
 {
 	struct qcow2 *q = (struct qcow2 *)disk;
 
-	memset(&req->qcow2, 0, sizeof(req->qcow2));
-	if (req->operation == DISK_FLUSH) {
-		submit_flush(q, req);
+	if (req->operation == DISK_FLUSH && q->temporary) {
+		req->done(req, 0);
 		return;
 	}
-	request_list_add(&q->backlog, req);
-	start_backlog(q);
-	qcow2_pump(q);
+	if (q->free_jobs) {
+		start_job(q, req);
+		qcow2_pump(q);
+		return;
+	}
+	req->next = NULL;
+	*q->backlog_tail = req;
+	q->backlog_tail = &req->next;
+}
+
+static int qcow2_finish(struct disk *disk)
+{
+	struct qcow2 *q = (struct qcow2 *)disk;
+	struct qcow2_image *top = q->images[0];
+	int rc;
+
+	if (disk->read_only || q->temporary)
+		return 0;
+	rc = qcow2_flush_all(q);
+	/* The file had grown in bigger steps than it needed. */
+	if (!rc && top->regular && top->fresh_from << top->cluster_bits < top->file_bytes &&
+	    !ftruncate(top->fd, (off_t)(top->fresh_from << top->cluster_bits)))
+		top->file_bytes = top->fresh_from << top->cluster_bits;
+	return rc;
+}
+
+static void qcow2_close(struct disk *disk)
+{
+	struct qcow2 *q = (struct qcow2 *)disk;
+
+	qcow2_close_images(q);
+	free(q->packed);
+	free(q->unpacked);
+	free(q->bounce);
+	free(q->jobs);
+	free(disk->path);
+	free(q);
+}
+
+static const struct disk_ops qcow2_ops = {
+	.format = "qcow2",
+	.submit = qcow2_submit,
+	.finish = qcow2_finish,
+	.close = qcow2_close,
+};
+
+static int create_buffers(struct qcow2 *q)
+{
+	size_t cluster = 4096;
+
+	for (unsigned int i = 0; i < q->nr_images; i++)
+		cluster = max_u64(cluster, q->images[i]->cluster_bytes);
+	q->packed = aligned_alloc(4096, 2 * cluster);
+	q->unpacked = aligned_alloc(4096, cluster);
+	q->bounce = aligned_alloc(4096, cluster);
+	return q->packed && q->unpacked && q->bounce ? 0 : log_enomem("disk");
+}
+
+static void init_jobs(struct qcow2 *q)
+{
+	for (unsigned int i = 0; i < QCOW2_MAX_ACTIVE; i++) {
+		q->jobs[i].waiter.run = job_run;
+		q->jobs[i].disk = q;
+		q->jobs[i].next = q->free_jobs;
+		q->free_jobs = &q->jobs[i];
+	}
+}
+
+/* NULL if there is no memory. */
+static struct qcow2 *new_disk(struct aio *aio, const struct disk_config *config)
+{
+	struct qcow2 *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return NULL;
+	q->disk.ops = &qcow2_ops;
+	q->disk.aio = aio;
+	q->disk.block_bytes = DISK_SECTOR_BYTES;
+	q->disk.read_only = config->read_only;
+	q->base_lock_fd = q->base_fd = q->base.index = -1;
+	q->backlog_tail = &q->backlog;
+	waiter_list_init(&q->runnable);
+	waiter_list_init(&q->stalled);
+	waiter_list_init(&q->blocked);
+	qcow2_flush_init(q);
+	q->jobs = calloc(QCOW2_MAX_ACTIVE, sizeof(*q->jobs));
+	q->disk.path = strdup(config->path);
+	if (!q->jobs || !q->disk.path) {
+		qcow2_close(&q->disk);
+		return NULL;
+	}
+	init_jobs(q);
+	return q;
+}
+
+int qcow2_open(struct disk **out, struct aio *aio, const struct disk_config *config, int fd,
+	       bool is_qcow2)
+{
+	struct qcow2 *q = new_disk(aio, config);
+	int rc;
+
+	if (!q) {
+		close(fd);
+		return log_enomem("disk");
+	}
+	rc = qcow2_open_images(q, config, fd, is_qcow2);
+	if (!rc)
+		rc = create_buffers(q);
+	if (rc) {
+		qcow2_close(&q->disk);
+		return rc;
+	}
+	q->disk.size_bytes = align_down(q->images[0]->size_bytes, q->disk.block_bytes);
+	q->disk.physical_bytes = (uint32_t)max_u64(4096, q->disk.block_bytes);
+	q->disk.discard_bytes = (uint32_t)max_u64(q->images[0]->cluster_bytes, q->disk.block_bytes);
+	q->disk.can_discard = !config->read_only;
+	*out = &q->disk;
+	return 0;
 }

@@ -62,22 +62,6 @@ struct disk_request {
 	struct disk_request *next;
 	uint64_t pos;		/* bytes that are done */
 	struct iovec part;	/* one buffer of a part of the request */
-	struct {
-		int step;
-		int error;			/* of what it waited for */
-		bool claimed, exclusive, has_buffers, fresh, tail, zeroes;
-		uint64_t first, last;		/* guest clusters that are claimed or wanted */
-		uint64_t host;			/* where the part is in the file */
-		uint64_t clusters;		/* newly allocated ones */
-		uint64_t bytes;			/* of the part */
-		uint64_t fill_pos, fill_end;	/* old contents still to be copied */
-		uint64_t fill_bytes;
-		struct iovec fill_iov;
-		struct iovec cut;		/* last buffer of the part, as it was */
-		uint64_t cut_bytes;		/* ... how much of it the part is */
-		unsigned int nr_part;
-		struct disk_request *claim_next;
-	} qcow2;
 };
 
 struct disk_ops {

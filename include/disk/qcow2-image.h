@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One qcow2 file: its tables, their cache, and the space in it. Internal to the
- * qcow2 files of disk/:
+ * A qcow2 disk and the files of its chain: the structs that the qcow2 files of disk/
+ * share, and who runs when. Each stands on those above it and calls no other:
  *
+ *	qcow2-image.c	waiting and going on; the tables that are all in memory
+ *	qcow2-table.c	the cache of slices of the other tables
+ *	qcow2-alloc.c	refcounts: finding clusters, giving them back
+ *	qcow2-flush.c	the order in which tables are written
  *	qcow2-open.c	header, tables and chain are read and checked
- *	qcow2-table.c	the cache of table slices, and the order in which they are written
- *	qcow2-alloc.c	refcounts: finding and freeing clusters
  *	qcow2.c		requests
  *
  * Words: a *table* is an L2 table or a refcount block, one cluster; a *slice* is the
  * part of one that the cache holds; the *top* is the image that is written, the
  * others of a chain are only read.
  *
+ * Internal to disk/; everything on the loop's thread.
  * Source: docs/interop/qcow2.txt of QEMU (versions 2 and 3).
  */
 #ifndef LKVM_DISK_QCOW2_IMAGE_H
 #define LKVM_DISK_QCOW2_IMAGE_H
 
+#include <assert.h>
 #include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +35,9 @@
 #define QCOW2_BASE_SLOTS	256u	/* 1 MiB of each other one */
 #define QCOW2_MAX_ACTIVE	64u	/* requests at a time; 3 slices each at most */
 #define QCOW2_MAX_RANGES	1024u	/* of clusters to be freed */
+#define QCOW2_MAX_PART		64u	/* clusters that one part of a request changes at most */
+#define QCOW2_HEADER_BYTES	104u	/* of version 3, without what came later */
+#define QCOW2_HEADER_BYTES_V2	72u
 
 /* L1 and L2 entries. */
 #define QCOW2_COPIED		(1ull << 63)
@@ -38,15 +45,28 @@
 #define QCOW2_OFFSET_MASK	0x00fffffffffffe00ull
 #define QCOW2_ZERO		1ull		/* version 3, L2 only */
 
-/* A list of requests that wait, in order. */
-struct request_list {
-	struct disk_request *head, **tail;
+/* ---- who waits ---- */
+
+/*
+ * Who can wait: a request that is being done (qcow2.c), the flush that frees clusters
+ * (qcow2-flush.c). It is in one list at a time; when what it waits for has come, run()
+ * continues it, with @error if that has failed.
+ */
+struct qcow2_waiter {
+	struct qcow2_waiter *next;
+	void (*run)(struct qcow2_waiter *w);
+	uint64_t flush;			/* the number of the flush that it needs, if it does */
+	int error;
 };
 
-void request_list_init(struct request_list *list);
-void request_list_add(struct request_list *list, struct disk_request *req);
-struct disk_request *request_list_take(struct request_list *list);
-void request_list_move(struct request_list *to, struct request_list *from);
+struct waiter_list {
+	struct qcow2_waiter *head, **tail;
+};
+
+void waiter_list_init(struct waiter_list *list);
+void waiter_list_add(struct waiter_list *list, struct qcow2_waiter *w);
+
+/* ---- images ---- */
 
 enum slot_state {
 	SLOT_EMPTY,
@@ -64,7 +84,7 @@ struct qcow2_slot {
 	uint64_t offset;			/* in the file */
 	struct qcow2_slot *hash_next;
 	uint8_t *data;
-	struct request_list waiters;		/* until it is loaded */
+	struct waiter_list waiters;		/* until it is loaded */
 	struct aio_op op;
 	struct iovec iov;
 };
@@ -90,16 +110,6 @@ struct range_list {
 	struct cluster_range ranges[QCOW2_MAX_RANGES];
 };
 
-enum flush_stage {
-	FLUSH_IDLE,
-	FLUSH_REFCOUNTS,	/* refcount blocks and table are being written */
-	FLUSH_REFCOUNTS_SYNC,
-	FLUSH_HEADER,		/* only if the refcount table has moved */
-	FLUSH_HEADER_SYNC,
-	FLUSH_L2,		/* L2 tables and the L1 table */
-	FLUSH_SYNC,
-};
-
 struct qcow2_image {
 	struct qcow2 *disk;
 	char *path;
@@ -115,7 +125,10 @@ struct qcow2_image {
 	enum unzip_kind compression;
 	struct unzip *unzip;
 	struct qcow2_table l1, refcounts;
-	bool table_moved;		/* the header does not know yet */
+
+	/* The header itself; top only. */
+	uint8_t header[QCOW2_HEADER_BYTES];	/* as it is in the file, or will be */
+	bool header_changed;		/* the file does not know yet */
 
 	/* Cache. */
 	uint32_t slice_bytes, slice_entries;
@@ -133,7 +146,24 @@ struct qcow2_image {
 	unsigned int nr_metadata;
 	struct range_list unused;	/* no table in memory refers to them any more */
 	struct range_list freeable;	/* ... nor does one in the file */
+	uint64_t punched;		/* clusters of the last freeable range that are holes already */
 };
+
+/* ---- the disk ---- */
+
+/* While one of the first six goes on no table may be changed. */
+enum flush_stage {
+	FLUSH_REFCOUNTS,	/* refcount blocks and table are being written */
+	FLUSH_REFCOUNTS_SYNC,
+	FLUSH_HEADER,		/* only if it has changed */
+	FLUSH_HEADER_SYNC,
+	FLUSH_L2,		/* L2 tables and the L1 table */
+	FLUSH_SYNC,
+	FLUSH_FREE,		/* whoever asked for it has been answered */
+	FLUSH_IDLE,
+};
+
+struct qcow2_job;
 
 struct qcow2 {
 	struct disk disk;		/* first */
@@ -145,138 +175,79 @@ struct qcow2 {
 	uint64_t base_bytes;
 	bool temporary;			/* the top is thrown away: nothing has to be durable */
 
-	/* Requests. */
-	unsigned int nr_active;
-	struct request_list backlog, runnable;
+	/* Who runs when; see qcow2_pump(). */
 	bool pumping;
-	struct disk_request *claims;	/* of parts in flight */
-	struct request_list claim_waiters;
+	struct waiter_list runnable;
+	struct waiter_list stalled;	/* until tables were written */
+	struct waiter_list blocked;	/* until a claim or the buffers are released */
+
+	/* Requests; qcow2.c. */
+	struct qcow2_job *jobs, *free_jobs;
+	struct disk_request *backlog, **backlog_tail;	/* have no job yet */
+	struct qcow2_job *claims;	/* those whose part is in flight */
 	unsigned int nr_exclusive;	/* claims and wishes that are */
 
 	/* One user at a time. */
 	bool buffers_taken;
-	struct request_list buffer_waiters;
 	uint8_t *packed, *unpacked, *bounce;
 	const struct qcow2_image *unpacked_image;
 	uint64_t unpacked_entry;
 
-	/* Flushing; see qcow2-table.c. */
+	/* Flushing; qcow2-flush.c. Flushes have numbers, from 1 on. */
+	void (*flush)(struct qcow2 *q);	/* begins one */
 	enum flush_stage stage;
+	uint64_t flush_begun, flush_wanted;
 	unsigned int flush_pending;	/* writes in flight */
 	int flush_error;
+	struct qcow2_waiter flush_waiter;	/* while it frees: for refcount slices */
 	struct aio_op flush_op;
 	struct iovec flush_iov;
-	uint8_t flush_header[512];
-	struct request_list flushing, flush_next;	/* requests for it */
-	struct request_list parked;	/* wait until no flush is going on */
-	struct request_list starved;	/* wait for clean slots */
-
-	/* Giving space back. */
-	bool freeing;
-	struct aio_op free_op;
-	struct disk_request free_request;	/* waits for refcount slices */
 };
 
-/* ---- qcow2-open.c ---- */
+/* ---- running and waiting ---- */
 
-/* A message that names the table and the offset; returns -EIO. */
-int qcow2_corrupt(struct qcow2_image *img, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void qcow2_make_runnable(struct qcow2 *q, struct qcow2_waiter *w, int error);
 
-/* ---- qcow2-table.c ---- */
+/* Makes all of @list runnable, in their order. */
+void qcow2_wake(struct qcow2 *q, struct waiter_list *list, int error);
 
-int qcow2_cache_create(struct qcow2_image *img, unsigned int nr_slots);
-void qcow2_cache_destroy(struct qcow2_image *img);
+/*
+ * Runs who is runnable; then, if one is wanted, the next flush begins. So those who have
+ * waited for a flush go on before the next one. After whatever made somebody runnable.
+ */
+void qcow2_pump(struct qcow2 *q);
+
+/* @w goes on when the next flush that begins has written the tables, or fails with it. */
+void qcow2_want_flush(struct qcow2 *q, struct qcow2_waiter *w);
+
+/* The same for who needs clean slices or room: the flush that is writing will do. */
+void qcow2_want_room(struct qcow2 *q, struct qcow2_waiter *w);
+
+/* True if tables may be changed now; otherwise @w goes on when they may. */
+bool qcow2_may_change(struct qcow2 *q, struct qcow2_waiter *w);
+
+/* Flush number flush_begun has written the tables, or failed: wakes who waited for it. */
+void qcow2_tables_written(struct qcow2 *q, int error);
+
+/* ---- tables that are all in memory ---- */
 
 /* Address space for @max_entries, of which @entries are read from the file. */
 int qcow2_table_read(struct qcow2_image *img, struct qcow2_table *t, uint64_t offset,
 		     uint32_t entries, uint64_t max_entries);
 void qcow2_table_free(struct qcow2_table *t);
-uint64_t qcow2_table_get(const struct qcow2_table *t, uint64_t i);
 void qcow2_table_set(struct qcow2_table *t, uint64_t i, uint64_t value);
 
-/*
- * The slice at @offset. 1: *out is it, until the next call. 0: @req waits and is
- * made runnable. Never an error: a failed load is reported to those who wait.
- */
-int qcow2_cache_get(struct qcow2_image *img, bool is_l2, uint64_t offset,
-		    struct disk_request *req, struct qcow2_slot **out);
+/* All of it is to be written (again). */
+void qcow2_table_mark(struct qcow2_table *t);
 
-/* The same for a slice of a new table, which is all zero; nothing is read. */
-int qcow2_cache_new(struct qcow2_image *img, bool is_l2, uint64_t offset,
-		    struct disk_request *req, struct qcow2_slot **out);
-void qcow2_cache_dirty(struct qcow2_slot *slot);
+static inline uint64_t qcow2_table_get(const struct qcow2_table *t, uint64_t i)
+{
+	assert(i < t->entries);
+	return be64toh(t->be[i]);
+}
 
-/* True if at least @nr slices could be taken now without writing any. */
-bool qcow2_cache_has_room(const struct qcow2_image *img, unsigned int nr);
-
-/* Starts writing what has changed, unless that is going on. */
-void qcow2_flush_start(struct qcow2 *q);
-
-/* True if tables may not be changed now; @req is made runnable when they may. */
-bool qcow2_wait_for_flush(struct qcow2 *q, struct disk_request *req);
-
-/* Starts a flush and makes @req runnable after it, or fails it with the flush. */
-void qcow2_wait_for_clean_slots(struct qcow2 *q, struct disk_request *req);
-
-bool qcow2_has_changes(const struct qcow2 *q);
-
-/* ---- qcow2-alloc.c ---- */
-
-/* What a cluster of metadata is, for messages. */
-enum metadata_kind {
-	METADATA_HEADER,
-	METADATA_L1,
-	METADATA_REFCOUNT_TABLE,
-	METADATA_REFCOUNT_BLOCK,
-	METADATA_L2,
-	METADATA_SNAPSHOTS,
-	METADATA_SNAPSHOT_L1,
-};
-
-/* Makes room for @noted entries when it is opened and @added more. 0 or -ENOMEM. */
-int qcow2_metadata_create(struct qcow2_image *img, uint64_t noted, uint64_t added);
-
-/* Adds clusters that the file names, unsorted. 0, or -EIO after a message: too many. */
-int qcow2_metadata_note(struct qcow2_image *img, uint64_t offset, uint64_t bytes,
-			enum metadata_kind kind);
-
-/* Sorts; 0, or -EIO after a message if two things overlap. */
-int qcow2_metadata_sort(struct qcow2_image *img);
-bool qcow2_is_metadata(const struct qcow2_image *img, uint64_t cluster);
-
-/* 1: *count is the refcount of @cluster. 0: @req waits. */
-int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct disk_request *req,
-		       uint64_t *count);
-
-/*
- * Allocates up to @want adjoining clusters. 1: *first and *got are set. 0: @req waits.
- * -errno: none. *fresh: they read as zero.
- */
-int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct disk_request *req,
-		uint64_t *first, uint64_t *got, bool *fresh);
-
-/* One cluster for a new L2 table, all zero in the file. As above. */
-int qcow2_alloc_table(struct qcow2_image *img, struct disk_request *req, uint64_t *offset);
-
-/* True if @nr more ranges can be noted; otherwise @req waits. */
-bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct disk_request *req);
-
-/* Notes that clusters are not referred to any more; they are free after the next flush. */
-void qcow2_free_later(struct qcow2_image *img, uint64_t first, uint64_t count);
-
-/* The same for a table that was replaced. */
-void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes);
-
-/* Gives back what the last flush has made free, piece by piece. */
-void qcow2_free_continue(struct qcow2 *q);
-
-/* ---- qcow2.c ---- */
-
-void qcow2_submit(struct disk *disk, struct disk_request *req);
-
-void qcow2_make_runnable(struct qcow2 *q, struct disk_request *req, int error);
-void qcow2_wake(struct qcow2 *q, struct request_list *list, int error);
-void qcow2_pump(struct qcow2 *q);
+/* A message that names the table and the offset; returns -EIO. */
+int qcow2_corrupt(struct qcow2_image *img, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif
