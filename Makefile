@@ -45,7 +45,7 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c term.c sandbox.c fds.c helper.c keeper.c front.c
+core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c output.c sink.c tty.c term.c sandbox.c fds.c helper.c keeper.c front.c
 board := x86/machine.c x86/boot.c x86/uki.c x86/payload.c x86/kernel-cache.c \
 	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
@@ -93,7 +93,7 @@ $(build)/sandbox.c.o: $(build)/sandbox-filters.h
 $(build)/sandbox.c.o: cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
-seldom := $(wildcard cmd/*.c x86/*.c) listener.c sandbox.c fds.c helper.c keeper.c front.c kvm.c log.c term.c \
+seldom := $(wildcard cmd/*.c x86/*.c) listener.c sandbox.c fds.c helper.c keeper.c front.c kvm.c log.c output.c sink.c tty.c term.c \
 	disk/disk.c disk/file.c disk/probe.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os

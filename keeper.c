@@ -19,6 +19,7 @@
 #include "io.h"
 #include "keeper.h"
 #include "log.h"
+#include "output.h"
 #include "sandbox.h"
 
 #define ORDER_LOG 'l'
@@ -62,8 +63,8 @@ static void remove_sockets(struct keeper *k)
 /* Answers with the descriptor, or with the error number alone. */
 static void send_log(const struct keeper *k, int socket)
 {
-	int fd = open(k->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-	int error = fd < 0 ? errno : 0;
+	int fd = output_open(k->log_path, O_APPEND);
+	int error = fd < 0 ? -fd : 0;
 	struct iovec iov = { &error, sizeof(error) };
 	union ancillary a = { .header = {
 		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,

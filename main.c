@@ -11,7 +11,7 @@
 
 #include "cmd/cmd.h"
 #include "log.h"
-#include "term.h"
+#include "tty.h"
 #include "util.h"
 
 static const struct {
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 	uint64_t start_ns = now_ns();
 	int status;
 
-	term_open_std_fds();
+	tty_open_std_fds();
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
 	signal(SIGXFSZ, SIG_IGN);	/* so is a file that may not grow any more */
 	status = dispatch(argc, argv, start_ns);

@@ -19,6 +19,7 @@
 #include "cmd/report.h"
 #include "fds.h"
 #include "log.h"
+#include "output.h"
 #include "util.h"
 #include "virtio/mmio.h"
 #include "x86/layout.h"
@@ -211,11 +212,11 @@ static int open_console_log(struct run *run)
 
 	if (!path)
 		return 0;
-	run->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	run->log_fd = output_open(path, O_APPEND);
 	if (run->log_fd >= 0)
 		return 0;
-	log_error("console-log: %s: %s", path, strerror(errno));
-	return -errno;
+	log_error("console-log: %s: %s", path, strerror(-run->log_fd));
+	return run->log_fd;
 }
 
 /* FNV-1a, so that the addresses of a VM with a name are always the same. */

@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The host's side of the console: where the guest's bytes go and where its
+ * The host's side of a console: where the guest's bytes go and where its
  * input comes from.
  *
- * Output is a ring of TERM_RING_BYTES. Any thread puts bytes in; the loop
- * writes them out in batches, at most TERM_FLUSH_NS after the first, so that
- * output never costs a write(2) per byte and never blocks a vCPU:
- *
- *	     tail            head
- *	-----+---------------+-----
- *	     | not yet taken |        head - tail <= TERM_RING_BYTES
- *	-----+---------------+-----
- *	      ^ log_tail: the same, for --console-log
- *
- * Reader states: one that takes bytes, or whose ring has room, is *ready*. One
- * that has let the ring fill is *slow*: devices hold their output back
- * (term_output_ready() is false), so that nothing is lost; what is put in all
- * the same pushes out the oldest bytes, which are counted. One that is gone
- * (EPIPE, EIO, ENOSPC ...) is *dead*: its bytes are counted and dropped.
- *
- * Input is read when there is room for it, so a pipe's writer is held back
+ * Output goes into a sink (sink.h says what becomes of it there), and into that of the log, if
+ * there is one. Input is read when there is room for it, so a pipe's writer is held back
  * rather than cut.
  */
 #ifndef LKVM_TERM_H
@@ -30,16 +15,15 @@
 #include <stdint.h>
 
 struct event_loop;
+struct sink;
 struct term;
 
-#define TERM_RING_BYTES (1u << 20)
 #define TERM_INPUT_BYTES 65536u
-#define TERM_FLUSH_NS 2000000u
 
 struct term_config {
 	int in_fd;		/* -1: no input */
 	int out_fd;		/* -1: nobody sees the output, but log and last lines have it */
-	int log_fd;		/* --console-log, or -1; lent */
+	struct sink *log;	/* --console-log, or NULL; lent */
 	/* Keys after Ctrl-A; on the loop's thread. */
 	void (*quit)(void *arg);	/* x */
 	void (*suspend)(void *arg);	/* z */
@@ -68,12 +52,6 @@ void term_resume(struct term *term);
 
 /* The window's size in characters; false if there is no window. */
 bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows);
-
-/* Another file has taken the place of log_fd, under the same number. */
-void term_set_log(struct term *term, int fd);
-
-/* Gives the terminal its mode back, if it is raw. Any thread, also in signal handlers. */
-void term_restore(void);
 
 /* Adds as much as there is room for; returns how much. The listener hears of room. */
 size_t term_put_some(struct term *term, const void *data, size_t len);
@@ -115,11 +93,5 @@ bool term_is_shown(struct term *term);
 
 /* Writes the last @lines lines of output to stderr. */
 void term_report_last_lines(struct term *term, unsigned int lines);
-
-/*
- * Makes descriptors 0, 1 and 2 exist (as /dev/null), so that no later open()
- * becomes somebody's stdout. First thing in main().
- */
-void term_open_std_fds(void);
 
 #endif

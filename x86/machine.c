@@ -33,7 +33,9 @@
 #include "log.h"
 #include "mem.h"
 #include "sandbox.h"
+#include "sink.h"
 #include "term.h"
+#include "tty.h"
 #include "util.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -83,6 +85,7 @@ struct machine {
 	struct bus pio, mmio;
 	int kvm_fd;
 	bool buses_up;
+	struct sink *log;		/* --console-log; NULL: none */
 	struct term *term;
 	struct term *serial_term;	/* what ttyS0 is attached to; may be term */
 
@@ -121,7 +124,6 @@ struct machine {
 	struct vcpu **vcpus;
 	unsigned int nr_vcpus;
 	int signal_fd, job_fd;
-	int log_fd;			/* opened again; -1: still the configuration's */
 	struct end_watch end_watch;
 	struct keeper keeper;
 	struct front front;
@@ -498,20 +500,36 @@ static void on_break(void *arg)
 		serial_send_break(&m->serial);
 }
 
+static void on_log_died(void *arg, int error)
+{
+	(void)arg;
+	log_error("console-log: write: %s\nthe log ends here; the VM runs on.", strerror(error));
+}
+
+static int create_log(struct machine *m)
+{
+	const struct sink_config config = { .fd = m->config->log_fd, .is_own = true };
+	int rc = config.fd < 0 ? 0 : sink_create(&m->log, m->loop, &config);
+
+	if (!rc && m->log)
+		sink_set_mourner(m->log, on_log_died, NULL);
+	if (rc)
+		log_error("machine: console log: %s", strerror(-rc));
+	return rc;
+}
+
 static int create_terminal(struct machine *m)
 {
 	const struct term_config config = {
 		.in_fd = m->config->in_fd,
 		.out_fd = m->config->out_fd,
-		.log_fd = m->config->log_fd,
+		.log = m->log,
 		.quit = on_quit,
 		.suspend = on_suspend,
 		.send_break = on_break,
 		.arg = m,
 	};
-	const struct term_config unseen = {
-		.in_fd = -1, .out_fd = -1, .log_fd = m->config->log_fd,
-	};
+	const struct term_config unseen = { .in_fd = -1, .out_fd = -1, .log = m->log };
 	int rc = term_create(&m->term, m->loop, &config);
 
 	/* With hvc0 on the terminal, ttyS0 has the log and the last lines. */
@@ -759,6 +777,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 		create_loop,
 		open_disks,
 		open_networks,
+		create_log,
 		create_terminal,
 		open_ports,
 		open_kvm,
@@ -770,7 +789,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	if (!m)
 		return log_enomem("machine");
 	m->config = config;
-	m->kvm_fd = m->signal_fd = m->job_fd = m->log_fd = -1;
+	m->kvm_fd = m->signal_fd = m->job_fd = -1;
 	end_watch_init(&m->end_watch);
 	keeper_init(&m->keeper, NULL);
 	front_init(&m->front);
@@ -844,6 +863,7 @@ void machine_destroy(struct machine *m)
 	if (m->serial_term != m->term)
 		term_destroy(m->serial_term);
 	term_destroy(m->term);
+	sink_destroy(m->log);
 	if (m->buses_up) {
 		bus_fini(&m->mmio);
 		bus_fini(&m->pio);
@@ -858,8 +878,6 @@ void machine_destroy(struct machine *m)
 	event_loop_destroy(m->loop);
 	mem_destroy(m->mem);
 	boot_destroy(m->boot);
-	if (m->log_fd >= 0)
-		close(m->log_fd);
 	keeper_stop(&m->keeper);
 	front_fini(&m->front);
 	sandbox_fini(&m->sandbox);
@@ -907,11 +925,7 @@ static void reopen_log(struct machine *m)
 			  strerror(-fd));
 		return;
 	}
-	term_set_log(m->term, fd);
-	term_set_log(m->serial_term, fd);
-	if (m->log_fd >= 0)
-		close(m->log_fd);
-	m->log_fd = fd;
+	sink_set_fd(m->log, fd);
 }
 
 /* A hang-up ends the VM; a signal that somebody sends reopens the log, if there is one. */
@@ -1088,7 +1102,7 @@ static int start(struct machine *m, struct machine_result *result)
 	boot_loaded(m->boot, &m->sandbox);	/* the last one to open files */
 	rc = front_wait(&m->front, &m->sandbox);
 	if (!rc)
-		rc = sandbox_enter(&m->sandbox, term_restore);
+		rc = sandbox_enter(&m->sandbox, tty_restore);
 	if (rc)
 		return rc;
 	if (term_start(m->term)) {
@@ -1133,6 +1147,8 @@ static void drain_terminal(struct machine *m, enum stop_reason reason)
 	/* Who wants us gone does not wait for a reader that is not there. */
 	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
 		deadline = now_ns() + 1000000000ull;
+	if (m->log)
+		sink_drain(m->log, deadline ? deadline : now_ns() + SINK_PATIENCE_NS, m->signal_fd);
 	if (m->serial_term != m->term)
 		term_drain(m->serial_term, deadline, -1);
 	term_drain(m->term, deadline, m->signal_fd);

@@ -17,7 +17,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static const uint16_t ports[] = { 0x3f8, 0x70, 0x60, PORT_SLEEP_CONTROL };
-	struct term_config config = { .log_fd = -1, .in_fd = -1, .out_fd = -1 };
+	struct term_config config = { .in_fd = -1, .out_fd = -1 };
 	struct input in = { data, bytes };
 	struct console_watch watch;
 	atomic_int words = WORDS_NONE;

@@ -8,6 +8,7 @@
 
 #include "bus.h"
 #include "event.h"
+#include "sink.h"
 #include "term.h"
 #include "util.h"
 #include "x86/layout.h"
@@ -41,7 +42,7 @@ static void run_loop_for(struct rig *r, uint64_t ns)
 static int set_up(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	struct term_config config = { .log_fd = -1 };
+	struct term_config config = { .log = NULL };
 
 	bus_init(&r->bus);
 	console_watch_init(&r->watch, &r->words);
@@ -209,9 +210,9 @@ static void full_output_holds_an_interrupt_driven_guest(void **state)
 	out(r, UART_IER, UART_IER_THRI);
 	while (in(r, UART_LSR) & UART_LSR_THRE) {
 		out(r, UART_TX, 'x');
-		assert_true(++sent <= TERM_RING_BYTES);
+		assert_true(++sent <= SINK_RING_BYTES);
 	}
-	assert_int_equal(sent, TERM_RING_BYTES);
+	assert_int_equal(sent, SINK_RING_BYTES);
 	in(r, UART_IIR);
 	assert_int_equal(in(r, UART_IIR) & 0x0f, UART_IIR_NO_INT);
 	edges(r);
@@ -226,7 +227,7 @@ static void full_output_holds_an_interrupt_driven_guest(void **state)
 static void a_polling_guest_is_held_for_a_second_only(void **state)
 {
 	struct rig *r = *state;
-	static uint8_t full[TERM_RING_BYTES];
+	static uint8_t full[SINK_RING_BYTES];
 	uint64_t start = now_ns();
 
 	term_put(r->term, full, sizeof(full));

@@ -12,7 +12,9 @@
 #include <termios.h>
 
 #include "event.h"
+#include "sink.h"
 #include "term.h"
+#include "tty.h"
 #include "util.h"
 
 static void on_tick(void *arg, uint32_t events)
@@ -37,10 +39,10 @@ static void on_quit(void *arg)
 	quits++;
 }
 
-static struct term *create(struct event_loop *loop, int in_fd, int out_fd, int log_fd)
+static struct term *create(struct event_loop *loop, int in_fd, int out_fd, struct sink *log)
 {
 	const struct term_config config = {
-		.in_fd = in_fd, .out_fd = out_fd, .log_fd = log_fd, .quit = on_quit,
+		.in_fd = in_fd, .out_fd = out_fd, .log = log, .quit = on_quit,
 	};
 	struct term *term;
 
@@ -48,7 +50,7 @@ static struct term *create(struct event_loop *loop, int in_fd, int out_fd, int l
 	return term;
 }
 
-struct sink {
+struct reader_thread {
 	int fd;
 	uint8_t *got;
 	size_t total;
@@ -56,11 +58,11 @@ struct sink {
 
 static void *slow_reader(void *arg)
 {
-	struct sink *s = arg;
+	struct reader_thread *s = arg;
 	ssize_t n;
 
 	usleep(200000);
-	while (s->total < TERM_RING_BYTES && (n = read(s->fd, s->got + s->total, 40000)) > 0) {
+	while (s->total < SINK_RING_BYTES && (n = read(s->fd, s->got + s->total, 40000)) > 0) {
 		s->total += (size_t)n;
 		usleep(1000);
 	}
@@ -71,40 +73,44 @@ static void a_slow_reader_loses_nothing(void **state)
 {
 	struct event_loop *loop;
 	struct term *term;
-	static uint8_t sent[TERM_RING_BYTES], got[TERM_RING_BYTES];
-	struct sink sink = { .got = got };
+	static uint8_t sent[SINK_RING_BYTES], got[SINK_RING_BYTES];
+	struct reader_thread reader = { .got = got };
 	pthread_t thread;
-	int fd[2], log = memfd_create("log", MFD_CLOEXEC);
+	struct sink *log;
+	int fd[2], log_fd = memfd_create("log", MFD_CLOEXEC);
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sent); i++)
 		sent[i] = (uint8_t)(i * 31 >> 3);
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
 	assert_int_equal(event_loop_create(&loop), 0);
+	assert_int_equal(sink_create(&log, loop, &(struct sink_config){ .fd = log_fd, .is_own = true }), 0);
 	term = create(loop, -1, fd[1], log);
 	term_put(term, sent, sizeof(sent));
 	assert_false(term_output_ready(term, false));
 	run_for_ms(loop, 20);
 	assert_true(term_output_ready(term, false));	/* the pipe took some of it */
-	sink.fd = fd[0];
-	assert_int_equal(pthread_create(&thread, NULL, slow_reader, &sink), 0);
+	reader.fd = fd[0];
+	assert_int_equal(pthread_create(&thread, NULL, slow_reader, &reader), 0);
+	sink_drain(log, 0, -1);
 	term_drain(term, 0, -1);
 	assert_true(term_is_shown(term));
 	pthread_join(thread, NULL);
-	assert_int_equal(sink.total, sizeof(sent));
+	assert_int_equal(reader.total, sizeof(sent));
 	assert_memory_equal(sent, got, sizeof(sent));
-	assert_int_equal(pread(log, got, sizeof(got), 0), sizeof(got));
+	assert_int_equal(pread(log_fd, got, sizeof(got), 0), sizeof(got));
 	assert_memory_equal(sent, got, sizeof(sent));
 	term_destroy(term);
+	sink_destroy(log);
 	event_loop_destroy(loop);
 	close(fd[0]);
 	close(fd[1]);
-	close(log);
+	close(log_fd);
 }
 
 static void a_stopped_reader_is_left_at_the_deadline(void **state)
 {
-	static uint8_t much[TERM_RING_BYTES];
+	static uint8_t much[SINK_RING_BYTES];
 	struct event_loop *loop;
 	struct term *term;
 	char message[512];
@@ -114,7 +120,7 @@ static void a_stopped_reader_is_left_at_the_deadline(void **state)
 	(void)state;
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
 	assert_int_equal(event_loop_create(&loop), 0);
-	term = create(loop, -1, fd[1], -1);
+	term = create(loop, -1, fd[1], NULL);
 	term_put(term, much, sizeof(much));
 	saved = begin_capture();
 	start = now_ns();
@@ -138,12 +144,12 @@ static void a_closed_reader_costs_nothing(void **state)
 	(void)state;
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
 	assert_int_equal(event_loop_create(&loop), 0);
-	term = create(loop, -1, fd[1], -1);
+	term = create(loop, -1, fd[1], NULL);
 	close(fd[0]);
 	term_put(term, "lost", 4);
 	run_for_ms(loop, 20);
 	for (int i = 0; i < 3; i++) {
-		static uint8_t much[TERM_RING_BYTES];
+		static uint8_t much[SINK_RING_BYTES];
 
 		term_put(term, much, sizeof(much));
 		assert_true(term_output_ready(term, false));
@@ -184,7 +190,7 @@ static void a_flood_does_not_hold_the_loop(void **state)
 
 	(void)state;
 	assert_int_equal(event_loop_create(&loop), 0);
-	f.term = create(loop, -1, fd, -1);
+	f.term = create(loop, -1, fd, NULL);
 	assert_int_equal(pthread_create(&thread, NULL, flooding_guest, &f), 0);
 	run_for_ms(loop, 300);
 	assert_true(now_ns() - start < 3000000000ull);
@@ -204,7 +210,7 @@ static void a_full_disk_is_survived(void **state)
 
 	(void)state;
 	assert_int_equal(event_loop_create(&loop), 0);
-	term = create(loop, -1, fd, -1);
+	term = create(loop, -1, fd, NULL);
 	term_put(term, "text", 4);
 	saved = begin_capture();
 	term_drain(term, 0, -1);
@@ -224,7 +230,7 @@ static void the_last_lines_are_reported_and_tame(void **state)
 
 	(void)state;
 	assert_int_equal(event_loop_create(&loop), 0);
-	term = create(loop, -1, fd, -1);
+	term = create(loop, -1, fd, NULL);
 	for (int i = 0; i < 200000; i++) {
 		int n = snprintf(line, sizeof(line), "line %d\r\n", i);
 
@@ -264,7 +270,7 @@ static void a_pipe_is_passed_on_unchanged(void **state)
 	quits = 0;
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
 	assert_int_equal(event_loop_create(&loop), 0);
-	term = create(loop, fd[0], null, -1);
+	term = create(loop, fd[0], null, NULL);
 	assert_false(term_start(term));
 	assert_int_equal(write(fd[1], text, sizeof(text)), sizeof(text));
 	close(fd[1]);
@@ -325,7 +331,7 @@ static void long_input_is_not_cut(void **state)
 		if (!from_pipe)
 			lseek(fd[0], 0, SEEK_SET);
 		assert_int_equal(event_loop_create(&loop), 0);
-		r.term = create(loop, fd[0], null, -1);
+		r.term = create(loop, fd[0], null, NULL);
 		memset(got, 0, sizeof(got));
 		assert_int_equal(pthread_create(&thread, NULL, slow_guest, &r), 0);
 		run_for_ms(loop, 1000);
@@ -371,7 +377,7 @@ static void terminal_child(int tty)
 
 	tcgetattr(tty, &before);
 	event_loop_create(&loop);
-	term = create(loop, tty, STDOUT_FILENO, -1);
+	term = create(loop, tty, STDOUT_FILENO, NULL);
 	ok = term_start(term);
 	tcgetattr(tty, &raw);
 	quits = 0;
@@ -405,7 +411,7 @@ static void crashing_child(int tty)
 	pid = fork();
 	if (pid == 0) {
 		event_loop_create(&loop);
-		term = create(loop, tty, STDOUT_FILENO, -1);
+		term = create(loop, tty, STDOUT_FILENO, NULL);
 		if (!term_start(term))
 			_exit(7);
 		raise(SIGSEGV);
@@ -433,7 +439,7 @@ static void closed_descriptors_become_null(void **state)
 	if (pid == 0) {
 		close(0);
 		close(2);
-		term_open_std_fds();
+		tty_open_std_fds();
 		_exit(!fstat(0, &st) && S_ISCHR(st.st_mode) && !fstat(2, &st) &&
 		      S_ISCHR(st.st_mode) ? 0 : 1);
 	}

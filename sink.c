@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Output through a ring (sink.h).
+ *
+ * Ring and counters are everybody's, under one mutex; the descriptor, timers and watches belong to
+ * the loop's thread. The first writer after a flush wakes the loop, which starts a short timer
+ * and writes when it expires: bursts become one write(2). The reader is watched only
+ * while it is behind.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "io.h"
+#include "output.h"
+#include "sink.h"
+#include "util.h"
+
+#define CHUNK_BYTES 16384u
+#define KILLED_PATIENCE_NS 1000000000ull
+
+struct sink {
+	struct event_loop *loop;
+
+	/* Loop's thread. */
+	struct output out;
+	int own_fd;		/* from sink_set_fd(); -1: the creator's */
+	int wake_fd, wake_watch, flush_timer, patience_timer;
+	int reader_watch;	/* -1 unless the reader is behind */
+	void (*listener)(void *arg);
+	void *listener_arg;
+	void (*mourner)(void *arg, int error);
+	void *mourner_arg;
+
+	pthread_mutex_t lock;	/* guards what follows */
+	uint8_t *ring;
+	uint64_t head, tail;
+	uint64_t dropped;
+	int error;		/* of a reader that is dead; 0: it lives */
+	uint64_t slow_since_ns;	/* 0: the reader is not slow */
+	bool flush_due;		/* the loop knows that there is output */
+	bool held_back;		/* somebody waits for room */
+};
+
+/* Lock held. Adds bytes, pushing out the oldest ones if there is no room. */
+static void ring_append(struct sink *s, const uint8_t *data, size_t bytes)
+{
+	while (bytes) {
+		size_t at = s->head % SINK_RING_BYTES;
+		size_t n = min_u64(bytes, SINK_RING_BYTES - at);
+
+		memcpy(s->ring + at, data, n);
+		s->head += n;
+		data += n;
+		bytes -= n;
+	}
+	if (s->head - s->tail > SINK_RING_BYTES) {
+		uint64_t lost = s->head - s->tail - SINK_RING_BYTES;
+
+		s->dropped += lost;
+		s->tail += lost;
+	}
+}
+
+void sink_put(struct sink *s, const void *data, size_t bytes)
+{
+	bool wake;
+
+	pthread_mutex_lock(&s->lock);
+	ring_append(s, data, bytes);
+	wake = !s->flush_due;
+	s->flush_due = true;
+	pthread_mutex_unlock(&s->lock);
+	if (wake)
+		eventfd_signal(s->wake_fd);
+}
+
+/* Lock held. */
+static bool has_stopped(const struct sink *s)
+{
+	return s->slow_since_ns && now_ns() - s->slow_since_ns > SINK_PATIENCE_NS;
+}
+
+size_t sink_room(struct sink *s, size_t bytes, bool can_wait)
+{
+	size_t room;
+
+	pthread_mutex_lock(&s->lock);
+	room = s->error ? bytes : min_u64(bytes, SINK_RING_BYTES - (s->head - s->tail));
+	if (room < bytes && !room && !s->slow_since_ns)
+		s->slow_since_ns = now_ns();
+	if (room < bytes && !can_wait && has_stopped(s))
+		room = bytes;
+	if (room < bytes)
+		s->held_back = true;
+	pthread_mutex_unlock(&s->lock);
+	return room;
+}
+
+/* Lock held. Copies up to @max bytes of [tail, until); returns their number. */
+static size_t ring_copy(const struct sink *s, uint64_t until, uint8_t *out, size_t max)
+{
+	size_t at = s->tail % SINK_RING_BYTES;
+	size_t bytes = until > s->tail ? min_u64(until - s->tail, max) : 0;
+	size_t first = min_u64(bytes, SINK_RING_BYTES - at);
+
+	memcpy(out, s->ring + at, first);
+	memcpy(out + first, s->ring, bytes - first);
+	return bytes;
+}
+
+/* Lock held. A dead reader's bytes are counted instead of written. */
+static void discard(struct sink *s)
+{
+	s->dropped += s->head - s->tail;
+	s->tail = s->head;
+}
+
+static void die(struct sink *s, int error)
+{
+	pthread_mutex_lock(&s->lock);
+	s->error = error;
+	pthread_mutex_unlock(&s->lock);
+	if (s->mourner)
+		s->mourner(s->mourner_arg, error);
+}
+
+/* The reader took @bytes from @from on; what was pushed out meanwhile went, too. */
+static void advance(struct sink *s, uint64_t from, size_t bytes)
+{
+	pthread_mutex_lock(&s->lock);
+	s->tail = max_u64(s->tail, from + bytes);
+	s->slow_since_ns = 0;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/*
+ * Writes what was put in before @until, as much of it as the reader takes. True
+ * if it took all. (A guest that prints as fast as we write would keep a flush
+ * without such an end going for ever.)
+ */
+static bool write_until(struct sink *s, uint64_t until)
+{
+	uint8_t chunk[CHUNK_BYTES];
+
+	for (;;) {
+		uint64_t from;
+		size_t bytes;
+		ssize_t n;
+
+		pthread_mutex_lock(&s->lock);
+		if (s->error)
+			discard(s);
+		from = s->tail;
+		bytes = ring_copy(s, until, chunk, sizeof(chunk));
+		pthread_mutex_unlock(&s->lock);
+		if (!bytes)
+			return true;
+		n = output_write(&s->out, chunk, bytes);
+		if (n >= 0)
+			advance(s, from, (size_t)n);
+		else if (errno == EAGAIN)
+			return false;
+		else
+			die(s, errno);
+	}
+}
+
+static void flush(struct sink *s);
+
+static void on_reader(void *arg, uint32_t events)
+{
+	(void)events;
+	flush(arg);
+}
+
+/*
+ * The reader is watched only while it is behind: epoll reports a hang-up even
+ * when nothing was asked for, and would do so for ever.
+ */
+static void watch_reader(struct sink *s, bool watch)
+{
+	if (watch == (s->reader_watch >= 0))
+		return;
+	if (watch) {
+		s->reader_watch = event_add(s->loop, s->out.fd, EPOLLOUT, on_reader, s);
+		event_timer_set(s->loop, s->patience_timer, SINK_PATIENCE_NS + SINK_FLUSH_NS, 0);
+	} else {
+		event_remove(s->loop, s->reader_watch);
+		s->reader_watch = -1;
+	}
+}
+
+/* Somebody may have waited for what is there now. */
+static void tell_listener(struct sink *s)
+{
+	bool tell;
+
+	pthread_mutex_lock(&s->lock);
+	tell = s->held_back && (s->head - s->tail < SINK_RING_BYTES || has_stopped(s));
+	if (tell)
+		s->held_back = false;
+	pthread_mutex_unlock(&s->lock);
+	if (tell && s->listener)
+		s->listener(s->listener_arg);
+}
+
+static void flush(struct sink *s)
+{
+	uint64_t until;
+	bool all;
+
+	/* What is put in from now on asks for a flush of its own. */
+	pthread_mutex_lock(&s->lock);
+	s->flush_due = false;
+	until = s->head;
+	pthread_mutex_unlock(&s->lock);
+	all = write_until(s, until);
+	pthread_mutex_lock(&s->lock);
+	if (!all && !s->slow_since_ns)
+		s->slow_since_ns = now_ns();
+	pthread_mutex_unlock(&s->lock);
+	watch_reader(s, !all);
+	tell_listener(s);
+}
+
+static void on_flush_timer(void *arg, uint32_t events)
+{
+	(void)events;
+	flush(arg);
+}
+
+static void on_patience_timer(void *arg, uint32_t events)
+{
+	(void)events;
+	tell_listener(arg);
+}
+
+static void on_wake(void *arg, uint32_t events)
+{
+	struct sink *s = arg;
+
+	(void)events;
+	eventfd_clear(s->wake_fd);
+	event_timer_set(s->loop, s->flush_timer, SINK_FLUSH_NS, 0);
+}
+
+/* ---- set-up ---- */
+
+static int add_events(struct sink *s)
+{
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0)
+		return -errno;
+	s->wake_watch = event_add(s->loop, s->wake_fd, EPOLLIN, on_wake, s);
+	if (s->wake_watch < 0)
+		return s->wake_watch;
+	s->flush_timer = event_timer_create(s->loop, on_flush_timer, s);
+	if (s->flush_timer < 0)
+		return s->flush_timer;
+	s->patience_timer = event_timer_create(s->loop, on_patience_timer, s);
+	return s->patience_timer < 0 ? s->patience_timer : 0;
+}
+
+int sink_create(struct sink **out, struct event_loop *loop, const struct sink_config *config)
+{
+	struct sink *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	s->own_fd = s->wake_fd = s->wake_watch = s->flush_timer = s->patience_timer = -1;
+	s->reader_watch = -1;
+	pthread_mutex_init(&s->lock, NULL);
+	if (config->is_own)
+		output_init_own(&s->out, config->fd);
+	else
+		output_init(&s->out, config->fd);
+	s->ring = malloc(SINK_RING_BYTES);
+	rc = s->ring ? add_events(s) : -ENOMEM;
+	if (rc) {
+		sink_destroy(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void sink_destroy(struct sink *s)
+{
+	if (!s)
+		return;
+	event_remove(s->loop, s->reader_watch);
+	event_remove(s->loop, s->wake_watch);
+	event_remove(s->loop, s->flush_timer);
+	event_remove(s->loop, s->patience_timer);
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	output_fini(&s->out);
+	if (s->own_fd >= 0)
+		close(s->own_fd);
+	pthread_mutex_destroy(&s->lock);
+	free(s->ring);
+	free(s);
+}
+
+void sink_set_listener(struct sink *s, void (*fn)(void *arg), void *arg)
+{
+	s->listener = fn;
+	s->listener_arg = arg;
+}
+
+void sink_set_mourner(struct sink *s, void (*fn)(void *arg, int error), void *arg)
+{
+	s->mourner = fn;
+	s->mourner_arg = arg;
+}
+
+void sink_set_fd(struct sink *s, int fd)
+{
+	watch_reader(s, false);
+	output_fini(&s->out);
+	if (s->own_fd >= 0)
+		close(s->own_fd);
+	s->own_fd = fd;
+	output_init_own(&s->out, fd);
+	pthread_mutex_lock(&s->lock);
+	s->error = 0;
+	pthread_mutex_unlock(&s->lock);
+	flush(s);
+}
+
+/* ---- the end ---- */
+
+/* Waits until the reader takes more. False if it is time to give up. */
+static bool wait_for_reader(struct sink *s, uint64_t *deadline_ns, int stop_fd)
+{
+	struct pollfd pfd[2] = {
+		{ .fd = s->out.fd, .events = POLLOUT },
+		{ .fd = stop_fd, .events = POLLIN },
+	};
+	uint64_t now = now_ns();
+	int timeout_ms = -1;
+
+	if (*deadline_ns && now >= *deadline_ns)
+		return false;
+	if (*deadline_ns)
+		timeout_ms = (int)min_u64((*deadline_ns - now) / 1000000 + 1, INT_MAX);
+	if (poll_fds(pfd, 2, timeout_ms) < 0 && errno != EINTR)
+		return false;
+	if (pfd[1].revents && (!*deadline_ns || *deadline_ns > now + KILLED_PATIENCE_NS))
+		*deadline_ns = now + KILLED_PATIENCE_NS;
+	return true;
+}
+
+void sink_drain(struct sink *s, uint64_t deadline_ns, int stop_fd)
+{
+	while (!write_until(s, s->head)) {
+		uint64_t before = deadline_ns;
+
+		if (!wait_for_reader(s, &deadline_ns, stop_fd))
+			break;
+		if (deadline_ns != before)
+			stop_fd = -1;	/* heard; do not spin on it */
+	}
+	discard(s);	/* nobody puts anything in any more */
+}
+
+uint64_t sink_dropped(const struct sink *s)
+{
+	return s->dropped;
+}
+
+const char *sink_why_dropped(const struct sink *s)
+{
+	return s->error ? strerror(s->error) : "nobody read them";
+}
+
+bool sink_is_shown(const struct sink *s)
+{
+	return !s->out.is_null && !s->error && !s->dropped;
+}
+
+void sink_history(const struct sink *s, uint64_t *from, uint64_t *until)
+{
+	*from = s->head > SINK_RING_BYTES ? s->head - SINK_RING_BYTES : 0;
+	*until = s->head;
+}
+
+uint8_t sink_byte(const struct sink *s, uint64_t at)
+{
+	return s->ring[at % SINK_RING_BYTES];
+}
