@@ -143,6 +143,7 @@ void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t byte
 		memmove(&img->metadata[i], &img->metadata[i + 1],
 			(img->nr_metadata - i) * sizeof(img->metadata[0]));
 	}
+	qcow2_cache_forget(img, offset, bytes);
 	qcow2_free_later(img, first, count);
 }
 

@@ -56,13 +56,19 @@ static struct qcow2_slot *find_slot(struct qcow2_image *img, uint64_t offset)
 	return s;
 }
 
-static void forget_slot(struct qcow2_slot *s)
+/* Nobody finds it any more. */
+static void unhash(struct qcow2_slot *s)
 {
 	struct qcow2_slot **link = bucket(s->image, s->offset);
 
 	while (*link != s)
 		link = &(*link)->hash_next;
 	*link = s->hash_next;
+}
+
+static void forget_slot(struct qcow2_slot *s)
+{
+	unhash(s);
 	s->state = SLOT_EMPTY;
 }
 
@@ -139,10 +145,10 @@ static void loaded(struct aio_op *op, int error)
 		log_guest(&q->disk.log_limit, "disk: %s: reading the %s at %#llx: %s",
 			  s->image->path, s->is_l2 ? "L2 table" : "refcount block",
 			  (unsigned long long)s->offset, strerror(-error));
-	if (error)
-		forget_slot(s);
-	else
-		s->state = SLOT_READY;
+	if (error && !s->forgotten)
+		unhash(s);
+	s->state = error || s->forgotten ? SLOT_EMPTY : SLOT_READY;
+	s->forgotten = false;
 	qcow2_wake(q, &s->waiters, error);
 	qcow2_pump(q);
 }
@@ -201,6 +207,23 @@ static void clean(struct qcow2_slot *s)
 {
 	s->image->nr_dirty -= s->dirty;
 	s->dirty = false;
+}
+
+void qcow2_cache_forget(struct qcow2_image *img, uint64_t offset, uint64_t bytes)
+{
+	for (uint64_t at = offset; at < offset + bytes; at += img->slice_bytes) {
+		struct qcow2_slot *s = find_slot(img, at);
+
+		if (!s)
+			continue;
+		clean(s);
+		unhash(s);
+		/* What is being read is thrown away when it has come. */
+		if (s->state == SLOT_LOADING)
+			s->forgotten = true;
+		else
+			s->state = SLOT_EMPTY;
+	}
 }
 
 /* ---- writing ---- */

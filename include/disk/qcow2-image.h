@@ -81,6 +81,7 @@ struct qcow2_slot {
 	struct qcow2_image *image;
 	enum slot_state state;
 	bool dirty, recent, is_l2;
+	bool forgotten;				/* while it was loading */
 	uint64_t offset;			/* in the file */
 	struct qcow2_slot *hash_next;
 	uint8_t *data;

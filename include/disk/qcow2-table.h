@@ -23,6 +23,9 @@ int qcow2_cache_get(struct qcow2_image *img, bool is_l2, uint64_t offset,
 struct qcow2_slot *qcow2_cache_new(struct qcow2_image *img, bool is_l2, uint64_t offset);
 void qcow2_cache_dirty(struct qcow2_slot *slot);
 
+/* The table in these bytes is none any more: its slices are not what the file will have there. */
+void qcow2_cache_forget(struct qcow2_image *img, uint64_t offset, uint64_t bytes);
+
 /* True if at least @nr slices could be taken now without writing any. */
 bool qcow2_cache_has_room(const struct qcow2_image *img, unsigned int nr);
 

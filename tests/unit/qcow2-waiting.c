@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * qcow2: what waits goes on. Lists that are full, flushes that never stop. Each with
- * io_uring and with threads; who hangs is ended by SIGALRM.
+ * qcow2: what waits goes on. Lists that are full, flushes that never stop; and clusters that
+ * change hands. Each with io_uring and with threads; who hangs is ended by SIGALRM.
  */
 #include "tests/lib/disk.h"
+
+#include <fcntl.h>
 
 #define HANG_SECONDS 120	/* on a machine with much else to do */
 #define MAX_WAIT 8u		/* flushes */
@@ -279,6 +281,78 @@ static void flushes_do_not_starve_others(void **state)
 	free(written);
 }
 
+/* ---- clusters that change hands ---- */
+
+static uint64_t field(const char *name, uint64_t offset)
+{
+	int fd = open(path_in(name), O_RDONLY);
+	uint64_t v;
+
+	assert_int_equal(pread(fd, &v, 8, (off_t)offset), 8);
+	close(fd);
+	return be64toh(v);
+}
+
+static void set_field(const char *name, uint64_t offset, uint64_t v)
+{
+	int fd = open(path_in(name), O_WRONLY);
+
+	v = htobe64(v);
+	assert_int_equal(pwrite(fd, &v, 8, (off_t)offset), 8);
+	close(fd);
+}
+
+static void write_value(struct disk *disk, uint64_t offset, uint64_t bytes, uint8_t value)
+{
+	uint8_t *data = malloc(bytes);
+
+	memset(data, value, bytes);
+	assert_int_equal(do_request(disk, DISK_WRITE, offset, data, bytes), 0);
+	free(data);
+}
+
+static void has_value(struct disk *disk, uint64_t offset, uint64_t bytes, uint8_t value)
+{
+	uint8_t *data = malloc(bytes);
+
+	assert_int_equal(do_request(disk, DISK_READ, offset, data, bytes), 0);
+	for (uint64_t i = 0; i < bytes; i++)
+		if (data[i] != value)
+			fail_msg("byte %llu is %u, not %u", (unsigned long long)(offset + i), data[i], value);
+	free(data);
+}
+
+/*
+ * An L1 entry that does not say that its table is ours alone: the table is copied, its
+ * cluster becomes free and then another table, while the cache has slices of the old one.
+ */
+static void slices_of_a_freed_table_are_forgotten(void **state)
+{
+	struct disk *disk;
+	uint64_t l1;
+
+	(void)state;
+	assert_int_equal(tool("qemu-img create -q -f qcow2 q 1G; "
+			      "qemu-io -f qcow2 -c 'write -P 1 0 1M' q >/dev/null"), 0);
+	l1 = field("q", 40);
+	set_field("q", l1, field("q", l1) & ~(1ull << 63));
+	disk = open_disk(&(struct disk_config){ .path = path_in("q") });
+	has_value(disk, 0, MIB(1), 1);
+	write_value(disk, 0, CLUSTER, 2);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(do_request(disk, DISK_FLUSH, 0, NULL, 0), 0);
+	has_value(disk, MIB(512), MIB(1), 0);
+	write_value(disk, MIB(512), MIB(1), 3);
+	assert_int_equal(do_request(disk, DISK_FLUSH, 0, NULL, 0), 0);
+	has_value(disk, 0, CLUSTER, 2);
+	has_value(disk, CLUSTER, MIB(1) - CLUSTER, 1);
+	has_value(disk, MIB(512), MIB(1), 3);
+	close_disk(disk);
+	assert_int_equal(tool("qemu-img check -q q && "
+			      "! qemu-io -f qcow2 -c 'read -P 2 0 64k' -c 'read -P 1 64k 960k' -c 'read -P 3 512M 1M' q | "
+			      "grep -q failed"), 0);
+}
+
 /* ---- fstrim ---- */
 
 /* Writes scattered files, deletes some, trims: as fstrim(8) does, in ranges of any length. */
@@ -336,6 +410,7 @@ int main(void)
 		TEST(more_is_discarded_than_can_be_noted),
 		TEST(compressed_clusters_are_overwritten),
 		TEST(flushes_do_not_starve_others),
+		TEST(slices_of_a_freed_table_are_forgotten),
 		TEST(trims_leave_nothing_behind),
 	};
 
