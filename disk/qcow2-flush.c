@@ -196,10 +196,13 @@ static void flush_succeeded(struct qcow2 *q)
 	qcow2_pump(q);
 }
 
+/* Bytes 88 to 95: by them a program would know that what it keeps in the image is true. */
 static void write_header(struct qcow2 *q)
 {
 	struct qcow2_image *top = q->images[0];
 
+	if (top->version >= 3)
+		memset(top->header + 88, 0, 8);
 	submit_op(q, AIO_WRITE, 0, top->header,
 		  top->version >= 3 ? QCOW2_HEADER_BYTES : QCOW2_HEADER_BYTES_V2);
 }
@@ -252,6 +255,7 @@ static void flush_step(struct qcow2 *q)
 		break;
 	case FLUSH_HEADER_SYNC:
 		top->header_changed = false;
+		top->autoclear = 0;
 		next_stage(q, FLUSH_L2);
 		break;
 	case FLUSH_L2:

@@ -371,15 +371,6 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 	return qcow2_metadata_note(img, h->snapshots_offset, at - h->snapshots_offset, METADATA_SNAPSHOTS);
 }
 
-/* Whoever writes without knowing about an autoclear feature has to say so. */
-static int clear_features(struct qcow2_image *img, const struct header *h)
-{
-	memset(img->header + 88, 0, 8);
-	if (!h->autoclear || pwrite(img->fd, img->header + 88, 8, 88) == 8)
-		return 0;
-	return refuse(img, "writing its header: %s", strerror(errno));
-}
-
 /* What only the image that is written needs. */
 static int prepare_writing(struct qcow2_image *img, const struct header *h)
 {
@@ -408,8 +399,6 @@ static int prepare_writing(struct qcow2_image *img, const struct header *h)
 		rc = note_snapshots(img, h);
 	if (!rc)
 		rc = qcow2_metadata_sort(img);
-	if (!rc)
-		rc = clear_features(img, h);
 	img->fresh_from = align_up(img->file_bytes, img->cluster_bytes) >> img->cluster_bits;
 	if (!img->regular)
 		img->fresh_from = UINT64_MAX;	/* a device is never fresh */
@@ -477,6 +466,7 @@ static int read_image(struct qcow2_image *img, struct header *h)
 	img->cluster_bits = h->cluster_bits;
 	img->cluster_bytes = 1u << h->cluster_bits;
 	img->refcount_order = h->refcount_order;
+	img->autoclear = h->autoclear;
 	memcpy(img->header, h->bytes, sizeof(img->header));
 	img->size_bytes = align_down(h->size_bytes, DISK_SECTOR_BYTES);
 	if (!img->size_bytes || h->size_bytes > INT64_MAX)

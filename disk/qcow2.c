@@ -988,12 +988,38 @@ static bool empty_part(struct qcow2_job *job)
 
 /* ---- the engine ---- */
 
+/*
+ * Features that only hold as long as everybody who writes knows them end with the first
+ * write, in the file before it. True if they have; false: @job waits for that.
+ */
+static bool end_autoclear(struct qcow2_job *job)
+{
+	struct qcow2_image *top = top_of(job);
+
+	if (!top->autoclear)
+		return true;
+	if (top->autoclear & QCOW2_AUTOCLEAR_BITMAPS && !top->header_changed)
+		log_notice("disk: %s: the guest writes to it, and its bitmaps (of changes since a "
+			   "backup) are not valid any more", top->path);
+	top->header_changed = true;
+	qcow2_want_flush(job->disk, &job->waiter);
+	return false;
+}
+
 static bool next_part(struct qcow2_job *job)
 {
-	if (job->req->operation == DISK_FLUSH) {
+	switch (job->req->operation) {
+	case DISK_FLUSH:
 		job->step = STEP_FLUSHED;
 		qcow2_want_flush(job->disk, &job->waiter);
 		return false;
+	case DISK_READ:
+		break;
+	case DISK_WRITE:
+	case DISK_DISCARD:
+	case DISK_WRITE_ZEROES:
+		if (!end_autoclear(job))
+			return false;
 	}
 	if (job->pos == job->end) {
 		finish(job, 0);

@@ -45,6 +45,8 @@
 #define QCOW2_OFFSET_MASK	0x00fffffffffffe00ull
 #define QCOW2_ZERO		1ull		/* version 3, L2 only */
 
+#define QCOW2_AUTOCLEAR_BITMAPS	1ull
+
 /* ---- who waits ---- */
 
 /*
@@ -129,6 +131,7 @@ struct qcow2_image {
 
 	/* The header itself; top only. */
 	uint8_t header[QCOW2_HEADER_BYTES];	/* as it is in the file, or will be */
+	uint64_t autoclear;		/* features that end with the first write */
 	bool header_changed;		/* the file does not know yet */
 
 	/* Cache. */

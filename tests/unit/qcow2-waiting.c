@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * qcow2: what waits goes on. Lists that are full, flushes that never stop; and clusters that
- * change hands. Each with io_uring and with threads; who hangs is ended by SIGALRM.
+ * qcow2: what waits goes on. Lists that are full, flushes that never stop; clusters that
+ * change hands; what the header promises. Each with io_uring and with threads; who hangs is
+ * ended by SIGALRM.
  */
 #include "tests/lib/disk.h"
 
@@ -10,6 +11,8 @@
 #define HANG_SECONDS 120	/* on a machine with much else to do */
 #define MAX_WAIT 8u		/* flushes */
 #define CLUSTER KIB(64)
+
+static char message[4096];
 
 static int start_engine(enum aio_engine engine)
 {
@@ -353,6 +356,37 @@ static void slices_of_a_freed_table_are_forgotten(void **state)
 			      "grep -q failed"), 0);
 }
 
+/* ---- the header ---- */
+
+static void opening_changes_nothing(void **state)
+{
+	struct disk *disk;
+	uint8_t data[512];
+	int saved;
+
+	(void)state;
+	assert_int_equal(tool("qemu-img create -q -f qcow2 q 64M; qemu-img bitmap --add q b; "
+			      "cp -p q as-it-was; touch -d 2001-01-01 q"), 0);
+	assert_int_equal(field("q", 88), 1);
+	disk = open_disk(&(struct disk_config){ .path = path_in("q") });
+	assert_int_equal(do_request(disk, DISK_READ, 0, data, 512), 0);
+	assert_int_equal(do_request(disk, DISK_FLUSH, 0, NULL, 0), 0);
+	close_disk(disk);
+	assert_int_equal(tool("cmp q as-it-was && test $(stat -c %%Y q) = $(date -d 2001-01-01 +%%s)"), 0);
+
+	/* The first write says so, in the file before anything else. */
+	disk = open_disk(&(struct disk_config){ .path = path_in("q") });
+	saved = begin_capture();
+	assert_int_equal(do_request(disk, DISK_DISCARD, 0, NULL, MIB(1)), 0);
+	assert_int_equal(field("q", 88), 0);
+	write_value(disk, 0, 512, 1);
+	end_capture(saved, message, sizeof(message));
+	assert_non_null(strstr(message, "bitmaps"));
+	assert_null(strstr(strstr(message, "bitmaps") + 1, "bitmaps"));
+	close_disk(disk);
+	assert_int_equal(tool("qemu-img check -q q; test $? != 1 -a $? != 2"), 0);	/* the bitmap's clusters leak */
+}
+
 /* ---- fstrim ---- */
 
 /* Writes scattered files, deletes some, trims: as fstrim(8) does, in ranges of any length. */
@@ -411,6 +445,7 @@ int main(void)
 		TEST(compressed_clusters_are_overwritten),
 		TEST(flushes_do_not_starve_others),
 		TEST(slices_of_a_freed_table_are_forgotten),
+		TEST(opening_changes_nothing),
 		TEST(trims_leave_nothing_behind),
 	};
 
