@@ -11,10 +11,10 @@
  * refer to it), after a flush *freeable*, and free when its space has been punched
  * out of the file and its refcount is zero. A crash in between leaks it.
  *
- * New tables have to be zero in the file before anybody can refer to them. At the end
- * of a regular file they are so by themselves; elsewhere they are written, and so
- * is a table that is copied because a snapshot shares it: at once, on the
- * caller's thread, since this happens once for a gigabyte or so of new data.
+ * New tables are written, whole, before anybody refers to them: they have to be zero (or
+ * a copy of one that a snapshot shares), and they have to have their space, so that a host
+ * that is full fails the write that needs a table and never the flush of others. At once,
+ * on the caller's thread, since this happens once for half a gigabyte or so of new data.
  */
 #include <assert.h>
 #include <errno.h>
@@ -262,14 +262,13 @@ static int extend_file(struct qcow2_image *img, uint64_t first, uint64_t count)
 	return 0;
 }
 
-/* Makes clusters part of the file, with @contents (or zeros). */
+/* Makes clusters part of the file, with @contents (or zeros), which then have their space. */
 static int write_clusters(struct qcow2_image *img, uint64_t first, uint64_t count,
 			  const void *contents)
 {
-	bool fresh = !contents && first >= img->fresh_from;
 	int rc = extend_file(img, first, count);
 
-	for (uint64_t c = first; c < first + count && !fresh && !rc; c++) {
+	for (uint64_t c = first; c < first + count && !rc; c++) {
 		ssize_t n = write_at(img->fd, contents ? contents : file_zeroes(),
 				     img->cluster_bytes, (off_t)(c << img->cluster_bits));
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * qcow2: what waits goes on. Lists that are full, flushes that never stop; clusters that
- * change hands; what the header promises. Each with io_uring and with threads; who hangs is
- * ended by SIGALRM.
+ * qcow2: what waits goes on. Lists that are full, flushes that never stop, a full host;
+ * clusters that change hands; what the header promises. Each with io_uring and with threads;
+ * who hangs is ended by SIGALRM.
  */
 #include "tests/lib/disk.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #define HANG_SECONDS 120	/* on a machine with much else to do */
 #define MAX_WAIT 8u		/* flushes */
@@ -387,6 +390,60 @@ static void opening_changes_nothing(void **state)
 	assert_int_equal(tool("qemu-img check -q q; test $? != 1 -a $? != 2"), 0);	/* the bitmap's clusters leak */
 }
 
+/* ---- a full host ---- */
+
+/*
+ * What was acknowledged can be flushed although the host is full, again and again, and whatever
+ * had been written then is there.
+ */
+static void a_full_host_fails_no_flush(void **state)
+{
+	static uint8_t data[KIB(512)];
+	char dir[80];
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/small", folder);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	if (mount("tmpfs", dir, "tmpfs", 0, "size=8m")) {
+		print_message("# cannot mount a small tmpfs: %s\n", strerror(errno));
+		skip();
+	}
+	for (unsigned int bits = 9; bits <= 16; bits++) {
+		uint64_t cluster = 1u << bits, per_table = cluster / 8 * cluster;
+		uint64_t bytes = bits % 2 ? KIB(4) : KIB(512), step = bits % 3 ? bytes : per_table, at;
+		struct disk *disk;
+		int saved, rc;
+
+		/* With some sizes each write needs an L2 table, too. */
+		assert_int_equal(tool("rm -f small/*; qemu-img create -q -f qcow2 -o cluster_size=%u small/q %llu; "
+				      "dd if=/dev/zero of=small/ballast bs=64k count=%u 2>/dev/null", 1u << bits,
+				      (unsigned long long)(4096 * per_table), 100 + bits), 0);
+		disk = open_disk(&(struct disk_config){ .path = path_in("small/q") });
+		saved = begin_capture();
+		memset(data, 3, sizeof(data));
+		for (at = 0, rc = 0; !rc && at + bytes <= disk->size_bytes; at += step) {
+			rc = do_request(disk, DISK_WRITE, at, data, bytes);
+			if (!rc && at == 0)
+				assert_int_equal(do_request(disk, DISK_FLUSH, 0, NULL, 0), 0);
+		}
+		end_capture(saved, message, sizeof(message));
+		if (rc != -ENOSPC)
+			fail_msg("clusters of %u bytes: %d, not ENOSPC", 1u << bits, rc);
+		at -= step;
+		for (int i = 0; i < 3; i++)
+			if ((rc = do_request(disk, DISK_FLUSH, 0, NULL, 0)))
+				fail_msg("clusters of %u bytes: flush %d: %d", 1u << bits, i, rc);
+		for (uint64_t o = 0; o < at; o += step) {
+			memset(data, 0, sizeof(data));
+			assert_int_equal(do_request(disk, DISK_READ, o, data, bytes), 0);
+			assert_int_equal(data[bytes - 1], 3);
+		}
+		close_disk(disk);
+		assert_int_equal(tool("qemu-img check -q small/q"), 0);		/* nothing leaks */
+	}
+	assert_int_equal(umount(dir), 0);
+}
+
 /* ---- fstrim ---- */
 
 /* Writes scattered files, deletes some, trims: as fstrim(8) does, in ranges of any length. */
@@ -446,6 +503,7 @@ int main(void)
 		TEST(flushes_do_not_starve_others),
 		TEST(slices_of_a_freed_table_are_forgotten),
 		TEST(opening_changes_nothing),
+		TEST(a_full_host_fails_no_flush),
 		TEST(trims_leave_nothing_behind),
 	};
 
