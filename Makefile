@@ -45,7 +45,7 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c output.c sink.c tty.c term.c sandbox.c fds.c helper.c keeper.c front.c
+core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c output.c sink.c tty.c term.c signals.c sandbox.c fds.c helper.c keeper.c front.c
 board := x86/machine.c x86/boot.c x86/uki.c x86/payload.c x86/kernel-cache.c \
 	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
@@ -55,7 +55,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/unzip.c
-commands := cmd/run.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
+commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(board) $(devices) $(commands)
 
 # What the unit tests link: everything but main().
@@ -93,7 +93,7 @@ $(build)/sandbox.c.o: $(build)/sandbox-filters.h
 $(build)/sandbox.c.o: cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
-seldom := $(wildcard cmd/*.c x86/*.c) listener.c sandbox.c fds.c helper.c keeper.c front.c kvm.c log.c output.c sink.c tty.c term.c \
+seldom := $(wildcard cmd/*.c x86/*.c) listener.c sandbox.c fds.c helper.c keeper.c front.c kvm.c log.c output.c sink.c tty.c term.c signals.c \
 	disk/disk.c disk/file.c disk/probe.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
@@ -104,7 +104,7 @@ $(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
 
 # ---- tests ----
 
-unit_tests := mem bus event term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk virtq blk net virtio-net link listener vmlinux processes
+unit_tests := mem bus event term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk virtq blk net virtio-net link listener vmlinux processes signals
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
@@ -142,7 +142,7 @@ $(build)/tests/guest/%: tests/guest/%.c
 -include $(patsubst %,%.d,$(guest_images))
 
 # Programs that tests run on this machine or take along into guests.
-test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure)
+test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure jobs)
 
 tools: $(test_tools) $(build)/tests/lib/fault.so
 

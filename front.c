@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The process in front of the VM's (front.h): attend() is what it does until the VM ends.
+ * The supervisor (front.h): attend() is what it does until the VM ends.
  *
- * Nothing that a guest says gets here: a process that has been taken over can ask for a stop
- * of its own job, which it could always do, and end.
+ * Orders that the VM has not read yet wait as one bit for each kind, so none is lost and nothing
+ * grows if it reads late. Nothing that a guest says gets here: a process that has been taken over
+ * can ask for a stop of its own job and for the terminal, which it has anyway, lie about how it
+ * ended, and end.
  */
 #include <errno.h>
 #include <poll.h>
@@ -11,46 +13,35 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "fds.h"
 #include "front.h"
-#include "helper.h"
 #include "io.h"
 #include "log.h"
 #include "sandbox.h"
+#include "tty.h"
 #include "util.h"
 
-#define ORDER_READY 'r'
-#define ORDER_STOP 's'
-
-static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
-static const int other_signals[] = { SIGWINCH, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD };
+#define EXIT_TIMED_OUT 124	/* EXIT_TIMEOUT of cmd/cmd.h */
 
 struct attendant {
-	pid_t vm, group;
+	pid_t vm;
 	int socket;		/* -1: the VM has closed it */
-	int signal_fd;
-	bool ready;		/* the VM reads signals */
-	bool has_terminal;
-	struct termios mode;	/* of the terminal, before the VM changes it */
+	struct signal_source signals;
+	const struct front_config *config;
+	struct front_end *end;
+	bool ready;		/* the VM reads orders */
+	bool ended;
+	unsigned int due;	/* orders not sent yet: 1 << kind */
+	uint8_t end_signal;
+	bool has_terminal;	/* the VM has asked for it, and not given it back */
+	bool released;		/* it has: from then on only its end is of interest */
+	enum tty_state tty;
 };
-
-void front_get_stop_signals(sigset_t *set)
-{
-	sigemptyset(set);
-	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++) {
-		struct sigaction sa;
-
-		if (!sigaction(stop_signals[i], NULL, &sa) && sa.sa_handler != SIG_IGN)
-			sigaddset(set, stop_signals[i]);
-	}
-}
 
 void front_init(struct front *f)
 {
@@ -66,6 +57,16 @@ void front_fini(struct front *f)
 
 /* ---- in the VM's process ---- */
 
+bool front_is_there(const struct front *f)
+{
+	return f->socket >= 0;
+}
+
+int front_fd(const struct front *f)
+{
+	return f->socket;
+}
+
 int front_wait(const struct front *f, struct sandbox *s)
 {
 	struct pollfd p = { .fd = f->socket, .events = POLLIN };
@@ -79,143 +80,207 @@ int front_wait(const struct front *f, struct sandbox *s)
 	return -EPIPE;	/* after a message of the other */
 }
 
-void front_tell_ready(const struct front *f)
+bool front_send(const struct front *f, enum order_kind kind)
 {
-	if (f->socket >= 0)
-		helper_call(f->socket, ORDER_READY);
+	const struct order order = { .kind = (uint8_t)kind };
+
+	return f->socket >= 0 && socket_send(f->socket, &order, sizeof(order)) >= 0;
 }
 
-bool front_is_asked(const struct front *f, bool *gone)
+int front_recv(const struct front *f, struct order *order)
 {
-	char order = 0;
-	ssize_t n = socket_recv(f->socket, &order, sizeof(order));
+	ssize_t n = socket_recv(f->socket, order, sizeof(*order));
 
-	*gone = !n;
-	return n > 0 && order == ORDER_STOP;
+	if (n == (ssize_t)sizeof(*order))
+		return 0;
+	return n < 0 && errno == EAGAIN ? -EAGAIN : -EPIPE;
 }
 
-/*
- * SIGTSTP is blocked: the one that comes to us, too, waits until we are ready for it. Here we
- * stop and go on.
- */
-static void stop_group(void)
+bool front_report(const struct front *f, const void *report, size_t bytes)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTSTP);
-	kill(0, SIGTSTP);
-	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	return f->socket >= 0 && socket_send(f->socket, report, bytes) == (ssize_t)bytes;
 }
 
-bool front_suspend(const struct front *f)
+/* ---- in the supervisor ---- */
+
+static void queue(struct attendant *a, enum order_kind kind)
 {
-	if (f->socket >= 0)
-		return !helper_call(f->socket, ORDER_STOP);
-	stop_group();
-	return true;
+	if (!a->released || kind == ORDER_END)
+		a->due |= 1u << kind;
 }
 
-/* ---- in the process in front ---- */
-
-/* The first process of a namespace does not stop by itself, but it has to by our SIGSTOP. */
-static void stop_job(const struct attendant *a)
+/* One message each, so that the VM sees whole orders. What it has no room for waits. */
+static void send_due(struct attendant *a)
 {
-	kill(a->vm, SIGSTOP);
-	stop_group();
-	kill(a->vm, SIGCONT);
-}
+	for (uint8_t kind = 0; kind < ORDER_NR_KINDS && a->ready && a->socket >= 0; kind++) {
+		struct order order = { .kind = kind };
 
-static void take_order(struct attendant *a)
-{
-	char order;
-	ssize_t n = read(a->socket, &order, sizeof(order));
-
-	if (!n) {
-		close(a->socket);
-		a->socket = -1;
-	} else if (n > 0 && order == ORDER_READY) {
-		a->ready = true;
-	} else if (n > 0 && order == ORDER_STOP) {
-		stop_job(a);
+		if (!(a->due >> kind & 1))
+			continue;
+		order.arg = kind == ORDER_END ? a->end_signal : (uint8_t)a->tty;
+		if (socket_send(a->socket, &order, sizeof(order)) < 0)
+			break;
+		a->due &= ~(1u << kind);
 	}
 }
 
-static int end_by_signal(const struct attendant *a, int signal)
+static void look_at_terminal(struct attendant *a)
 {
-	log_error("the VM's process was ended by signal %d (%s)", signal, strsignal(signal));
-	/* It had no chance to do so itself. A background job's terminal is somebody else's. */
-	if (a->has_terminal && tcgetpgrp(STDIN_FILENO) == a->group)
-		tcsetattr(STDIN_FILENO, TCSANOW, &a->mode);
-	return 128 + signal;
+	enum tty_state before = a->tty;
+
+	a->tty = tty_take(a->config->tty);
+	if (a->tty != before)
+		queue(a, ORDER_TERMINAL);
 }
 
-/* The VM's status if it has ended; -1 if not. */
-static int take_end(const struct attendant *a)
+static void release_terminal(struct attendant *a)
+{
+	tty_give_back();
+	a->has_terminal = false;
+	a->tty = TTY_NONE;
+	a->due = 1u << ORDER_TERMINAL | (a->due & 1u << ORDER_END);
+	a->released = true;
+}
+
+static void go_on(struct attendant *a)
+{
+	kill(a->vm, SIGCONT);
+	if (a->has_terminal)
+		look_at_terminal(a);
+	queue(a, ORDER_CONTINUED);
+}
+
+/* The first process of a namespace does not stop by itself, but it has to by our SIGSTOP. */
+static void stop_job(struct attendant *a)
+{
+	if (a->has_terminal)
+		tty_give_back();
+	kill(a->vm, SIGSTOP);
+	signal_stop_job();
+	go_on(a);
+}
+
+/* False if there is none. */
+static bool take_message(struct attendant *a)
+{
+	uint8_t message[FRONT_MAX_REPORT_BYTES];
+	struct order order;
+	ssize_t n = socket_recv(a->socket, message, sizeof(message));
+
+	if (n < 0)
+		return false;
+	if (n > (ssize_t)sizeof(order)) {
+		memcpy(a->end->report, message, (size_t)n);
+		a->end->report_bytes = (size_t)n;
+		return true;
+	}
+	if (n < (ssize_t)sizeof(order)) {
+		close(a->socket);
+		a->socket = -1;
+		a->due = 0;
+		return false;
+	}
+	memcpy(&order, message, sizeof(order));
+	if (order.kind == ORDER_READY) {
+		a->ready = true;
+	} else if (order.kind == ORDER_SUSPEND) {
+		stop_job(a);
+	} else if (order.kind == ORDER_LOOK && !a->released) {
+		a->has_terminal = true;
+		look_at_terminal(a);
+		queue(a, ORDER_TERMINAL);
+	} else if (order.kind == ORDER_RELEASE) {
+		release_terminal(a);
+	}
+	return true;
+}
+
+static void take_end(struct attendant *a)
 {
 	int status;
 	pid_t pid = waitpid(a->vm, &status, WNOHANG);
 
 	if (!pid)
-		return -1;
+		return;
+	a->ended = true;
 	if (pid < 0) {
 		log_error("the VM's process: %s", strerror(errno));
-		return SANDBOX_EXIT_STATUS;
+		a->end->status = SANDBOX_EXIT_STATUS;
+	} else if (WIFSIGNALED(status)) {
+		a->end->signal = WTERMSIG(status);
+		a->end->status = 128 + a->end->signal;
+		tty_give_back();	/* it had no chance to ask for it */
+		log_error("the VM's process was ended by signal %d (%s)", a->end->signal,
+			  strsignal(a->end->signal));
+	} else {
+		a->end->status = WEXITSTATUS(status);
 	}
-	return WIFSIGNALED(status) ? end_by_signal(a, WTERMSIG(status)) : WEXITSTATUS(status);
 }
 
-/* The status to end with, or -1. */
-static int take_signal(struct attendant *a)
+static void kill_vm(struct attendant *a, int status)
 {
-	struct signalfd_siginfo info;
+	kill(a->vm, SIGKILL);
+	waitpid(a->vm, NULL, 0);
+	a->ended = true;
+	a->end->status = status;
+}
 
-	if (read(a->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return -1;
-	switch (info.ssi_signo) {
-	case SIGCHLD:
-		return take_end(a);
-	case SIGTSTP:
-		if (!a->ready || a->socket < 0 || !helper_call(a->socket, ORDER_STOP))
-			stop_job(a);
-		return -1;
-	case SIGTTIN:
-	case SIGTTOU:
+static void take_signal(struct attendant *a)
+{
+	struct order order = signal_source_next(&a->signals);
+
+	switch (order.kind) {
+	case ORDER_NONE:
+		break;
+	case ORDER_CHILD:
+		take_end(a);
+		break;
+	case ORDER_SUSPEND:
 		stop_job(a);
-		return -1;
-	case SIGCONT:
-	case SIGWINCH:
-		kill(a->vm, (int)info.ssi_signo);
-		return -1;
-	default:
-		if (a->ready) {
-			kill(a->vm, (int)info.ssi_signo);
-			return -1;
+		break;
+	case ORDER_CONTINUED:
+		go_on(a);
+		break;
+	case ORDER_TIMEOUT:
+		a->end->timed_out = !a->ready;
+		if (!a->ready)	/* otherwise it has a timer of its own */
+			kill_vm(a, EXIT_TIMED_OUT);
+		break;
+	case ORDER_END:
+		a->end_signal = order.arg;
+		if (!a->ready) {
+			a->end->signal = order.arg;
+			kill_vm(a, 128 + order.arg);
 		}
-		kill(a->vm, SIGKILL);
-		waitpid(a->vm, NULL, 0);
-		return 128 + (int)info.ssi_signo;
+		queue(a, ORDER_END);
+		break;
+	default:
+		queue(a, (enum order_kind)order.kind);
+		break;
 	}
 }
 
-/* The VM's status. */
-static int attend(struct attendant *a)
+static void attend(struct attendant *a)
 {
-	int status = -1;
-
-	while (status < 0) {
+	while (!a->ended) {
+		bool looks = a->has_terminal && a->tty == TTY_BACKGROUND;
 		struct pollfd p[] = {
-			{ .fd = a->socket, .events = POLLIN }, { .fd = a->signal_fd, .events = POLLIN },
+			{ .fd = a->socket, .events = (short)(POLLIN | (a->due ? POLLOUT : 0)) },
+			{ .fd = a->signals.fd, .events = POLLIN },
 		};
+		int n = poll_fds(p, ARRAY_SIZE(p), looks ? TTY_LOOK_MS : -1);
 
-		poll_fds(p, ARRAY_SIZE(p), -1);
-		if (p[0].revents)
-			take_order(a);
-		if (p[1].revents)
-			status = take_signal(a);
+		if (n > 0 && p[0].revents)
+			take_message(a);
+		if (n > 0 && p[1].revents)
+			take_signal(a);
+		if (n == 0)
+			look_at_terminal(a);
+		send_due(a);
 	}
-	return status;
+	while (a->socket >= 0 && take_message(a))
+		;	/* a report that came with the end */
+	tty_give_back();
 }
 
 /* 0 or -errno, after a message. A VM that has ended meanwhile has said why by itself. */
@@ -242,35 +307,22 @@ static int confine(struct sandbox *s)
 	return rc;
 }
 
-static int be_front(struct attendant *a, struct sandbox *s)
+static void be_front(struct attendant *a, struct sandbox *s)
 {
-	const int keep[] = { STDIN_FILENO, STDERR_FILENO, a->socket, a->signal_fd };
+	const int keep[] = {
+		STDIN_FILENO, STDERR_FILENO, a->socket, a->signals.fd, a->signals.terminal,
+		a->config->keep_fd,
+	};
 
 	fds_close_others(keep, ARRAY_SIZE(keep));
-	a->group = getpgrp();
-	a->has_terminal = !tcgetattr(STDIN_FILENO, &a->mode);
+	tty_init();
 	if ((s->builder < 0 || !build(a, s)) && !confine(s))
-		return attend(a);
-	kill(a->vm, SIGKILL);
-	waitpid(a->vm, NULL, 0);
-	return SANDBOX_EXIT_STATUS;
+		attend(a);
+	else
+		kill_vm(a, SANDBOX_EXIT_STATUS);
 }
 
 /* ---- the separation ---- */
-
-/* Blocked for good, in both processes: each reads what is meant for it. -1 with errno. */
-static int block_signals(void)
-{
-	sigset_t set;
-
-	front_get_stop_signals(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(other_signals); i++)
-		sigaddset(&set, other_signals[i]);
-	signal(SIGCHLD, SIG_DFL);	/* our parent may have ignored it: then there is no status */
-	if (sigprocmask(SIG_BLOCK, &set, NULL))
-		return -1;
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
 
 static int be_vm(struct front *f, int socket)
 {
@@ -313,35 +365,39 @@ static pid_t fork_here(void)
 }
 
 /* As front_separate(), without the message. What is left open is closed by the end that follows. */
-static int split(struct front *f, struct sandbox *s, int *status)
+static int split(struct front *f, struct sandbox *s, struct attendant *a)
 {
-	struct attendant a = { .signal_fd = block_signals() };
-	int pair[2];
+	/* Blocked in both processes: each reads what is meant for it. */
+	int pair[2], rc = signal_source_open(&a->signals, SIGNALS_SUPERVISOR, a->config->has_log);
 
-	if (a.signal_fd < 0 ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+	if (rc)
+		return rc;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return -errno;
-	a.socket = pair[0];
+	a->socket = pair[0];
 	s->builder = (int)syscall(SYS_pidfd_open, getpid(), 0);	/* or none: then the VM builds */
-	a.vm = fork_here();
-	if (a.vm < 0)
+	a->vm = fork_here();
+	if (a->vm < 0)
 		return -errno;
-	if (!a.vm) {
-		close(a.signal_fd);
-		close(a.socket);
+	if (!a->vm) {
+		signal_source_close(&a->signals);
+		close(a->socket);
 		return be_vm(f, pair[1]);
 	}
-	*status = be_front(&a, s);
+	be_front(a, s);
 	return 1;
 }
 
-int front_separate(struct front *f, struct sandbox *s, int *status)
+int front_separate(struct front *f, struct sandbox *s, const struct front_config *config,
+		   struct front_end *end)
 {
+	struct attendant a = { .config = config, .end = end };
 	int rc = sandbox_separate(s);
 
 	if (rc <= 0)
 		return rc;
-	rc = split(f, s, status);
+	*end = (struct front_end){ .status = SANDBOX_EXIT_STATUS };
+	rc = split(f, s, &a);
 	if (rc < 0)
 		log_error("a process in front of the VM's: %s", strerror(-rc));
 	return rc;

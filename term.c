@@ -166,8 +166,10 @@ static bool read_input(struct term *term)
 	n = read(term->config.in_fd, data, room);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return false;
-	if (n < 0 && !tty_in_foreground(term->config.in_fd)) {
-		term->in_background = true;	/* until somebody continues us */
+	if (n < 0 && errno == EIO && term->config.refused) {
+		/* A background job of the terminal's, with SIGTTIN blocked; or it has hung up. */
+		term->in_background = true;	/* until term_set_terminal() */
+		call(term, term->config.refused);
 		return false;
 	}
 	if (n <= 0) {
@@ -320,7 +322,6 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 	term->config = *config;
 	term->wake_fd = term->in_watch = term->wake_watch = -1;
 	pthread_mutex_init(&term->lock, NULL);
-	tty_init();
 	rc = sink_create(&term->out, loop, &sink);
 	if (!rc)
 		rc = watch_all(term);
@@ -337,7 +338,6 @@ void term_destroy(struct term *term)
 {
 	if (!term)
 		return;
-	term_stop(term);
 	event_remove(term->loop, term->in_watch);
 	event_remove(term->loop, term->wake_watch);
 	if (term->wake_fd >= 0)
@@ -347,47 +347,14 @@ void term_destroy(struct term *term)
 	free(term);
 }
 
-bool term_start(struct term *term)
+void term_set_terminal(struct term *term, enum tty_state state)
 {
-	int fd = term->config.in_fd;
-
-	/* A background job must not touch the terminal: it would be stopped. */
-	if (fd < 0 || !isatty(fd))
-		return false;
-	term->in_background = !tty_in_foreground(fd);
+	term->is_raw = state == TTY_RAW;
+	term->in_background = state == TTY_BACKGROUND;
+	if (state == TTY_GONE)
+		term->in_eof = true;
+	log_set_raw_terminal(term->is_raw);
 	update_input_watch(term);
-	if (term->in_background || !tty_make_raw(fd))
-		return false;
-	term->is_raw = true;
-	log_set_raw_terminal(true);
-	return true;
-}
-
-void term_stop(struct term *term)
-{
-	if (!term->is_raw)
-		return;
-	term->is_raw = false;
-	tty_restore();
-	log_set_raw_terminal(false);
-}
-
-void term_resume(struct term *term)
-{
-	int fd = term->config.in_fd;
-
-	if (fd < 0 || !isatty(fd) || term->in_eof)
-		return;
-	if (!term->is_raw || !tty_in_foreground(fd)) {
-		/* Not ours to change; the shell has given it its own mode. */
-		term->is_raw = false;
-		tty_forget();
-		log_set_raw_terminal(false);
-		term_start(term);
-		return;
-	}
-	/* Stopped by somebody else's signal: the shell has changed the mode since. */
-	tty_make_raw_again(fd);
 }
 
 bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows)

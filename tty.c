@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The terminal's mode (tty.h).
+ * The terminal: whose it is, and its mode (tty.h).
  *
  * Fatal signals have no other way to the terminal than a variable of this file (DESIGN rule 8).
+ *
+ * Sources: termios(3), tcgetpgrp(3), credentials(7) on jobs.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
@@ -18,8 +21,8 @@
 static struct {
 	atomic_bool active;
 	int fd;
-	pid_t pid;		/* ours; the main thread's id, too; 0: not asked yet */
-	bool catches_signals;
+	pid_t pid;		/* ours; the main thread's id, too */
+	pid_t group;
 	struct termios mode;
 } saved_terminal;
 
@@ -31,11 +34,6 @@ void tty_restore(void)
 		tcsetattr(saved_terminal.fd, TCSANOW, &saved_terminal.mode);
 }
 
-void tty_forget(void)
-{
-	atomic_store(&saved_terminal.active, false);
-}
-
 /* SA_RESETHAND: the second one kills. Not raise(), which the sandbox does not allow. */
 static void on_fatal_signal(int signal)
 {
@@ -43,10 +41,12 @@ static void on_fatal_signal(int signal)
 	syscall(SYS_tgkill, saved_terminal.pid, saved_terminal.pid, signal);
 }
 
-static void catch_fatal_signals(void)
+void tty_init(void)
 {
 	struct sigaction sa = { .sa_handler = on_fatal_signal, .sa_flags = (int)SA_RESETHAND };
 
+	saved_terminal.pid = getpid();
+	saved_terminal.group = getpgrp();
 	sigemptyset(&sa.sa_mask);
 	for (size_t i = 0; i < ARRAY_SIZE(fatal_signals); i++) {
 		struct sigaction old;
@@ -58,50 +58,54 @@ static void catch_fatal_signals(void)
 	}
 }
 
-void tty_init(void)
+/* A terminal that does not control us has no jobs of ours to tell apart. */
+static enum tty_state whose(int fd)
 {
-	saved_terminal.pid = 0;
-	saved_terminal.catches_signals = false;
+	pid_t group;
+
+	if (fd < 0)
+		return TTY_NONE;
+	if (!isatty(fd))
+		return errno == EIO ? TTY_GONE : TTY_NONE;
+	group = tcgetpgrp(fd);
+	if (group < 0)
+		return errno == ENOTTY ? TTY_RAW : TTY_GONE;
+	return group == saved_terminal.group ? TTY_RAW : TTY_BACKGROUND;
 }
 
-/*
- * A terminal refuses its background jobs even a read of nothing, if they have SIGTTIN blocked.
- * tcgetpgrp() says nothing about process groups outside our PID namespace.
- */
-bool tty_in_foreground(int fd)
+static void forget(void)
 {
-	return read(fd, NULL, 0) == 0 || errno != EIO;
+	atomic_store(&saved_terminal.active, false);
 }
 
-bool tty_make_raw(int fd)
+enum tty_state tty_take(int fd)
 {
+	enum tty_state state = whose(fd);
 	struct termios raw;
 
-	if (!saved_terminal.pid)	/* later the sandbox would not let us ask */
-		saved_terminal.pid = getpid();
+	if (state != TTY_RAW) {
+		forget();	/* the shell has given it a mode of its own */
+		return state;
+	}
 	if (tcgetattr(fd, &raw))
-		return false;
-	saved_terminal.fd = fd;
-	saved_terminal.mode = raw;
-	atomic_store(&saved_terminal.active, true);
-	if (!saved_terminal.catches_signals)
-		catch_fatal_signals();
-	saved_terminal.catches_signals = true;
+		return TTY_GONE;
+	if (!atomic_load(&saved_terminal.active)) {
+		saved_terminal.fd = fd;
+		saved_terminal.mode = raw;
+		atomic_store(&saved_terminal.active, true);
+	}
 	cfmakeraw(&raw);
 	if (!tcsetattr(fd, TCSANOW, &raw))
-		return true;
-	tty_forget();
-	return false;
+		return TTY_RAW;
+	forget();
+	return TTY_GONE;
 }
 
-void tty_make_raw_again(int fd)
+void tty_give_back(void)
 {
-	struct termios mode;
-
-	if (tcgetattr(fd, &mode))
-		return;
-	cfmakeraw(&mode);
-	tcsetattr(fd, TCSANOW, &mode);
+	if (atomic_load(&saved_terminal.active) && whose(saved_terminal.fd) == TTY_RAW)
+		tty_restore();
+	forget();
 }
 
 void tty_open_std_fds(void)

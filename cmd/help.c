@@ -65,6 +65,7 @@ static const char help_run[] =
 "                        (default serial; the kernel's log is on ttyS0 either way)\n"
 "      --console-log FILE    append every byte of ttyS0 and hvc0 to FILE; SIGHUP reopens it\n"
 "      --timeout SECONDS     end it then, with status 124\n"
+"      --die-with-parent     end it when the process that started lkvm ends\n"
 "      --json FILE       write how it ended to FILE\n"
 "      --name NAME       a name, for --json; network cards have the same address each time\n"
 "      --sandbox on|off|strict  shut lkvm in before the guest runs (default on: with what\n"

@@ -499,6 +499,7 @@ static const struct option_spec {
 	{ "sandbox", 0, VALUE(set_sandbox) },
 	{ "name", 0, VALUE(set_name) },
 	{ "timeout", 0, VALUE(set_timeout) },
+	{ "die-with-parent", 0, FLAG(die_with_parent) },
 	{ "json", 0, STRING(json) },
 	{ "dry-run", 0, FLAG(dry_run) },
 	{ "quiet", 'q', FLAG(quiet) },

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How a run ended, for the shell and for --json. Pure but for the stream it
- * writes to.
+ * How a run ended, for the shell and for --json, and on its way from the VM's process to the
+ * supervisor. Pure but for what it writes to.
  */
+#include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "cmd/report.h"
+#include "io.h"
+#include "util.h"
+
+#define SAVE_TIMEOUT_MS 1000	/* for a pipe's reader to make room */
 
 static const char panicked[] = "its kernel panicked";
 
@@ -147,4 +154,93 @@ void report_write(FILE *out, const struct report *r)
 	field_ms(out, "awake_ms", r->awake_ns);
 	field_ms(out, "init_ms", r->init_ns);
 	fputs("}\n", out);
+}
+
+char *report_text(const struct report *report, size_t *bytes)
+{
+	char *text = NULL;
+	FILE *out = open_memstream(&text, bytes);
+
+	if (!out)
+		return NULL;
+	report_write(out, report);
+	if (!fclose(out))
+		return text;
+	free(text);
+	return NULL;
+}
+
+int report_save(int fd, const struct report *report)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	size_t bytes = 0, done = 0;
+	char *text = report_text(report, &bytes);
+	int rc = text ? 0 : -ENOMEM;
+
+	while (!rc && done < bytes) {
+		ssize_t n = write(fd, text + done, bytes - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno != EAGAIN && errno != EINTR)
+			rc = -errno;
+		else if (poll_fds(&p, 1, SAVE_TIMEOUT_MS) == 0)
+			rc = -EAGAIN;
+	}
+	free(text);
+	if (rc && done && ftruncate(fd, 0))
+		return rc;	/* a pipe keeps what it has */
+	return rc;
+}
+
+/* ---- from the VM's process to the supervisor ---- */
+
+/* Fixed in size and form; checked by the supervisor. */
+struct wire {
+	uint32_t word, status;
+	int64_t boot_ns, kernel_ns, awake_ns, init_ns;
+};
+
+static const char *const words[] = {
+	"error", "poweroff", "reset", "panic", "triple-fault", "kvm-error", "timeout", "killed",
+};
+
+_Static_assert(sizeof(struct wire) <= FRONT_MAX_REPORT_BYTES, "fits");
+
+bool report_send(const struct report *r, struct machine *machine)
+{
+	struct wire w = {
+		.status = (uint32_t)r->outcome.status,
+		.boot_ns = r->boot_ns,
+		.kernel_ns = r->kernel_ns,
+		.awake_ns = r->awake_ns,
+		.init_ns = r->init_ns,
+	};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(words[i], r->outcome.word))
+			w.word = i;
+	return machine_report(machine, &w, sizeof(w));
+}
+
+void report_receive(struct report *r, const struct front_end *end)
+{
+	struct wire w = { 0 };
+
+	if (end->report_bytes == sizeof(w))
+		memcpy(&w, end->report, sizeof(w));
+	if (end->timed_out) {
+		r->outcome = (struct outcome){ "timeout", EXIT_TIMEOUT, NULL };
+	} else if (end->signal) {
+		r->outcome = (struct outcome){ "killed", end->status, NULL };
+	} else if (end->report_bytes != sizeof(w) || w.word >= ARRAY_SIZE(words) ||
+		   w.status != (uint32_t)end->status) {
+		r->outcome = (struct outcome){ "error", end->status, NULL };
+	} else {
+		r->outcome = (struct outcome){ words[w.word], end->status, NULL };
+		r->boot_ns = w.boot_ns;
+		r->kernel_ns = w.kernel_ns;
+		r->awake_ns = w.awake_ns;
+		r->init_ns = w.init_ns;
+	}
 }

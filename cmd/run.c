@@ -8,13 +8,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/early-end.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
 #include "fds.h"
@@ -41,8 +44,7 @@ struct run {
 	char *cmdline;
 	char kernel_path[256];
 	char net_names[MACHINE_MAX_VIRTIO][8];
-	FILE *json;
-	char json_buffer[4096];
+	int json_fd;
 	int log_fd;
 	struct fds named;
 	struct report report;
@@ -190,20 +192,24 @@ static int close_unnamed(struct run *run, int argc, char **argv)
 	return 0;
 }
 
+static void close_json(struct run *run)
+{
+	if (run->json_fd >= 0)
+		close(run->json_fd);
+	run->json_fd = -1;
+}
+
 static int open_json(struct run *run)
 {
 	const char *path = run->options.json;
 
 	if (!path)
 		return 0;
-	run->json = fopen(path, "we");
-	if (run->json) {
-		/* With one of its own it would look at the file when it is first used. */
-		setvbuf(run->json, run->json_buffer, _IOFBF, sizeof(run->json_buffer));
+	run->json_fd = output_open(path, O_TRUNC);
+	if (run->json_fd >= 0)
 		return 0;
-	}
-	log_error("json: %s: %s", path, strerror(errno));
-	return -errno;
+	log_error("json: %s: %s", path, strerror(-run->json_fd));
+	return run->json_fd;
 }
 
 static int open_console_log(struct run *run)
@@ -401,44 +407,77 @@ static void create_and_run(struct run *run, struct machine *machine, uint64_t st
 		run_machine(run, machine, start_ns);
 }
 
+/* Behind the supervisor, which has the file of --json, or alone. */
+static void run_here(struct run *run, struct machine *machine, uint64_t start_ns)
+{
+	if (machine_is_supervised(machine)) {
+		close_json(run);
+		run->report.outcome.status = EXIT_LKVM;
+	}
+	create_and_run(run, machine, start_ns);
+	report_send(&run->report, machine);
+}
+
 /* From options to the end of the guest; what happened is in run->report. */
 static void run_all(struct run *run, uint64_t start_ns)
 {
 	struct machine *machine;
-	int status, rc = 0;
+	struct front_end end;
+	int rc = 0;
 
-	if (prepare(run, start_ns) || machine_open(&machine, &run->config))
+	if (prepare(run, start_ns))
+		return;
+	if (machine_open(&machine, &run->config))
 		return;
 	if (!run->options.dry_run)
-		rc = machine_separate(machine, &status);
+		rc = machine_separate(machine, run->json_fd, &end);
 	if (rc > 0) {
-		/* The process in front: the VM's has reported. */
-		run->report.outcome.status = status;
-		run->json = NULL;
+		/* The supervisor: the VM's process has spoken for itself. */
+		report_receive(&run->report, &end);
 		run->log_fd = -1;
 		return;
 	}
 	if (!rc)
-		create_and_run(run, machine, start_ns);
+		run_here(run, machine, start_ns);
 	machine_destroy(machine);
 }
 
 static void write_json(struct run *run)
 {
-	if (!run->json)
+	int rc = run->json_fd < 0 ? 0 : report_save(run->json_fd, &run->report);
+
+	close_json(run);
+	if (!rc)
 		return;
-	report_write(run->json, &run->report);
-	if (fclose(run->json)) {
-		log_error("json: %s: %s", run->options.json, strerror(errno));
-		if (run->report.outcome.status == EXIT_OK)
-			run->report.outcome.status = EXIT_LKVM;
+	log_error("json: %s: %s", run->options.json,
+		  rc == -EAGAIN ? "nobody reads it" : strerror(-rc));
+	if (run->report.outcome.status == EXIT_OK)
+		run->report.outcome.status = EXIT_LKVM;
+}
+
+/*
+ * The signal of a parent that dies is the orderly end, and one who has died already sends none. A
+ * parent that is process 1 is who orphans are given to.
+ */
+static int die_with_parent(pid_t parent)
+{
+	signal(SIGTERM, SIG_DFL);
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM)) {
+		log_error("--die-with-parent: %s", strerror(errno));
+		return -errno;
 	}
+	if (parent != 1 && getppid() == parent)
+		return 0;
+	log_error("--die-with-parent: the process that started this one has ended\n"
+		  "(or it is process 1, with which everything ends.)");
+	return -ESRCH;
 }
 
 int cmd_run(int argc, char **argv, uint64_t start_ns)
 {
 	struct run run = {
 		.log_fd = -1,
+		.json_fd = -1,
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },
 			.boot_ns = -1,
@@ -447,6 +486,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 			.init_ns = -1,
 		},
 	};
+	const pid_t parent = getppid();
 	int rc = options_parse(&run.options, argc, argv);
 
 	if (!rc && run.options.help) {
@@ -459,12 +499,18 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	else if (run.options.verbose)
 		log_set_level(LOG_VERBOSE);
 	run.report.name = run.options.name;
+	run.report.kernel = run.options.flat ? run.options.flat : run.options.kernel;
 	run.report.cpus = run.options.cpus;
 	run.report.ram_bytes = run.options.ram_bytes;
 	if (!rc)
 		rc = close_unnamed(&run, argc, argv);
-	if (!open_json(&run) && !rc)
+	if (!rc && run.options.die_with_parent)
+		rc = die_with_parent(parent);
+	if (!open_json(&run) && !rc) {
+		early_end_arm(run.json_fd, &run.report, run.options.timeout_ns);
 		run_all(&run, start_ns);
+	}
+	early_end_disarm();
 	run.report.wall_ns = (int64_t)(now_ns() - start_ns);
 	write_json(&run);
 	if (run.log_fd >= 0)

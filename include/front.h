@@ -1,65 +1,90 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The process in front of the VM's.
+ * The supervisor: the process in front of the VM's.
  *
  * A process cannot enter a PID namespace, only its children are born in one. So where the
  * sandbox has such a namespace the process that was started stays outside and the VM runs in
  * its child: the first process of a namespace in which there is nobody to signal, trace or look at.
- * The process in front has given up everything but its signals. It passes them on, stops when
- * the VM's user stops the job, takes the VM with it if it is killed, gives the
- * terminal its mode back if the VM dies, and ends with the VM's status.
+ * The supervisor has given up everything but signals, the job and the terminal's mode. It
+ * reads signals and sends orders (signals.h), stops when the VM's user stops the job, takes the
+ * VM with it if it is killed, keeps the VM's report for whoever writes it down, and
+ * ends with the VM's status.
  *
- *	to the VM	on a socket: the namespaces that were made for it meanwhile, then a
- *			byte when it shall suspend itself; the signals that end it, SIGCONT
- *			and SIGWINCH as they are
- *	from the VM	bytes on the socket (it hears signals now; stop the job); its end
+ *	to the VM	on a socket: the namespaces that were made for it meanwhile, then orders
+ *	from the VM	on the same: orders (ready; stop the job; look at the terminal, give it
+ *			back), a report; its end
  *
- * Without the namespace all functions do their work in the one process there is.
- * All of them: the main thread.
+ * Without the namespace there is no supervisor: front_is_there() is false, front_send() too, and
+ * whoever asks does the work itself. All of them: the main thread.
  *
- * Sources: pid_namespaces(7), credentials(7) on jobs, PR_SET_PDEATHSIG in prctl(2).
+ * Sources: pid_namespaces(7), PR_SET_PDEATHSIG in prctl(2).
  */
 #ifndef LKVM_FRONT_H
 #define LKVM_FRONT_H
 
-#include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "signals.h"
 
 struct sandbox;
 
-struct front {
-	int socket;		/* to the process in front; -1: there is none */
+#define FRONT_MAX_REPORT_BYTES 128u
+
+/* What the supervisor knows of the run. */
+struct front_config {
+	int tty;		/* our input; -1: none */
+	bool has_log;
+	int keep_fd;		/* stays open in it, for the report; -1: none */
 };
 
-/* Those that end a VM in an orderly way. One that our parent ignores (nohup) stays ignored. */
-void front_get_stop_signals(sigset_t *set);
+/* How the VM ended. */
+struct front_end {
+	int status;			/* to end with */
+	int signal;			/* that ended it or its process; 0: none */
+	bool timed_out;			/* before it ran */
+	size_t report_bytes;		/* of its report; 0: it had no chance to send one */
+	uint8_t report[FRONT_MAX_REPORT_BYTES];
+};
+
+struct front {
+	int socket;		/* to the supervisor; -1: there is none */
+};
 
 void front_init(struct front *f);
 
 /*
- * Goes on in a child, if the sandbox has it: 0 in the VM's process; 1 in the one in front,
- * when the VM has ended with *status, and everything else there is closed by then. -errno after a
+ * Goes on in a child, if the sandbox has it: 0 in the VM's process; 1 in the supervisor,
+ * when the VM has ended as @end tells; everything else there is closed by then. -errno after a
  * message. On the only thread there is; descriptors stay with the VM.
  */
-int front_separate(struct front *f, struct sandbox *s, int *status);
+int front_separate(struct front *f, struct sandbox *s, const struct front_config *config,
+		   struct front_end *end);
+
+/* There is a supervisor, and this is the VM's process. */
+bool front_is_there(const struct front *f);
 
 /*
- * Waits for the namespaces that the process in front makes; before sandbox_enter(). 0 or -errno,
+ * Waits for the namespaces that the supervisor makes; before sandbox_enter(). 0 or -errno,
  * after a message.
  */
 int front_wait(const struct front *f, struct sandbox *s);
 
-/* Tells the process in front that signals are read: until then one of them is the end. */
-void front_tell_ready(const struct front *f);
+/* Sends an order to the supervisor. False without one. */
+bool front_send(const struct front *f, enum order_kind kind);
 
-/* Something came on the socket. True: suspend yourself. *gone: nothing will come any more. */
-bool front_is_asked(const struct front *f, bool *gone);
+/* The next order of the supervisor's. 0, -EAGAIN, or -EPIPE: it is gone. */
+int front_recv(const struct front *f, struct order *order);
+
+/* Readable when there is one. */
+int front_fd(const struct front *f);
 
 /*
- * Stops the job, as Ctrl-Z does. True when it has been continued; false if the process in front
- * was asked to: then we stop soon after, and SIGCONT tells that we go on.
+ * Sends @bytes as the VM's report: more than an order has, FRONT_MAX_REPORT_BYTES at most. False
+ * without a supervisor.
  */
-bool front_suspend(const struct front *f);
+bool front_report(const struct front *f, const void *report, size_t bytes);
 
 void front_fini(struct front *f);
 

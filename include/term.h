@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tty.h"
+
 struct event_loop;
 struct sink;
 struct term;
@@ -28,27 +30,21 @@ struct term_config {
 	void (*quit)(void *arg);	/* x */
 	void (*suspend)(void *arg);	/* z */
 	void (*send_break)(void *arg);	/* b */
+	void (*refused)(void *arg);	/* a read, as by a terminal that has us in the background; or NULL */
 	void *arg;
 };
 
 /* Descriptors are lent. 0 or -errno. */
 int term_create(struct term **out, struct event_loop *loop, const struct term_config *config);
 
-/* Accepts NULL. Restores the terminal; what was not flushed is gone. */
+/* Accepts NULL. What was not flushed is gone. */
 void term_destroy(struct term *term);
 
 /*
- * SIGTTIN has to be blocked. If the input is a terminal and we are in its foreground: raw mode, and
- * Ctrl-A is ours. The old mode comes back with term_destroy() and from fatal
- * signals. Returns true if it did.
+ * The state of the terminal that we have our input from has changed: Ctrl-A is ours while it is raw,
+ * nothing is read while we are in the background. SIGTTIN has to be blocked.
  */
-bool term_start(struct term *term);
-
-/* Puts the terminal back into its old mode, if term_start() has changed it. */
-void term_stop(struct term *term);
-
-/* The shell may have moved us to the foreground or out of it: term_start() again. */
-void term_resume(struct term *term);
+void term_set_terminal(struct term *term, enum tty_state state);
 
 /* The window's size in characters; false if there is no window. */
 bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows);

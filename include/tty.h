@@ -1,33 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The mode of the terminal that we have our input from: raw while the guest has it, and what it
- * was before afterwards, however we end. There is one such terminal. Main thread, unless it
- * says otherwise.
+ * The terminal that we have our input from: whose it is, and its mode, which is raw while the
+ * guest has it, and what it was before afterwards, however we end. There is one such terminal, and
+ * one process that touches it: the supervisor if there is one (front.h), else the VM's. Main
+ * thread, unless it says otherwise.
+ *
+ * A job may become the foreground job, or stop being it, without any signal: shells send
+ * SIGCONT to stopped jobs only. So whoever is in the background looks again every TTY_LOOK_MS.
  */
 #ifndef LKVM_TTY_H
 #define LKVM_TTY_H
 
-#include <stdbool.h>
+#define TTY_LOOK_MS 100
 
-/* Before the sandbox. */
+enum tty_state {
+	TTY_NONE,		/* no terminal, or not ours any more */
+	TTY_BACKGROUND,		/* somebody else's for now */
+	TTY_RAW,		/* ours */
+	TTY_GONE,		/* it has hung up */
+};
+
+/* Before the sandbox: the terminal gets its mode back if a fatal signal ends us, too. */
 void tty_init(void);
 
 /*
- * True unless @fd is a terminal that refuses us as a background job. SIGTTIN has to be blocked.
+ * Looks whose terminal @fd is. If it is ours its mode is raw then; the one that it had when it became
+ * ours is remembered. SIGTTOU has to be blocked.
  */
-bool tty_in_foreground(int fd);
+enum tty_state tty_take(int fd);
 
-/* Raw mode; the old one is remembered. True if it was changed. */
-bool tty_make_raw(int fd);
+/* Gives the terminal its mode back, if it is raw and still ours. */
+void tty_give_back(void);
 
-/* The same, when somebody has changed the mode since; what is remembered stays. */
-void tty_make_raw_again(int fd);
-
-/* Gives the terminal its mode back, if it is raw. Any thread, also in signal handlers. */
+/* The same, without looking whose it is. Any thread, also in signal handlers. */
 void tty_restore(void);
-
-/* The mode is somebody else's business now: tty_restore() does nothing any more. */
-void tty_forget(void);
 
 /*
  * Makes descriptors 0, 1 and 2 exist (as /dev/null), so that no later open()

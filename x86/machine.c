@@ -12,14 +12,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "bus.h"
@@ -33,6 +30,7 @@
 #include "log.h"
 #include "mem.h"
 #include "sandbox.h"
+#include "signals.h"
 #include "sink.h"
 #include "term.h"
 #include "tty.h"
@@ -66,9 +64,6 @@
 #define MAX_BLK_QUEUES	16u
 #define AIO_DEPTH	256u
 #define SIZE_POLL_NS	1000000000ull
-
-/* About the terminal and the shell's jobs; SIGTTIN so that term.c can tell who has the terminal. */
-static const int job_signals[] = { SIGWINCH, SIGTSTP, SIGCONT, SIGTTIN };
 
 struct machine {
 	const struct machine_config *config;
@@ -123,13 +118,12 @@ struct machine {
 	struct cpuid_table *cpuid;
 	struct vcpu **vcpus;
 	unsigned int nr_vcpus;
-	int signal_fd, job_fd;
+	struct signals *signals;
+	bool announced;			/* on the terminal: what runs */
 	struct end_watch end_watch;
 	struct keeper keeper;
 	struct front front;
 	struct sandbox sandbox;
-	sigset_t old_signals;
-	bool signals_blocked;
 	void *dtb;
 	size_t dtb_bytes;
 };
@@ -484,9 +478,14 @@ static void on_suspend(void *arg)
 {
 	struct machine *m = arg;
 
-	term_stop(m->term);
-	if (front_suspend(&m->front))
-		term_resume(m->term);	/* otherwise on_continue() will */
+	signals_suspend(m->signals);
+}
+
+static void on_refused(void *arg)
+{
+	struct machine *m = arg;
+
+	signals_take_terminal(m->signals);
 }
 
 static void on_break(void *arg)
@@ -527,6 +526,7 @@ static int create_terminal(struct machine *m)
 		.quit = on_quit,
 		.suspend = on_suspend,
 		.send_break = on_break,
+		.refused = isatty(m->config->in_fd) ? on_refused : NULL,
 		.arg = m,
 	};
 	const struct term_config unseen = { .in_fd = -1, .out_fd = -1, .log = m->log };
@@ -789,7 +789,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	if (!m)
 		return log_enomem("machine");
 	m->config = config;
-	m->kvm_fd = m->signal_fd = m->job_fd = -1;
+	m->kvm_fd = -1;
 	end_watch_init(&m->end_watch);
 	keeper_init(&m->keeper, NULL);
 	front_init(&m->front);
@@ -815,11 +815,26 @@ static int start_keeper(struct machine *m)
 	return keeper_start(&m->keeper, &m->sandbox);
 }
 
-int machine_separate(struct machine *m, int *status)
+int machine_separate(struct machine *m, int keep_fd, struct front_end *end)
 {
+	const struct front_config config = {
+		.tty = m->config->in_fd,
+		.has_log = m->config->log_path != NULL,
+		.keep_fd = keep_fd,
+	};
 	int rc = start_keeper(m);
 
-	return rc ? rc : front_separate(&m->front, &m->sandbox, status);
+	return rc ? rc : front_separate(&m->front, &m->sandbox, &config, end);
+}
+
+bool machine_report(struct machine *m, const void *report, size_t bytes)
+{
+	return front_report(&m->front, report, bytes);
+}
+
+bool machine_is_supervised(const struct machine *m)
+{
+	return front_is_there(&m->front);
 }
 
 int machine_create(struct machine *m)
@@ -871,18 +886,13 @@ void machine_destroy(struct machine *m)
 	vm_destroy(m->vm);
 	if (m->kvm_fd >= 0)
 		close(m->kvm_fd);
-	if (m->signal_fd >= 0)
-		close(m->signal_fd);
-	if (m->job_fd >= 0)
-		close(m->job_fd);
+	signals_stop(m->signals);
 	event_loop_destroy(m->loop);
 	mem_destroy(m->mem);
 	boot_destroy(m->boot);
 	keeper_stop(&m->keeper);
 	front_fini(&m->front);
 	sandbox_fini(&m->sandbox);
-	if (m->signals_blocked)
-		pthread_sigmask(SIG_SETMASK, &m->old_signals, NULL);
 	free(m);
 }
 
@@ -916,8 +926,9 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 /* ---- running ---- */
 
 /* The log's name may stand for another file now (log rotation). */
-static void reopen_log(struct machine *m)
+static void reopen_log(void *arg)
 {
+	struct machine *m = arg;
 	int fd = keeper_reopen_log(&m->keeper);
 
 	if (fd < 0) {
@@ -928,101 +939,65 @@ static void reopen_log(struct machine *m)
 	sink_set_fd(m->log, fd);
 }
 
-/* A hang-up ends the VM; a signal that somebody sends reopens the log, if there is one. */
-static bool means_reopen(const struct machine *m, const struct signalfd_siginfo *info)
-{
-	struct pollfd terminal = { .fd = m->config->in_fd };
-
-	if (info->ssi_signo != SIGHUP || m->config->log_fd < 0 || info->ssi_code == SI_KERNEL)
-		return false;
-	return !isatty(m->config->in_fd) ||
-	       !(poll_fds(&terminal, 1, 0) == 1 && terminal.revents & POLLHUP);
-}
-
-static void on_signal(void *arg, uint32_t events)
+static void on_end(void *arg, int signal)
 {
 	struct machine *m = arg;
-	struct signalfd_siginfo info;
 
-	(void)events;
-	if (read(m->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return;
-	if (means_reopen(m, &info))
-		reopen_log(m);
-	else
-		vm_request_stop_signal(m->vm, (int)info.ssi_signo);
+	vm_request_stop_signal(m->vm, signal);
 }
 
-/* The process was stopped and goes on: the terminal and the guest have to know. */
-static void on_continue(struct machine *m)
+static void on_timed_out(void *arg)
 {
-	term_resume(m->term);
+	struct machine *m = arg;
+
+	vm_request_stop(m->vm, STOP_TIMEOUT);
+}
+
+static void on_continue(void *arg)
+{
+	struct machine *m = arg;
+
 	for (unsigned int i = 0; i < m->nr_vcpus; i++)
 		vcpu_kick(m->vcpus[i], VCPU_REQUEST_PAUSED);
 	update_window_size(m);
 }
 
-static void on_job_signal(void *arg, uint32_t events)
+static void on_resize(void *arg)
+{
+	update_window_size(arg);
+}
+
+static void on_terminal(void *arg, enum tty_state state)
 {
 	struct machine *m = arg;
-	struct signalfd_siginfo info;
+	char text[512];
 
-	(void)events;
-	if (read(m->job_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+	term_set_terminal(m->term, state);
+	if (state != TTY_RAW)
 		return;
-	if (info.ssi_signo == SIGTSTP)
-		on_suspend(m);
-	else if (info.ssi_signo == SIGCONT)
-		on_continue(m);
-	else if (info.ssi_signo == SIGWINCH)
-		update_window_size(m);
-}
-
-/* The process in front was told to stop the job. */
-static void on_front(void *arg, uint32_t events)
-{
-	struct machine *m = arg;
-	bool gone;
-
-	(void)events;
-	if (front_is_asked(&m->front, &gone))
-		on_suspend(m);
-	if (gone)	/* and we are about to be */
-		vm_request_stop_signal(m->vm, SIGKILL);
-}
-
-/* Blocks signals and has them read. Handle or -errno. */
-static int watch_signals(struct machine *m, int *fd, const sigset_t *set, event_fn fn)
-{
-	sigset_t before;
-
-	pthread_sigmask(SIG_BLOCK, set, &before);
-	if (!m->signals_blocked)
-		m->old_signals = before;
-	m->signals_blocked = true;
-	*fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return *fd < 0 ? -errno : event_add(m->loop, *fd, EPOLLIN, fn, m);
+	update_window_size(m);
+	if (m->announced)
+		return;
+	m->announced = true;
+	machine_describe(m, text, sizeof(text));
+	log_notice("%s. Ctrl-A x quits.", text);
 }
 
 /* Signals arrive as events. */
 static int take_signals(struct machine *m)
 {
-	sigset_t set, jobs;
-	int rc;
+	const struct signals_client client = {
+		.end = on_end,
+		.timed_out = on_timed_out,
+		.reopen_log = reopen_log,
+		.continued = on_continue,
+		.resized = on_resize,
+		.terminal = on_terminal,
+		.arg = m,
+	};
 
-	front_get_stop_signals(&set);
-	sigemptyset(&jobs);
-	for (size_t i = 0; i < ARRAY_SIZE(job_signals); i++)
-		sigaddset(&jobs, job_signals[i]);
-	if (m->front.socket >= 0)
-		sigdelset(&jobs, SIGTSTP);	/* the process in front asks */
-	rc = watch_signals(m, &m->signal_fd, &set, on_signal);
-	if (rc >= 0)
-		rc = watch_signals(m, &m->job_fd, &jobs, on_job_signal);
-	if (rc >= 0 && m->front.socket >= 0)
-		rc = event_add(m->loop, m->front.socket, EPOLLIN, on_front, m);
-	front_tell_ready(&m->front);
-	return rc;
+	return signals_start(&m->signals, m->loop, &m->front, m->config->in_fd,
+			     m->config->log_path != NULL, &client);
 }
 
 static void on_stop(void *arg, uint32_t events)
@@ -1035,10 +1010,8 @@ static void on_stop(void *arg, uint32_t events)
 
 static void on_timeout(void *arg, uint32_t events)
 {
-	struct machine *m = arg;
-
 	(void)events;
-	vm_request_stop(m->vm, STOP_TIMEOUT);
+	on_timed_out(arg);
 }
 
 static int start_timeout(struct machine *m)
@@ -1105,13 +1078,7 @@ static int start(struct machine *m, struct machine_result *result)
 		rc = sandbox_enter(&m->sandbox, tty_restore);
 	if (rc)
 		return rc;
-	if (term_start(m->term)) {
-		char text[512];
-
-		machine_describe(m, text, sizeof(text));
-		log_notice("%s. Ctrl-A x quits.", text);
-		update_window_size(m);
-	}
+	signals_take_terminal(m->signals);
 	rc = start_threads(m);
 	if (rc)
 		return rc;
@@ -1148,10 +1115,10 @@ static void drain_terminal(struct machine *m, enum stop_reason reason)
 	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
 		deadline = now_ns() + 1000000000ull;
 	if (m->log)
-		sink_drain(m->log, deadline ? deadline : now_ns() + SINK_PATIENCE_NS, m->signal_fd);
+		sink_drain(m->log, deadline ? deadline : now_ns() + SINK_PATIENCE_NS, signals_end_fd(m->signals));
 	if (m->serial_term != m->term)
 		term_drain(m->serial_term, deadline, -1);
-	term_drain(m->term, deadline, m->signal_fd);
+	term_drain(m->term, deadline, signals_end_fd(m->signals));
 }
 
 void machine_run(struct machine *m, struct machine_result *result)
@@ -1177,8 +1144,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->words = end_watch_words(&m->end_watch);
 	result->shutdown = end_watch_shutdown(&m->end_watch, !m->config->boot.flat);
 	result->signal = atomic_load(&m->vm->stop_signal);
+	signals_release_terminal(m->signals);
 	drain_terminal(m, result->reason);
-	term_stop(m->term);
 }
 
 void machine_report_lost(struct machine *m)

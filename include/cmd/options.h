@@ -40,7 +40,7 @@ struct run_options {
 	bool no_default_params, virtio_console, rng, rng_asked;
 	bool acpi, mptable, fdt, nested;
 	enum sandbox_mode sandbox;
-	bool dry_run, quiet, verbose, help;
+	bool die_with_parent, dry_run, quiet, verbose, help;
 };
 
 /*

@@ -5,10 +5,12 @@
 #ifndef LKVM_CMD_REPORT_H
 #define LKVM_CMD_REPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
+#include "front.h"
 #include "x86/machine.h"
 
 struct outcome {
@@ -33,6 +35,21 @@ struct report {
 	int64_t init_ns;	/* ttyS0 opened: init is about to run */
 	int64_t wall_ns;	/* all of it */
 };
+
+/*
+ * Writes it to @fd, whole or (but for a pipe that breaks) not at all. 0 or -errno; -EAGAIN: nobody
+ * has read that pipe for a second.
+ */
+int report_save(int fd, const struct report *report);
+
+/* The same text, for the caller to free; NULL without memory. */
+char *report_text(const struct report *report, size_t *bytes);
+
+/* From the VM's process to its supervisor. False if there is none. */
+bool report_send(const struct report *report, struct machine *machine);
+
+/* In the supervisor: what was sent if that agrees with how the VM ended, else what is known. */
+void report_receive(struct report *report, const struct front_end *end);
 
 /* One JSON object and a newline. */
 void report_write(FILE *out, const struct report *report);

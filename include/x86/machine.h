@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "disk/disk.h"
+#include "front.h"
 #include "kvm.h"
 #include "net/net.h"
 #include "sandbox.h"
@@ -96,10 +97,17 @@ int machine_open(struct machine **out, const struct machine_config *config);
 
 /*
  * Before a machine that is going to run is created. 0 in the process that creates it, which may be a
- * child; 1 in the one in front of it (front.h), when the machine has ended with *status: there
- * @machine is of no use any more, not even to destroy. -errno after a message.
+ * child; 1 in the supervisor in front of it (front.h), when the machine has ended as *end tells: of
+ * all descriptors only @keep_fd (-1: none) is left there, and @machine is of no use any more, not
+ * even to destroy. -errno after a message.
  */
-int machine_separate(struct machine *machine, int *status);
+int machine_separate(struct machine *machine, int keep_fd, struct front_end *end);
+
+/* There is a supervisor, which writes down what it is told: */
+bool machine_is_supervised(const struct machine *machine);
+
+/* Tells it (front_report()). False without one. */
+bool machine_report(struct machine *machine, const void *report, size_t bytes);
 
 /* 0 or -errno, after a message; it has to be destroyed in any case. */
 int machine_create(struct machine *machine);

@@ -84,6 +84,29 @@ refuses help-option '^lkvm: option --frob: unknown' help --frob
 refuses help-unknown '^lkvm: help: frob: no such command$' help frob
 same usage/nothing-left-behind "dir empty err fifo junk out secret short status text" "$(ls "$T" | xargs)"
 (cd "$T" && timeout 20 "$LKVM" run -k nosuch --json j 2>/dev/null; cat j >json)
+# What ends lkvm before anybody reads signals is in the report, too: here the kernel does not come.
+(cd "$T" && timeout 20 "$LKVM" run -k fifo --json j --timeout 0.2 >out 2>err </dev/null; echo $? >status; cat j >json2)
+same usage/early-timeout 124 "$(cat "$T/status")"
+has usage/early-timeout-json "$T/json2" '^\{"v":1,"outcome":"timeout","status":124,.*\}$'
+for s in TERM:143 INT:130 HUP:129 QUIT:131; do
+	: >"$T/j"
+	(cd "$T" && exec env --default-signal=INT,QUIT "$LKVM" run -k fifo --json j >out 2>err </dev/null) & pid=$!
+	# The FIFO has a reader when it can be opened for writing.
+	exec 8>"$T/fifo"; kill -"${s%:*}" $pid; wait $pid
+	same usage/early-${s%:*} ${s#*:} $?
+	exec 8>&-
+	has usage/early-${s%:*}-json "$T/j" '^\{"v":1,"outcome":"killed","status":'${s#*:}',.*\}$'
+done
+same usage/json-whole 1 "$(wc -l <"$T/j")"
+# --json to a full disk is an error, and to a pipe that is read one line.
+(cd "$T" && "$LKVM" run -k nosuch --json /dev/full 2>err; echo $? >status)
+has usage/json-to-a-full-disk "$T/err" '^lkvm: json: /dev/full: No space left'
+"$LKVM" run -k nosuch --json >(cat >"$T/piped") 2>/dev/null; wait_for 10 grep -q outcome "$T/piped"
+has usage/json-to-a-pipe "$T/piped" '^\{"v":1,"outcome":"error"'
+# When its parent dies (here by SIGKILL) lkvm ends as by SIGTERM.
+: >"$T/j"
+bash -c '"$1" run -k "$2/fifo" --json "$2/j" --die-with-parent </dev/null 2>/dev/null & exec 8>"$2/fifo"; kill -KILL $$' sh "$LKVM" "$T" 2>/dev/null
+wait_for 20 grep -q '"killed","status":143' "$T/j" && ok usage/die-with-parent || not_ok usage/die-with-parent "$(cat "$T/j")"
 has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"boot_ms":null,'
 "$LKVM" version >"$T/out"; has usage/version "$T/out" '^lkvm [0-9]'
 "$LKVM" help >"$T/out"; has usage/help "$T/out" '^usage: lkvm run'

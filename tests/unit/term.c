@@ -271,7 +271,7 @@ static void a_pipe_is_passed_on_unchanged(void **state)
 	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
 	assert_int_equal(event_loop_create(&loop), 0);
 	term = create(loop, fd[0], null, NULL);
-	assert_false(term_start(term));
+	assert_int_equal(tty_take(fd[0]), TTY_NONE);
 	assert_int_equal(write(fd[1], text, sizeof(text)), sizeof(text));
 	close(fd[1]);
 	run_for_ms(loop, 20);
@@ -378,7 +378,9 @@ static void terminal_child(int tty)
 	tcgetattr(tty, &before);
 	event_loop_create(&loop);
 	term = create(loop, tty, STDOUT_FILENO, NULL);
-	ok = term_start(term);
+	tty_init();
+	ok = tty_take(tty) == TTY_RAW;
+	term_set_terminal(term, TTY_RAW);
 	tcgetattr(tty, &raw);
 	quits = 0;
 	run_for_ms(loop, 400);
@@ -387,6 +389,7 @@ static void terminal_child(int tty)
 	ok = ok && take_all(term, got, sizeof(got)) == 4 && !memcmp(got, "a\x01z\x03", 4);
 	ok = ok && quits == 1;
 	term_destroy(term);
+	tty_give_back();
 	tcgetattr(tty, &after);
 	ok = ok && !memcmp(&before, &after, sizeof(before));
 	event_loop_destroy(loop);
@@ -401,18 +404,15 @@ static void a_terminal_is_raw_and_restored(void **state)
 
 static void crashing_child(int tty)
 {
-	struct event_loop *loop;
 	struct termios before = { 0 }, after = { 0 };
-	struct term *term;
 	pid_t pid;
 	int status;
 
 	tcgetattr(tty, &before);
 	pid = fork();
 	if (pid == 0) {
-		event_loop_create(&loop);
-		term = create(loop, tty, STDOUT_FILENO, NULL);
-		if (!term_start(term))
+		tty_init();
+		if (tty_take(tty) != TTY_RAW)
 			_exit(7);
 		raise(SIGSEGV);
 		_exit(8);

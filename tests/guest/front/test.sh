@@ -43,10 +43,11 @@ for i in $(seq 20); do
 done
 same front/killed 0 $bad
 
-# Whoever kills the VM hears of it from the one in front.
-start
+# Whoever kills the VM hears of it from the one in front, which writes the report.
+start --json "$T/json"
 kill -KILL "$vm"; wait $pid
 same front/vm-killed 137 $?
+has front/vm-killed-json "$T/json" '^\{"v":1,"outcome":"killed","status":137,.*\}$'
 has front/vm-killed-said "$T/err" "^lkvm: the VM's process was ended by signal 9"
 
 # The signals that end a VM, from outside to either; a job that is stopped and continued.
@@ -64,12 +65,26 @@ kill -CONT $pid; wait_for 10 running && ok front/continued || not_ok front/conti
 kill -TERM $pid; wait $pid
 same front/continued-status 143 $?
 
+# A parent that dies takes the VM along.
+bash -c '"$1" run -m 64 --flat "$2" --json "$3/json" --die-with-parent </dev/null >"$3/out" 2>&1 & echo $! >"$3/pid"
+	until grep -q up "$3/out"; do sleep 0.1; done; kill -KILL $$' sh "$LKVM" "$flat" "$T" 2>/dev/null
+wait_for 20 gone "$(cat "$T/pid")" && ok front/parent-gone || not_ok front/parent-gone "$(state "$(cat "$T/pid")")"
+has front/parent-gone-json "$T/json" '"outcome":"killed","status":143'
+
+# The log is opened again by a signal to the one in front.
+start --console-log "$T/log"
+mv "$T/log" "$T/log.1"; kill -HUP $pid
+wait_for 20 test -e "$T/log" && ok front/log || not_ok front/log
+kill -TERM $pid; wait $pid
+same front/log-status 143 $?
+
 # Before the VM listens a signal is the end: here its initrd does not come.
 mkfifo "$T/fifo"; sleep 60 >"$T/fifo" & writer=$!
-"$LKVM" run -m 64 -k "${GUESTS%/*}/virtio-rng/elf64" -i "$T/fifo" >"$T/out" 2>"$T/err" </dev/null & pid=$!
+"$LKVM" run -m 64 -k "${GUESTS%/*}/virtio-rng/elf64" -i "$T/fifo" --json "$T/json" >"$T/out" 2>"$T/err" </dev/null & pid=$!
 sleep 1
 kill -TERM $pid; wait $pid
 same front/early 143 $?
+has front/early-json "$T/json" '"outcome":"killed","status":143'
 kill $writer; wait $writer 2>/dev/null
 if pgrep -f -- "-i $T/fifo" >/dev/null; then not_ok front/early-gone "$(pgrep -af -- "-i $T/fifo")"; else ok front/early-gone; fi
 

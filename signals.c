@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Signals as orders (signals.h).
+ *
+ * A hang-up is the one signal that does not say what it means: a terminal that goes away ends a
+ * VM, whoever rotates logs wants the log opened again, and a shell that passes a hang-up on
+ * looks just like the latter. What tells them apart is the terminal: if it has hung up, that is it.
+ *
+ * Sources: signalfd(2), credentials(7) on jobs, tty_ioctl(4).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "front.h"
+#include "io.h"
+#include "log.h"
+#include "signals.h"
+#include "util.h"
+
+#define RELEASE_TIMEOUT_MS 1000
+#define TTY_LOOK_NS (TTY_LOOK_MS * 1000000ull)
+
+#define SUPERVISOR	(1u << SIGNALS_SUPERVISOR)
+#define VM		(1u << SIGNALS_VM)
+#define SUPERVISED_VM	(1u << SIGNALS_SUPERVISED_VM)
+
+static const struct {
+	int signal;
+	enum order_kind kind;
+	unsigned int readers;
+} meanings[] = {
+	{ SIGTERM, ORDER_END, SUPERVISOR | VM | SUPERVISED_VM },
+	{ SIGINT, ORDER_END, SUPERVISOR | VM | SUPERVISED_VM },
+	{ SIGQUIT, ORDER_END, SUPERVISOR | VM | SUPERVISED_VM },
+	{ SIGHUP, ORDER_END, SUPERVISOR | VM },		/* or ORDER_REOPEN_LOG */
+	{ SIGALRM, ORDER_TIMEOUT, SUPERVISOR | VM },
+	{ SIGTSTP, ORDER_SUSPEND, SUPERVISOR | VM },
+	{ SIGTTIN, ORDER_SUSPEND, SUPERVISOR | VM },
+	{ SIGTTOU, ORDER_SUSPEND, SUPERVISOR | VM },
+	{ SIGCONT, ORDER_CONTINUED, SUPERVISOR | VM },
+	{ SIGWINCH, ORDER_RESIZED, SUPERVISOR | VM },
+	{ SIGCHLD, ORDER_CHILD, SUPERVISOR },
+};
+
+struct signals {
+	struct event_loop *loop;
+	struct front *front;
+	struct signals_client client;
+	struct signal_source source;
+	/* Without a supervisor. */
+	int tty;
+	int timer;
+	bool has_terminal;	/* taken, not yet released */
+};
+
+/* ---- reading signals ---- */
+
+static bool is_ignored(int signal)
+{
+	struct sigaction sa;
+
+	return !sigaction(signal, NULL, &sa) && sa.sa_handler == SIG_IGN;
+}
+
+int signal_source_open(struct signal_source *s, enum signal_reader reader, bool has_log)
+{
+	sigset_t set;
+
+	*s = (struct signal_source){ .fd = -1, .terminal = -1, .has_log = has_log };
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
+		if (meanings[i].readers >> reader & 1 &&
+		    !(meanings[i].kind == ORDER_END && is_ignored(meanings[i].signal)))
+			sigaddset(&set, meanings[i].signal);
+	if (reader == SIGNALS_SUPERVISOR)
+		signal(SIGCHLD, SIG_DFL);	/* our parent may have ignored it: then there is no status */
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	s->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (s->fd < 0)
+		return -errno;
+	if (reader != SIGNALS_SUPERVISED_VM)
+		s->terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	return 0;
+}
+
+void signal_source_close(struct signal_source *s)
+{
+	if (s->fd >= 0)
+		close(s->fd);
+	if (s->terminal >= 0)
+		close(s->terminal);
+	s->fd = s->terminal = -1;
+}
+
+struct order signal_order(const struct signalfd_siginfo *info, bool has_log, bool hung_up)
+{
+	struct order order = { .arg = (uint8_t)info->ssi_signo };
+
+	for (size_t i = 0; i < ARRAY_SIZE(meanings); i++)
+		if (meanings[i].signal == (int)info->ssi_signo)
+			order.kind = meanings[i].kind;
+	if (info->ssi_signo == SIGHUP && has_log && info->ssi_code != SI_KERNEL && !hung_up)
+		order.kind = ORDER_REOPEN_LOG;
+	return order;
+}
+
+struct order signal_source_next(struct signal_source *s)
+{
+	struct pollfd terminal = { .fd = s->terminal };
+	struct signalfd_siginfo info;
+
+	if (read(s->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return (struct order){ .kind = ORDER_NONE };
+	return signal_order(&info, s->has_log, poll_fds(&terminal, 1, 0) == 1 &&
+			    terminal.revents & (POLLHUP | POLLERR));
+}
+
+void signal_stop_job(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTSTP);
+	kill(0, SIGTSTP);
+	/* Ours is waiting: here we stop, and go on. */
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* ---- the VM's side ---- */
+
+static void call(const struct signals *s, void (*fn)(void *arg))
+{
+	if (fn)
+		fn(s->client.arg);
+}
+
+static void look_at_terminal(struct signals *s)
+{
+	enum tty_state state = tty_take(s->tty);
+
+	event_timer_set(s->loop, s->timer, state == TTY_BACKGROUND ? TTY_LOOK_NS : 0, 0);
+	s->client.terminal(s->client.arg, state);
+}
+
+static void on_look_timer(void *arg, uint32_t events)
+{
+	struct signals *s = arg;
+
+	(void)events;
+	if (s->has_terminal)
+		look_at_terminal(s);
+}
+
+static void suspend_alone(struct signals *s)
+{
+	if (s->has_terminal)
+		tty_give_back();
+	signal_stop_job();
+	if (s->has_terminal)
+		look_at_terminal(s);
+	call(s, s->client.continued);
+}
+
+static void take_order(struct signals *s, struct order order)
+{
+	switch (order.kind) {
+	case ORDER_END:
+		s->client.end(s->client.arg, order.arg);
+		break;
+	case ORDER_TIMEOUT:
+		call(s, s->client.timed_out);
+		break;
+	case ORDER_REOPEN_LOG:
+		call(s, s->client.reopen_log);
+		break;
+	case ORDER_SUSPEND:
+		suspend_alone(s);
+		break;
+	case ORDER_CONTINUED:
+		if (s->has_terminal && !front_is_there(s->front))
+			look_at_terminal(s);
+		call(s, s->client.continued);
+		break;
+	case ORDER_RESIZED:
+		call(s, s->client.resized);
+		break;
+	case ORDER_TERMINAL:
+		s->client.terminal(s->client.arg, order.arg);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct signals *s = arg;
+
+	(void)events;
+	take_order(s, signal_source_next(&s->source));
+}
+
+static void on_front(void *arg, uint32_t events)
+{
+	struct signals *s = arg;
+	struct order order;
+	int rc = front_recv(s->front, &order);
+
+	(void)events;
+	if (!rc)
+		take_order(s, order);
+	else if (rc == -EPIPE)	/* it was killed, and we are about to be */
+		s->client.end(s->client.arg, SIGKILL);
+}
+
+static int watch(struct signals *s, bool has_log)
+{
+	bool supervised = front_is_there(s->front);
+	int rc = signal_source_open(&s->source, supervised ? SIGNALS_SUPERVISED_VM : SIGNALS_VM,
+				    has_log);
+
+	if (rc >= 0)
+		rc = event_add(s->loop, s->source.fd, EPOLLIN, on_signal, s);
+	if (rc >= 0 && supervised)
+		rc = event_add(s->loop, front_fd(s->front), EPOLLIN, on_front, s);
+	if (rc >= 0 && !supervised)
+		rc = s->timer = event_timer_create(s->loop, on_look_timer, s);
+	return rc < 0 ? rc : 0;
+}
+
+int signals_start(struct signals **out, struct event_loop *loop, struct front *front, int tty,
+		  bool has_log, const struct signals_client *client)
+{
+	struct signals *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	*out = s;
+	s->loop = loop;
+	s->front = front;
+	s->client = *client;
+	s->tty = tty;
+	s->timer = -1;
+	if (!front_is_there(front))
+		tty_init();	/* what the sandbox will not allow */
+	rc = watch(s, has_log);
+	front_send(front, ORDER_READY);
+	return rc;
+}
+
+void signals_stop(struct signals *s)
+{
+	if (!s)
+		return;
+	signal_source_close(&s->source);
+	free(s);
+}
+
+void signals_take_terminal(struct signals *s)
+{
+	s->has_terminal = true;
+	if (!front_send(s->front, ORDER_LOOK))
+		look_at_terminal(s);
+}
+
+/* The supervisor answers when it has done it; signals that end the VM wait until then. */
+static void wait_for_release(struct signals *s)
+{
+	const uint64_t deadline = now_ns() + RELEASE_TIMEOUT_MS * 1000000ull;
+	struct pollfd p = { .fd = front_fd(s->front), .events = POLLIN };
+	struct order order = { .kind = ORDER_NONE };
+	int rc = 0;
+
+	while (rc != -EPIPE && now_ns() < deadline) {
+		poll_fds(&p, 1, RELEASE_TIMEOUT_MS);
+		rc = front_recv(s->front, &order);
+		if (rc)
+			continue;
+		if (order.kind == ORDER_END)
+			s->client.end(s->client.arg, order.arg);
+		if (order.kind == ORDER_TERMINAL && order.arg == TTY_NONE)
+			break;
+	}
+}
+
+void signals_release_terminal(struct signals *s)
+{
+	if (!s || !s->has_terminal)
+		return;
+	s->has_terminal = false;
+	if (front_send(s->front, ORDER_RELEASE))
+		wait_for_release(s);
+	else
+		tty_give_back();
+	s->client.terminal(s->client.arg, TTY_NONE);
+}
+
+int signals_end_fd(const struct signals *s)
+{
+	return front_is_there(s->front) ? front_fd(s->front) : s->source.fd;
+}
+
+void signals_suspend(struct signals *s)
+{
+	if (!front_send(s->front, ORDER_SUSPEND))
+		suspend_alone(s);
+}
