@@ -55,6 +55,11 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 	return rc;
 }
 
+int net_wait_ready(struct net *net)
+{
+	return net->ops->wait_ready ? net->ops->wait_ready(net) : 0;
+}
+
 struct socket_name net_take_name(struct net *net)
 {
 	return net->ops->take_name ? net->ops->take_name(net) : (struct socket_name){ 0 };

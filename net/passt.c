@@ -8,33 +8,42 @@
  * with -v; the last line of it explains its end.
  *
  * passt is our child in a process group of its own, so that no key of the terminal
- * reaches it; it ends when our end of the socket closes, however lkvm ends.
+ * reaches it; it ends when our end of the socket closes, however lkvm ends. It writes its
+ * process ID when it has bound all ports and is ready: to its stdout, which is a pipe,
+ * since it closes all other descriptors that it does not know.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "event.h"
+#include "io.h"
 #include "net/stream.h"
 #include "util.h"
 
 #define CHILD_FD 3
-#define PATIENCE_NS 1000000000ull
-#define PUBLISH_BYTES 96u
-#define MAX_ARGS (16 + 2 * NET_MAX_PUBLISH)
+#define PATIENCE_NS 1000000000ull	/* with its end */
+#define READY_MS 10000			/* and with its start */
+#define PUBLISH_BYTES 80u
+#define MAX_ARGS (18 + 2 * NET_MAX_PUBLISH)
 
 extern char **environ;
 
 struct passt {
 	struct stream stream;
-	pid_t pid;		/* 0: not running */
+	const struct net_config *config;	/* until it is ready */
+	int ready_fd;		/* its stdout, until then */
 	int log_fd, log_watch;	/* its stderr */
 	char line[256];
 	size_t line_bytes;
@@ -45,7 +54,11 @@ static void end_line(struct passt *p)
 {
 	p->line[p->line_bytes] = '\0';
 	if (p->line_bytes) {
-		log_verbose("%s: passt: %s", p->stream.net.name, p->line);
+		if (p->ready_fd >= 0)
+			log_verbose("%s: passt: %s", p->stream.net.name, p->line);
+		else	/* somebody at its other ends may have caused it */
+			log_limited(&p->stream.net.log_limit, LOG_VERBOSE, "%s: passt: %s",
+				    p->stream.net.name, p->line);
 		memcpy(p->last_line, p->line, sizeof(p->last_line));
 	}
 	p->line_bytes = 0;
@@ -111,69 +124,158 @@ static void passt_destroy(struct net *net)
 	event_remove(net->loop, p->log_watch);
 	if (p->log_fd >= 0)
 		close(p->log_fd);
+	if (p->ready_fd >= 0)
+		close(p->ready_fd);
 	free(p);
+}
+
+struct publish {
+	char text[PUBLISH_BYTES];	/* what the others point into */
+	const char *ip, *host, *guest;
+	bool udp;
+};
+
+static bool is_port(const char *text)
+{
+	char *end;
+	unsigned long port = strtoul(text, &end, 10);
+
+	return *text >= '0' && *text <= '9' && !*end && port >= 1 && port <= 65535;
+}
+
+/* Takes what is behind the last colon off @text. NULL: there is none. */
+static char *split_last(char *text)
+{
+	char *colon = strrchr(text, ':');
+
+	if (!colon)
+		return NULL;
+	*colon = '\0';
+	return colon + 1;
+}
+
+/* [IP:]HOST:GUEST[/udp]. False if it is not that. */
+static bool parse_publish(const char *text, struct publish *p)
+{
+	char *slash, *ip;
+
+	if (strlen(text) >= sizeof(p->text))
+		return false;
+	strcpy(p->text, text);
+	slash = strrchr(p->text, '/');
+	p->udp = slash && !strcmp(slash, "/udp");
+	if (slash && !p->udp && strcmp(slash, "/tcp"))
+		return false;
+	if (slash)
+		*slash = '\0';
+	p->guest = split_last(p->text);
+	p->host = p->guest ? split_last(p->text) : NULL;
+	ip = p->host ? p->text : NULL;
+	if (!p->host)
+		p->host = p->text;
+	/* An IPv6 address is in brackets, as in a URL. */
+	if (ip && *ip == '[' && ip[strlen(ip) - 1] == ']') {
+		ip[strlen(ip) - 1] = '\0';
+		ip++;
+	}
+	p->ip = ip ? ip : "127.0.0.1";
+	return p->guest && is_port(p->host) && is_port(p->guest) && *p->ip &&
+	       !p->ip[strspn(p->ip, "0123456789abcdefABCDEF.:")];
+}
+
+/* ---- is it ready? ---- */
+
+/* Why nobody can listen at this address and port: an errno; 0: no reason is known. */
+static int bind_error(const struct publish *p)
+{
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+	struct sockaddr_in v4 = { .sin_family = AF_INET };
+	bool is_v4 = inet_pton(AF_INET, p->ip, &v4.sin_addr) == 1;
+	const int on = 1;
+	int fd, err = 0;
+
+	if (!is_v4 && inet_pton(AF_INET6, p->ip, &v6.sin6_addr) != 1)
+		return EINVAL;
+	v4.sin_port = v6.sin6_port = htons((uint16_t)atoi(p->host));
+	fd = socket(is_v4 ? AF_INET : AF_INET6, (p->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return errno;
+	/* Old connections are in nobody's way; for datagrams it would mean sharing. */
+	if (!p->udp)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(fd, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
+		 is_v4 ? sizeof(v4) : sizeof(v6)))
+		err = errno;
+	close(fd);
+	return err;
+}
+
+/* passt has ended: its last line names the option; which port, and why, we find out. */
+static int explain_end(struct passt *p)
+{
+	const struct net_config *config = p->config;
+	struct publish publish;
+
+	for (unsigned int i = 0; i < config->nr_publish; i++) {
+		int err = parse_publish(config->publish[i], &publish) ? bind_error(&publish) : 0;
+
+		if (!err)
+			continue;
+		log_error("%s: publish=%s: %s\npasst: %s", config->name, config->publish[i],
+			  strerror(err), p->last_line);
+		return -err;
+	}
+	log_error("%s: passt: it does not start: %s%s", config->name, p->last_line,
+		  strstr(p->last_line, "interface") ?
+		  "\nthe guest would share the host's network, but the host has no default route." : "");
+	return -EIO;
+}
+
+static int passt_wait_ready(struct net *net)
+{
+	struct passt *p = (struct passt *)net;
+	struct pollfd pfd = { .fd = p->ready_fd, .events = POLLIN };
+	uint64_t deadline = now_ns() + READY_MS * 1000000ull;
+	char pid[16];
+	int rc;
+
+	do
+		rc = poll_fds(&pfd, 1, READY_MS);
+	while (rc < 0 && errno == EINTR && now_ns() < deadline);
+	if (rc <= 0) {
+		log_error("%s: passt: not ready after %d seconds", net->name, READY_MS / 1000);
+		return -ETIMEDOUT;
+	}
+	rc = (int)read(p->ready_fd, pid, sizeof(pid));
+	read_log(p);
+	rc = rc > 0 ? 0 : explain_end(p);
+	close(p->ready_fd);
+	p->ready_fd = -1;
+	return rc;
 }
 
 static const struct net_ops passt_ops = {
 	.recv = stream_recv,
 	.send = stream_send,
 	.watch = stream_watch,
+	.wait_ready = passt_wait_ready,
 	.destroy = passt_destroy,
 };
 
-/* [IP:]HOST:GUEST[/udp] in passt's words: IP/HOST:GUEST. False if it is not that. */
-static bool translate_publish(const char *text, char out[PUBLISH_BYTES], bool *udp)
-{
-	char loopback[] = "127.0.0.1", copy[PUBLISH_BYTES];
-	char *slash, *guest, *host, *ip, *end;
-	unsigned long port;
-
-	if (strlen(text) >= sizeof(copy) - 16)
-		return false;
-	strcpy(copy, text);
-	slash = strrchr(copy, '/');
-	*udp = slash && !strcmp(slash, "/udp");
-	if (slash && !*udp && strcmp(slash, "/tcp"))
-		return false;
-	if (slash)
-		*slash = '\0';
-	guest = strrchr(copy, ':');
-	if (!guest)
-		return false;
-	*guest++ = '\0';
-	host = strrchr(copy, ':');
-	ip = host ? copy : loopback;
-	if (host)
-		*host++ = '\0';
-	else
-		host = copy;
-	/* An IPv6 address is in brackets, as in a URL. */
-	if (*ip == '[' && ip[strlen(ip) - 1] == ']') {
-		ip[strlen(ip) - 1] = '\0';
-		ip++;
-	}
-	for (unsigned int i = 0; i < 2; i++) {
-		const char *number = i ? guest : host;
-
-		port = strtoul(number, &end, 10);
-		if (*number < '0' || *number > '9' || *end || port < 1 || port > 65535)
-			return false;
-	}
-	if (!*ip || ip[strspn(ip, "0123456789abcdefABCDEF.:")])
-		return false;
-	return snprintf(out, PUBLISH_BYTES, "%s/%s:%s", ip, host, guest) < (int)PUBLISH_BYTES;
-}
+/* ---- starting it ---- */
 
 struct arguments {
 	const char *argv[MAX_ARGS];
 	unsigned int nr;
-	char publish[NET_MAX_PUBLISH][PUBLISH_BYTES];
+	char publish[NET_MAX_PUBLISH][PUBLISH_BYTES + 16];
 	char mtu[16];
 };
 
 static int make_arguments(struct arguments *a, const struct net_config *config)
 {
-	static const char *const fixed[] = { "passt", "--foreground", "--stderr", "--fd", "3" };
+	static const char *const fixed[] = {
+		"passt", "--foreground", "--stderr", "--fd", "3", "--pid", "/proc/self/fd/1",
+	};
 
 	memcpy(a->argv, fixed, sizeof(fixed));
 	a->nr = ARRAY_SIZE(fixed);
@@ -185,14 +287,15 @@ static int make_arguments(struct arguments *a, const struct net_config *config)
 		a->argv[a->nr++] = a->mtu;
 	}
 	for (unsigned int i = 0; i < config->nr_publish; i++) {
-		bool udp;
+		struct publish p;
 
-		if (!translate_publish(config->publish[i], a->publish[i], &udp)) {
+		if (!parse_publish(config->publish[i], &p)) {
 			log_error("%s: publish=%s: must be [IP:]HOST-PORT:GUEST-PORT[/udp]", config->name,
 				  config->publish[i]);
 			return -EINVAL;
 		}
-		a->argv[a->nr++] = udp ? "-u" : "-t";
+		snprintf(a->publish[i], sizeof(a->publish[i]), "%s/%s:%s", p.ip, p.host, p.guest);
+		a->argv[a->nr++] = p.udp ? "-u" : "-t";
 		a->argv[a->nr++] = a->publish[i];
 	}
 	a->argv[a->nr] = NULL;
@@ -200,7 +303,7 @@ static int make_arguments(struct arguments *a, const struct net_config *config)
 }
 
 /* Descriptors of ours are close-on-exec: it gets these and no others. */
-static int spawn(struct passt *p, const struct arguments *a, int socket, int log)
+static int spawn(struct passt *p, const struct arguments *a, int socket, int ready, int log)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -210,7 +313,7 @@ static int spawn(struct passt *p, const struct arguments *a, int socket, int log
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, ready, STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, socket, CHILD_FD);
 	sigemptyset(&set);
@@ -229,29 +332,48 @@ static int spawn(struct passt *p, const struct arguments *a, int socket, int log
 	return -rc;
 }
 
+/* Both ends of the pipes and of the socket; -1: not open. */
+struct ends {
+	int ready[2], log[2], socket[2];
+};
+
+static int open_ends(struct ends *e)
+{
+	*e = (struct ends){ { -1, -1 }, { -1, -1 }, { -1, -1 } };
+	/* Blocking at passt's end of the socket: its default for one that it is given. */
+	if (pipe2(e->ready, O_CLOEXEC) || pipe2(e->log, O_CLOEXEC | O_NONBLOCK) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, e->socket))
+		return -errno;
+	/* Started by root, it opens the pipe as somebody else. */
+	return fchmod(e->ready[1], 0666) ? -errno : 0;
+}
+
+static void close_end(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
 static int start(struct passt *p, const struct net_config *config)
 {
 	struct arguments arguments;
-	int sockets[2], log[2], rc = make_arguments(&arguments, config);
+	struct ends e;
+	int rc = make_arguments(&arguments, config);
 
 	if (rc)
 		return rc;
-	if (pipe2(log, O_CLOEXEC | O_NONBLOCK))
-		return -errno;
-	p->log_fd = log[0];
-	/* Blocking at passt's end: its default for a socket that it is given. */
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets)) {
-		rc = -errno;
-		close(log[1]);
-		return rc;
-	}
-	rc = spawn(p, &arguments, sockets[1], log[1]);
-	close(sockets[1]);
-	close(log[1]);
+	rc = open_ends(&e);
+	p->ready_fd = e.ready[0];
+	p->log_fd = e.log[0];
 	if (!rc)
-		rc = stream_connect(&p->stream, sockets[0]);
+		rc = spawn(p, &arguments, e.socket[1], e.ready[1], e.log[1]);
+	close_end(e.ready[1]);
+	close_end(e.log[1]);
+	close_end(e.socket[1]);
+	if (!rc)
+		rc = stream_connect(&p->stream, e.socket[0]);
 	else
-		close(sockets[0]);
+		close_end(e.socket[0]);
 	if (!rc) {
 		p->log_watch = event_add(p->stream.net.loop, p->log_fd, EPOLLIN, on_log, p);
 		rc = p->log_watch < 0 ? p->log_watch : 0;
@@ -269,7 +391,8 @@ int net_passt_open(struct net **out, struct event_loop *loop, const struct net_c
 
 	if (!p)
 		return log_enomem(config->name);
-	p->log_fd = p->log_watch = -1;
+	p->config = config;
+	p->ready_fd = p->log_fd = p->log_watch = -1;
 	rc = stream_init(&p->stream, &passt_ops, loop, config);
 	p->stream.lost = on_lost;
 	if (!rc)

@@ -466,6 +466,15 @@ static int open_networks(struct machine *m)
 	return 0;
 }
 
+static int wait_for_networks(struct machine *m)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; i < m->config->nr_nets && !rc; i++)
+		rc = net_wait_ready(m->nics[i].net);
+	return rc;
+}
+
 static void on_quit(void *arg)
 {
 	struct machine *m = arg;
@@ -845,6 +854,7 @@ int machine_create(struct machine *m)
 		create_vm,
 		create_devices,
 		create_vcpus,
+		wait_for_networks,	/* they and the loader had time */
 		finish_loading,
 		describe_machine,	/* ACPI, MP table, device tree, zero page */
 		set_entry,

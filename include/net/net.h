@@ -94,6 +94,8 @@ struct net_ops {
 	void (*watch)(struct net *net, unsigned int queue, bool on);
 	/* Optional: the descriptor behind a queue, for vhost. */
 	int (*queue_fd)(struct net *net, unsigned int queue);
+	/* Optional: net_wait_ready(). */
+	int (*wait_ready)(struct net *net);
 	/* Optional: net_take_name(). */
 	struct socket_name (*take_name)(struct net *net);
 	void (*destroy)(struct net *net);
@@ -120,6 +122,12 @@ struct net {
 
 /* 0 or -errno, after a message. @net stays NULL for NET_MODE_NONE. */
 int net_open(struct net **out, struct event_loop *loop, const struct net_config *config);
+
+/*
+ * Waits, for seconds at most, until frames can go somewhere: whatever the other side needs
+ * for that, it may have prepared since net_open(). 0 or -errno after a message.
+ */
+int net_wait_ready(struct net *net);
 
 /* Accepts NULL. Removes its socket, if nobody has taken that. */
 void net_close(struct net *net);

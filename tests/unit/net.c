@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "event.h"
@@ -552,6 +553,82 @@ static void bad_networks_are_one_message(void **state)
 	event_loop_destroy(loop);
 }
 
+/* ---- passt, played by a script ---- */
+
+static const char fake_passt[] =
+	"#!/bin/sh\n"
+	"while [ \"$1\" != --pid ]; do shift; done\n"
+	"pid=$2\n"
+	"echo MAC: >&2\n"
+	"[ \"$3\" = --no-map-gw ] && shift\n"
+	"case $4 in\n"
+	"*/9:9) echo No external interface >&2; exit 1 ;;\n"
+	"*:1) echo \"Failed to bind any port for '$3 $4', exiting\" >&2; exit 1 ;;\n"
+	"esac\n"
+	"echo $$ >$pid\n"
+	"cat <&3 >/dev/null\n";
+
+static int start_passt(const char *publish, char *message, size_t bytes)
+{
+	const struct net_config config = {
+		.mode = NET_MODE_PASST, .name = "net0", .nr_publish = 1, .publish = { publish },
+	};
+	struct event_loop *loop;
+	struct net *net;
+	int rc, saved = begin_capture();
+
+	assert_int_equal(event_loop_create(&loop), 0);
+	assert_int_equal(net_open(&net, loop, &config), 0);
+	rc = net_wait_ready(net);
+	end_capture(saved, message, bytes);
+	net_close(net);
+	event_loop_destroy(loop);
+	return rc;
+}
+
+static void passt_is_ready_or_says_why_not(void **state)
+{
+	char folder[] = "/tmp/lkvm-passt-XXXXXX", path[64], old[4096], new[4200];
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int busy = socket(AF_INET, SOCK_STREAM, 0), busy_udp = socket(AF_INET, SOCK_DGRAM, 0);
+	socklen_t bytes = sizeof(addr);
+	char message[512], publish[64], expected[256];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/passt", folder);
+	write_file(path, fake_passt, sizeof(fake_passt) - 1);
+	assert_int_equal(chmod(path, 0755), 0);
+	snprintf(old, sizeof(old), "%s", getenv("PATH"));
+	snprintf(new, sizeof(new), "%s:%s", folder, old);
+	setenv("PATH", new, 1);
+	assert_int_equal(start_passt("7:2", message, sizeof(message)), 0);
+	assert_string_equal(message, "");
+	assert_int_equal(start_passt("9:9", message, sizeof(message)), -EIO);
+	assert_ptr_equal(strstr(message, "lkvm: net0: passt: it does not start: No external interface\n"),
+			 message);
+	/* Somebody listens at the port. */
+	assert_int_equal(bind(busy, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(busy, 1), 0);
+	assert_int_equal(getsockname(busy, (struct sockaddr *)&addr, &bytes), 0);
+	snprintf(publish, sizeof(publish), "%u:1", ntohs(addr.sin_port));
+	assert_int_equal(start_passt(publish, message, sizeof(message)), -EADDRINUSE);
+	snprintf(expected, sizeof(expected), "lkvm: net0: publish=%s: Address already in use\n"
+		 "  passt: Failed to bind any port for '-t 127.0.0.1/%s', exiting\n", publish, publish);
+	assert_string_equal(message, expected);
+	assert_int_equal(bind(busy_udp, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	snprintf(publish, sizeof(publish), "127.0.0.1:%u:1/udp", ntohs(addr.sin_port));
+	assert_int_equal(start_passt(publish, message, sizeof(message)), -EADDRINUSE);
+	/* An address that is nobody's here. */
+	assert_int_equal(start_passt("192.0.2.77:7:1", message, sizeof(message)), -EADDRNOTAVAIL);
+	assert_non_null(strstr(message, "publish=192.0.2.77:7:1: Cannot assign requested address"));
+	setenv("PATH", old, 1);
+	close(busy);
+	close(busy_udp);
+	unlink(path);
+	rmdir(folder);
+}
+
 static void frames_are_recorded(void **state)
 {
 	char folder[] = "/tmp/lkvm-net-XXXXXX", path[64], sock[64], command[512], out[64];
@@ -603,6 +680,7 @@ int main(void)
 		cmocka_unit_test(a_peer_that_leaves_when_full_blocks_nobody),
 		cmocka_unit_test(peers_that_come_and_go_do_not_fill_the_log),
 		cmocka_unit_test(bad_networks_are_one_message),
+		cmocka_unit_test(passt_is_ready_or_says_why_not),
 		cmocka_unit_test(frames_are_recorded),
 	};
 

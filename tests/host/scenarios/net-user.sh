@@ -88,6 +88,11 @@ for m in $(choose "cloud:pci generic:mmio" generic:mmio); do
 	same "net/passt/$m" "0 dhcp=ok dns=ok tcp-one=ok udp-two=ok link-down=ok" "$status $(nets /tmp/out)"
 	has "net/passt/$m/said" /tmp/err 'net0: passt has ended'
 done
+# A port that somebody has: no guest is started.
+timeout 100 unshare -m /bin/sh in-new-root run -k /g/cloud/bzImage -i /g/cloud/initrd \
+	-n mode=passt,publish=80:80 -p "quiet do=poweroff" >/tmp/out 2>/tmp/err </dev/null
+same net/passt/busy "125 " "$? $(cat /tmp/out)"
+has net/passt/busy-said /tmp/err 'net0: publish=80:80: Address already in use'
 passt_run cloud:pci ,host=on
 same net/passt/host-allowed "0 dhcp=ok host=ok dns=ok tcp-one=ok udp-two=ok link-down=ok" "$status $(nets /tmp/out)"
 # It ends with the VM.
