@@ -2,15 +2,18 @@
 /*
  * The other side of a VM's sockets, in tests:
  *
- *	peer frames echo|flood|jumbo|lie|sink|hold PATH   a server for mode=stream
- *	peer bytes echo|hold PATH                         a client of a --port's socket
+ *	peer frames echo|flood|jumbo|lie|sink|hold|stop PATH   a server for mode=stream
+ *	peer frames leave PATH                            a client of mode=stream,server=on
+ *	peer bytes echo|hold|stop PATH                    a client of a --port's socket
  *	peer packets echo INTERFACE                       at the host's side of a tap
  *
  * echo sends back what comes; flood sends small frames without end and reads nothing;
  * jumbo answers each frame with one of 60 000 bytes; lie sends frames of impossible
  * length; sink counts the frames that come and prints how many at the end, and whether
  * the numbers in them were in order; hold reads nothing for two seconds, then is a sink
- * (frames) or an echo (bytes). A server serves one connection after the other.
+ * (frames) or an echo (bytes); stop never reads, and says "full" when nothing more comes;
+ * leave connects anew then, with all unread, and is a sink. A server serves one connection
+ * after the other.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -92,12 +96,34 @@ static void sink(int fd)
 
 	while ((len = recv_frame(fd, frame))) {
 		memcpy(&number, frame + 14, sizeof(number));
-		in_order &= len < 18 || number == expected;
+		in_order &= len < 18 || !frames || number == expected;
 		expected = number + 1;
 		frames++;
 	}
 	printf("frames %u %s\n", frames, in_order ? "in order" : "out of order");
 	fflush(stdout);
+}
+
+/* Until nothing more has come for a while: the other side waits for room. */
+static void wait_until_full(int fd)
+{
+	int before, now = 0;
+
+	do {
+		before = now;
+		usleep(200000);
+		if (ioctl(fd, FIONREAD, &now))
+			die("FIONREAD");
+	} while (!now || now != before);
+	printf("full\n");
+	fflush(stdout);
+}
+
+static void stop(int fd)
+{
+	wait_until_full(fd);
+	for (;;)
+		pause();
 }
 
 static void serve_frames(int fd, const char *mode)
@@ -116,6 +142,8 @@ static void serve_frames(int fd, const char *mode)
 
 		write_all(fd, &be, sizeof(be));
 		write_all(fd, frame, sizeof(frame));
+	} else if (!strcmp(mode, "stop")) {
+		stop(fd);
 	} else if (!strcmp(mode, "sink") || !strcmp(mode, "hold")) {
 		if (*mode == 'h')
 			sleep(2);
@@ -145,18 +173,38 @@ static void frames(const char *mode, const char *path)
 	}
 }
 
-static void bytes(const char *mode, const char *path)
+static int connect_to(const char *path)
 {
 	struct sockaddr_un addr = address(path);
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	static uint8_t buf[65536];
-	ssize_t n;
 
 	for (int i = 0; connect(fd, (struct sockaddr *)&addr, sizeof(addr)); i++) {
 		if (i == 2000)
 			die(path);
 		usleep(5000);
 	}
+	return fd;
+}
+
+/* The second connection waits already when the first ends, so that no frame falls between. */
+static void leave(const char *path)
+{
+	int first = connect_to(path), second;
+
+	wait_until_full(first);
+	second = connect_to(path);
+	close(first);
+	sink(second);
+}
+
+static void bytes(const char *mode, const char *path)
+{
+	int fd = connect_to(path);
+	static uint8_t buf[65536];
+	ssize_t n;
+
+	if (!strcmp(mode, "stop"))
+		stop(fd);
 	if (*mode == 'h')
 		sleep(2);
 	while ((n = read(fd, buf, sizeof(buf))) > 0)
@@ -188,7 +236,9 @@ static void packets(const char *interface)
 
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "frames"))
+	if (argc == 4 && !strcmp(argv[1], "frames") && !strcmp(argv[2], "leave"))
+		leave(argv[3]);
+	else if (argc == 4 && !strcmp(argv[1], "frames"))
 		frames(argv[2], argv[3]);
 	else if (argc == 4 && !strcmp(argv[1], "bytes"))
 		bytes(argv[2], argv[3]);

@@ -32,6 +32,13 @@ for transport in pci mmio; do
 		same "virtio-net/$transport/$mode-all" "frames 4000 in order" "$(cat "$T/$mode.out")"
 		truncate -s 0 "$T/$mode.out"
 	done
+	# The peer leaves with its socket full, and comes again.
+	rm -f "$T/server"
+	"$TOOLS/peer" frames leave "$T/server" >"$T/leave.out" & peer=$!
+	run -k "$GUESTS/elf64" -m 512 --rng off --transport $transport -n "mode=stream,path=$T/server,server=on" -p attack=tx_backpressure
+	same "virtio-net/$transport/leave" "0 SENT" "$status $(cat "$T/out")"
+	wait $peer
+	has "virtio-net/$transport/leave-later-frames" "$T/leave.out" '^frames [1-9][0-9]* in order$'
 	# A flood and no buffers: memory stays as it is.
 	"$LKVM" run -k "$GUESTS/elf64" -m 512 --rng off --transport $transport -n "mode=stream,path=$T/flood" \
 		-p attack=rx_no_buffers >"$T/out" 2>"$T/err" </dev/null & pid=$!
