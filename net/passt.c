@@ -323,8 +323,8 @@ static int spawn(struct passt *p, const struct arguments *a, int socket, int rea
 	posix_spawnattr_setsigdefault(&attr, &set);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF |
 				 POSIX_SPAWN_SETSIGMASK);
-	rc = posix_spawnp(&p->stream.net.child, "passt", &actions, &attr, (char *const *)(uintptr_t)a->argv,
-			  environ);
+	rc = posix_spawnp(&p->stream.net.child, "passt", &actions, &attr,
+			  (char *const *)(uintptr_t)a->argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	if (rc)

@@ -3,7 +3,8 @@
  * Tap interfaces, and macvtaps that somebody else has opened.
  *
  * The kernel's queue is the buffer: frames are read only when there is a place for
- * them, and a tap is watched only then, so that frames that nobody wants cost nothing. Checksum and segmentation work is passed through in the header that tap
+ * them, and a tap is watched only then, so that frames that nobody wants cost nothing.
+ * Checksum and segmentation work is passed through in the header that tap
  * and virtio share; what the kernel can do is found out by asking it.
  *
  * The guest's link is up while the interface is (link.h).

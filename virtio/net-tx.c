@@ -137,8 +137,8 @@ static void net_tx_wait(struct net_tx *tx, enum net_tx_state state)
 	tx->state = tx->dev->running ? state : NET_TX_OFF;
 	switch (tx->state) {
 	case NET_TX_OFF:	/* net_tx_start(), or a first kick */
-	case NET_TX_FULL:	/* writable(), which the refusal has promised */
 		break;
+	case NET_TX_FULL:	/* writable(), which the refusal has promised; what has gone is told */
 	case NET_TX_SERVED:
 		event_defer(tx->dev->loop, &tx->round_end);
 		break;
@@ -170,8 +170,6 @@ static unsigned int net_tx_serve(struct net_tx *tx)
 		virtq_push(q, chain.head, 0);
 		n++;
 	}
-	/* The driver is told of them then, whatever comes next. */
-	event_defer(tx->dev->loop, &tx->round_end);
 	net_tx_wait(tx, next);
 	return n;
 }
