@@ -65,7 +65,9 @@ struct rig {
 	int disk_fd, wire[2];
 };
 
-/* ---- a network that always has a frame ---- */
+/* ---- a network that always has a frame, but for failures and refusals now and then ---- */
+
+static unsigned int reads, sends;
 
 static ssize_t have_frame(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
 {
@@ -73,6 +75,8 @@ static ssize_t have_frame(struct net *net, unsigned int queue, const struct iove
 
 	(void)net;
 	(void)queue;
+	if (++reads % 7 == 0)
+		return -EIO;
 	for (unsigned int i = 0; i < nr; i++) {
 		size_t n = min_u64(iov[i].iov_len, 300 - bytes);
 
@@ -88,6 +92,8 @@ static int take_frame(struct net *net, unsigned int queue, const struct iovec *i
 
 	(void)net;
 	(void)queue;
+	if (++sends % 5 == 0)
+		return -EAGAIN;
 	for (unsigned int i = 0; i < nr; i++)
 		for (size_t k = 0; k < iov[i].iov_len; k += 509)
 			sum = (uint8_t)(sum + ((const uint8_t *)iov[i].iov_base)[k]);
@@ -145,6 +151,7 @@ static void create_device(struct rig *r, enum device_kind kind)
 		break;
 	case DEVICE_NET:
 		network.loop = r->loop;
+		network.refused = reads = sends = 0;
 		must(!virtio_net_create(&r->net, r->loop, r->mem, &network, &net));
 		r->dev = virtio_net_device(r->net);
 		break;
@@ -345,8 +352,12 @@ static void operate(struct rig *r, struct input *in)
 		/* Input for a port; its socket is full at times. */
 		if (r->wire[1] >= 0)
 			must(write(r->wire[1], in->data, min_u64(in->left, 16)) >= 0 || errno == EAGAIN);
-		if (r->net && network.client.readable)
-			network.client.readable(network.client.arg, (unsigned int)take(in, 1) & 1);
+		if (r->net) {
+			unsigned int queue = (unsigned int)take(in, 1) & 1;
+
+			net_readable(&network, queue);
+			net_writable(&network, queue);
+		}
 		break;
 	}
 	settle(r);

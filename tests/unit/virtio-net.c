@@ -54,7 +54,6 @@ struct rig {
 	int error;			/* ... with -errno */
 	unsigned int reads, sent, last_number;
 	/* The test: what is tried, and how far that is. */
-	const char *what;
 	unsigned int state, way, phase, ticks;
 };
 
@@ -65,7 +64,8 @@ static struct rig *rig_of(struct net *net)
 
 /* ---- the back end ---- */
 
-static ssize_t wire_recv(struct net *net, unsigned int queue, const struct iovec *iov, unsigned int nr)
+static ssize_t wire_recv(struct net *net, unsigned int queue, const struct iovec *iov,
+			 unsigned int nr)
 {
 	struct rig *r = rig_of(net);
 
@@ -406,8 +406,9 @@ static void on_tick(void *arg, uint32_t events)
 
 	(void)events;
 	if (++r->ticks > PATIENCE_TICKS)
-		fail_msg("%s: %s: no progress (phase %u): %u frames to receive, %u to send", states[r->state].name,
-			 ways[r->way].name, r->phase, r->frames, outstanding(r, TX));
+		fail_msg("%s: %s: no progress (phase %u): %u frames to receive, %u to send",
+			 states[r->state].name, ways[r->way].name, r->phase, r->frames,
+			 outstanding(r, TX));
 	if (r->net.repeats && r->frames)
 		receive_frames(r, 0);
 	if (r->phase == REACH && states[r->state].reach(r)) {
