@@ -79,8 +79,8 @@ static void sandbox_hook(const char *place)
 #endif
 
 /*
- * What the handler of SIGSYS needs (DESIGN rule 8): what to do first, and whose thread it
- * runs on.
+ * What the handlers of SIGSYS and SIGABRT need (DESIGN rule 8): what to do first, and whose
+ * thread they run on.
  */
 static void (*on_violation)(void);
 static _Thread_local const char *own_name;
@@ -264,7 +264,7 @@ static const struct layer {
 
 _Static_assert(ARRAY_SIZE(layers) <= SANDBOX_MAX_LAYERS, "for sandbox_probe()");
 
-/* ---- a forbidden call ---- */
+/* ---- a forbidden call, an abort ---- */
 
 static const char *call_name(unsigned int nr)
 {
@@ -295,13 +295,33 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 	_exit(SANDBOX_EXIT_STATUS);
 }
 
+/*
+ * Of an assertion or of the C library, which has said why. By default the first process of a PID
+ * namespace survives the signal, and what abort() tries next is forbidden.
+ */
+static void on_sigabrt(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	on_violation();
+	if (info->si_code == SI_TKILL && info->si_pid == getpid())
+		log_error("%s: aborted\n"
+			  "this is a fault of lkvm: please report it, with the line before this one.",
+			  own_name ? own_name : "lkvm");
+	else
+		log_error("signal %d", signal);
+	_exit(128 + signal);
+}
+
 static int catch_violations(void (*restore_terminal)(void))
 {
 	struct sigaction sa = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO };
 
 	on_violation = restore_terminal;
 	sigfillset(&sa.sa_mask);
-	return sigaction(SIGSYS, &sa, NULL) ? -errno : 0;
+	if (sigaction(SIGSYS, &sa, NULL))
+		return -errno;
+	sa.sa_sigaction = on_sigabrt;
+	return sigaction(SIGABRT, &sa, NULL) ? -errno : 0;
 }
 
 static void nothing_to_restore(void)
@@ -449,7 +469,7 @@ int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
 	}
 	rc = s->filters ? catch_violations(restore_terminal) : 0;
 	if (rc)
-		log_error("sandbox: SIGSYS: %s", strerror(-rc));
+		log_error("sandbox: its signals: %s", strerror(-rc));
 	sandbox_hook("process");
 	return rc;
 }

@@ -42,7 +42,7 @@ enum sandbox_kind {
 
 /* ---- for sandbox-filters.c ---- */
 
-#define SANDBOX_MAX_CALLS 30u	/* in one filter */
+#define SANDBOX_MAX_CALLS 34u	/* in one filter */
 /* Stands in a filter for the id of the process, until it is installed. */
 #define SANDBOX_OWN_PID 0x7f1d0b1du
 
@@ -78,8 +78,8 @@ int sandbox_build(struct sandbox *s, uint32_t *built);
 /*
  * On the only thread there is: namespaces and capabilities belong to threads; those
  * started later inherit. Nothing can be opened afterwards. @restore_terminal is called, in
- * a signal handler, when a thread has made a system call that it may not make, before the
- * process ends with status 125. 0 or -errno, after a message.
+ * a signal handler, before the process ends because a thread has made a system call that it
+ * may not make (status 125) or has called abort() (134). 0 or -errno, after a message.
  */
 int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void));
 
