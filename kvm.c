@@ -273,29 +273,29 @@ void vm_set_irq_level(struct vm *vm, uint32_t gsi, bool level)
 	ioctl(vm->fd, KVM_IRQ_LINE, &irq);
 }
 
-static int doorbell_ioctl(struct vm *vm, const struct vm_doorbell *bell, uint32_t flags)
+static int ioeventfd_ioctl(struct vm *vm, const struct vm_ioeventfd *e, uint32_t flags)
 {
 	struct kvm_ioeventfd io = {
-		.datamatch = bell->value,
-		.addr = bell->addr,
-		.len = bell->bytes,
-		.fd = bell->fd,
-		.flags = flags | (bell->bytes ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
-			 (bell->pio ? KVM_IOEVENTFD_FLAG_PIO : 0),
+		.datamatch = e->value,
+		.addr = e->addr,
+		.len = e->bytes,
+		.fd = e->fd,
+		.flags = flags | (e->bytes ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
+			 (e->pio ? KVM_IOEVENTFD_FLAG_PIO : 0),
 	};
 
 	return ioctl(vm->fd, KVM_IOEVENTFD, &io) ? -errno : 0;
 }
 
-int vm_doorbell_add(struct vm *vm, const struct vm_doorbell *bell)
+int vm_ioeventfd_add(struct vm *vm, const struct vm_ioeventfd *e)
 {
-	return doorbell_ioctl(vm, bell, 0);
+	return ioeventfd_ioctl(vm, e, 0);
 }
 
-void vm_doorbell_remove(struct vm *vm, const struct vm_doorbell *bell)
+void vm_ioeventfd_remove(struct vm *vm, const struct vm_ioeventfd *e)
 {
 	if (!vm->ending)
-		doorbell_ioctl(vm, bell, KVM_IOEVENTFD_FLAG_DEASSIGN);
+		ioeventfd_ioctl(vm, e, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
 static int vm_open(struct vm *vm)
@@ -403,14 +403,14 @@ int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi)
 
 /*
  * Without a holder we wait for KVM. Creating the irqchip leaves some kernels (6.18) with a grace
- * period that nothing makes hurry: 10 ms more of a short run. Taking back a doorbell does.
+ * period that nothing makes hurry: 10 ms more of a short run. Taking back an ioeventfd does.
  */
 static void hurry_up(struct vm *vm)
 {
-	const struct vm_doorbell none = { .fd = vm->stop_fd, .pio = true };
+	const struct vm_ioeventfd none = { .fd = vm->stop_fd, .pio = true };
 
-	if (!vm_doorbell_add(vm, &none))
-		vm_doorbell_remove(vm, &none);
+	if (!vm_ioeventfd_add(vm, &none))
+		vm_ioeventfd_remove(vm, &none);
 }
 
 void vm_end(struct vm *vm)

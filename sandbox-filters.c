@@ -71,7 +71,7 @@ static const struct call calls[] = {
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
 	CALL(madvise, VCPU | WORKER, "the end of a thread: its stack"),
 	CALL(exit, VCPU | WORKER, "the end of a thread"),
-	CALL(eventfd2, LOOP | VCPU, "interrupts and doorbells that a driver sets up"),
+	CALL(eventfd2, LOOP | VCPU, "interrupts and ioeventfds that a driver sets up"),
 
 	CALL(clock_nanosleep, VCPU, "a device is reset with requests in flight"),
 	CALL(restart_syscall, VCPU, "the same, if we were stopped meanwhile"),
@@ -123,7 +123,7 @@ struct request {
 static const struct request requests[] = {
 	{ KVM_RUN, VCPU, "running the guest" },
 	{ KVM_IRQ_LINE, LOOP | VCPU, "interrupt lines" },
-	{ KVM_IOEVENTFD, LOOP | VCPU, "doorbells: a driver starts or moves a device" },
+	{ KVM_IOEVENTFD, LOOP | VCPU, "ioeventfds: a driver starts or moves a device" },
 	{ KVM_IRQFD, LOOP | VCPU, "interrupts: a driver sets up a vector" },
 	{ KVM_SET_GSI_ROUTING, LOOP | VCPU, "the same" },
 	{ KVM_GET_MP_STATE, VCPU, "is this CPU halted for good" },

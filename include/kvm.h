@@ -74,7 +74,7 @@ int kvm_capability(int sys_fd, int cap);
 int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer);
 
 /*
- * No vCPU will run any more: from now on doorbells and irqfds are not taken back one by
+ * No vCPU will run any more: from now on ioeventfds and irqfds are not taken back one by
  * one, which costs a grace period of the host's each, but all at once by vm_destroy().
  */
 void vm_end(struct vm *vm);
@@ -90,7 +90,7 @@ void vm_destroy(struct vm *vm);
  * space (api.rst 4.59). @pio: a port. @value: only writes of it, of
  * @bytes bytes, count; with @bytes = 0 any write does. Any thread; 0 or -errno.
  */
-struct vm_doorbell {
+struct vm_ioeventfd {
 	int fd;
 	bool pio;
 	uint64_t addr;
@@ -98,8 +98,8 @@ struct vm_doorbell {
 	uint64_t value;
 };
 
-int vm_doorbell_add(struct vm *vm, const struct vm_doorbell *bell);
-void vm_doorbell_remove(struct vm *vm, const struct vm_doorbell *bell);
+int vm_ioeventfd_add(struct vm *vm, const struct vm_ioeventfd *e);
+void vm_ioeventfd_remove(struct vm *vm, const struct vm_ioeventfd *e);
 
 /*
  * A GSI for a message-signalled interrupt; -1 if there are none left. It is

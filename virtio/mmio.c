@@ -35,7 +35,7 @@ struct virtio_mmio {
 	struct bus *bus;
 	uint64_t base;
 	bool on_bus;
-	unsigned int doorbells;		/* how many KVM knows */
+	unsigned int nr_ioeventfds;	/* how many KVM knows */
 	struct irq irq;
 
 	/* What the guest can observe. */
@@ -220,9 +220,9 @@ static void registers_write(void *dev, uint64_t offset, uint64_t value, unsigned
 
 static const struct bus_ops registers_ops = { .read = registers_read, .write = registers_write };
 
-static struct vm_doorbell doorbell(const struct virtio_mmio *vt, unsigned int queue)
+static struct vm_ioeventfd ioeventfd_of(const struct virtio_mmio *vt, unsigned int queue)
 {
-	return (struct vm_doorbell){
+	return (struct vm_ioeventfd){
 		.fd = vt->dev->queues[queue].kick_fd,
 		.addr = vt->base + VIRTIO_MMIO_QUEUE_NOTIFY,
 		.bytes = 4,
@@ -242,11 +242,11 @@ static int init(struct virtio_mmio *vt, uint32_t gsi)
 	});
 	vt->on_bus = !rc;
 	for (unsigned int i = 0; i < vt->dev->nr_queues && vt->vm && !rc; i++) {
-		struct vm_doorbell bell = doorbell(vt, i);
+		struct vm_ioeventfd e = ioeventfd_of(vt, i);
 
-		rc = vm_doorbell_add(vt->vm, &bell);
+		rc = vm_ioeventfd_add(vt->vm, &e);
 		if (!rc)
-			vt->doorbells++;
+			vt->nr_ioeventfds++;
 	}
 	return rc;
 }
@@ -278,10 +278,10 @@ void virtio_mmio_destroy(struct virtio_mmio *vt)
 {
 	if (!vt)
 		return;
-	while (vt->doorbells) {
-		struct vm_doorbell bell = doorbell(vt, --vt->doorbells);
+	while (vt->nr_ioeventfds) {
+		struct vm_ioeventfd e = ioeventfd_of(vt, --vt->nr_ioeventfds);
 
-		vm_doorbell_remove(vt->vm, &bell);
+		vm_ioeventfd_remove(vt->vm, &e);
 	}
 	if (vt->on_bus)
 		bus_remove(vt->bus, vt->base);

@@ -49,7 +49,7 @@ struct virtio_pci {
 	struct pci_function fn;		/* first: the bus hands it back to us */
 	struct virtio_device *dev;
 	struct vm *vm;
-	uint64_t doorbells_at;		/* the port of BAR 2 that KVM knows; 0: none */
+	uint64_t ioeventfds_at;		/* the port of BAR 2 that KVM knows; 0: none */
 
 	/* What the guest can observe. */
 	uint32_t offered_select, requested_select;
@@ -343,25 +343,25 @@ static void notify_write(void *dev, uint64_t offset, uint64_t value, unsigned in
 
 static const struct bus_ops notify_ops = { .read = notify_read, .write = notify_write };
 
-/* ---- doorbells follow the BAR ---- */
+/* ---- ioeventfds follow the BAR ---- */
 
-static struct vm_doorbell doorbell(const struct virtio_pci *vp, unsigned int queue)
+static struct vm_ioeventfd ioeventfd_of(const struct virtio_pci *vp, unsigned int queue)
 {
-	return (struct vm_doorbell){
+	return (struct vm_ioeventfd){
 		.fd = vp->dev->queues[queue].kick_fd,
 		.pio = true,
-		.addr = vp->doorbells_at + (uint64_t)queue * NOTIFY_STRIDE,
+		.addr = vp->ioeventfds_at + (uint64_t)queue * NOTIFY_STRIDE,
 	};
 }
 
-static void remove_doorbells(struct virtio_pci *vp)
+static void remove_ioeventfds(struct virtio_pci *vp)
 {
-	for (unsigned int i = 0; i < vp->dev->nr_queues && vp->doorbells_at; i++) {
-		struct vm_doorbell bell = doorbell(vp, i);
+	for (unsigned int i = 0; i < vp->dev->nr_queues && vp->ioeventfds_at; i++) {
+		struct vm_ioeventfd e = ioeventfd_of(vp, i);
 
-		vm_doorbell_remove(vp->vm, &bell);
+		vm_ioeventfd_remove(vp->vm, &e);
 	}
-	vp->doorbells_at = 0;
+	vp->ioeventfds_at = 0;
 }
 
 static void moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
@@ -370,15 +370,15 @@ static void moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
 
 	if (bar != NOTIFY_BAR || !vp->vm)
 		return;
-	remove_doorbells(vp);
+	remove_ioeventfds(vp);
 	if (!addr)
 		return;
-	vp->doorbells_at = addr;
+	vp->ioeventfds_at = addr;
 	/* One that KVM refuses is served by notify_write(), only slower. */
 	for (unsigned int i = 0; i < vp->dev->nr_queues; i++) {
-		struct vm_doorbell bell = doorbell(vp, i);
+		struct vm_ioeventfd e = ioeventfd_of(vp, i);
 
-		vm_doorbell_add(vp->vm, &bell);
+		vm_ioeventfd_add(vp->vm, &e);
 	}
 }
 
