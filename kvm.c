@@ -339,7 +339,7 @@ static int vm_open(struct vm *vm)
  * it back there. The ring is not enabled, and if it were it could do nothing. -1: there is none
  * (before Linux 5.10, or forbidden), and we wait.
  */
-static int create_holder(int vm_fd)
+static int create_teardown_ring(int vm_fd)
 {
 	const struct io_uring_restriction nothing = { .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED };
 	struct io_uring_params params = { .flags = IORING_SETUP_R_DISABLED };
@@ -362,7 +362,7 @@ int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_ti
 	if (!vm)
 		return log_enomem("kvm");
 	vm->sys_fd = sys_fd;
-	vm->fd = vm->stop_fd = vm->holder = -1;
+	vm->fd = vm->stop_fd = vm->teardown_ring = -1;
 	pthread_mutex_init(&vm->routes_lock, NULL);
 	vm->routes = calloc(1, sizeof(*vm->routes));
 	rc = vm->routes ? vm_open(vm) : log_enomem("kvm");
@@ -374,7 +374,7 @@ int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_ti
 		vm_destroy(vm);
 		return rc;
 	}
-	vm->holder = create_holder(vm->fd);
+	vm->teardown_ring = create_teardown_ring(vm->fd);
 	*out = vm;
 	return 0;
 }
@@ -387,8 +387,8 @@ void vm_destroy(struct vm *vm)
 		close(vm->stop_fd);
 	if (vm->fd >= 0)
 		close(vm->fd);
-	if (vm->holder >= 0)
-		close(vm->holder);
+	if (vm->teardown_ring >= 0)
+		close(vm->teardown_ring);
 	free(vm->routes);
 	pthread_mutex_destroy(&vm->routes_lock);
 	free(vm);
@@ -402,7 +402,7 @@ int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi)
 }
 
 /*
- * Without a holder we wait for KVM. Creating the irqchip leaves some kernels (6.18) with a grace
+ * Without that ring we wait for KVM. Creating the irqchip leaves some kernels (6.18) with a grace
  * period that nothing makes hurry: 10 ms more of a short run. Taking back an ioeventfd does.
  */
 static void hurry_up(struct vm *vm)
@@ -415,7 +415,7 @@ static void hurry_up(struct vm *vm)
 
 void vm_end(struct vm *vm)
 {
-	if (vm->holder < 0)
+	if (vm->teardown_ring < 0)
 		hurry_up(vm);
 	vm->ending = true;
 }

@@ -35,7 +35,7 @@ enum stop_reason {
 struct vm {
 	int sys_fd;		/* /dev/kvm */
 	int fd;
-	int holder;		/* has the VM a moment longer than we; -1 */
+	int teardown_ring;	/* has the VM a moment longer than we; -1 */
 	pid_t pid;		/* of this process */
 	bool is_pvm;		/* see kvm_is_pvm(); later nobody can look */
 	int stop_fd;		/* eventfd, readable once a stop was requested */

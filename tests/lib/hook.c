@@ -167,7 +167,7 @@ static long open_by_ring(unsigned int entries)
 }
 
 static long try_ring_open(void) { return open_by_ring(256); }
-static long try_holder_open(void) { return open_by_ring(1); }
+static long try_teardown_ring_open(void) { return open_by_ring(1); }
 
 static const struct {
 	const char *name;
@@ -183,7 +183,7 @@ static const struct {
 	{ "rt_sigaction", try_sigaction }, { "prctl", try_prctl }, { "kill", try_kill },
 	{ "tgkill", try_tgkill }, { "ioctl-tiocsti", try_tiocsti }, { "ioctl-vm", try_create_vm },
 	{ "ioctl-slot", try_slot }, { "ptrace", try_ptrace }, { "int80", try_int80 },
-	{ "ring-open", try_ring_open }, { "holder-open", try_holder_open }, { "core", try_core }, { "signal", try_signal },
+	{ "ring-open", try_ring_open }, { "teardown-open", try_teardown_ring_open }, { "core", try_core }, { "signal", try_signal },
 };
 
 static void say(const char *name, long result)

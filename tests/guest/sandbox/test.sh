@@ -19,7 +19,7 @@ unshare -U true 2>/dev/null && walls=yes
 # ---- the walls around the process, without filters ----
 socat ABSTRACT-LISTEN:lkvm-hook,fork /dev/null & listener=$!
 truncate -s 1M "$T/disk"
-all=openat,open,openat-up,openat-create,mkdir,unlink,chmod,connect,abstract,execve,unshare,mount,ptrace,signal,setuid,core,ring-open,holder-open
+all=openat,open,openat-up,openat-create,mkdir,unlink,chmod,connect,abstract,execve,unshare,mount,ptrace,signal,setuid,core,ring-open,teardown-open
 export SANDBOX_VICTIM=$listener
 wait_for 10 sh -c 'grep -q @lkvm-hook /proc/net/unix'
 hooked process:$all -d "$T/disk,format=raw"
@@ -39,15 +39,15 @@ for a in ${all//,/ }; do
 	mount | ptrace) has sandbox/process-$a "$T/err" "^hook: $a: refused: EPERM$" ;;
 	connect) has sandbox/process-$a "$T/err" "^hook: $a: refused: ENETUNREACH$" ;;
 	abstract) has sandbox/process-$a "$T/err" "^hook: $a: refused: (EPERM|ECONNREFUSED)$" ;;
-	ring-open | holder-open) has sandbox/process-$a "$T/err" "^hook: $a: refused: EACCES$" ;;
+	ring-open | teardown-open) has sandbox/process-$a "$T/err" "^hook: $a: refused: EACCES$" ;;
 	*) has sandbox/process-$a "$T/err" "^hook: $a: refused: (ENOENT|EACCES)$" ;;
 	esac
 done
 # Without the sandbox the same attempts get through: the ones above are refused by it.
-hooked process:openat,open,connect,abstract,signal,ring-open,holder-open --sandbox off -d "$T/disk,format=raw"
+hooked process:openat,open,connect,abstract,signal,ring-open,teardown-open --sandbox off -d "$T/disk,format=raw"
 for a in openat open connect abstract signal; do has sandbox/off-$a "$T/err" "^hook: $a: got "; done
 # The ring is restricted for ever, sandbox or not.
-for a in ring holder; do has sandbox/off-$a-open "$T/err" "^hook: $a-open: refused: EACCES\$"; done
+for a in ring teardown; do has sandbox/off-$a-open "$T/err" "^hook: $a-open: refused: EACCES\$"; done
 kill $listener
 
 # ---- the filter of each thread ----
