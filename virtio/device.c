@@ -30,7 +30,7 @@
 			 1ull << VIRTIO_RING_F_EVENT_IDX)
 #define DRAIN_POLL_NS 200000
 
-static void on_kick(void *arg, uint32_t events)
+static void virtio_on_kick(void *arg, uint32_t events)
 {
 	struct virtio_queue *q = arg;
 	struct virtio_device *dev = q->dev;
@@ -48,7 +48,7 @@ static int init_queue(struct virtio_device *dev, struct virtio_queue *q)
 	q->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (q->kick_fd < 0)
 		return -errno;
-	q->watch = event_add(dev->loop, q->kick_fd, EPOLLIN | EPOLLET, on_kick, q);
+	q->watch = event_add(dev->loop, q->kick_fd, EPOLLIN | EPOLLET, virtio_on_kick, q);
 	return q->watch < 0 ? q->watch : 0;
 }
 

@@ -43,7 +43,7 @@ struct virtio_mmio {
 	_Atomic uint32_t interrupt_status;
 };
 
-static void notify_queue(void *transport, unsigned int queue)
+static void virtio_mmio_notify_queue(void *transport, unsigned int queue)
 {
 	struct virtio_mmio *vt = transport;
 
@@ -52,7 +52,7 @@ static void notify_queue(void *transport, unsigned int queue)
 	irq_raise(&vt->irq);
 }
 
-static void notify_config(void *transport)
+static void virtio_mmio_notify_config(void *transport)
 {
 	struct virtio_mmio *vt = transport;
 
@@ -61,11 +61,11 @@ static void notify_config(void *transport)
 }
 
 static const struct virtio_transport_ops transport_ops = {
-	.notify_queue = notify_queue,
-	.notify_config = notify_config,
+	.notify_queue = virtio_mmio_notify_queue,
+	.notify_config = virtio_mmio_notify_config,
 };
 
-static uint32_t read_locked(struct virtio_mmio *vt, uint64_t offset)
+static uint32_t virtio_mmio_read_locked(struct virtio_mmio *vt, uint64_t offset)
 {
 	const struct virtio_queue *q = virtio_get_queue(vt->dev, vt->queue_select);
 
@@ -81,7 +81,7 @@ static uint32_t read_locked(struct virtio_mmio *vt, uint64_t offset)
 	}
 }
 
-static uint64_t registers_read(void *dev, uint64_t offset, unsigned int size)
+static uint64_t virtio_mmio_read(void *dev, uint64_t offset, unsigned int size)
 {
 	struct virtio_mmio *vt = dev;
 	uint64_t value = 0;
@@ -114,7 +114,7 @@ static uint64_t registers_read(void *dev, uint64_t offset, unsigned int size)
 		return ~0u;	/* no such region (§4.2.2.1) */
 	default:
 		virtio_lock(vt->dev);
-		value = read_locked(vt, offset);
+		value = virtio_mmio_read_locked(vt, offset);
 		virtio_unlock(vt->dev);
 		return value;
 	}
@@ -173,7 +173,7 @@ static void write_queue_register(struct virtio_mmio *vt, uint64_t offset, uint32
 	}
 }
 
-static void write_locked(struct virtio_mmio *vt, uint64_t offset, uint32_t value)
+static void virtio_mmio_write_locked(struct virtio_mmio *vt, uint64_t offset, uint32_t value)
 {
 	switch (offset) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
@@ -198,7 +198,7 @@ static void write_locked(struct virtio_mmio *vt, uint64_t offset, uint32_t value
 	}
 }
 
-static void registers_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
+static void virtio_mmio_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
 {
 	struct virtio_mmio *vt = dev;
 
@@ -213,12 +213,14 @@ static void registers_write(void *dev, uint64_t offset, uint64_t value, unsigned
 		break;
 	default:
 		virtio_lock(vt->dev);
-		write_locked(vt, offset, (uint32_t)value);
+		virtio_mmio_write_locked(vt, offset, (uint32_t)value);
 		virtio_unlock(vt->dev);
 	}
 }
 
-static const struct bus_ops registers_ops = { .read = registers_read, .write = registers_write };
+static const struct bus_ops registers_ops = {
+	.read = virtio_mmio_read, .write = virtio_mmio_write,
+};
 
 static struct vm_ioeventfd ioeventfd_of(const struct virtio_mmio *vt, unsigned int queue)
 {

@@ -63,7 +63,7 @@ struct virtio_pci {
 
 /* ---- interrupts, on the loop's thread ---- */
 
-static void raise(struct virtio_pci *vp, uint16_t vector, uint8_t isr)
+static void virtio_pci_raise(struct virtio_pci *vp, uint16_t vector, uint8_t isr)
 {
 	if (pci_raise_msix(&vp->fn, vector))
 		return;
@@ -73,21 +73,21 @@ static void raise(struct virtio_pci *vp, uint16_t vector, uint8_t isr)
 	pthread_mutex_unlock(&vp->isr_lock);
 }
 
-static void notify_queue(void *transport, unsigned int queue)
+static void virtio_pci_notify_queue(void *transport, unsigned int queue)
 {
 	struct virtio_pci *vp = transport;
 
-	raise(vp, vp->queue_vectors[queue], ISR_QUEUE);
+	virtio_pci_raise(vp, vp->queue_vectors[queue], ISR_QUEUE);
 }
 
-static void notify_config(void *transport)
+static void virtio_pci_notify_config(void *transport)
 {
 	struct virtio_pci *vp = transport;
 
-	raise(vp, vp->config_vector, ISR_CONFIG);
+	virtio_pci_raise(vp, vp->config_vector, ISR_CONFIG);
 }
 
-static int irq_fd(void *transport, unsigned int queue)
+static int virtio_pci_irq_fd(void *transport, unsigned int queue)
 {
 	struct virtio_pci *vp = transport;
 
@@ -95,9 +95,9 @@ static int irq_fd(void *transport, unsigned int queue)
 }
 
 static const struct virtio_transport_ops transport_ops = {
-	.irq_fd = irq_fd,
-	.notify_queue = notify_queue,
-	.notify_config = notify_config,
+	.irq_fd = virtio_pci_irq_fd,
+	.notify_queue = virtio_pci_notify_queue,
+	.notify_config = virtio_pci_notify_config,
 };
 
 /* Reading it acknowledges the interrupt (§4.1.4.5). */
@@ -280,7 +280,7 @@ static unsigned int register_bytes(uint64_t offset)
 
 /* ---- BAR 0 ---- */
 
-static uint64_t bar_read(void *dev, uint64_t offset, unsigned int size)
+static uint64_t virtio_pci_bar_read(void *dev, uint64_t offset, unsigned int size)
 {
 	struct virtio_pci *vp = dev;
 	uint64_t value = 0, at = offset % PAGE;
@@ -303,7 +303,7 @@ static uint64_t bar_read(void *dev, uint64_t offset, unsigned int size)
 	}
 }
 
-static void bar_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
+static void virtio_pci_bar_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
 {
 	struct virtio_pci *vp = dev;
 	uint64_t at = offset % PAGE;
@@ -321,9 +321,11 @@ static void bar_write(void *dev, uint64_t offset, uint64_t value, unsigned int s
 	}
 }
 
-static const struct bus_ops bar_ops = { .read = bar_read, .write = bar_write };
+static const struct bus_ops bar_ops = {
+	.read = virtio_pci_bar_read, .write = virtio_pci_bar_write,
+};
 
-static uint64_t notify_read(void *dev, uint64_t offset, unsigned int size)
+static uint64_t virtio_pci_notify_read(void *dev, uint64_t offset, unsigned int size)
 {
 	(void)dev;
 	(void)offset;
@@ -331,7 +333,7 @@ static uint64_t notify_read(void *dev, uint64_t offset, unsigned int size)
 	return 0;
 }
 
-static void notify_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
+static void virtio_pci_notify_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
 {
 	struct virtio_pci *vp = dev;
 
@@ -341,7 +343,9 @@ static void notify_write(void *dev, uint64_t offset, uint64_t value, unsigned in
 		virtio_kick(vp->dev, (uint32_t)(offset / NOTIFY_STRIDE));
 }
 
-static const struct bus_ops notify_ops = { .read = notify_read, .write = notify_write };
+static const struct bus_ops notify_ops = {
+	.read = virtio_pci_notify_read, .write = virtio_pci_notify_write,
+};
 
 /* ---- ioeventfds follow the BAR ---- */
 
@@ -364,7 +368,7 @@ static void remove_ioeventfds(struct virtio_pci *vp)
 	vp->ioeventfds_at = 0;
 }
 
-static void moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
+static void virtio_pci_moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
 {
 	struct virtio_pci *vp = (struct virtio_pci *)fn;
 
@@ -374,7 +378,7 @@ static void moved(struct pci_function *fn, unsigned int bar, uint64_t addr)
 	if (!addr)
 		return;
 	vp->ioeventfds_at = addr;
-	/* One that KVM refuses is served by notify_write(), only slower. */
+	/* One that KVM refuses is served by virtio_pci_notify_write(), only slower. */
 	for (unsigned int i = 0; i < vp->dev->nr_queues; i++) {
 		struct vm_ioeventfd e = ioeventfd_of(vp, i);
 
@@ -406,7 +410,8 @@ static bool in_window(const struct virtio_pci *vp, uint32_t reg)
 	return reg == vp->cfg_cap + sizeof(struct virtio_pci_cap);
 }
 
-static bool config_read(struct pci_function *fn, uint32_t reg, uint32_t *value, unsigned int size)
+static bool virtio_pci_config_read(struct pci_function *fn, uint32_t reg, uint32_t *value,
+				   unsigned int size)
 {
 	struct virtio_pci *vp = (struct virtio_pci *)fn;
 	uint32_t offset, len;
@@ -417,11 +422,12 @@ static bool config_read(struct pci_function *fn, uint32_t reg, uint32_t *value, 
 		return false;
 	*value = 0;
 	if (window(vp, &bar, &offset, &len) && bar == REGISTERS_BAR)
-		*value = (uint32_t)bar_read(vp, offset, len);
+		*value = (uint32_t)virtio_pci_bar_read(vp, offset, len);
 	return true;
 }
 
-static bool config_write(struct pci_function *fn, uint32_t reg, uint32_t value, unsigned int size)
+static bool virtio_pci_config_write(struct pci_function *fn, uint32_t reg, uint32_t value,
+				    unsigned int size)
 {
 	struct virtio_pci *vp = (struct virtio_pci *)fn;
 	uint32_t offset, len;
@@ -434,22 +440,22 @@ static bool config_write(struct pci_function *fn, uint32_t reg, uint32_t value, 
 	if (len < 4)
 		value &= (1u << 8 * len) - 1;
 	if (bar == NOTIFY_BAR)
-		notify_write(vp, offset, value, len);
+		virtio_pci_notify_write(vp, offset, value, len);
 	else
-		bar_write(vp, offset, value, len);
+		virtio_pci_bar_write(vp, offset, value, len);
 	return true;
 }
 
-static void vectors_changed(struct pci_function *fn)
+static void virtio_pci_vectors_changed(struct pci_function *fn)
 {
 	virtio_irqs_changed(((struct virtio_pci *)fn)->dev);
 }
 
 static const struct pci_function_ops function_ops = {
-	.vectors_changed = vectors_changed,
-	.moved = moved,
-	.read = config_read,
-	.write = config_write,
+	.vectors_changed = virtio_pci_vectors_changed,
+	.moved = virtio_pci_moved,
+	.read = virtio_pci_config_read,
+	.write = virtio_pci_config_write,
 };
 
 /* ---- setting up ---- */

@@ -47,7 +47,7 @@ static uint64_t allowance(struct rng *rng)
 }
 
 /* Fills a chain. Bytes, or -EAGAIN if the host has no entropy yet. */
-static int fill(const struct virtq_chain *c, uint64_t most)
+static int rng_fill(const struct virtq_chain *c, uint64_t most)
 {
 	uint32_t done = 0;
 
@@ -64,7 +64,7 @@ static int fill(const struct virtq_chain *c, uint64_t most)
 	return (int)done;
 }
 
-static void serve(struct rng *rng)
+static void rng_serve(struct rng *rng)
 {
 	struct virtq *q = &rng->dev.queues[0].ring;
 	unsigned int budget = BUDGET;
@@ -73,7 +73,7 @@ static void serve(struct rng *rng)
 	virtq_kicks_off(q);
 	while (budget-- && virtio_pop(&rng->dev, 0, &chain) > 0) {
 		uint64_t most = allowance(rng);
-		int n = most ? fill(&chain, most) : -EAGAIN;
+		int n = most ? rng_fill(&chain, most) : -EAGAIN;
 
 		if (n < 0) {
 			virtq_unpop(q, chain.head);
@@ -88,41 +88,41 @@ static void serve(struct rng *rng)
 	event_defer(rng->dev.loop, &rng->finish);
 }
 
-static void finish(void *arg)
+static void rng_finish(void *arg)
 {
 	struct rng *rng = arg;
 
 	virtio_notify(&rng->dev, 0);
 	if (rng->dev.running && virtq_kicks_on(&rng->dev.queues[0].ring))
-		serve(rng);
+		rng_serve(rng);
 }
 
-static void on_timer(void *arg, uint32_t events)
+static void rng_on_timer(void *arg, uint32_t events)
 {
 	struct rng *rng = arg;
 
 	(void)events;
 	if (rng->dev.running)
-		serve(rng);
+		rng_serve(rng);
 }
 
-static void start(struct virtio_device *dev)
+static void rng_start(struct virtio_device *dev)
 {
 	(void)dev;	/* it has no features */
 }
 
-static void kick(struct virtio_device *dev, unsigned int queue)
+static void rng_kick(struct virtio_device *dev, unsigned int queue)
 {
 	(void)queue;
-	serve((struct rng *)dev);
+	rng_serve((struct rng *)dev);
 }
 
 static const struct virtio_ops rng_ops = {
 	.id = VIRTIO_ID_RNG,
 	.pci_class = PCI_CLASS,
 	.driver = "virtio_rng (CONFIG_HW_RANDOM_VIRTIO)",
-	.start = start,
-	.kick = kick,
+	.start = rng_start,
+	.kick = rng_kick,
 };
 
 int rng_create(struct rng **out, struct event_loop *loop, const struct mem *mem,
@@ -136,8 +136,8 @@ int rng_create(struct rng **out, struct event_loop *loop, const struct mem *mem,
 	rng->dev.loop = loop;
 	rng->rate = rng->tokens = bytes_per_second;
 	rng->filled_ns = now_ns();
-	rng->finish = (struct event_deferred){ .fn = finish, .arg = rng };
-	rng->timer = event_timer_create(loop, on_timer, rng);
+	rng->finish = (struct event_deferred){ .fn = rng_finish, .arg = rng };
+	rng->timer = event_timer_create(loop, rng_on_timer, rng);
 	rc = rng->timer < 0 ? rng->timer :
 	     virtio_device_init(&rng->dev, &rng_ops, "rng", loop, mem, 1, 0);
 	if (rc) {
