@@ -2,7 +2,7 @@
 /*
  * Dispatch of port and MMIO accesses to register handlers.
  *
- * Owned by the machine. A sorted table is searched by halves; the region is
+ * Owned by the machine. A sorted table, binary search; the region is
  * copied under a read lock and the handler is called after dropping it, so a
  * handler may itself add or remove regions (a PCI BAR that moves). Accesses
  * wider than a device's registers are split, as an ISA bridge does.

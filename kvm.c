@@ -2,11 +2,11 @@
 /*
  * The virtual machine as KVM sees it.
  *
- * Owned by the machine and set up by the main thread. Capabilities are a table
- * with the reason for each, so that a host that lacks one gets told which; CPUID
- * is never asked, because hosts exist whose KVM works although CPUID shows
- * neither VMX nor SVM. A stop is a reason (compare-and-swap from none) and an
- * eventfd that the loop watches.
+ * Owned by the machine and set up by the main thread. Required capabilities are
+ * in a table with the reason for each, so that the message for a host that lacks
+ * one can name it. CPUID is not consulted: there are hosts whose KVM works
+ * although CPUID shows neither VMX nor SVM. A stop is a reason (compare-and-swap
+ * from none) and an eventfd that the loop watches.
  */
 #include <assert.h>
 #include <errno.h>
@@ -128,7 +128,7 @@ int kvm_check_capabilities(int sys_fd, bool quiet)
 	return 0;
 }
 
-/* Before the irqchip: afterwards it waits for the grace period that that one begins (5 ms). */
+/* Before the irqchip, which starts an RCU grace period that this call would wait for (5 ms). */
 static int map_memory(struct vm *vm, const struct mem *mem)
 {
 	for (uint32_t i = 0; i < mem->nr_regions; i++) {
@@ -333,11 +333,11 @@ static int vm_open(struct vm *vm)
 }
 
 /*
- * KVM takes a VM apart when its last descriptor is closed, and waits for several grace periods of
- * the host's RCU meanwhile: 6 to 50 ms, measured. With this one that is done by a worker of the
- * kernel, after we have ended: an io_uring that has the VM in its table of files gives
- * it back there. The ring is not enabled, and if it were it could do nothing. -1: there is none
- * (before Linux 5.10, or forbidden), and we wait.
+ * When a VM's last descriptor is closed, KVM tears the VM down, which takes several RCU grace
+ * periods of the host: 6 to 50 ms, measured. So we register the descriptor in an io_uring.
+ * When lkvm exits, a kernel worker drops that last reference: the waits happen after the exit.
+ * The ring is disabled, and its restrictions allow nothing. -1 if there can be none (before
+ * Linux 5.10, or forbidden): then we wait.
  */
 static int create_teardown_ring(int vm_fd)
 {
@@ -402,8 +402,9 @@ int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi)
 }
 
 /*
- * Without that ring we wait for KVM. Creating the irqchip leaves some kernels (6.18) with a grace
- * period that nothing makes hurry: 10 ms more of a short run. Taking back an ioeventfd does.
+ * Without that ring we wait for KVM. On some kernels (6.18) creating the irqchip starts a grace
+ * period that runs at its slow, ordinary pace: 10 ms more for a short run. Removing an ioeventfd
+ * expedites it.
  */
 static void hurry_up(struct vm *vm)
 {

@@ -22,7 +22,7 @@ enum stop_reason {
 	STOP_NONE = 0,
 	STOP_POWEROFF,		/* the guest switched itself off */
 	STOP_RESET,		/* the guest asked for a reset */
-	STOP_PANIC,		/* the guest's kernel said so, through pvpanic */
+	STOP_PANIC,		/* the guest's kernel reported a panic through pvpanic */
 	STOP_TRIPLE_FAULT,
 	STOP_HALTED,		/* every CPU halted with interrupts off */
 	STOP_KVM_ERROR,		/* a vCPU cannot go on */
@@ -74,14 +74,14 @@ int kvm_capability(int sys_fd, int cap);
 int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer);
 
 /*
- * No vCPU will run any more: from now on ioeventfds and irqfds are not taken back one by
- * one, which costs a grace period of the host's each, but all at once by vm_destroy().
+ * No vCPU will run any more: from now on ioeventfds and irqfds are not removed one by one, which
+ * costs an RCU grace period of the host each, but all at once by vm_destroy().
  */
 void vm_end(struct vm *vm);
 
 /*
- * Accepts NULL. vCPUs must be gone. KVM may go on taking it apart, without what we lent and
- * without us.
+ * Accepts NULL. vCPUs must be gone. KVM may still be tearing the VM down when this returns; it
+ * does not use what was lent any more.
  */
 void vm_destroy(struct vm *vm);
 

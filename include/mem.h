@@ -43,7 +43,7 @@ struct mem {
  */
 int mem_create(struct mem **out, uint64_t size_bytes);
 
-/* Accepts NULL. No vCPU may exist any more. */
+/* Accepts NULL. All vCPUs must have been destroyed. */
 void mem_destroy(struct mem *mem);
 
 /*@ predicate is_mem{L}(struct mem *m) =

@@ -7,9 +7,9 @@
  * for the loop. Queues and `running` belong to the loop. What both need (status,
  * generation, accepted features) is atomic.
  *
- * Reset: the loop stops popping; the vCPU that wrote the reset asks again and
- * again until what is in flight has come back. So no I/O of the past touches
- * memory that the driver reuses, and the loop waits for nobody.
+ * Reset: the loop stops popping; the vCPU that wrote the reset polls until all
+ * requests in flight have completed. So no old I/O touches memory that the
+ * driver reuses, and the loop never waits.
  *
  * Source: virtio 1.2 §2.1 (status), §2.2 (features), §2.4 (reset), §3.1
  * (initialization). Not here: legacy devices, queue reset, notification data.

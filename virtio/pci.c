@@ -6,9 +6,9 @@
  * configuration. BAR 1 is MSI-X. Registers are accessed in their own width, as
  * drivers must; other accesses read zero and are ignored. BAR 2 is for kicks, in
  * I/O space, because KVM need not decode an instruction to find out what was written
- * to a port (1 500 instructions of 39 600 for a request, on AMD). A kick is an
- * ioeventfd that follows the BAR around and never reaches this file; a kick that KVM
- * does not know (the BAR was in the way of something) still works here.
+ * to a port (1 500 instructions of 39 600 for a request, on AMD). A kick signals an
+ * ioeventfd, registered wherever the BAR is, and never reaches this file. If KVM refused
+ * the ioeventfd (the BAR overlaps something), virtio_pci_notify_write() serves the kick.
  *
  * Register accesses run on vCPU threads under the device's lock; interrupts are
  * raised by the loop. Vectors, which both need, are atomic; the ISR has a lock.
@@ -388,7 +388,7 @@ static void virtio_pci_moved(struct pci_function *fn, unsigned int bar, uint64_t
 
 /* ---- registers through configuration space (§4.1.4.9) ---- */
 
-/* Where the window looks now; false if the driver has aimed it at nothing. */
+/* What the window shows now; false if the driver has set it to something invalid. */
 static bool window(struct virtio_pci *vp, uint8_t *bar, uint32_t *offset, uint32_t *len)
 {
 	struct virtio_pci_cap cap;
@@ -484,7 +484,7 @@ static void add_structures(struct virtio_pci *vp)
 
 	add_structure(vp, VIRTIO_PCI_CAP_COMMON_CFG, REGISTERS_BAR, COMMON_PAGE, PAGE, plain);
 	add_structure(vp, VIRTIO_PCI_CAP_ISR_CFG, REGISTERS_BAR, ISR_PAGE, PAGE, plain);
-	/* Linux walks this list a dozen times for each device, two exits a step: no empty one. */
+	/* Linux walks this list a dozen times per device, two exits a step: no empty entry. */
 	if (vp->dev->config_bytes)
 		add_structure(vp, VIRTIO_PCI_CAP_DEVICE_CFG, REGISTERS_BAR, CONFIG_PAGE, PAGE, plain);
 	add_structure(vp, VIRTIO_PCI_CAP_NOTIFY_CFG, NOTIFY_BAR, 0, NOTIFY_BYTES, longer);

@@ -153,7 +153,7 @@ static int walk(struct virtq *q, struct virtq_chain *c, const struct vring_desc 
 			return broken(q, "a descriptor index out of range");
 		if (!budget--)
 			return broken(q, "a chain longer than the queue");
-		/* That such bytes may be read as a descriptor, WP has to be told. */
+		/* For WP: such bytes may be read as a descriptor. */
 		//@ admit i < nr && is_ram_at(q->mem, (uint8_t *)table, 16 * nr) ==> \valid_read(&table[i]);
 		d = load_desc(&table[i]);
 		if (d.flags & VRING_DESC_F_INDIRECT) {
@@ -318,7 +318,7 @@ bool virtq_kicks_on(struct virtq *q)
 		store16(avail_event(q), s->next_avail);
 	else
 		store16(&q->used->flags, 0);
-	/* The wish must be visible before we look for the last time (§2.7.7). */
+	/* The request for kicks must be visible before we look for the last time (§2.7.7). */
 	full_barrier();
 	return load16(&q->avail->idx) != s->next_avail;
 }

@@ -2,9 +2,9 @@
 /*
  * The virtio entropy device: fills buffers from getrandom(2).
  *
- * However big a buffer is, a request gets MAX_REQUEST_BYTES at most; the driver asks
- * again. With a rate limit a bucket fills with time, up to one second's worth; while
- * it is empty requests wait in the ring and a timer looks again.
+ * A request gets MAX_REQUEST_BYTES at most, however big its buffer is; the driver asks
+ * again. A rate limit is a token bucket of one second's worth; while it is empty,
+ * requests wait in the ring until a timer expires.
  *
  * Source: virtio 1.2 §5.4. Not here: leaking entropy detection (it is not in 1.2).
  */
@@ -79,7 +79,7 @@ static void rng_serve(struct rng *rng)
 			virtq_unpop(q, chain.head);
 			event_timer_set(rng->dev.loop, rng->timer, RETRY_NS, 0);
 			virtio_notify(&rng->dev, 0);
-			return;		/* kicks stay off: the timer looks */
+			return;		/* kicks stay off until the timer expires */
 		}
 		if (rng->rate)
 			rng->tokens -= (uint64_t)n;

@@ -24,7 +24,7 @@
 #define PCI_SPACE_MEM32 0x02000000u
 #define ISA_SPACE_IO 1u
 
-/* libfdt remembers nothing: the first error of a sequence is kept here. */
+/* libfdt does not remember errors: the first one of a sequence is kept here. */
 struct writer {
 	void *fdt;
 	int error;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Unpacked kernels, kept in a folder (the two kinds of file are described in
- * kernel-cache.h).
+ * Decompressed kernels, kept in a folder (kernel-cache.h describes the two kinds of file).
  *
  * A file of the folder is written under another name and renamed when it is complete
  * and on disk, so a reader finds all of it or none. A reader compares the entry's
@@ -237,8 +236,8 @@ void kernel_cache_close(struct kernel_cache *c)
 	if (!c)
 		return;
 	/*
-	 * A guest may end before a host without an idle CPU has stored its kernel. Whoever
-	 * runs a kernel once is not to wait for that; who runs it again is, that time.
+	 * On a host without an idle CPU a guest may end before its kernel is stored. We do
+	 * not wait for that when a kernel is run for the first time, only the second time.
 	 */
 	if (c->helper >= 0 && c->was_here)
 		helper_wait(c->helper);
@@ -455,8 +454,8 @@ static bool is_over(const struct kernel_cache *c)
 }
 
 /*
- * SHA-256 of a library that is only needed here. Nettle's, which uses the CPU's own
- * instructions: a kernel takes 22 ms instead of 130 with a portable one (libmd).
+ * SHA-256 from a library that is loaded only here: nettle, which uses the CPU's SHA
+ * instructions. A kernel takes 22 ms, with a portable implementation (libmd) 130 ms.
  */
 struct hash {
 	void (*init)(void *context);
@@ -738,7 +737,7 @@ static bool store_with(struct kernel_cache *c, const struct hash *h, DIR *dir, s
 	return true;
 }
 
-/* That this kernel was here: if it is not stored now, next time it is worth waiting for. */
+/* Marks this kernel as run once: if it is not stored now, the next run waits until it is. */
 static void leave_mark(const struct kernel_cache *c)
 {
 	int fd = openat(c->dir, c->mark_name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -779,8 +778,8 @@ static void run_store(int socket, void *arg)
 	if (!c->was_here)
 		leave_mark(c);
 	/*
-	 * The guest is booting: it comes first. Where lkvm will wait, less so: a tenth of a CPU
-	 * that others want, too, and not SCHED_IDLE, which may take seconds to notice the end.
+	 * The guest is booting and comes first. If lkvm is going to wait for us: a nice value, with
+	 * which we get a tenth of a busy CPU. With SCHED_IDLE we might notice the end seconds late.
 	 */
 	setpriority(PRIO_PROCESS, 0, c->was_here ? 10 : 19);
 	fd = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

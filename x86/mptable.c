@@ -92,7 +92,7 @@ static void add_pci_interrupt(struct cursor *c, unsigned int slot, uint8_t ioapi
 int mptable_build(uint8_t *out, size_t out_bytes, gpa_t base, unsigned int cpus)
 {
 	unsigned int listed = (unsigned int)min_u64(cpus, APIC_ID_MAX_LEGACY + 1);
-	/* An id of its own, as some kernels insist on; none left: as KVM has it. */
+	/* Some kernels insist on an id that no CPU has. If all are taken, the id that KVM uses. */
 	uint8_t ioapic = listed <= APIC_ID_MAX_LEGACY ? (uint8_t)listed : 0;
 	uint8_t *header = out + FLOATING_BYTES;
 	struct cursor c = { .p = header + HEADER_BYTES };

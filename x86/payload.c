@@ -2,12 +2,11 @@
 /*
  * From a bzImage's payload to a kernel in guest RAM.
  *
- * Runs on the main thread before there are vCPUs. The payload is read into memory of
- * ours (a file might shrink under a mapping), unpacked into other memory of ours, of the
- * size that the payload itself states and the header bounds, and copied from there.
- * A kernel that was unpacked before comes from the cache (kernel-cache.h).
- * What the stub would have decided is decided here from the same input: the header, the
- * command line, the memory map; so the kernel finds nothing different.
+ * Runs on the main thread before there are vCPUs. The payload is read into private memory (a file
+ * could shrink under a mapping), decompressed into a second buffer, whose size the payload states
+ * and the header bounds, and copied from there. A kernel that was decompressed before comes from
+ * the cache (kernel-cache.h). Decisions that the kernel's own stub would make are made here from
+ * the same input (header, command line, memory map), so that the kernel notices no difference.
  *
  * Left to the guest: 32-bit kernels, kernels before protocol 2.15 (Linux 5.5), whose
  * stubs follow other rules, and command lines that restrict memory by hand.
@@ -148,7 +147,7 @@ static int unpack_payload(struct payload *p, const struct payload_config *c,
 			      bytes, c->header->init_size);
 	if (scratch_create(file, bytes))
 		return refuse(p, -ENOMEM, "no memory to unpack its %u bytes", bytes);
-	/* A gzip file ends in its size by itself; behind the others it was put. */
+	/* The last four bytes: gzip's own trailer, or what the kernel's build has added. */
 	rc = unpack(u, packed->data, packed->bytes - (*packed->data == 0x1f ? 0 : SIZE_BYTES),
 		    file->data, bytes);
 	if (!rc)

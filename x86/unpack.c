@@ -2,12 +2,12 @@
 /*
  * Decompression of a kernel's payload.
  *
- * Runs on one thread, before there is a guest; keeps nothing. Each format is unpacked
- * in one call of its library, into memory of the final size, so that nothing here or
- * there can grow. zlib is linked; the other libraries are looked for when a kernel
- * needs one (dlopen): the binary does not depend on them, and their few functions, with
- * ABIs of many years, are declared here. What frames the blocks of LZ4 and LZO is
- * taken apart here, each length checked against what is left.
+ * Runs on one thread, before there is a guest; has no state. Each format is decompressed by one
+ * call of its library, into memory of the final size, so that memory use is bounded. zlib is
+ * linked. The other libraries are loaded with dlopen() when a kernel needs one: the binary does
+ * not depend on them, and their few functions, whose ABIs have been stable for many years, are
+ * declared here. The block framing of LZ4 and LZO is parsed here, each length checked against
+ * what is left.
  *
  * Source: RFC 1952 (gzip); XZ's doc/lzma-file-format.txt; LZ4's doc/lz4_Frame_format.md
  * ("Legacy frame"); the file format of lzop 1.04; each library's own header.
@@ -266,7 +266,7 @@ static bool is_right(struct input *in, uint32_t flags, uint32_t adler, uint32_t 
 	return !(flags & crc) || (take_be(in, 4, &sum) && sum == crc32(0, data, bytes));
 }
 
-/* Passes over the checksums of packed data: those of the result are enough. */
+/* Skips the checksums of compressed data: those of the result are enough. */
 static bool skip_packed_sums(struct input *in, uint32_t flags)
 {
 	return skip(in, (flags & LZOP_ADLER_IN ? 4 : 0) + (flags & LZOP_CRC_IN ? 4u : 0));

@@ -2,15 +2,15 @@
 /*
  * The kernel inside a bzImage: segments, relocations, and where it goes.
  *
- * Runs on one thread before there are vCPUs. A 64-bit kernel is linked for one physical
- * and one virtual address. It runs at any physical address of the right alignment by
- * itself; at another virtual one after its relocation table has been worked through,
- * which adds the distance to each word that holds an address. Every length, offset and
- * address of the file is checked in vmlinux_parse(); what loads it follows the result.
+ * Runs on one thread before there are vCPUs. A 64-bit kernel is linked for one physical and one
+ * virtual address. It runs unchanged at any physical address of the right alignment. To run at
+ * another virtual address it has to be relocated: the distance is added to each word that the
+ * relocation table lists. vmlinux_parse() checks every length, offset and address of the file;
+ * loading relies on its result.
  *
  * Source: Linux 6.12: arch/x86/tools/relocs.c (what the tables hold), the comments of
  * arch/x86/boot/compressed/{misc,kaslr}.c (their order; which places are allowed);
- * x86 boot protocol 2.15. Not here: 32-bit kernels, which unpack themselves.
+ * x86 boot protocol 2.15. Not here: 32-bit kernels, which decompress themselves.
  */
 #include <elf.h>
 #include <errno.h>
@@ -201,7 +201,7 @@ bool vmlinux_choose(const struct vmlinux *v, const struct vmlinux_limits *l,
 	uint64_t high = min_u64(MEM_HOLE_END + (l->ram_bytes - low), REACH_BYTES);
 	gpa_t avoid_end = l->avoid + l->avoid_bytes;
 	bool avoid_low = l->avoid_bytes && l->avoid < low, avoid_high = l->avoid >= MEM_HOLE_END;
-	/* The stub unpacks where the kernel will be, so it wants room for both. */
+	/* The stub decompresses in place, so it needs room for both. */
 	uint64_t bytes = max_u64(v->image_bytes, v->file_bytes);
 	const struct slots all[] = {
 		slots_in(v->link_gpa, avoid_low ? l->avoid : low, bytes, l),

@@ -5,8 +5,8 @@
  * The guest owns the memory of the rings and may change it at any moment. So
  * addresses are checked once, when the queue is enabled; every descriptor is
  * read once, into a private copy; and devices see only chains that have been
- * checked as a whole. What breaks a rule breaks the queue: virtq_pop() then
- * fails until the device is reset.
+ * checked as a whole. After a malformed ring or chain virtq_pop() fails until
+ * the device is reset.
  *
  * Everything runs on the event loop's thread.
  */
@@ -141,7 +141,7 @@ bool virtq_wants_notify(struct virtq *q);
 /* Chains pushed since virtq_should_notify() was last asked. */
 unsigned int virtq_unnotified(const struct virtq *q);
 
-/* Tells the driver that it need not kick: we are looking anyway. A hint. */
+/* Suppresses kicks while we look at the ring anyway. Only a hint: they may still come. */
 void virtq_kicks_off(struct virtq *q);
 
 /* Asks for kicks again. True if there is more already: then look again. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Unpacked kernels, kept in a folder from one run to the next.
+ * Decompressed kernels, kept in a folder from one run to the next.
  *
  * Two kinds of file: an entry, named after the SHA-256 of the kernel file, holds the
  * unpacked image and its relocations; a record, named after the kernel file's identity
@@ -8,10 +8,9 @@
  * entry's own identity when it was written. Whatever does not match is not used, and
  * nothing ever depends on the cache.
  *
- * Looking up and reading are the main thread's, before there is a guest. Storing is done
- * by a process of its own (helper.h) while the guest boots, when the host has nothing better
- * to do.
- * A kernel for which there was no time leaves an empty file as a mark.
+ * The main thread looks up and reads, before there is a guest. A process of its own (helper.h)
+ * stores a kernel while the guest boots, at idle priority. If there was no time for that, an
+ * empty file marks the kernel, and its next run waits until it is stored.
  */
 #ifndef LKVM_X86_KERNEL_CACHE_H
 #define LKVM_X86_KERNEL_CACHE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Does on the host what a bzImage's own stub would do in the guest: unpack the kernel,
+ * Does on the host what a bzImage's own stub would do in the guest: decompress the kernel,
  * place it at random, relocate it.
  */
 #ifndef LKVM_X86_PAYLOAD_H
@@ -38,13 +38,12 @@ struct payload {
 };
 
 /*
- * 0: the kernel is in RAM. -ENOTSUP: the guest has to unpack it, @p->text says why. Other
- * errors: @p->text says what is wrong with it. RAM, which was all zero, is so again if the
- * guest has to unpack.
+ * 0: the kernel is in RAM. -ENOTSUP: the guest has to decompress it, @p->text says why; RAM,
+ * which was all zero, is zero again. Other errors: @p->text says what is wrong with it.
  */
 int payload_load(struct payload *p, const struct payload_config *config, const struct mem *mem);
 
-/* What can wait is begun, in a process of its own. Before sandbox_enter(). */
+/* Starts storing the kernel, in a process of its own. Before sandbox_enter(). */
 void payload_loaded(struct payload *p, struct sandbox *sandbox);
 
 /* Ends what payload_load() has begun. The kernel's file has to be open until then. */

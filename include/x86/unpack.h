@@ -21,7 +21,7 @@ const char *unpack_name(const struct unpacker *u);
 const char *unpack_library(const struct unpacker *u);
 
 /*
- * Unpacks all of @src into exactly @dst_bytes at @dst; both are ordinary memory that
+ * Decompresses all of @src into exactly @dst_bytes at @dst; both are ordinary memory that
  * nobody else writes. 0; -ENOSYS if the library is not on this host; -EINVAL if @src
  * is damaged or gives another number of bytes; -ENOMEM.
  */

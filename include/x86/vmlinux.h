@@ -4,8 +4,8 @@
  * This is what the guest's own decompressor would work on; here are the same steps
  * for the host: find the parts, choose where they go, relocate.
  *
- * vmlinux_parse() and vmlinux_choose() are pure; the bytes that they are given are
- * untrusted but nobody else's to write.
+ * vmlinux_parse() and vmlinux_choose() are pure. Their input is untrusted, but nobody else can
+ * write it meanwhile.
  */
 #ifndef LKVM_X86_VMLINUX_H
 #define LKVM_X86_VMLINUX_H
@@ -68,8 +68,8 @@ int vmlinux_parse(struct vmlinux *v, const uint8_t *file, size_t bytes, gpa_t li
 bool vmlinux_check(const struct vmlinux *v);
 
 /*
- * One of the places that the kernel's own randomisation would choose from, all alike:
- * @random are two random numbers. False if there is none.
+ * One of the places that the kernel's own randomisation could choose, each as likely as the
+ * others: @random are two random numbers. False if there is none.
  */
 bool vmlinux_choose(const struct vmlinux *v, const struct vmlinux_limits *limits,
 		    const uint64_t random[2], struct vmlinux_place *place);
