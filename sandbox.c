@@ -33,6 +33,7 @@
 
 #include "log.h"
 #include "sandbox.h"
+#include "tty.h"
 #include "util.h"
 
 #include "sandbox-filters.h"	/* made from sandbox-filters.c */
@@ -78,11 +79,7 @@ static void sandbox_hook(const char *place)
 }
 #endif
 
-/*
- * What the handlers of SIGSYS and SIGABRT need (DESIGN rule 8): what to do first, and whose
- * thread they run on.
- */
-static void (*on_violation)(void);
+/* For the handlers of SIGSYS and SIGABRT (DESIGN rule 8): whose thread they run on. */
 static _Thread_local const char *own_name;
 
 _Static_assert(sizeof(filter_loop) / sizeof(filter_loop[0]) + 3 <= INSNS_MAX, "room for it");
@@ -281,7 +278,7 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 {
 	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
 
-	on_violation();
+	tty_restore();
 	if (info->si_code != SYS_SECCOMP) {	/* somebody sent it */
 		log_error("signal %d", signal);
 		_exit(128 + signal);
@@ -302,7 +299,7 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 static void on_sigabrt(int signal, siginfo_t *info, void *context)
 {
 	(void)context;
-	on_violation();
+	tty_restore();
 	if (info->si_code == SI_TKILL && info->si_pid == getpid())
 		log_error("%s: aborted\n"
 			  "this is a fault of lkvm: please report it, with the line before this one.",
@@ -312,20 +309,15 @@ static void on_sigabrt(int signal, siginfo_t *info, void *context)
 	_exit(128 + signal);
 }
 
-static int catch_violations(void (*restore_terminal)(void))
+static int catch_violations(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO };
 
-	on_violation = restore_terminal;
 	sigfillset(&sa.sa_mask);
 	if (sigaction(SIGSYS, &sa, NULL))
 		return -errno;
 	sa.sa_sigaction = on_sigabrt;
 	return sigaction(SIGABRT, &sa, NULL) ? -errno : 0;
-}
-
-static void nothing_to_restore(void)
-{
 }
 
 /* ---- entering ---- */
@@ -442,7 +434,7 @@ static bool join_built(struct sandbox *s)
 	return joined;
 }
 
-int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
+int sandbox_enter(struct sandbox *s)
 {
 	bool joined;
 	int rc;
@@ -467,7 +459,7 @@ int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void))
 		if (layers[i].enter == probe_filters)
 			s->filters = in;
 	}
-	rc = s->filters ? catch_violations(restore_terminal) : 0;
+	rc = s->filters ? catch_violations() : 0;
 	if (rc)
 		log_error("sandbox: its signals: %s", strerror(-rc));
 	sandbox_hook("process");
@@ -486,7 +478,7 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
 	s->filters = !SANITIZED && !probe_filters();
 	if (!rc && s->filters)
-		rc = catch_violations(nothing_to_restore);
+		rc = catch_violations();
 	return rc ? rc : sandbox_confine(s, kind);
 }
 

@@ -77,11 +77,11 @@ int sandbox_build(struct sandbox *s, uint32_t *built);
 
 /*
  * On the only thread there is: namespaces and capabilities belong to threads; those
- * started later inherit. Nothing can be opened afterwards. @restore_terminal is called, in
- * a signal handler, before the process ends because a thread has made a system call that it
- * may not make (status 125) or has called abort() (134). 0 or -errno, after a message.
+ * started later inherit. Nothing can be opened afterwards. A thread that makes a system call
+ * that it may not make (status 125) or calls abort() (134) ends the process, after the terminal
+ * has its mode back. 0 or -errno, after a message.
  */
-int sandbox_enter(struct sandbox *s, void (*restore_terminal)(void));
+int sandbox_enter(struct sandbox *s);
 
 /*
  * Installs the filter of @kind on this thread and, other than for SANDBOX_LOOP, tells

@@ -1085,7 +1085,7 @@ static int start(struct machine *m, struct machine_result *result)
 	boot_loaded(m->boot, &m->sandbox);	/* the last one to open files */
 	rc = front_wait(&m->front, &m->sandbox);
 	if (!rc)
-		rc = sandbox_enter(&m->sandbox, tty_restore);
+		rc = sandbox_enter(&m->sandbox);
 	if (rc)
 		return rc;
 	signals_take_terminal(m->signals);
