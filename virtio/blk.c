@@ -310,7 +310,7 @@ static void serve(struct blk_queue *q)
 	struct blk_request *req;
 	unsigned int budget = VIRTQ_MAX_SIZE;	/* a vCPU that refills the ring must not keep us */
 
-	virtq_kicks_off(&dev->queues[q->index].ring);
+	virtq_disable_notification(&dev->queues[q->index].ring);
 	while (budget-- && (req = peek_free(q)) && virtio_pop(dev, q->index, &req->chain) > 0) {
 		if (!find_status(req)) {
 			virtq_push(&dev->queues[q->index].ring, req->chain.head, 0);
@@ -330,7 +330,7 @@ static void finish(void *arg)
 	struct virtio_device *dev = &q->blk->dev;
 
 	virtio_notify(dev, q->index);
-	if (dev->running && virtq_kicks_on(&dev->queues[q->index].ring))
+	if (dev->running && virtq_enable_notification(&dev->queues[q->index].ring))
 		serve(q);
 }
 

@@ -116,7 +116,7 @@ static void serve_tx(struct console_port *p)
 	struct virtq *q = ring(c, tx_queue(p->id));
 	unsigned int budget = BUDGET;
 
-	virtq_kicks_off(q);
+	virtq_disable_notification(q);
 	while (!p->blocked && budget--) {
 		if (!p->has_chain) {
 			if (virtio_pop(&c->dev, tx_queue(p->id), &p->chain) <= 0)
@@ -143,7 +143,7 @@ static void finish_tx(void *arg)
 	virtio_notify(&c->dev, tx_queue(p->id));
 	if (!c->dev.running || p->blocked)
 		return;
-	if (p->has_chain || virtq_kicks_on(ring(c, tx_queue(p->id))))
+	if (p->has_chain || virtq_enable_notification(ring(c, tx_queue(p->id))))
 		serve_tx(p);
 }
 
@@ -167,14 +167,14 @@ static void serve_rx(struct console_port *p)
 
 	if (!c->dev.running || !p->guest_open)
 		return;
-	virtq_kicks_off(q);
+	virtq_disable_notification(q);
 	while (budget--) {
 		ssize_t n;
 
 		if (virtio_pop(&c->dev, queue, &chain) <= 0) {
 			port_want(p->port, PORT_LATER);
 			virtio_notify(&c->dev, queue);
-			if (c->dev.running && virtq_kicks_on(q))
+			if (c->dev.running && virtq_enable_notification(q))
 				event_defer(c->dev.loop, &p->finish_rx);
 			return;
 		}
@@ -263,7 +263,7 @@ static void tell_news(struct console *c)
 {
 	if (!c->dev.running || !is_multiport(c))
 		return;
-	virtq_kicks_off(ring(c, CONTROL_RX));
+	virtq_disable_notification(ring(c, CONTROL_RX));
 	for (unsigned int id = 0; id < c->nr_ports; id++)
 		for (unsigned int what = 0; what < NR_NEWS; what++)
 			if (c->ports[id].news & 1u << what && !tell(&c->ports[id], what)) {
@@ -322,7 +322,7 @@ static void serve_control(struct console *c)
 	unsigned int budget = BUDGET;
 	struct virtq_chain chain;
 
-	virtq_kicks_off(q);
+	virtq_disable_notification(q);
 	while (budget-- && virtio_pop(&c->dev, CONTROL_TX, &chain) > 0) {
 		if (iov_read(chain.iov, chain.nr_readable, 0, &message, sizeof(message)) ==
 		    sizeof(message))
@@ -341,9 +341,9 @@ static void finish_control(void *arg)
 	virtio_notify(&c->dev, CONTROL_RX);
 	if (!c->dev.running)
 		return;
-	if (has_news(c) && virtq_kicks_on(ring(c, CONTROL_RX)))
+	if (has_news(c) && virtq_enable_notification(ring(c, CONTROL_RX)))
 		tell_news(c);
-	if (virtq_kicks_on(ring(c, CONTROL_TX)))
+	if (virtq_enable_notification(ring(c, CONTROL_TX)))
 		serve_control(c);
 }
 

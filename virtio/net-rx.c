@@ -228,7 +228,7 @@ static void net_rx_wait(struct net_rx *rx, enum net_rx_state state)
 		event_defer(rx->dev->loop, &rx->round_end);
 		break;
 	case NET_RX_NO_CHAIN:
-		if (virtq_kicks_on(ring(rx)))
+		if (virtq_enable_notification(ring(rx)))
 			net_rx_wait(rx, NET_RX_SOON);
 		break;
 	case NET_RX_FAILED:
@@ -266,7 +266,7 @@ static void net_rx_serve(struct net_rx *rx)
 		net_rx_wait(rx, NET_RX_OFF);
 		return;
 	}
-	virtq_kicks_off(ring(rx));
+	virtq_disable_notification(ring(rx));
 	while (rc > 0 && budget--)
 		rc = move_frame(rx);
 	if (rc > 0) {

@@ -143,7 +143,7 @@ static void net_tx_wait(struct net_tx *tx, enum net_tx_state state)
 		event_defer(tx->dev->loop, &tx->round_end);
 		break;
 	case NET_TX_EMPTY:
-		if (virtq_kicks_on(ring(tx)))
+		if (virtq_enable_notification(ring(tx)))
 			net_tx_serve(tx);
 		break;
 	case NET_TX_STREAM:
@@ -160,7 +160,7 @@ static unsigned int net_tx_serve(struct net_tx *tx)
 	struct virtq_chain chain;
 	unsigned int n = 0;
 
-	virtq_kicks_off(q);
+	virtq_disable_notification(q);
 	while (n < BUDGET && virtio_pop(tx->dev, tx->queue, &chain) > 0) {
 		if (transmit(tx, &chain)) {
 			virtq_unpop(q, chain.head);

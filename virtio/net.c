@@ -324,7 +324,7 @@ static void serve_control(struct virtio_net *vn)
 	unsigned int budget = BUDGET;
 	struct virtq_chain chain;
 
-	virtq_kicks_off(ring(vn, vn->state.control));
+	virtq_disable_notification(ring(vn, vn->state.control));
 	while (budget-- && virtio_pop(&vn->dev, vn->state.control, &chain) > 0) {
 		uint8_t ack = run_command(vn, &chain) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 		uint32_t written = iov_write(chain.iov + chain.nr_readable, chain.nr_writable, 0,
@@ -346,7 +346,7 @@ static void finish_control(void *arg)
 	if (!vn->state.control)
 		return;
 	virtio_notify(&vn->dev, vn->state.control);
-	if (vn->dev.running && virtq_kicks_on(ring(vn, vn->state.control)))
+	if (vn->dev.running && virtq_enable_notification(ring(vn, vn->state.control)))
 		serve_control(vn);
 }
 

@@ -301,14 +301,14 @@ static __virtio16 *avail_event(struct virtq *q)
 	return (__virtio16 *)&q->used->ring[q->state.setup.size];
 }
 
-void virtq_kicks_off(struct virtq *q)
+void virtq_disable_notification(struct virtq *q)
 {
 	/* With EVENT_IDX an old event index does it. */
 	if (q->state.enabled && !q->state.event_idx)
 		store16(&q->used->flags, VRING_USED_F_NO_NOTIFY);
 }
 
-bool virtq_kicks_on(struct virtq *q)
+bool virtq_enable_notification(struct virtq *q)
 {
 	struct virtq_state *s = &q->state;
 

@@ -70,7 +70,7 @@ static void rng_serve(struct rng *rng)
 	unsigned int budget = BUDGET;
 	struct virtq_chain chain;
 
-	virtq_kicks_off(q);
+	virtq_disable_notification(q);
 	while (budget-- && virtio_pop(&rng->dev, 0, &chain) > 0) {
 		uint64_t most = allowance(rng);
 		int n = most ? rng_fill(&chain, most) : -EAGAIN;
@@ -93,7 +93,7 @@ static void rng_finish(void *arg)
 	struct rng *rng = arg;
 
 	virtio_notify(&rng->dev, 0);
-	if (rng->dev.running && virtq_kicks_on(&rng->dev.queues[0].ring))
+	if (rng->dev.running && virtq_enable_notification(&rng->dev.queues[0].ring))
 		rng_serve(rng);
 }
 

@@ -142,9 +142,9 @@ bool virtq_wants_notify(struct virtq *q);
 unsigned int virtq_unnotified(const struct virtq *q);
 
 /* Suppresses kicks while we look at the ring anyway. Only a hint: they may still come. */
-void virtq_kicks_off(struct virtq *q);
+void virtq_disable_notification(struct virtq *q);
 
 /* Asks for kicks again. True if there is more already: then look again. */
-bool virtq_kicks_on(struct virtq *q);
+bool virtq_enable_notification(struct virtq *q);
 
 #endif

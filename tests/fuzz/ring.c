@@ -159,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		case 3: pop(&r); break;
 		case 4: give_back(&r, op >> 4, op & 8); break;
 		case 5: virtq_wants_notify(&r.q); virtq_should_notify(&r.q); break;
-		case 6: virtq_kicks_off(&r.q); virtq_kicks_on(&r.q); break;
+		case 6: virtq_disable_notification(&r.q); virtq_enable_notification(&r.q); break;
 		default: if (op > 0xf0) enable(&r, &in); else pop(&r); break;
 		}
 	}

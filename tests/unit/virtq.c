@@ -205,12 +205,12 @@ static void flags_suppress_without_event_index(void **state)
 		virtq_push(&r->q, 0, 0);
 		assert_int_equal(virtq_should_notify(&r->q), i % 2 == 0);
 	}
-	virtq_kicks_off(&r->q);
+	virtq_disable_notification(&r->q);
 	assert_int_equal(r->used->flags, VRING_USED_F_NO_NOTIFY);
-	assert_false(virtq_kicks_on(&r->q));
+	assert_false(virtq_enable_notification(&r->q));
 	assert_int_equal(r->used->flags, 0);
 	publish(r, 0);
-	assert_true(virtq_kicks_on(&r->q));
+	assert_true(virtq_enable_notification(&r->q));
 }
 
 static void kicks_are_asked_for_by_index(void **state)
@@ -224,7 +224,7 @@ static void kicks_are_asked_for_by_index(void **state)
 	for (uint32_t i = 0; i < 66000; i++) {
 		publish(r, 0);
 		assert_int_equal(virtq_pop(&r->q, &c), 1);
-		assert_false(virtq_kicks_on(&r->q));
+		assert_false(virtq_enable_notification(&r->q));
 		memcpy(&event, &r->used->ring[4], 2);
 		assert_int_equal(event, (uint16_t)(i + 1));
 		virtq_push(&r->q, 0, 0);
@@ -242,7 +242,7 @@ static void a_broken_queue_stays_broken(void **state)
 	assert_non_null(r->q.fault);
 	r->avail->ring[0] = 0;
 	assert_int_equal(virtq_pop(&r->q, &c), -EPROTO);
-	assert_false(virtq_kicks_on(&r->q));
+	assert_false(virtq_enable_notification(&r->q));
 	enable(r, 4, false);
 	assert_int_equal(virtq_pop(&r->q, &c), 0);
 }
