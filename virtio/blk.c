@@ -314,7 +314,7 @@ static void serve(struct blk_queue *q)
 	while (budget-- && (req = peek_free(q)) && virtio_pop(dev, q->index, &req->chain) > 0) {
 		if (!find_status(req)) {
 			virtq_push(&dev->queues[q->index].ring, req->chain.head, 0);
-			virtio_break(dev, "a request without room for its status");
+			virtio_set_needs_reset(dev, "a request without room for its status");
 			return;
 		}
 		take_free(q, req);

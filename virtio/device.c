@@ -104,7 +104,7 @@ bool virtio_has_feature(const struct virtio_device *dev, unsigned int bit)
 	return dev->accepted >> bit & 1;
 }
 
-void virtio_break(struct virtio_device *dev, const char *why)
+void virtio_set_needs_reset(struct virtio_device *dev, const char *why)
 {
 	uint8_t before = atomic_fetch_or(&dev->status, VIRTIO_CONFIG_S_NEEDS_RESET);
 
@@ -125,7 +125,7 @@ int virtio_pop(struct virtio_device *dev, unsigned int queue, struct virtq_chain
 	rc = virtq_pop(&q->ring, chain);
 	if (rc >= 0)
 		return rc;
-	virtio_break(dev, q->ring.fault);
+	virtio_set_needs_reset(dev, q->ring.fault);
 	return 0;
 }
 
@@ -190,7 +190,7 @@ static int enable_on_loop(void *arg)
 	rc = virtq_enable(&c->queue->ring, &c->queue->setup,
 			  virtio_has_feature(c->dev, VIRTIO_RING_F_EVENT_IDX));
 	if (rc)
-		virtio_break(c->dev, "a queue of bad size or at a bad address");
+		virtio_set_needs_reset(c->dev, "a queue of bad size or at a bad address");
 	return rc;
 }
 

@@ -114,7 +114,7 @@ static void on_lent_error(void *arg, uint32_t events)
 	for (unsigned int i = 0; i < vn->nr_pairs; i++)
 		stop_vhost(vn, i);
 	if (vn->dev.running)
-		virtio_break(&vn->dev, "vhost: a malformed ring");
+		virtio_set_needs_reset(&vn->dev, "vhost: a malformed ring");
 }
 
 static void start_vhost(struct virtio_net *vn, unsigned int pair)
@@ -131,7 +131,7 @@ static void start_vhost(struct virtio_net *vn, unsigned int pair)
 	if (rc) {
 		stop_vhost(vn, pair);
 		log_guest(&vn->dev.log_limit, "%s: vhost: %s", vn->dev.name, strerror(-rc));
-		virtio_break(&vn->dev, "the host's kernel does not take its queues");
+		virtio_set_needs_reset(&vn->dev, "the host's kernel does not take its queues");
 	}
 }
 
@@ -332,7 +332,7 @@ static void serve_control(struct virtio_net *vn)
 
 		virtq_push(ring(vn, vn->state.control), chain.head, written);
 		if (!written) {
-			virtio_break(&vn->dev, "a command without room for its answer");
+			virtio_set_needs_reset(&vn->dev, "a command without room for its answer");
 			return;
 		}
 	}

@@ -125,7 +125,7 @@ void virtio_take_back(struct virtio_device *dev, unsigned int queue);
 void virtio_notify_lent(struct virtio_device *dev, unsigned int queue);
 
 /* The driver or the ring broke a rule: the device stops until it is reset. */
-void virtio_break(struct virtio_device *dev, const char *why);
+void virtio_set_needs_reset(struct virtio_device *dev, const char *why);
 
 /* ---- for transports; the register side, under the lock unless noted ---- */
 

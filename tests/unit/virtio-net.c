@@ -357,7 +357,7 @@ static void driver_errs(struct rig *r)
 
 	avail_of(r, TX)->idx = (uint16_t)(avail_of(r, TX)->idx + 1000);
 	dev->ops->kick(dev, TX);
-	virtio_break(dev, "a malformed ring");
+	virtio_set_needs_reset(dev, "a malformed ring");
 	reads = r->reads;
 	r->frames++;
 	wakes_unasked(r);
