@@ -142,19 +142,19 @@ int virtio_irq_fd(struct virtio_device *dev, unsigned int queue)
 	return ops->irq_fd ? ops->irq_fd(dev->transport, queue) : -1;
 }
 
-int virtio_lend(struct virtio_device *dev, unsigned int queue)
+int virtio_detach_queue(struct virtio_device *dev, unsigned int queue)
 {
 	atomic_store(&dev->lends, true);
 	event_modify(dev->loop, dev->queues[queue].watch, 0);
 	return virtio_irq_fd(dev, queue);
 }
 
-void virtio_take_back(struct virtio_device *dev, unsigned int queue)
+void virtio_attach_queue(struct virtio_device *dev, unsigned int queue)
 {
 	event_modify(dev->loop, dev->queues[queue].watch, EPOLLIN | EPOLLET);
 }
 
-void virtio_notify_lent(struct virtio_device *dev, unsigned int queue)
+void virtio_notify_detached(struct virtio_device *dev, unsigned int queue)
 {
 	dev->transport_ops->notify_queue(dev->transport, queue);
 }

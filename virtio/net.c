@@ -79,13 +79,13 @@ static void on_lent_call(void *arg, uint32_t events)
 	struct lent *lent = arg;
 
 	(void)events;
-	virtio_notify_lent(&lent->vn->dev, lent->queue);
+	virtio_notify_detached(&lent->vn->dev, lent->queue);
 }
 
 static struct vhost_ring vhost_ring(struct virtio_net *vn, unsigned int queue)
 {
 	const struct virtq *q = ring(vn, queue);
-	int call_fd = virtio_lend(&vn->dev, queue);
+	int call_fd = virtio_detach_queue(&vn->dev, queue);
 
 	return (struct vhost_ring){
 		.size = q->state.setup.size,
@@ -101,8 +101,8 @@ static struct vhost_ring vhost_ring(struct virtio_net *vn, unsigned int queue)
 static void stop_vhost(struct virtio_net *vn, unsigned int pair)
 {
 	vhost_stop(vn->net->vhost, pair);
-	virtio_take_back(&vn->dev, 2 * pair);
-	virtio_take_back(&vn->dev, 2 * pair + 1);
+	virtio_attach_queue(&vn->dev, 2 * pair);
+	virtio_attach_queue(&vn->dev, 2 * pair + 1);
 }
 
 static void on_lent_error(void *arg, uint32_t events)

@@ -116,13 +116,14 @@ void virtio_set_config(struct virtio_device *dev, uint32_t offset, const void *d
 		       uint32_t bytes, bool notify);
 
 /*
- * Lends a queue to somebody who reads its kicks and writes interrupts without us, until
- * virtio_take_back(); the interrupts' eventfd, or -1 if virtio_notify_lent() has to be called.
+ * Detaches a queue: somebody else reads its kicks and writes interrupts without us, until
+ * virtio_attach_queue(). The interrupts' eventfd, or -1 if virtio_notify_detached() has to be
+ * called.
  */
-int virtio_lend(struct virtio_device *dev, unsigned int queue);
+int virtio_detach_queue(struct virtio_device *dev, unsigned int queue);
 int virtio_irq_fd(struct virtio_device *dev, unsigned int queue);
-void virtio_take_back(struct virtio_device *dev, unsigned int queue);
-void virtio_notify_lent(struct virtio_device *dev, unsigned int queue);
+void virtio_attach_queue(struct virtio_device *dev, unsigned int queue);
+void virtio_notify_detached(struct virtio_device *dev, unsigned int queue);
 
 /* The driver or the ring broke a rule: the device stops until it is reset. */
 void virtio_set_needs_reset(struct virtio_device *dev, const char *why);
