@@ -414,7 +414,7 @@ static void hurry_up(struct vm *vm)
 		vm_ioeventfd_remove(vm, &none);
 }
 
-void vm_end(struct vm *vm)
+void vm_begin_teardown(struct vm *vm)
 {
 	if (vm->teardown_ring < 0)
 		hurry_up(vm);

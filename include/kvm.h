@@ -77,7 +77,7 @@ int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_ti
  * No vCPU will run any more: from now on ioeventfds and irqfds are not removed one by one, which
  * costs an RCU grace period of the host each, but all at once by vm_destroy().
  */
-void vm_end(struct vm *vm);
+void vm_begin_teardown(struct vm *vm);
 
 /*
  * Accepts NULL. vCPUs must be gone. KVM may still be tearing the VM down when this returns; it

@@ -872,7 +872,7 @@ void machine_destroy(struct machine *m)
 	for (unsigned int i = 0; i < m->nr_vcpus; i++)
 		vcpu_destroy(m->vcpus[i]);
 	if (m->vm)
-		vm_end(m->vm);
+		vm_begin_teardown(m->vm);
 	free(m->vcpus);
 	free(m->cpuid);
 	free(m->dtb);
