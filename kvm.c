@@ -153,10 +153,10 @@ static int map_memory(struct vm *vm, const struct mem *mem)
 }
 
 /* Order matters: addresses before vCPUs, irqchip before PIT (api.rst 4.28, 4.71). */
-static int set_up_board(struct vm *vm, bool legacy_timer)
+static int set_up_board(struct vm *vm, bool pit)
 {
 	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
-	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
+	struct kvm_pit_config pit_config = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	const char *step = "KVM_SET_IDENTITY_MAP_ADDR";
 	int rc = ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 
@@ -168,9 +168,9 @@ static int set_up_board(struct vm *vm, bool legacy_timer)
 		step = "KVM_CREATE_IRQCHIP";
 		rc = ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
 	}
-	if (!rc && legacy_timer) {
+	if (!rc && pit) {
 		step = "KVM_CREATE_PIT2";
-		rc = ioctl(vm->fd, KVM_CREATE_PIT2, &pit);
+		rc = ioctl(vm->fd, KVM_CREATE_PIT2, &pit_config);
 	}
 	if (rc) {
 		rc = -errno;
@@ -354,7 +354,7 @@ static int create_teardown_ring(int vm_fd)
 	return -1;
 }
 
-int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer)
+int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool pit)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int rc;
@@ -369,7 +369,7 @@ int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_ti
 	if (!rc)
 		rc = map_memory(vm, mem);
 	if (!rc)
-		rc = set_up_board(vm, legacy_timer);
+		rc = set_up_board(vm, pit);
 	if (rc) {
 		vm_destroy(vm);
 		return rc;

@@ -312,7 +312,7 @@ static int prepare(struct run *run, uint64_t start_ns)
 		 * A kernel without KVM's clock calibrates against the 8254, and one
 		 * without ACPI ticks by it. Flat images pay for one if they ask.
 		 */
-		.legacy_timer = !o->flat || !o->acpi,
+		.pit = !o->flat || !o->acpi,
 		.sandbox = o->sandbox,
 		.dump_dtb = o->dump_dtb,
 		.nested = o->nested,

@@ -68,10 +68,10 @@ int kvm_capability(int sys_fd, int cap);
 
 /*
  * Creates the VM by @sys_fd (kvm_open()), with @mem as its RAM (both are lent and must outlive it),
- * in-kernel irqchip and, with @legacy_timer, the 8254, which makes the end longer (two grace
+ * in-kernel irqchip and, with @pit, the 8254, which makes the end longer (two grace
  * periods of the host's kernel). 0 or -errno, after a message.
  */
-int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool legacy_timer);
+int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool pit);
 
 /*
  * No vCPU will run any more: from now on ioeventfds and irqfds are not removed one by one, which

@@ -409,7 +409,7 @@ static int open_kvm(struct machine *m)
 
 static int create_vm(struct machine *m)
 {
-	int rc = vm_create(&m->vm, m->kvm_fd, m->mem, m->config->legacy_timer);
+	int rc = vm_create(&m->vm, m->kvm_fd, m->mem, m->config->pit);
 
 	if (rc)
 		return rc;

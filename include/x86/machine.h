@@ -67,7 +67,7 @@ struct machine_config {
 	unsigned int cpus;
 	bool nested;			/* guests may have guests: VMX, SVM */
 	bool acpi, mptable, fdt;
-	bool legacy_timer;		/* an 8254 */
+	bool pit;			/* an 8254 */
 	enum sandbox_mode sandbox;
 	const char *dump_dtb;		/* path, or NULL */
 	uint64_t timeout_ns;		/* 0: none */
