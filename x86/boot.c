@@ -871,9 +871,9 @@ int boot_load(struct boot *boot, const struct mem *mem)
 			 strlen(boot->cmdline) + 1);
 }
 
-void boot_loaded(struct boot *boot, struct sandbox *sandbox)
+void boot_start_store(struct boot *boot, struct sandbox *sandbox)
 {
-	payload_loaded(&boot->payload, sandbox);
+	payload_start_store(&boot->payload, sandbox);
 	close_files(boot);
 }
 

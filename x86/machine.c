@@ -1082,7 +1082,7 @@ static int start(struct machine *m, struct machine_result *result)
 
 	if (rc)
 		return rc;
-	boot_loaded(m->boot, &m->sandbox);	/* the last one to open files */
+	boot_start_store(m->boot, &m->sandbox);	/* the last one to open files */
 	rc = front_wait(&m->front, &m->sandbox);
 	if (!rc)
 		rc = sandbox_enter(&m->sandbox);

@@ -288,7 +288,7 @@ int payload_load(struct payload *p, const struct payload_config *config, const s
 	return load_unpacked(p, config, mem);
 }
 
-void payload_loaded(struct payload *p, struct sandbox *sandbox)
+void payload_start_store(struct payload *p, struct sandbox *sandbox)
 {
 	kernel_cache_start(p->cache, sandbox);
 }

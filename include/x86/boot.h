@@ -91,7 +91,7 @@ int boot_finish(struct boot *boot, const struct mem *mem, const void *dtb, size_
 		gpa_t rsdp, bool cpu_has_five_levels);
 
 /* The machine is complete. Before sandbox_enter(): it may start a process. */
-void boot_loaded(struct boot *boot, struct sandbox *sandbox);
+void boot_start_store(struct boot *boot, struct sandbox *sandbox);
 
 /*
  * The pure part, public for tests and fuzzing. @page is the start of the file

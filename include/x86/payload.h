@@ -44,7 +44,7 @@ struct payload {
 int payload_load(struct payload *p, const struct payload_config *config, const struct mem *mem);
 
 /* Starts storing the kernel, in a process of its own. Before sandbox_enter(). */
-void payload_loaded(struct payload *p, struct sandbox *sandbox);
+void payload_start_store(struct payload *p, struct sandbox *sandbox);
 
 /* Ends what payload_load() has begun. The kernel's file has to be open until then. */
 void payload_fini(struct payload *p);
