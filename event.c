@@ -30,6 +30,7 @@
 struct watch {
 	bool used;
 	bool is_timer;		/* fd is ours: read it before the call, close it at the end */
+	bool stays;		/* also after event_restart() */
 	uint32_t generation;
 	int fd;
 	event_fn fn;
@@ -139,6 +140,7 @@ int event_loop_create(struct event_loop **out)
 		event_loop_destroy(loop);
 		return rc;
 	}
+	event_keep(loop, rc);
 	*out = loop;
 	return 0;
 }
@@ -174,7 +176,7 @@ int event_add(struct event_loop *loop, int fd, uint32_t events, event_fn fn, voi
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev))
 		return -errno;
 	w->used = true;
-	w->is_timer = false;
+	w->is_timer = w->stays = false;
 	w->fd = fd;
 	w->fn = fn;
 	w->arg = arg;
@@ -216,6 +218,14 @@ int event_timer_create(struct event_loop *loop, event_fn fn, void *arg)
 	}
 	watch_of(loop, handle)->is_timer = true;
 	return handle;
+}
+
+void event_keep(struct event_loop *loop, int handle)
+{
+	struct watch *w = watch_of(loop, handle);
+
+	if (w)
+		w->stays = true;
 }
 
 static struct timespec timespec_of(uint64_t ns)
@@ -344,6 +354,19 @@ int event_run(struct event_loop *loop)
 	event_stop(loop);
 	run_calls(loop);	/* cancels what is still waiting */
 	return rc;
+}
+
+void event_restart(struct event_loop *loop)
+{
+	for (unsigned int i = 0; i < EVENT_MAX_WATCHES; i++) {
+		struct watch *w = &loop->watches[i];
+
+		if (w->used && !w->stays)
+			epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+	}
+	while (take_deferred(loop))
+		;
+	atomic_store(&loop->stopped, false);
 }
 
 void event_stop(struct event_loop *loop)

@@ -210,7 +210,7 @@ static const char *cause_of_emulation_failure(const struct vcpu *vcpu)
 	       "(a device, or a page it cannot map).";
 }
 
-static void report_internal_error(struct vcpu *vcpu)
+static void report_internal_error(const struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
 	uint8_t bytes[15];
@@ -239,11 +239,19 @@ static void report_internal_error(struct vcpu *vcpu)
 		  vcpu->index, n ? text : "(unreadable)", rip, cause_of_emulation_failure(vcpu));
 }
 
-/* Ends the VM because this vCPU cannot go on; the caller has said why. */
-static bool vcpu_lost(struct vcpu *vcpu, enum stop_reason reason)
+/*
+ * This vCPU cannot go on. The VM ends first of all, whatever becomes of the messages about it.
+ * False, for the caller to return.
+ */
+static bool vcpu_lost(struct vcpu *vcpu, enum stop_reason reason,
+		      void (*report)(const struct vcpu *vcpu))
 {
-	dump_registers(vcpu);
+	int err = errno;
+
 	vm_request_stop(vcpu->vm, reason);
+	errno = err;	/* that of KVM_RUN: a report may need it */
+	report(vcpu);
+	dump_registers(vcpu);
 	return false;
 }
 
@@ -280,11 +288,15 @@ static bool goes_on(struct vcpu *vcpu)
 	return !vcpu->ended;
 }
 
+static void report_system_event(const struct vcpu *vcpu)
+{
+	log_error("vcpu %u: KVM system event %u is unknown to lkvm", vcpu->index,
+		  vcpu->run->system_event.type);
+}
+
 static bool handle_system_event(struct vcpu *vcpu)
 {
-	uint32_t type = vcpu->run->system_event.type;
-
-	switch (type) {
+	switch (vcpu->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_SHUTDOWN:
 		vm_request_stop(vcpu->vm, STOP_POWEROFF);
 		return false;
@@ -295,13 +307,12 @@ static bool handle_system_event(struct vcpu *vcpu)
 		vm_request_stop(vcpu->vm, STOP_PANIC);
 		return false;
 	default:
-		log_error("vcpu %u: KVM system event %u is unknown to lkvm", vcpu->index, type);
-		return vcpu_lost(vcpu, STOP_KVM_ERROR);
+		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_system_event);
 	}
 }
 
 /* Exits that this machine never enables, and those of other architectures. */
-static bool handle_unexpected(struct vcpu *vcpu)
+static void report_unexpected(const struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
 
@@ -315,7 +326,18 @@ static bool handle_unexpected(struct vcpu *vcpu)
 		log_error("vcpu %u: KVM exit reason %u is unknown to lkvm\n"
 			  "please report it with `lkvm check` of this host.", vcpu->index,
 			  run->exit_reason);
-	return vcpu_lost(vcpu, STOP_KVM_ERROR);
+}
+
+static void report_triple_fault(const struct vcpu *vcpu)
+{
+	log_error("vcpu %u: triple fault", vcpu->index);
+}
+
+static void report_failed_entry(const struct vcpu *vcpu)
+{
+	log_error("vcpu %u: the CPU refused to enter the guest: reason %#llx\n"
+		  "the guest's state is one that this host's CPU does not accept.", vcpu->index,
+		  (unsigned long long)vcpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
 /* One exit from KVM_RUN. True to go on, false if the VM has to end. */
@@ -343,19 +365,13 @@ static bool handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
 	case KVM_EXIT_SHUTDOWN:
-		log_error("vcpu %u: triple fault", vcpu->index);
-		return vcpu_lost(vcpu, STOP_TRIPLE_FAULT);
+		return vcpu_lost(vcpu, STOP_TRIPLE_FAULT, report_triple_fault);
 	case KVM_EXIT_FAIL_ENTRY:
-		log_error("vcpu %u: the CPU refused to enter the guest: reason %#llx\n"
-			  "the guest's state is one that this host's CPU does not accept.",
-			  vcpu->index,
-			  (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-		return vcpu_lost(vcpu, STOP_KVM_ERROR);
+		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_failed_entry);
 	case KVM_EXIT_INTERNAL_ERROR:
-		report_internal_error(vcpu);
-		return vcpu_lost(vcpu, STOP_KVM_ERROR);
+		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_internal_error);
 	default:
-		return handle_unexpected(vcpu);
+		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_unexpected);
 	}
 }
 
@@ -390,23 +406,26 @@ static bool serve_requests(struct vcpu *vcpu)
 	return !(requests & VCPU_REQUEST_STOP);
 }
 
-/* KVM_RUN failed. True to try again. */
-static bool handle_run_error(struct vcpu *vcpu, int err)
+/* KVM_RUN failed, with errno. Newer kernels describe some failures in the run area as well. */
+static void report_run_error(const struct vcpu *vcpu)
 {
-	if (err == EINTR || err == EAGAIN) {	/* EAGAIN: an AP that was just started */
-		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-		return true;
-	}
-	/* Newer kernels describe some failures in the run area as well. */
-	if (err == EFAULT && vcpu->run->exit_reason == KVM_EXIT_INTERNAL_ERROR) {
+	int err = errno;
+
+	if (err == EFAULT && vcpu->run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 		report_internal_error(vcpu);
-	} else {
+	else
 		log_error("vcpu %u: KVM_RUN: %s%s", vcpu->index, strerror(err),
 			  err == EFAULT || err == ENOMEM || err == EHWPOISON ?
 			  "\nthe host could not provide a page of guest memory." : "");
-	}
-	vcpu_lost(vcpu, STOP_KVM_ERROR);
-	return false;
+}
+
+/* KVM_RUN failed, with errno. True to try again. */
+static bool handle_run_error(struct vcpu *vcpu)
+{
+	if (errno != EINTR && errno != EAGAIN)	/* EAGAIN: an AP that was just started */
+		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_run_error);
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	return true;
 }
 
 static void *vcpu_thread(void *arg)
@@ -431,7 +450,7 @@ static void *vcpu_thread(void *arg)
 		go_on = serve_requests(vcpu);
 	while (go_on) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
-			go_on = handle_run_error(vcpu, errno);
+			go_on = handle_run_error(vcpu);
 		else
 			go_on = handle_exit(vcpu);
 		if (go_on && atomic_load(&vcpu->requests))

@@ -3,7 +3,7 @@
  * Messages to the user.
  *
  * A message is formatted into a buffer on the stack and leaves in a single
- * write(2). The level and the raw-terminal flag are the only state, set by the
+ * write(2). The level, the raw-terminal flag and where messages go are the only state, set by the
  * main thread. Deliberately without files, syslog or colours: whoever starts
  * lkvm decides where stderr goes.
  */
@@ -15,12 +15,19 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "output.h"
+#include "sink.h"
+#include "util.h"
 
 #define LOG_LINE_MAX 2048
+#define STOP_PATIENCE_NS 3000000000ull	/* with a reader that takes a little now and then */
 
 static struct {
 	enum log_level level;
 	atomic_bool raw_terminal;
+	struct output out;		/* stderr as it is; fd 0: not asked yet */
+	atomic_bool has_stopped;	/* its reader: it is not waited for again */
+	_Atomic(struct sink *) sink;	/* while there is a loop */
 } log_state = { .level = LOG_NOTICE };
 
 void log_set_level(enum log_level level)
@@ -38,21 +45,75 @@ void log_set_raw_terminal(bool raw)
 	atomic_store(&log_state.raw_terminal, raw);
 }
 
+/* In tests stderr is one file now and another then. */
+static struct output stderr_now(void)
+{
+	struct output out = log_state.out;
+
+	if (!out.fd)
+		output_init(&out, STDERR_FILENO);
+	return out;
+}
+
+static void write_directly(const char *text, size_t len)
+{
+	const struct output out = stderr_now();
+	int patience_ms = atomic_load(&log_state.has_stopped) ? 0 : OUTPUT_PATIENCE_MS;
+
+	atomic_store(&log_state.has_stopped,
+		     output_write_all(&out, text, len, patience_ms) == -ETIMEDOUT);
+}
+
 static void write_all(const char *text, size_t len)
 {
+	struct sink *sink = atomic_load(&log_state.sink);
 	int saved_errno = errno;
 
-	while (len) {
-		ssize_t n = write(STDERR_FILENO, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;	/* nobody left to tell */
-		text += n;
-		len -= (size_t)n;
-	}
+	if (sink)
+		sink_write(sink, text, len);
+	else
+		write_directly(text, len);
 	errno = saved_errno;
+}
+
+void log_init(void)
+{
+	output_init(&log_state.out, STDERR_FILENO);
+}
+
+int log_start(struct event_loop *loop)
+{
+	const struct sink_config config = { .fd = STDERR_FILENO };
+	struct sink *sink;
+	int rc = sink_create(&sink, loop, &config);
+
+	if (!rc)
+		atomic_store(&log_state.sink, sink);
+	return rc;
+}
+
+struct sink *log_sink(void)
+{
+	return atomic_load(&log_state.sink);
+}
+
+void log_directly(void)
+{
+	atomic_store(&log_state.sink, NULL);
+}
+
+void log_stop(void)
+{
+	struct sink *sink = atomic_exchange(&log_state.sink, NULL);
+	uint64_t dropped;
+
+	if (!sink)
+		return;
+	atomic_store(&log_state.has_stopped, !sink_finish(sink, now_ns() + STOP_PATIENCE_NS));
+	dropped = sink_dropped(sink);
+	sink_destroy(sink);
+	if (dropped)
+		log_error("%llu bytes of messages dropped: nobody read them", (unsigned long long)dropped);
 }
 
 void log_raw(const char *text)

@@ -46,6 +46,7 @@ int main(int argc, char **argv)
 	int status;
 
 	tty_open_std_fds();
+	log_init();
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
 	signal(SIGXFSZ, SIG_IGN);	/* so is a file that may not grow any more */
 	status = dispatch(argc, argv, start_ns);

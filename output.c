@@ -30,7 +30,7 @@ static bool is_null_device(const struct stat *st)
 	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
 }
 
-static int reopen(int fd)
+static int open_again(int fd)
 {
 	char path[32];
 
@@ -50,7 +50,6 @@ static enum output_kind kind_of(const struct stat *st)
 void output_init(struct output *o, int fd)
 {
 	struct stat st;
-	int own;
 
 	*o = (struct output){ .kind = OUTPUT_NONE, .fd = fd, .is_null = true };
 	if (fd < 0)
@@ -61,9 +60,15 @@ void output_init(struct output *o, int fd)
 		return;
 	o->kind = kind_of(&st);
 	o->is_null = is_null_device(&st);
+}
+
+void output_reopen(struct output *o)
+{
+	int own;
+
 	if (o->kind != OUTPUT_PIPE && o->kind != OUTPUT_DEVICE)
 		return;
-	own = reopen(fd);
+	own = open_again(o->fd);
 	if (own < 0)
 		return;
 	o->kind = OUTPUT_NONBLOCK;
@@ -144,4 +149,24 @@ ssize_t output_write(const struct output *o, const void *data, size_t bytes)
 		break;
 	}
 	return write_plain(o->fd, data, bytes);
+}
+
+int output_write_all(const struct output *o, const void *data, size_t bytes, int patience_ms)
+{
+	struct pollfd pfd = { .fd = o->fd, .events = POLLOUT };
+	const char *next = data;
+
+	while (bytes) {
+		ssize_t n = output_write(o, next, bytes);
+
+		if (n >= 0) {
+			next += n;
+			bytes -= (size_t)n;
+		} else if (errno != EAGAIN) {
+			return -errno;
+		} else if (poll_fds(&pfd, 1, patience_ms) == 0) {
+			return -ETIMEDOUT;
+		}
+	}
+	return 0;
 }

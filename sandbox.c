@@ -279,6 +279,7 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
 
 	tty_restore();
+	log_directly();
 	if (info->si_code != SYS_SECCOMP) {	/* somebody sent it */
 		log_error("signal %d", signal);
 		_exit(128 + signal);

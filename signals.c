@@ -220,6 +220,13 @@ static void on_front(void *arg, uint32_t events)
 		s->client.end(s->client.arg, SIGKILL);
 }
 
+/* Signals are heard as long as the guest's output waits for its readers. */
+static int add_lasting(struct signals *s, int handle)
+{
+	event_keep(s->loop, handle);
+	return handle;
+}
+
 static int watch(struct signals *s, bool has_log)
 {
 	bool supervised = front_is_there(s->front);
@@ -227,11 +234,11 @@ static int watch(struct signals *s, bool has_log)
 				    has_log);
 
 	if (rc >= 0)
-		rc = event_add(s->loop, s->source.fd, EPOLLIN, on_signal, s);
+		rc = add_lasting(s, event_add(s->loop, s->source.fd, EPOLLIN, on_signal, s));
 	if (rc >= 0 && supervised)
-		rc = event_add(s->loop, front_fd(s->front), EPOLLIN, on_front, s);
+		rc = add_lasting(s, event_add(s->loop, front_fd(s->front), EPOLLIN, on_front, s));
 	if (rc >= 0 && !supervised)
-		rc = s->timer = event_timer_create(s->loop, on_look_timer, s);
+		rc = s->timer = add_lasting(s, event_timer_create(s->loop, on_look_timer, s));
 	return rc < 0 ? rc : 0;
 }
 
@@ -301,11 +308,6 @@ void signals_release_terminal(struct signals *s)
 	else
 		tty_give_back();
 	s->client.terminal(s->client.arg, TTY_NONE);
-}
-
-int signals_end_fd(const struct signals *s)
-{
-	return front_is_there(s->front) ? front_fd(s->front) : s->source.fd;
 }
 
 void signals_suspend(struct signals *s)

@@ -8,7 +8,6 @@
  * while it is behind.
  */
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,7 +22,6 @@
 #include "util.h"
 
 #define CHUNK_BYTES 16384u
-#define KILLED_PATIENCE_NS 1000000000ull
 
 struct sink {
 	struct event_loop *loop;
@@ -38,6 +36,7 @@ struct sink {
 	void (*mourner)(void *arg, int error);
 	void *mourner_arg;
 
+	pthread_mutex_t writing;	/* by one thread at a time; before the other */
 	pthread_mutex_t lock;	/* guards what follows */
 	uint8_t *ring;
 	uint64_t head, tail;
@@ -141,7 +140,7 @@ static void advance(struct sink *s, uint64_t from, size_t bytes)
 }
 
 /*
- * Writes what was put in before @until, as much of it as the reader takes. True
+ * Holding @writing: writes what was put in before @until, as much of it as the reader takes. True
  * if it took all. (A guest that prints as fast as we write would keep a flush
  * without such an end going for ever.)
  */
@@ -172,12 +171,24 @@ static bool write_until(struct sink *s, uint64_t until)
 	}
 }
 
-static void flush(struct sink *s);
+void sink_write(struct sink *s, const void *data, size_t bytes)
+{
+	uint64_t until;
+
+	sink_put(s, data, bytes);
+	if (pthread_mutex_trylock(&s->writing))
+		return;	/* the loop, which sink_put() has woken up, writes this as well */
+	pthread_mutex_lock(&s->lock);
+	until = s->head;
+	pthread_mutex_unlock(&s->lock);
+	write_until(s, until);
+	pthread_mutex_unlock(&s->writing);
+}
 
 static void on_reader(void *arg, uint32_t events)
 {
 	(void)events;
-	flush(arg);
+	sink_flush(arg);
 }
 
 /*
@@ -190,11 +201,27 @@ static void watch_reader(struct sink *s, bool watch)
 		return;
 	if (watch) {
 		s->reader_watch = event_add(s->loop, s->out.fd, EPOLLOUT, on_reader, s);
-		event_timer_set(s->loop, s->patience_timer, SINK_PATIENCE_NS + SINK_FLUSH_NS, 0);
+		event_keep(s->loop, s->reader_watch);
 	} else {
 		event_remove(s->loop, s->reader_watch);
 		s->reader_watch = -1;
 	}
+}
+
+/* The reader did not take all. Whoever cannot wait for it hears when it has had time enough. */
+static void wait_for_reader(struct sink *s)
+{
+	uint64_t now = now_ns(), since;
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->slow_since_ns)
+		s->slow_since_ns = now;
+	since = s->slow_since_ns;
+	pthread_mutex_unlock(&s->lock);
+	watch_reader(s, true);
+	if (now - since <= SINK_PATIENCE_NS)
+		event_timer_set(s->loop, s->patience_timer,
+				since + SINK_PATIENCE_NS + SINK_FLUSH_NS - now, 0);
 }
 
 /* Somebody may have waited for what is there now. */
@@ -211,7 +238,7 @@ static void tell_listener(struct sink *s)
 		s->listener(s->listener_arg);
 }
 
-static void flush(struct sink *s)
+void sink_flush(struct sink *s)
 {
 	uint64_t until;
 	bool all;
@@ -221,19 +248,20 @@ static void flush(struct sink *s)
 	s->flush_due = false;
 	until = s->head;
 	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&s->writing);
 	all = write_until(s, until);
-	pthread_mutex_lock(&s->lock);
-	if (!all && !s->slow_since_ns)
-		s->slow_since_ns = now_ns();
-	pthread_mutex_unlock(&s->lock);
-	watch_reader(s, !all);
+	pthread_mutex_unlock(&s->writing);
+	if (all)
+		watch_reader(s, false);
+	else
+		wait_for_reader(s);
 	tell_listener(s);
 }
 
 static void on_flush_timer(void *arg, uint32_t events)
 {
 	(void)events;
-	flush(arg);
+	sink_flush(arg);
 }
 
 static void on_patience_timer(void *arg, uint32_t events)
@@ -261,10 +289,13 @@ static int add_events(struct sink *s)
 	s->wake_watch = event_add(s->loop, s->wake_fd, EPOLLIN, on_wake, s);
 	if (s->wake_watch < 0)
 		return s->wake_watch;
+	event_keep(s->loop, s->wake_watch);
 	s->flush_timer = event_timer_create(s->loop, on_flush_timer, s);
 	if (s->flush_timer < 0)
 		return s->flush_timer;
+	event_keep(s->loop, s->flush_timer);
 	s->patience_timer = event_timer_create(s->loop, on_patience_timer, s);
+	event_keep(s->loop, s->patience_timer);
 	return s->patience_timer < 0 ? s->patience_timer : 0;
 }
 
@@ -278,11 +309,14 @@ int sink_create(struct sink **out, struct event_loop *loop, const struct sink_co
 	s->loop = loop;
 	s->own_fd = s->wake_fd = s->wake_watch = s->flush_timer = s->patience_timer = -1;
 	s->reader_watch = -1;
+	pthread_mutex_init(&s->writing, NULL);
 	pthread_mutex_init(&s->lock, NULL);
-	if (config->is_own)
+	if (config->is_own) {
 		output_init_own(&s->out, config->fd);
-	else
+	} else {
 		output_init(&s->out, config->fd);
+		output_reopen(&s->out);
+	}
 	s->ring = malloc(SINK_RING_BYTES);
 	rc = s->ring ? add_events(s) : -ENOMEM;
 	if (rc) {
@@ -307,6 +341,7 @@ void sink_destroy(struct sink *s)
 	if (s->own_fd >= 0)
 		close(s->own_fd);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->writing);
 	free(s->ring);
 	free(s);
 }
@@ -334,43 +369,45 @@ void sink_set_fd(struct sink *s, int fd)
 	pthread_mutex_lock(&s->lock);
 	s->error = 0;
 	pthread_mutex_unlock(&s->lock);
-	flush(s);
+	sink_flush(s);
 }
 
 /* ---- the end ---- */
 
-/* Waits until the reader takes more. False if it is time to give up. */
-static bool wait_for_reader(struct sink *s, uint64_t *deadline_ns, int stop_fd)
+bool sink_is_empty(struct sink *s)
 {
-	struct pollfd pfd[2] = {
-		{ .fd = s->out.fd, .events = POLLOUT },
-		{ .fd = stop_fd, .events = POLLIN },
-	};
-	uint64_t now = now_ns();
-	int timeout_ms = -1;
+	bool empty;
 
-	if (*deadline_ns && now >= *deadline_ns)
-		return false;
-	if (*deadline_ns)
-		timeout_ms = (int)min_u64((*deadline_ns - now) / 1000000 + 1, INT_MAX);
-	if (poll_fds(pfd, 2, timeout_ms) < 0 && errno != EINTR)
-		return false;
-	if (pfd[1].revents && (!*deadline_ns || *deadline_ns > now + KILLED_PATIENCE_NS))
-		*deadline_ns = now + KILLED_PATIENCE_NS;
-	return true;
+	pthread_mutex_lock(&s->lock);
+	empty = s->head == s->tail;
+	pthread_mutex_unlock(&s->lock);
+	return empty;
 }
 
-void sink_drain(struct sink *s, uint64_t deadline_ns, int stop_fd)
+bool sink_has_stopped(struct sink *s)
 {
-	while (!write_until(s, s->head)) {
-		uint64_t before = deadline_ns;
+	bool stopped;
 
-		if (!wait_for_reader(s, &deadline_ns, stop_fd))
+	pthread_mutex_lock(&s->lock);
+	stopped = has_stopped(s);
+	pthread_mutex_unlock(&s->lock);
+	return stopped;
+}
+
+bool sink_finish(struct sink *s, uint64_t deadline_ns)
+{
+	struct pollfd pfd = { .fd = s->out.fd, .events = POLLOUT };
+	bool all;
+
+	pthread_mutex_lock(&s->writing);
+	while (!(all = write_until(s, s->head)))
+		if (now_ns() >= deadline_ns || poll_fds(&pfd, 1, OUTPUT_PATIENCE_MS) == 0)
 			break;
-		if (deadline_ns != before)
-			stop_fd = -1;	/* heard; do not spin on it */
-	}
-	discard(s);	/* nobody puts anything in any more */
+	pthread_mutex_unlock(&s->writing);
+	pthread_mutex_lock(&s->lock);
+	discard(s);
+	pthread_mutex_unlock(&s->lock);
+	return all;
 }
 
 uint64_t sink_dropped(const struct sink *s)

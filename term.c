@@ -24,6 +24,8 @@
 #include "util.h"
 
 #define ESCAPE_KEY 0x01			/* Ctrl-A */
+#define INTERRUPT_KEY 0x03		/* Ctrl-C: the guest's, while there is one */
+#define HUNGER_NS 1000000000ull
 struct term {
 	struct event_loop *loop;
 	struct term_config config;
@@ -37,6 +39,10 @@ struct term {
 	bool in_background;	/* reading would stop us */
 	bool is_raw;
 	bool escape_seen;
+	bool starves;		/* the guest takes nothing: keys are looked for all the same */
+	bool has_ended;		/* ... will take nothing */
+	bool tells_loss;	/* that input is dropped has been said */
+	int hunger_timer;
 	void (*listener)(void *arg);
 	void *listener_arg;
 
@@ -61,9 +67,9 @@ static size_t output_room(struct term *term, size_t len, bool can_wait)
 	return term->config.log && len ? sink_room(term->config.log, len, false) : len;
 }
 
-size_t term_put_some(struct term *term, const void *data, size_t len)
+size_t term_put_some(struct term *term, const void *data, size_t len, bool can_wait)
 {
-	len = output_room(term, len, true);
+	len = output_room(term, len, can_wait);
 	if (len)
 		term_put(term, data, len);
 	return len;
@@ -78,7 +84,7 @@ static void tell_listener(void *arg)
 {
 	struct term *term = arg;
 
-	if (term->listener)
+	if (term->listener && !term->has_ended)
 		term->listener(term->listener_arg);
 }
 
@@ -124,10 +130,17 @@ static bool escape_key(struct term *term, uint8_t key)
 
 static void input_append(struct term *term, const uint8_t *data, size_t len)
 {
+	size_t taken;
+
 	pthread_mutex_lock(&term->lock);
-	for (size_t i = 0; i < len; i++)
+	taken = min_u64(len, input_room(term));
+	for (size_t i = 0; i < taken; i++)
 		term->input[term->input_head++ % TERM_INPUT_BYTES] = data[i];
 	pthread_mutex_unlock(&term->lock);
+	if (taken == len || term->has_ended || term->tells_loss)
+		return;
+	term->tells_loss = true;
+	log_notice("console: the guest takes no input: what is typed is dropped");
 }
 
 /* Takes Ctrl-A sequences out; what was typed before one is the guest's before it acts. */
@@ -136,6 +149,8 @@ static void filter_escapes(struct term *term, const uint8_t *data, size_t len)
 	size_t from = 0;
 
 	for (size_t i = 0; i < len; i++) {
+		if (data[i] == INTERRUPT_KEY && term->has_ended)
+			call(term, term->config.quit);
 		if (!term->escape_seen && data[i] != ESCAPE_KEY)
 			continue;
 		input_append(term, data + from, i - from);
@@ -151,19 +166,30 @@ static void filter_escapes(struct term *term, const uint8_t *data, size_t len)
 	input_append(term, data + from, len - from);
 }
 
-/* Reads what there is and room for. True if something came. */
-static bool read_input(struct term *term)
+/*
+ * How much to read. What a guest has no room for stays where it is, so that nothing is lost of what
+ * is pasted. But keys after Ctrl-A have to be found behind what a guest never takes.
+ */
+static uint32_t input_wanted(struct term *term)
 {
-	uint8_t data[TERM_INPUT_BYTES];
 	uint32_t room;
-	ssize_t n;
 
 	pthread_mutex_lock(&term->lock);
 	room = input_room(term);
 	pthread_mutex_unlock(&term->lock);
-	if (!room || term->in_eof || term->in_background)
+	return !room && term->is_raw && (term->starves || term->has_ended) ? TERM_INPUT_BYTES : room;
+}
+
+/* True if something came. */
+static bool read_input(struct term *term)
+{
+	uint8_t data[TERM_INPUT_BYTES];
+	uint32_t wanted = input_wanted(term);
+	ssize_t n;
+
+	if (!wanted || term->in_eof || term->in_background)
 		return false;
-	n = read(term->config.in_fd, data, room);
+	n = read(term->config.in_fd, data, wanted);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return false;
 	if (n < 0 && errno == EIO && term->config.refused) {
@@ -189,23 +215,33 @@ static bool read_input(struct term *term)
  */
 static int update_input_watch(struct term *term)
 {
-	bool want = term->config.in_fd >= 0 && !term->in_eof && !term->in_polls &&
-		    !term->in_background;
+	bool can = term->config.in_fd >= 0 && !term->in_eof && !term->in_polls &&
+		   !term->in_background;
+	bool want = can && input_wanted(term);
 
-	pthread_mutex_lock(&term->lock);
-	if (input_room(term) == 0)
-		want = false;
-	pthread_mutex_unlock(&term->lock);
+	if (can && !want && term->is_raw)
+		event_timer_set(term->loop, term->hunger_timer, HUNGER_NS, 0);
 	if (want == (term->in_watch >= 0))
 		return 0;
 	if (want) {
 		term->in_watch = event_add(term->loop, term->config.in_fd, EPOLLIN, on_input,
 					   term);
+		event_keep(term->loop, term->in_watch);
 		return term->in_watch < 0 ? term->in_watch : 0;
 	}
 	event_remove(term->loop, term->in_watch);
 	term->in_watch = -1;
 	return 0;
+}
+
+/* The input has been full for a second. */
+static void on_hunger(void *arg, uint32_t events)
+{
+	struct term *term = arg;
+
+	(void)events;
+	term->starves = true;
+	update_input_watch(term);
 }
 
 static void pump_input(struct term *term)
@@ -274,6 +310,8 @@ static void on_wake(void *arg, uint32_t events)
 
 	(void)events;
 	eventfd_clear(term->wake_fd);
+	term->starves = false;
+	event_timer_set(term->loop, term->hunger_timer, 0, 0);
 	if (term->in_polls)
 		pump_input(term);
 	else
@@ -307,6 +345,12 @@ static int watch_all(struct term *term)
 	if (rc < 0)
 		return rc;
 	term->wake_watch = rc;
+	event_keep(term->loop, rc);
+	rc = event_timer_create(term->loop, on_hunger, term);
+	if (rc < 0)
+		return rc;
+	term->hunger_timer = rc;
+	event_keep(term->loop, rc);
 	return watch_input(term);
 }
 
@@ -320,7 +364,7 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 		return -ENOMEM;
 	term->loop = loop;
 	term->config = *config;
-	term->wake_fd = term->in_watch = term->wake_watch = -1;
+	term->wake_fd = term->in_watch = term->wake_watch = term->hunger_timer = -1;
 	pthread_mutex_init(&term->lock, NULL);
 	rc = sink_create(&term->out, loop, &sink);
 	if (!rc)
@@ -340,6 +384,7 @@ void term_destroy(struct term *term)
 		return;
 	event_remove(term->loop, term->in_watch);
 	event_remove(term->loop, term->wake_watch);
+	event_remove(term->loop, term->hunger_timer);
 	if (term->wake_fd >= 0)
 		close(term->wake_fd);
 	sink_destroy(term->out);
@@ -380,13 +425,15 @@ void term_set_listener(struct term *term, void (*fn)(void *arg), void *arg)
 
 /* ---- the end ---- */
 
-void term_drain(struct term *term, uint64_t deadline_ns, int stop_fd)
+struct sink *term_sink(const struct term *term)
 {
-	sink_drain(term->out, deadline_ns, stop_fd);
-	if (sink_dropped(term->out))
-		log_notice("console: %llu bytes of guest output dropped: %s",
-			   (unsigned long long)sink_dropped(term->out),
-			   sink_why_dropped(term->out));
+	return term->out;
+}
+
+void term_end(struct term *term)
+{
+	term->has_ended = true;
+	update_input_watch(term);
 }
 
 bool term_is_shown(struct term *term)

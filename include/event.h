@@ -47,6 +47,9 @@ int event_timer_create(struct event_loop *loop, event_fn fn, void *arg);
 /* First expiry after @first_ns (0 = off), then every @interval_ns (0 = once). */
 void event_timer_set(struct event_loop *loop, int handle, uint64_t first_ns, uint64_t interval_ns);
 
+/* @handle is watched after event_restart(), too. */
+void event_keep(struct event_loop *loop, int handle);
+
 /*
  * Runs fn(arg) on the loop's thread, waits for it and returns its result;
  * -ECANCELED once the loop has stopped. Any thread; on the loop's own (which is
@@ -80,8 +83,14 @@ void event_run_deferred(struct event_loop *loop);
  */
 int event_run(struct event_loop *loop);
 
-/* From any thread or callback; sticky. */
+/* From any thread or callback; sticky, but for event_restart(). */
 void event_stop(struct event_loop *loop);
+
+/*
+ * Between event_stop() and another event_run(), which hears only of what event_keep() has named: the
+ * owners of all else, and of deferred work, have done theirs. No other thread uses the loop.
+ */
+void event_restart(struct event_loop *loop);
 
 /* Adds 1 to an eventfd / empties it. An eventfd never fills up this way. */
 void eventfd_signal(int fd);

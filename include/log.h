@@ -2,7 +2,7 @@
 /*
  * Messages to the user, all on stderr: stdout belongs to the guest's console.
  *
- * Every message is one write(2), so that lines of two threads never mix. All
+ * Every message is one write(2) if its reader takes it, so that lines of two threads never mix. All
  * functions may be called from any thread.
  */
 #ifndef LKVM_LOG_H
@@ -23,6 +23,27 @@ void log_set_level(enum log_level level);
 
 /* True if messages of @level are shown. */
 bool log_shows(enum log_level level);
+
+/*
+ * A reader of stderr who is slow is waited for: each time until it has taken nothing for a second,
+ * and after that not any more. log_init() is for main(), before anything forbids to look at it.
+ */
+void log_init(void);
+
+/*
+ * From now until log_stop() nobody waits: what the reader does not take at once waits in a sink, which
+ * @loop writes out. Before the sandbox and before other threads; they have ended before
+ * log_stop(), which waits for a slow reader as above. 0 or -errno.
+ */
+struct event_loop;
+int log_start(struct event_loop *loop);
+void log_stop(void);
+
+/* That sink; NULL: there is none. */
+struct sink *log_sink(void);
+
+/* For signal handlers that end the process: no sink, since its locks may be held. */
+void log_directly(void);
 
 /* While the terminal is in raw mode a line has to end in CR LF. */
 void log_set_raw_terminal(bool raw);

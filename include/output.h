@@ -31,10 +31,13 @@ struct output {
 	bool is_null;		/* nobody will see it: none, or /dev/null */
 };
 
-/* For @fd (-1: none), which is lent and stays as it is. Opens files: before the sandbox. */
+/* For @fd (-1: none), which is lent and stays as it is. */
 void output_init(struct output *o, int fd);
 
-/* For one from output_open(), which is lent as well. */
+/* Tries to get a description of our own for it. Before the sandbox. */
+void output_reopen(struct output *o);
+
+/* For one from output_open(), which is lent as well. Makes no system call. */
 void output_init_own(struct output *o, int fd);
 
 void output_fini(struct output *o);
@@ -48,5 +51,12 @@ int output_open(const char *path, int flags);
 
 /* As write(2), but never waits: -1 with EAGAIN. Never EINTR. */
 ssize_t output_write(const struct output *o, const void *data, size_t bytes);
+
+/*
+ * Writes all of it, and waits meanwhile for a reader who is slow, until it has taken nothing for
+ * @patience_ms. 0 or -errno; -ETIMEDOUT: it has stopped.
+ */
+#define OUTPUT_PATIENCE_MS 1000
+int output_write_all(const struct output *o, const void *data, size_t bytes, int patience_ms);
 
 #endif

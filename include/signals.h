@@ -110,11 +110,8 @@ void signals_stop(struct signals *s);
 /* Looks at the terminal, takes it if it is ours, and tells the client, also later on. */
 void signals_take_terminal(struct signals *s);
 
-/* Accepts NULL. Gives it back, for good; it has its old mode when this returns. From then on ... */
+/* Accepts NULL. Gives it back, for good; it has its old mode when this returns. */
 void signals_release_terminal(struct signals *s);
-
-/* ... this is readable when the VM shall end (which nobody reads any more). */
-int signals_end_fd(const struct signals *s);
 
 /* Stops the job. */
 void signals_suspend(struct signals *s);

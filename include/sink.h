@@ -54,19 +54,30 @@ void sink_set_fd(struct sink *s, int fd);
 /* Any thread. */
 void sink_put(struct sink *s, const void *data, size_t bytes);
 
+/* The same for what shall be seen at once: writes it now, if the reader takes it. */
+void sink_write(struct sink *s, const void *data, size_t bytes);
+
+/* Writes what the reader takes now. Loop's thread. */
+void sink_flush(struct sink *s);
+
 /*
  * How many of @bytes can be put in without pushing others out. Whoever cannot @wait as long as it
  * takes gets all of them when the reader has stopped. Any thread.
  */
 size_t sink_room(struct sink *s, size_t bytes, bool can_wait);
 
-/*
- * After the loop has ended: writes out what is left. Waits for a slow reader until @deadline_ns
- * (CLOCK_MONOTONIC; 0: no limit), or, from when @stop_fd (-1: none) is readable, a second more.
- */
-void sink_drain(struct sink *s, uint64_t deadline_ns, int stop_fd);
+bool sink_is_empty(struct sink *s);
 
-/* After sink_drain(): bytes that nobody got, and why. */
+/* True if the reader is slow and has taken nothing for SINK_PATIENCE_NS. */
+bool sink_has_stopped(struct sink *s);
+
+/*
+ * When the loop has ended: writes out what is left, and drops the rest when the reader
+ * takes nothing for a second, or at @deadline_ns (of now_ns()). True if it had not to.
+ */
+bool sink_finish(struct sink *s, uint64_t deadline_ns);
+
+/* After sink_finish(): bytes that nobody got, and why. */
 uint64_t sink_dropped(const struct sink *s);
 const char *sink_why_dropped(const struct sink *s);
 

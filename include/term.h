@@ -5,7 +5,8 @@
  *
  * Output goes into a sink (sink.h says what becomes of it there), and into that of the log, if
  * there is one. Input is read when there is room for it, so a pipe's writer is held back
- * rather than cut.
+ * rather than cut; from a terminal also without room when the guest has taken none for a second, for
+ * the sake of the keys after Ctrl-A.
  */
 #ifndef LKVM_TERM_H
 #define LKVM_TERM_H
@@ -49,8 +50,11 @@ void term_set_terminal(struct term *term, enum tty_state state);
 /* The window's size in characters; false if there is no window. */
 bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows);
 
-/* Adds as much as there is room for; returns how much. The listener hears of room. */
-size_t term_put_some(struct term *term, const void *data, size_t len);
+/*
+ * Adds as much as there is room for; returns how much. The listener hears of room. For a driver
+ * that cannot wait (term_output_ready() says how long) the oldest output makes room.
+ */
+size_t term_put_some(struct term *term, const void *data, size_t len, bool can_wait);
 
 /* Adds output. Any thread; never blocks. */
 void term_put(struct term *term, const void *data, size_t len);
@@ -77,12 +81,11 @@ size_t term_get(struct term *term, uint8_t *data, size_t max);
 /* @fn is called on the loop's thread when input or room for output has come. */
 void term_set_listener(struct term *term, void (*fn)(void *arg), void *arg);
 
-/*
- * After the loop has ended: writes out what is left. Waits for a slow reader
- * until @deadline_ns (CLOCK_MONOTONIC; 0 = no limit) or until @stop_fd is
- * readable (-1: none). Reports what was dropped.
- */
-void term_drain(struct term *term, uint64_t deadline_ns, int stop_fd);
+/* Where its output goes. */
+struct sink *term_sink(const struct term *term);
+
+/* The guest has ended: from now on Ctrl-C quits, too, and all else that is typed is nobody's. */
+void term_end(struct term *term);
 
 /* True if somebody could read the output: not closed, not /dev/null, not dead. */
 bool term_is_shown(struct term *term);

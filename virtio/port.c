@@ -135,7 +135,7 @@ static ssize_t terminal_write(struct port *p, const struct iovec *iov, unsigned 
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < nr; i++) {
-		size_t part = term_put_some(p->config.term, iov[i].iov_base, iov[i].iov_len);
+		size_t part = term_put_some(p->config.term, iov[i].iov_base, iov[i].iov_len, true);
 
 		n += part;
 		if (part < iov[i].iov_len) {

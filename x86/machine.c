@@ -29,6 +29,7 @@
 #include "kvm-cpu.h"
 #include "log.h"
 #include "mem.h"
+#include "output.h"
 #include "sandbox.h"
 #include "signals.h"
 #include "sink.h"
@@ -64,6 +65,7 @@
 #define MAX_BLK_QUEUES	16u
 #define AIO_DEPTH	256u
 #define SIZE_POLL_NS	1000000000ull
+#define DELIVERY_TICK_NS 10000000ull
 
 struct machine {
 	const struct machine_config *config;
@@ -120,6 +122,10 @@ struct machine {
 	unsigned int nr_vcpus;
 	struct signals *signals;
 	bool announced;			/* on the terminal: what runs */
+	int delivery_timer;
+	bool delivers;			/* the guest has ended, its output waits for readers */
+	bool tells_waiting;		/* that it does has been said */
+	uint64_t deliver_until_ns;	/* 0: as long as it takes */
 	struct end_watch end_watch;
 	struct keeper keeper;
 	struct front front;
@@ -475,10 +481,20 @@ static int wait_for_networks(struct machine *m)
 	return rc;
 }
 
+/* Whoever wants us gone does not wait for readers much longer. */
+static void hurry(struct machine *m)
+{
+	uint64_t soon = now_ns() + SINK_PATIENCE_NS;
+
+	if (m->delivers && (!m->deliver_until_ns || m->deliver_until_ns > soon))
+		m->deliver_until_ns = soon;
+}
+
 static void on_quit(void *arg)
 {
 	struct machine *m = arg;
 
+	hurry(m);
 	vm_request_stop(m->vm, STOP_QUIT);
 }
 
@@ -698,21 +714,19 @@ static int write_reset_vector(struct machine *m)
 static int dump_dtb(const struct machine *m)
 {
 	const char *path = m->config->dump_dtb;
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	ssize_t n = -1;
-	int err;
+	int fd = output_open(path, O_TRUNC);
+	int rc = fd < 0 ? fd : 0;
+	struct output out;
 
+	output_init_own(&out, fd);
+	if (!rc)
+		rc = output_write_all(&out, m->dtb, m->dtb_bytes, OUTPUT_PATIENCE_MS);
 	if (fd >= 0)
-		n = write(fd, m->dtb, m->dtb_bytes);
-	err = n < 0 ? errno : ENOSPC;
-	if (fd >= 0 && close(fd) && n >= 0) {
-		n = -1;
-		err = errno;
-	}
-	if (n == (ssize_t)m->dtb_bytes)
-		return 0;
-	log_error("dump-dtb: %s: %s", path, strerror(err));
-	return -err;
+		close(fd);
+	if (rc)
+		log_error("dump-dtb: %s: %s", path,
+			  rc == -ETIMEDOUT ? "nobody reads it" : strerror(-rc));
+	return rc;
 }
 
 static int build_fdt(struct machine *m)
@@ -897,6 +911,7 @@ void machine_destroy(struct machine *m)
 	if (m->kvm_fd >= 0)
 		close(m->kvm_fd);
 	signals_stop(m->signals);
+	log_stop();
 	event_loop_destroy(m->loop);
 	mem_destroy(m->mem);
 	boot_destroy(m->boot);
@@ -953,6 +968,7 @@ static void on_end(void *arg, int signal)
 {
 	struct machine *m = arg;
 
+	hurry(m);
 	vm_request_stop_signal(m->vm, signal);
 }
 
@@ -1076,6 +1092,96 @@ static int start_threads(struct machine *m)
 	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->nr_vcpus);
 }
 
+/* ---- delivering what is left ---- */
+
+static bool is_delivered(struct sink *s, bool patient)
+{
+	return !s || sink_is_empty(s) || (!patient && sink_has_stopped(s));
+}
+
+/* The console's reader may be a pager: it is waited for. */
+static bool all_is_delivered(const struct machine *m)
+{
+	return is_delivered(term_sink(m->term), true) && is_delivered(term_sink(m->serial_term), true) &&
+	       is_delivered(m->log, false) && is_delivered(log_sink(), false);
+}
+
+/* Once, and not of a reader who is only slow. */
+static void tell_waiting(struct machine *m)
+{
+	if (m->tells_waiting || !sink_has_stopped(term_sink(m->term)))
+		return;
+	m->tells_waiting = true;
+	log_notice("console: the guest has ended, and nobody reads the rest of its output\n"
+		   "Ctrl-C drops it.");
+}
+
+static void on_delivery_timer(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+
+	(void)events;
+	tell_waiting(m);
+	if (all_is_delivered(m) || (m->deliver_until_ns && now_ns() >= m->deliver_until_ns))
+		event_stop(m->loop);
+}
+
+static int create_delivery_timer(struct machine *m)
+{
+	m->delivery_timer = event_timer_create(m->loop, on_delivery_timer, m);
+	event_keep(m->loop, m->delivery_timer);
+	return m->delivery_timer < 0 ? m->delivery_timer : 0;
+}
+
+/* The loop once more, for what concerns the terminal and its user only. */
+static void wait_for_readers(struct machine *m)
+{
+	m->delivers = true;
+	event_restart(m->loop);
+	term_end(m->term);
+	event_timer_set(m->loop, m->delivery_timer, DELIVERY_TICK_NS, DELIVERY_TICK_NS);
+	event_run(m->loop);
+}
+
+static void report_dropped(const char *what, struct sink *s)
+{
+	sink_finish(s, 0);
+	if (sink_dropped(s))
+		log_notice("%s: %llu bytes of guest output dropped: %s", what,
+			   (unsigned long long)sink_dropped(s), sink_why_dropped(s));
+}
+
+static void deliver_output(struct machine *m, enum stop_reason reason)
+{
+	if (m->config->timeout_ns)
+		m->deliver_until_ns = m->config->start_ns + m->config->timeout_ns;
+	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
+		m->deliver_until_ns = now_ns() + SINK_PATIENCE_NS;
+	sink_flush(term_sink(m->term));
+	sink_flush(term_sink(m->serial_term));
+	if (m->log)
+		sink_flush(m->log);
+	if (!all_is_delivered(m))
+		wait_for_readers(m);
+	report_dropped("console", term_sink(m->term));
+	if (m->log)
+		report_dropped("console-log", m->log);
+}
+
+/* ---- starting ---- */
+
+/* After the last process of our own has been started: the sink is this one's. */
+static int start_log(struct machine *m)
+{
+	int rc = log_start(m->loop);
+
+	if (!rc)
+		rc = create_delivery_timer(m);
+	if (rc)
+		log_error("machine: messages: %s", strerror(-rc));
+	return rc;
+}
+
 static int start(struct machine *m, struct machine_result *result)
 {
 	int rc = watch_for_the_end(m);
@@ -1083,6 +1189,9 @@ static int start(struct machine *m, struct machine_result *result)
 	if (rc)
 		return rc;
 	boot_start_store(m->boot, &m->sandbox);	/* the last one to open files */
+	rc = start_log(m);
+	if (rc)
+		return rc;
 	rc = front_wait(&m->front, &m->sandbox);
 	if (!rc)
 		rc = sandbox_enter(&m->sandbox);
@@ -1115,22 +1224,6 @@ static void finish_disks(struct machine *m, struct machine_result *result)
 			result->data_lost = true;
 }
 
-static void drain_terminal(struct machine *m, enum stop_reason reason)
-{
-	uint64_t deadline = 0;
-
-	if (m->config->timeout_ns)
-		deadline = m->config->start_ns + m->config->timeout_ns;
-	/* Who wants us gone does not wait for a reader that is not there. */
-	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
-		deadline = now_ns() + 1000000000ull;
-	if (m->log)
-		sink_drain(m->log, deadline ? deadline : now_ns() + SINK_PATIENCE_NS, signals_end_fd(m->signals));
-	if (m->serial_term != m->term)
-		term_drain(m->serial_term, deadline, -1);
-	term_drain(m->term, deadline, signals_end_fd(m->signals));
-}
-
 void machine_run(struct machine *m, struct machine_result *result)
 {
 	int rc;
@@ -1154,8 +1247,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->words = end_watch_words(&m->end_watch);
 	result->shutdown = end_watch_shutdown(&m->end_watch, !m->config->boot.flat);
 	result->signal = atomic_load(&m->vm->stop_signal);
+	deliver_output(m, result->reason);
 	signals_release_terminal(m->signals);
-	drain_terminal(m, result->reason);
 }
 
 void machine_report_lost(struct machine *m)

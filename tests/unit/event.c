@@ -265,6 +265,34 @@ static void deferred_work_runs_once_and_in_order(void **state)
 	event_loop_destroy(loop);
 }
 
+/* After a restart only what was to be kept is heard, and no work is left from before. */
+static void a_restart_forgets_what_is_not_kept(void **state)
+{
+	struct event_loop *loop;
+	int order = 0;
+	struct ticks kept = { .count = 2 }, other = { .count = 2 };	/* the third one stops the loop */
+	struct chore c = { .left = 1, .order = &order, .id = 1 };
+
+	(void)state;
+	assert_int_equal(event_loop_create(&loop), 0);
+	kept.loop = other.loop = loop;
+	kept.timer = event_timer_create(loop, on_tick, &kept);
+	other.timer = event_timer_create(loop, on_tick, &other);
+	event_keep(loop, kept.timer);
+	event_timer_set(loop, kept.timer, 20000000, 0);
+	event_timer_set(loop, other.timer, 1, 0);
+	c.d = (struct event_deferred){ .fn = on_chore, .arg = &c };
+	event_defer(loop, &c.d);
+	event_stop(loop);
+	event_restart(loop);
+	assert_int_equal(event_run(loop), 0);
+	assert_int_equal(order, 0);
+	assert_int_equal(other.count, 2);
+	assert_int_equal(kept.count, 3);
+	event_remove(loop, other.timer);
+	event_loop_destroy(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +303,7 @@ int main(void)
 		cmocka_unit_test(timers_repeat),
 		cmocka_unit_test(calls_run_on_the_loop),
 		cmocka_unit_test(stopping_cancels_calls),
+		cmocka_unit_test(a_restart_forgets_what_is_not_kept),
 	};
 
 	return cmocka_run_group_tests_name("event", tests, NULL, NULL);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "bus.h"
+#include "log.h"
 #include "sandbox.h"
 #include "tests/lib/unit.h"
 #include "util.h"
@@ -73,6 +74,7 @@ static void confine(enum sandbox_kind kind, void (*act)(void), struct end *end)
 	assert_true(child >= 0);
 	if (!child) {
 		dup2(out[1], STDERR_FILENO);
+		log_init();
 		be_confined(kind, act);
 	}
 	close(out[1]);
