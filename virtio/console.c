@@ -84,15 +84,20 @@ static struct virtq *ring(struct console *c, unsigned int queue)
 
 /* ---- guest to host ---- */
 
-/* Writes the rest of the chain. False if the host takes no more for now. */
+/*
+ * Writes the rest of the chain. False if the host takes no more for now. A driver that does not ask
+ * to be interrupted when it is done looks for that all the time: Linux does on hvc0, with a
+ * spinlock held.
+ */
 static bool write_chain(struct console_port *p)
 {
+	bool can_wait = virtq_will_notify(ring(p->console, tx_queue(p->id)));
 	struct iovec parts[VIRTQ_MAX_SIZE];
 
 	while (p->done < p->chain.readable_bytes) {
 		unsigned int nr = iov_part(p->chain.iov, p->chain.nr_readable, p->done,
 					   p->chain.readable_bytes - p->done, parts);
-		ssize_t n = port_write(p->port, parts, nr);
+		ssize_t n = port_write(p->port, parts, nr, can_wait);
 
 		if (n <= 0)
 			return false;

@@ -130,12 +130,14 @@ static ssize_t terminal_read(struct port *p, const struct iovec *iov, unsigned i
 	return n ? (ssize_t)n : -EAGAIN;
 }
 
-static ssize_t terminal_write(struct port *p, const struct iovec *iov, unsigned int nr)
+static ssize_t terminal_write(struct port *p, const struct iovec *iov, unsigned int nr,
+			      bool can_wait)
 {
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < nr; i++) {
-		size_t part = term_put_some(p->config.term, iov[i].iov_base, iov[i].iov_len, true);
+		size_t part = term_put_some(p->config.term, iov[i].iov_base, iov[i].iov_len,
+					    can_wait);
 
 		n += part;
 		if (part < iov[i].iov_len) {
@@ -183,12 +185,12 @@ static size_t bytes_of(const struct iovec *iov, unsigned int nr)
 	return n;
 }
 
-ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr)
+ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr, bool can_wait)
 {
 	ssize_t n;
 
 	if (p->config.kind == PORT_TERM)
-		return terminal_write(p, iov, nr);
+		return terminal_write(p, iov, nr, can_wait);
 	if (p->fd >= 0 && p->can_write) {
 		n = write_iov(p->fd, iov, nr, NO_OFFSET);
 		if (n >= 0)

@@ -270,17 +270,30 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 	virtq_flush(q);
 }
 
-bool virtq_wants_notify(struct virtq *q)
+/* Does the driver want to hear that the device has got to @next_used? */
+static bool wants_notify(struct virtq *q, uint16_t next_used)
 {
 	const struct virtq_state *s = &q->state;
 
-	if (!s->enabled || s->next_used == s->notified)
-		return false;
 	/* The index must be visible before we read what the driver wants (§2.7.10). */
 	full_barrier();
 	if (!s->event_idx)
 		return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
-	return vring_need_event(load16(&q->avail->ring[s->setup.size]), s->next_used, s->notified);
+	return vring_need_event(load16(&q->avail->ring[s->setup.size]), next_used, s->notified);
+}
+
+bool virtq_wants_notify(struct virtq *q)
+{
+	const struct virtq_state *s = &q->state;
+
+	return s->enabled && s->next_used != s->notified && wants_notify(q, s->next_used);
+}
+
+bool virtq_will_notify(struct virtq *q)
+{
+	const struct virtq_state *s = &q->state;
+
+	return s->enabled && wants_notify(q, (uint16_t)(s->next_used + 1));
 }
 
 bool virtq_should_notify(struct virtq *q)

@@ -57,8 +57,11 @@ const char *port_name(const struct port *port);
 /* Bytes for the guest; -EAGAIN: none now. */
 ssize_t port_read(struct port *port, const struct iovec *iov, unsigned int nr);
 
-/* How many bytes were taken (all, if nobody wants them); -EAGAIN: none now. */
-ssize_t port_write(struct port *port, const struct iovec *iov, unsigned int nr);
+/*
+ * How many bytes were taken (all, if nobody wants them); -EAGAIN: none now. A driver that cannot
+ * @wait is held for a second only by the reader of a terminal that has stopped.
+ */
+ssize_t port_write(struct port *port, const struct iovec *iov, unsigned int nr, bool can_wait);
 
 /* Whether the guest wants bytes: not at all, as soon as it has room, or now. */
 enum port_want { PORT_UNWANTED, PORT_LATER, PORT_NOW };

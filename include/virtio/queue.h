@@ -138,6 +138,9 @@ bool virtq_should_notify(struct virtq *q);
  */
 bool virtq_wants_notify(struct virtq *q);
 
+/* What it will say when one more chain has been pushed: the driver waits by interrupt. */
+bool virtq_will_notify(struct virtq *q);
+
 /* Chains pushed since virtq_should_notify() was last asked. */
 unsigned int virtq_unnotified(const struct virtq *q);
 

@@ -87,7 +87,7 @@ static void on_tick(void *arg, uint32_t events)
 		event_stop(r->loop);
 		return;
 	}
-	while ((n = port_write(r->port, &a_chunk, 1)) > 0)
+	while ((n = port_write(r->port, &a_chunk, 1, true)) > 0)
 		;
 	assert_int_equal(n, -EAGAIN);
 	r->full = true;

@@ -2,7 +2,8 @@
 /*
  * Sends back what port 0 of a plain virtio console receives, buffer by buffer, until
  * it was as many bytes as the command line says (attack=N); "stall" instead of a
- * number gives no buffers at all.
+ * number gives no buffers at all. It asks to be interrupted when its output has been taken, as
+ * a driver that can wait does; with "hold" it does not, sends two megabytes, and ends.
  */
 #include "tests/lib/virtio-guest.h"
 
@@ -44,6 +45,26 @@ static int poll_used(void)
 	return 1;
 }
 
+static void want_interrupt(void)
+{
+	avail[2 + RING_SIZE] = used_seen;	/* used_event */
+}
+
+/* As Linux's hvc0: looks all the time whether its output has been taken. */
+static void hold(void)
+{
+	use_queue(TX);
+	for (unsigned int sent = 0; sent < 32; sent++) {
+		set_desc(0, DATA, BYTES, 0, 0);
+		publish(0);
+		kick(TX);
+		while (!poll_used())
+			;
+	}
+	print("SENT\n");
+	power_off();
+}
+
 void guest_main(const uint8_t *zero_page);
 
 void guest_main(const uint8_t *zero_page)
@@ -60,6 +81,10 @@ void guest_main(const uint8_t *zero_page)
 	print("x");
 	print_hex(read16(config_space() + 2));
 	print("\n");
+	if (word[0] == 'h')
+		hold();
+	use_queue(TX);
+	want_interrupt();
 	for (uint16_t i = 0; i < RING_SIZE && wanted; i++)
 		give(i);
 	while (sent < wanted || !wanted) {
@@ -77,6 +102,7 @@ void guest_main(const uint8_t *zero_page)
 		if (poll_used()) {
 			uint16_t i = last_used_id();
 
+			want_interrupt();
 			sent += desc[i].len;
 			give(i);
 		}

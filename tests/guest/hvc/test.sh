@@ -16,6 +16,13 @@ done
 		<"$T/in" 2>"$T/err" | (sleep 10; sha256sum))
 	same hvc/slow-reader "$sum" "$got"
 }
+# A driver that waits actively is held for a second, as on ttyS0; then the oldest output goes.
+mkfifo "$T/stopped"
+exec 7<>"$T/stopped"
+timeout 60 "$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio --console-log "$T/hold.log" -p attack=hold >"$T/stopped" 2>"$T/err" </dev/null & pid=$!
+wait_for 10 grep -qa SENT "$T/hold.log" && ok hvc/held-for-a-second || not_ok hvc/held-for-a-second "$(tail -c 200 "$T/err")"
+kill $pid; wait $pid; exec 7>&-
+has hvc/held-counted "$T/err" 'console: [0-9]* bytes of guest output dropped: nobody read them'
 # One that goes is missed by nobody.
 timeout 120 "$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio -p attack=$bytes <"$T/in" 2>"$T/err" | head -c 10 >/dev/null
 same hvc/closed-reader 0 "${PIPESTATUS[0]}"
