@@ -93,7 +93,7 @@ int output_open(const char *path, int flags)
 	const int all = flags | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = open(path, O_WRONLY | all, 0666);
 
-	if (fd < 0 && errno == ENXIO)	/* a pipe without a reader; as one of its own it can be opened */
+	if (fd < 0 && errno == ENXIO)	/* a pipe without a reader: we are our own */
 		fd = open(path, O_RDWR | all, 0666);
 	return fd < 0 ? -errno : fd;
 }
@@ -158,15 +158,20 @@ int output_write_all(const struct output *o, const void *data, size_t bytes, int
 
 	while (bytes) {
 		ssize_t n = output_write(o, next, bytes);
+		int ready;
 
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
 		if (n >= 0) {
 			next += n;
 			bytes -= (size_t)n;
-		} else if (errno != EAGAIN) {
-			return -errno;
-		} else if (poll_fds(&pfd, 1, patience_ms) == 0) {
-			return -ETIMEDOUT;
+			continue;
 		}
+		ready = poll_fds(&pfd, 1, patience_ms);
+		if (!ready)
+			return -ETIMEDOUT;
+		if (ready < 0 && errno != EINTR)
+			return -errno;
 	}
 	return 0;
 }

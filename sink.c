@@ -401,7 +401,7 @@ bool sink_finish(struct sink *s, uint64_t deadline_ns)
 
 	pthread_mutex_lock(&s->writing);
 	while (!(all = write_until(s, s->head)))
-		if (now_ns() >= deadline_ns || poll_fds(&pfd, 1, OUTPUT_PATIENCE_MS) == 0)
+		if (now_ns() >= deadline_ns || poll_fds(&pfd, 1, OUTPUT_PATIENCE_MS) <= 0)
 			break;
 	pthread_mutex_unlock(&s->writing);
 	pthread_mutex_lock(&s->lock);

@@ -31,8 +31,8 @@ bool log_shows(enum log_level level);
 void log_init(void);
 
 /*
- * From now until log_stop() nobody waits: what the reader does not take at once waits in a sink, which
- * @loop writes out. Before the sandbox and before other threads; they have ended before
+ * From now until log_stop() nobody waits: what the reader does not take at once waits in a sink,
+ * which @loop writes out. Before the sandbox and before other threads; they have ended before
  * log_stop(), which waits for a slow reader as above. 0 or -errno.
  */
 struct event_loop;

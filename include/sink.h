@@ -42,7 +42,7 @@ int sink_create(struct sink **out, struct event_loop *loop, const struct sink_co
 /* Accepts NULL. What was not written is gone. */
 void sink_destroy(struct sink *s);
 
-/* @fn is called on the loop's thread when there is room again after sink_room() had too little ... */
+/* @fn is called on the loop's thread when there is room after sink_room() had too little ... */
 void sink_set_listener(struct sink *s, void (*fn)(void *arg), void *arg);
 
 /* ... and when the reader has gone. */
@@ -84,7 +84,7 @@ const char *sink_why_dropped(const struct sink *s);
 /* True if somebody could read all of it: not /dev/null, not dead, nothing dropped. */
 bool sink_is_shown(const struct sink *s);
 
-/* What was put in last: bytes [*from, *until) of all, to be had one by one. No thread puts any in. */
+/* What was put in last: bytes [*from, *until) of all, one by one. No thread puts any in. */
 void sink_history(const struct sink *s, uint64_t *from, uint64_t *until);
 uint8_t sink_byte(const struct sink *s, uint64_t at);
 

@@ -5,8 +5,8 @@
  *
  * Output goes into a sink (sink.h says what becomes of it there), and into that of the log, if
  * there is one. Input is read when there is room for it, so a pipe's writer is held back
- * rather than cut; from a terminal also without room when the guest has taken none for a second, for
- * the sake of the keys after Ctrl-A.
+ * rather than cut; from a terminal also without room when the guest has taken none for a second,
+ * for the sake of the keys after Ctrl-A.
  */
 #ifndef LKVM_TERM_H
 #define LKVM_TERM_H

@@ -1102,8 +1102,9 @@ static bool is_delivered(struct sink *s, bool patient)
 /* The console's reader may be a pager: it is waited for. */
 static bool all_is_delivered(const struct machine *m)
 {
-	return is_delivered(term_sink(m->term), true) && is_delivered(term_sink(m->serial_term), true) &&
-	       is_delivered(m->log, false) && is_delivered(log_sink(), false);
+	return is_delivered(term_sink(m->term), true) &&
+	       is_delivered(term_sink(m->serial_term), true) && is_delivered(m->log, false) &&
+	       is_delivered(log_sink(), false);
 }
 
 /* Once, and not of a reader who is only slow. */

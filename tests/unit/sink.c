@@ -283,7 +283,7 @@ static void *read_late(void *arg)
 	return NULL;
 }
 
-/* While there is one nobody waits; a reader who comes back has the last of it, and how much was lost. */
+/* While there is one nobody waits; who comes back has the last of it, and how much was lost. */
 static void messages_to_nobody_cost_nothing(void **state)
 {
 	struct late_reader reader;
