@@ -80,6 +80,12 @@ int listener_open(struct listener *l, struct event_loop *loop, const char *owner
 	}
 	l->fd = fd;
 	l->name = socket_name_of(path);
+	if (!l->name.path) {
+		int err = errno;
+
+		unlink(path);	/* it could not be told from another's later */
+		return -err;
+	}
 	if (listen(fd, 1))
 		return -errno;
 	return start(l);

@@ -210,7 +210,7 @@ static void on_signal(void *arg, uint32_t events)
 static void on_front(void *arg, uint32_t events)
 {
 	struct signals *s = arg;
-	struct order order;
+	struct order order = { .kind = ORDER_NONE };
 	int rc = front_recv(s->front, &order);
 
 	(void)events;
@@ -274,7 +274,9 @@ void signals_stop(struct signals *s)
 void signals_take_terminal(struct signals *s)
 {
 	s->has_terminal = true;
-	if (!front_send(s->front, ORDER_LOOK))
+	if (front_is_there(s->front))
+		front_send(s->front, ORDER_LOOK);
+	else
 		look_at_terminal(s);
 }
 
@@ -303,15 +305,17 @@ void signals_release_terminal(struct signals *s)
 	if (!s || !s->has_terminal)
 		return;
 	s->has_terminal = false;
-	if (front_send(s->front, ORDER_RELEASE))
-		wait_for_release(s);
-	else
+	if (!front_is_there(s->front))
 		tty_give_back();
+	else if (front_send(s->front, ORDER_RELEASE))
+		wait_for_release(s);
 	s->client.terminal(s->client.arg, TTY_NONE);
 }
 
 void signals_suspend(struct signals *s)
 {
-	if (!front_send(s->front, ORDER_SUSPEND))
+	if (front_is_there(s->front))
+		front_send(s->front, ORDER_SUSPEND);
+	else
 		suspend_alone(s);
 }

@@ -33,13 +33,13 @@ struct run_options {
 	unsigned int cpus;
 	uint64_t ram_bytes;
 	const char *dump_dtb, *console_log, *name, *json;
-	bool guest_unpacks;		/* a bzImage */
-	bool no_kernel_cache;
 	const char *kernel_cache;	/* NULL: the user's */
 	uint64_t timeout_ns;
 	bool no_default_params, virtio_console, rng, rng_asked;
 	bool acpi, mptable, fdt, nested;
 	enum sandbox_mode sandbox;
+	bool guest_unpacks;		/* a bzImage */
+	bool no_kernel_cache;
 	bool die_with_parent, dry_run, quiet, verbose, help;
 };
 

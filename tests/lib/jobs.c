@@ -3,16 +3,17 @@
  * lkvm as a job of an interactive shell: plays sequences of what its user does on a
  * pseudo-terminal of its own, and compares each step with a model of what a job has to do.
  *
- *	jobs SHELL LKVM on|off GUEST all|pairs|SEQUENCE...
+ *	jobs SHELL LKVM on|off GUEST all|some|SEQUENCE...
  *
  * A sequence is letters: B, F start a VM in the background, in front; f, b are fg, bg; Z is Ctrl-Z, A
  * Ctrl-A z; C closes the terminal, K kills the shell. on|off: the sandbox, with it the supervisor. GUEST is a flat image that echoes what it receives.
- * "all" is every sequence of LENGTH in which each step does something; "pairs" as many of them as
- * have every two steps in a row that there are, in each state. One line for each: "ok jobs/SHELL-SEQUENCE".
+ * "all" is every sequence of LENGTH in which each step does something; "some" as many of them as
+ * have each step in each state of the last VM. One line for each: "ok jobs/SHELL-SEQUENCE".
  *
  * The driver is a subreaper, so that it learns how a VM ends whose shell is gone.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -169,13 +170,22 @@ static void listen_a_moment(struct driver *d)
 	d->out[d->out_bytes] = '\0';
 }
 
+/* Of a clock that nobody sets: that of a host which has just booted jumps. */
+static time_t seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
 static bool wait_until(struct driver *d, const char *what, bool (*is)(struct driver *d, long arg), long arg)
 {
-	time_t end = time(NULL) + PATIENCE_S;
+	time_t end = seconds() + PATIENCE_S;
 
 	while (!d->failed && !is(d, arg)) {
 		listen_a_moment(d);
-		if (time(NULL) > end)
+		if (seconds() > end)
 			fail(d, "waited %d s: %s", PATIENCE_S, what);
 	}
 	return !d->failed;
@@ -234,11 +244,27 @@ static pid_t new_child(struct driver *d, pid_t parent)
 	return pid;
 }
 
+/* It runs a guest: there is a vCPU's thread. */
+static bool runs_guest(pid_t pid)
+{
+	char path[64], comm[32] = "";
+	DIR *dir;
+	const struct dirent *e;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && strcmp(comm, "vcpu0") && (e = readdir(dir)))
+		state_of(atoi(e->d_name), &(pid_t){ 0 }, comm);
+	if (dir)
+		closedir(dir);
+	return !strcmp(comm, "vcpu0");
+}
+
 static bool has_started(struct driver *d, long i)
 {
 	if (!d->pids[i])
 		d->pids[i] = new_child(d, d->shell_pid);
-	return d->pids[i];
+	return d->pids[i] && (runs_guest(d->pids[i]) || runs_guest(new_child(d, d->pids[i])));
 }
 
 /* The supervisor and its VM, if there is one. */
@@ -297,8 +323,10 @@ static bool has_ended(struct driver *d, long arg)
 {
 	int i = (int)arg, status;
 
-	if (waitpid(d->pids[i], &status, WNOHANG) != d->pids[i])
-		return false;
+	pid_t pid = waitpid(d->pids[i], &status, WNOHANG);
+
+	if (pid != d->pids[i])
+		return pid < 0;	/* its shell has taken note of it, and then ended */
 	/* By the signal itself if it came before there was anybody to report it. */
 	if (status != (128 + SIGHUP) << 8 && status != SIGHUP)
 		fail(d, "VM %d: wait status %#x, not the end by a hang-up", i + 1, status);
@@ -416,6 +444,11 @@ static void play_step(struct driver *d, const struct model *m, char action, bool
 		type(d, was_in_front ? "\001z" : "\001z\025");
 		break;
 	case 'C':
+		/*
+		 * As terminals do. Without the signal a shell may see the end of its input before the
+		 * kernel's hang-up, and leave its jobs alone.
+		 */
+		kill(d->shell_pid, SIGHUP);
 		close(d->master);
 		d->master = -1;
 		break;
@@ -472,25 +505,19 @@ static void play(struct driver *d, const char *sequence)
 
 /* ---- which sequences ---- */
 
-/* What a pair of steps is about: the state before, and both. True if it was not met before. */
-static bool is_new(const struct model *before, char first, char second)
+/* This step was not taken yet in that state of the last VM, with as many of them. */
+static bool is_new(struct model *before, char action)
 {
-	static char seen[5000][32];
-	static unsigned int nr;
-	char key[32] = "";
+	static bool seen[MAX_VMS + 1][ENDS + 1][128];
+	bool *s = &seen[before->nr > 1][*last(before)][(int)action];
+	bool is = !*s;
 
-	for (unsigned int i = 0; i < before->nr; i++)
-		key[i] = (char)('0' + before->vms[i]);
-	snprintf(key + before->nr, 4, "%c%c", first, second);
-	for (unsigned int i = 0; i < nr; i++)
-		if (!strcmp(seen[i], key))
-			return false;
-	strcpy(seen[nr++], key);
-	return true;
+	*s = true;
+	return is;
 }
 
-static void choose(struct driver *d, bool pairs, const struct model *m, char *sequence, unsigned int n,
-		   const struct model *before, bool is_of_use)
+static void choose(struct driver *d, bool all, struct model *m, char *sequence, unsigned int n,
+		   bool is_of_use)
 {
 	bool ended = true;
 
@@ -502,22 +529,22 @@ static void choose(struct driver *d, bool pairs, const struct model *m, char *se
 		ended = false;
 		sequence[n] = *a;
 		sequence[n + 1] = '\0';
-		choose(d, pairs, &next, sequence, n + 1, m, is_of_use | (n && is_new(before, sequence[n - 1], *a)));
+		choose(d, all, &next, sequence, n + 1, is_of_use | is_new(m, *a));
 		is_of_use = false;
 	}
 	sequence[n] = '\0';
-	if (ended && (!pairs || is_of_use))
+	if (ended && (all || is_of_use))
 		play(d, sequence);
 }
 
 int main(int argc, char **argv)
 {
 	static struct driver d = { .master = -1 };
-	const struct model m = { .has_shell = true, .has_terminal = true };
+	struct model m = { .has_shell = true, .has_terminal = true };
 	char sequence[LENGTH + 1] = "";
 
 	if (argc < 6) {
-		fprintf(stderr, "usage: jobs SHELL LKVM on|off GUEST all|pairs|SEQUENCE...\n");
+		fprintf(stderr, "usage: jobs SHELL LKVM on|off GUEST all|some|SEQUENCE...\n");
 		return 2;
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -527,8 +554,8 @@ int main(int argc, char **argv)
 	d.sandbox = argv[3];
 	d.guest = argv[4];
 	d.resends_hangup = !strcmp(d.shell, "bash");
-	if (!strcmp(argv[5], "all") || !strcmp(argv[5], "pairs"))
-		choose(&d, !strcmp(argv[5], "pairs"), &m, sequence, 0, &m, false);
+	if (!strcmp(argv[5], "all") || !strcmp(argv[5], "some"))
+		choose(&d, !strcmp(argv[5], "all"), &m, sequence, 0, false);
 	else
 		for (int i = 5; i < argc; i++)
 			play(&d, argv[i]);

@@ -134,7 +134,7 @@ same sandbox/threads "$(printf '%s\n' lkvm vcpu0 vcpu1)" "$(sort /proc/$vm/task/
 # The one in front has its rights, files and system calls taken, too.
 same sandbox/front "0000000000000000 1 2" "$(awk '/^(CapEff|NoNewPrivs|Seccomp:)/ { print $2 }' /proc/$pid/status | xargs)"
 same sandbox/front-files "0 2 signalfd socket" "$(cd /proc/$pid/fd && for f in *; do
-	[ $f -gt 2 ] || { echo $f; continue; }; readlink $f | sed 's/.*\(signalfd\|socket\).*/\1/'; done | sort | xargs)"
+	[ $f -gt 2 ] || { echo $f; continue; }; readlink $f | grep -v '^/dev/' | sed 's/.*\(signalfd\|socket\).*/\1/'; done | sort | xargs)"
 finish sandbox/strict-status
 # As a user whose only right is /dev/kvm; the same walls.
 if is_host_root; then
