@@ -18,7 +18,7 @@
  * then is the write complete. If something fails on the way no table has ever named
  * the new clusters: they are given back at once, and the room that they took on the host.
  *
- * Not here: refcounts and tables (qcow2-alloc.c, qcow2-table.c), flushes (qcow2-flush.c).
+ * Not here: where bytes are (qcow2-map.c), refcounts (qcow2-alloc.c), flushes (qcow2-flush.c).
  */
 #include <assert.h>
 #include <errno.h>
@@ -31,6 +31,7 @@
 #include "disk/file.h"
 #include "disk/qcow2-alloc.h"
 #include "disk/qcow2-flush.h"
+#include "disk/qcow2-map.h"
 #include "disk/qcow2-open.h"
 #include "disk/qcow2-table.h"
 #include "disk/qcow2.h"
@@ -83,23 +84,6 @@ struct qcow2_job {
 	uint64_t fill_pos, fill_end;	/* old contents still to be copied */
 	uint64_t fill_bytes;
 	struct iovec fill_iov;
-};
-
-enum extent_kind {
-	EXTENT_NONE,		/* this image does not say */
-	EXTENT_ZERO,
-	EXTENT_DATA,
-	EXTENT_COMPRESSED,
-};
-
-/* Where guest bytes are. */
-struct extent {
-	enum extent_kind kind;
-	uint64_t bytes;			/* for how many it holds */
-	const struct aio_file *file;	/* data */
-	uint64_t host;
-	struct qcow2_image *image;	/* compressed */
-	uint64_t entry;
 };
 
 static struct qcow2_image *top_of(const struct qcow2_job *job)
@@ -352,156 +336,6 @@ static void end_part(struct qcow2_job *job)
 	release_claim(job);
 }
 
-/* ---- mapping ---- */
-
-static enum extent_kind kind_of(const struct qcow2_image *img, uint64_t entry)
-{
-	if (entry & QCOW2_COMPRESSED)
-		return EXTENT_COMPRESSED;
-	if (img->version >= 3 && entry & QCOW2_ZERO)
-		return EXTENT_ZERO;
-	return entry & QCOW2_OFFSET_MASK ? EXTENT_DATA : EXTENT_NONE;
-}
-
-static uint64_t compressed_offset(const struct qcow2_image *img, uint64_t entry)
-{
-	return entry & ((1ull << (62 - (img->cluster_bits - 8))) - 1);
-}
-
-/* Up to the end of the sector in which the data ends. */
-static uint64_t compressed_bytes(const struct qcow2_image *img, uint64_t entry)
-{
-	uint64_t sectors = (entry & ~(QCOW2_COPIED | QCOW2_COMPRESSED)) >>
-			   (62 - (img->cluster_bits - 8));
-
-	return (sectors + 1) * 512 - (compressed_offset(img, entry) & 511);
-}
-
-/* The one place where an L2 entry is checked. 0 or -EIO. */
-static int check_entry(struct qcow2_image *img, const struct qcow2_slot *slot, uint64_t i)
-{
-	const uint64_t *be = (const uint64_t *)slot->data;
-	uint64_t entry = be64toh(be[i]), offset = entry & QCOW2_OFFSET_MASK;
-	enum extent_kind kind = kind_of(img, entry);
-
-	if (kind == EXTENT_COMPRESSED) {
-		offset = compressed_offset(img, entry);
-	} else if (offset & (img->cluster_bytes - 1) ||
-		   entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO)) {
-		qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu is %#llx, which is "
-				     "no cluster", (unsigned long long)slot->offset,
-				     (unsigned long long)i, (unsigned long long)entry);
-		return -EIO;
-	}
-	if (offset && offset >= img->file_bytes) {
-		qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu points to %#llx, past "
-				     "the end of the file (%#llx)", (unsigned long long)slot->offset,
-				     (unsigned long long)i, (unsigned long long)offset,
-				     (unsigned long long)img->file_bytes);
-		return -EIO;
-	}
-	return 0;
-}
-
-static uint64_t l2_entries(const struct qcow2_image *img)
-{
-	return img->cluster_bytes / 8;
-}
-
-/* The slice that maps guest position @pos, and the index in it; 1, 0 (waits) or -errno. */
-static int get_slice(struct qcow2_image *img, uint64_t pos, struct qcow2_waiter *w,
-		     struct qcow2_slot **slot, uint64_t *i)
-{
-	uint64_t cluster = pos >> img->cluster_bits;
-	uint64_t table = qcow2_table_get(&img->l1, cluster / l2_entries(img)) & QCOW2_OFFSET_MASK;
-	uint64_t index = cluster % l2_entries(img);
-
-	*i = index % img->slice_entries;
-	return qcow2_cache_get(img, true, table + (index - *i) * 8, w, slot);
-}
-
-static bool has_table(const struct qcow2_image *img, uint64_t pos)
-{
-	uint64_t i = (pos >> img->cluster_bits) / l2_entries(img);
-
-	return qcow2_table_get(&img->l1, i) & QCOW2_OFFSET_MASK;
-}
-
-/* True if @entry goes on where @n entries after @first began. */
-static bool continues(const struct qcow2_image *img, uint64_t first, uint64_t entry, uint64_t n)
-{
-	enum extent_kind kind = kind_of(img, first);
-
-	if (kind != kind_of(img, entry) || kind == EXTENT_COMPRESSED)
-		return false;
-	return kind != EXTENT_DATA ||
-	       (entry & QCOW2_OFFSET_MASK) == (first & QCOW2_OFFSET_MASK) + n * img->cluster_bytes;
-}
-
-/* What one image says about [pos, pos + max). 1, 0 (waits) or -errno. */
-static int look_up(struct qcow2_image *img, uint64_t pos, uint64_t max, struct qcow2_waiter *w,
-		   struct extent *e)
-{
-	uint64_t in_cluster = pos & (img->cluster_bytes - 1), i, entry, n = 1;
-	uint64_t per_table = l2_entries(img) << img->cluster_bits;
-	struct qcow2_slot *slot;
-	const uint64_t *be;
-	int rc;
-
-	if (!has_table(img, pos)) {
-		*e = (struct extent){ .kind = EXTENT_NONE,
-				      .bytes = min_u64(max, per_table - pos % per_table) };
-		return 1;
-	}
-	rc = get_slice(img, pos, w, &slot, &i);
-	if (rc != 1)
-		return rc;
-	rc = check_entry(img, slot, i);
-	if (rc)
-		return rc;
-	be = (const uint64_t *)slot->data;
-	entry = be64toh(be[i]);
-	while (i + n < img->slice_entries && n * img->cluster_bytes - in_cluster < max &&
-	       continues(img, entry, be64toh(be[i + n]), n) && !check_entry(img, slot, i + n))
-		n++;
-	*e = (struct extent){
-		.kind = kind_of(img, entry),
-		.bytes = min_u64(max, n * img->cluster_bytes - in_cluster),
-		.file = &img->data,
-		.host = (entry & QCOW2_OFFSET_MASK) + in_cluster,
-		.image = img,
-		.entry = entry,
-	};
-	return 1;
-}
-
-/* Where guest bytes are, through the whole chain. 1, 0 (waits) or -errno. */
-static int map(struct qcow2_job *job, uint64_t pos, uint64_t max, struct extent *e)
-{
-	const struct qcow2 *q = job->disk;
-
-	for (unsigned int n = 0; n < q->nr_images; n++) {
-		struct qcow2_image *img = q->images[n];
-		int rc;
-
-		if (pos >= img->size_bytes) {
-			*e = (struct extent){ .kind = EXTENT_ZERO, .bytes = max };
-			return 1;
-		}
-		max = min_u64(max, img->size_bytes - pos);
-		rc = look_up(img, pos, max, &job->waiter, e);
-		if (rc != 1 || e->kind != EXTENT_NONE)
-			return rc;
-		max = e->bytes;
-	}
-	if (!q->has_base || pos >= q->base_bytes)
-		*e = (struct extent){ .kind = EXTENT_ZERO, .bytes = max };
-	else
-		*e = (struct extent){ .kind = EXTENT_DATA, .host = pos, .file = &q->base,
-				      .bytes = min_u64(max, q->base_bytes - pos) };
-	return 1;
-}
-
 /* ---- compressed clusters ---- */
 
 static bool is_unpacked(const struct qcow2 *q, const struct extent *e)
@@ -513,12 +347,12 @@ static bool is_unpacked(const struct qcow2 *q, const struct extent *e)
 static void read_packed(struct qcow2_job *job, const struct extent *e, enum step next)
 {
 	struct qcow2 *q = job->disk;
-	uint64_t bytes = compressed_bytes(e->image, e->entry);
+	uint64_t bytes = qcow2_compressed_bytes(e->image, e->entry);
 
 	q->unpacked_image = e->image;	/* what step @next will make true */
 	q->unpacked_entry = e->entry;
 	job->fill_iov = (struct iovec){ q->packed, bytes };
-	start_op(job, next, AIO_READ, &e->image->file, compressed_offset(e->image, e->entry),
+	start_op(job, next, AIO_READ, &e->image->file, qcow2_compressed_offset(e->image, e->entry),
 		 &job->fill_iov, 1, bytes);
 }
 
@@ -526,13 +360,13 @@ static int unpack(struct qcow2_job *job)
 {
 	struct qcow2 *q = job->disk;
 	const struct qcow2_image *img = q->unpacked_image;
-	int rc = unzip(img->unzip, q->packed, compressed_bytes(img, q->unpacked_entry),
+	int rc = unzip(img->unzip, q->packed, qcow2_compressed_bytes(img, q->unpacked_entry),
 		       q->unpacked, img->cluster_bytes);
 
 	if (rc)
 		qcow2_corrupt((struct qcow2_image *)(uintptr_t)img,
 			      "compressed cluster at %#llx: damaged",
-			      (unsigned long long)compressed_offset(img, q->unpacked_entry));
+			      (unsigned long long)qcow2_compressed_offset(img, q->unpacked_entry));
 	return rc;
 }
 
@@ -561,7 +395,7 @@ static const uint8_t *unpacked_at(const struct qcow2_job *job, const struct exte
 static bool read_part(struct qcow2_job *job)
 {
 	struct extent e;
-	int rc = map(job, job->pos, job->end - job->pos, &e);
+	int rc = qcow2_map(job->disk, job->pos, job->end - job->pos, &job->waiter, &e);
 
 	if (rc < 0)
 		fail(job, rc);
@@ -589,7 +423,7 @@ static bool read_part(struct qcow2_job *job)
 static int own_table(struct qcow2_job *job)
 {
 	struct qcow2_image *top = top_of(job);
-	uint64_t i = (job->pos >> top->cluster_bits) / l2_entries(top);
+	uint64_t i = (job->pos >> top->cluster_bits) / qcow2_l2_entries(top);
 	uint64_t entry = qcow2_table_get(&top->l1, i), old = entry & QCOW2_OFFSET_MASK, new;
 	uint8_t *copy = NULL;
 	int rc;
@@ -624,7 +458,7 @@ static int check_in_place(struct qcow2_job *job, uint64_t entry, bool *in_place)
 	uint64_t host = entry & QCOW2_OFFSET_MASK, cluster = host >> top->cluster_bits, count;
 	int rc;
 
-	*in_place = kind_of(top, entry) == EXTENT_DATA && entry & QCOW2_COPIED;
+	*in_place = qcow2_kind_of(top, entry) == EXTENT_DATA && entry & QCOW2_COPIED;
 	if (!*in_place)
 		return 1;
 	rc = qcow2_get_refcount(top, cluster, &job->waiter, &count);
@@ -653,7 +487,7 @@ static int plan_write(struct qcow2_job *job, struct write_plan *p)
 	struct qcow2_slot *slot;
 	uint64_t entries[QCOW2_MAX_PART];
 	unsigned int nr;
-	int rc = get_slice(top, pos, &job->waiter, &slot, &i);
+	int rc = qcow2_get_slice(top, pos, &job->waiter, &slot, &i);
 
 	if (rc != 1)
 		return rc;
@@ -663,7 +497,7 @@ static int plan_write(struct qcow2_job *job, struct write_plan *p)
 	for (unsigned int n = 0; n < nr; n++) {
 		entries[n] = be64toh(((const uint64_t *)slot->data)[i + n]);
 		if (n == 0 || n * (uint64_t)top->cluster_bytes - in_cluster < max)
-			rc = check_entry(top, slot, i + n);
+			rc = qcow2_check_entry(top, slot, i + n);
 		if (rc < 0)
 			return rc;
 	}
@@ -675,7 +509,7 @@ static int plan_write(struct qcow2_job *job, struct write_plan *p)
 
 		rc = check_in_place(job, entries[p->clusters], &in_place);
 		if (rc != 1 || in_place != p->in_place ||
-		    (in_place && !continues(top, first, entries[p->clusters], p->clusters)))
+		    (in_place && !qcow2_continues(top, first, entries[p->clusters], p->clusters)))
 			break;
 		p->clusters++;
 	}
@@ -781,7 +615,7 @@ static bool fill(struct qcow2_job *job)
 		next_range(job);
 		return job->step == STEP_FILL;
 	}
-	rc = map(job, job->fill_pos, max, &e);
+	rc = qcow2_map(q, job->fill_pos, max, &job->waiter, &e);
 	if (rc < 0)
 		fail(job, rc);
 	if (rc != 1)
@@ -816,9 +650,9 @@ static void drop_entry(struct qcow2_image *img, uint64_t entry)
 	uint64_t offset, first, last;
 
 	if (entry & QCOW2_COMPRESSED) {
-		offset = compressed_offset(img, entry);
+		offset = qcow2_compressed_offset(img, entry);
 		first = offset >> img->cluster_bits;
-		last = (offset + compressed_bytes(img, entry) - 1) >> img->cluster_bits;
+		last = (offset + qcow2_compressed_bytes(img, entry) - 1) >> img->cluster_bits;
 		for (uint64_t c = first; c <= last; c++)
 			qcow2_free_later(img, c, 1);
 	} else if (entry & QCOW2_OFFSET_MASK) {
@@ -844,12 +678,12 @@ static int get_own_slice(struct qcow2_job *job, uint64_t count, struct qcow2_slo
 	int rc = own_table(job);
 
 	if (rc == 1)
-		rc = get_slice(top, job->pos, &job->waiter, slot, i);
+		rc = qcow2_get_slice(top, job->pos, &job->waiter, slot, i);
 	if (rc == 1)
 		rc = qcow2_may_change(job->disk, &job->waiter);
 	for (uint64_t c = 0; c < count && rc == 1; c++) {
 		nr += nr_dropped(be64toh(((uint64_t *)(*slot)->data)[*i + c]));
-		if (check_entry(top, *slot, *i + c))
+		if (qcow2_check_entry(top, *slot, *i + c))
 			rc = -EIO;
 	}
 	if (rc == 1)
@@ -890,7 +724,7 @@ static uint64_t emptied(const struct qcow2_job *job, uint64_t entry)
 	const struct qcow2_image *top = top_of(job);
 	const struct qcow2 *q = job->disk;
 	bool below = q->nr_images > 1 || q->has_base;
-	enum extent_kind kind = kind_of(top, entry);
+	enum extent_kind kind = qcow2_kind_of(top, entry);
 
 	if (kind == EXTENT_NONE)
 		return job->req->operation == DISK_WRITE_ZEROES && below ? QCOW2_ZERO : entry;
@@ -905,12 +739,12 @@ static bool empty_clusters(struct qcow2_job *job, uint64_t bytes)
 {
 	struct qcow2_image *top = top_of(job);
 	uint64_t i, n = (bytes + top->cluster_bytes - 1) >> top->cluster_bits;
-	uint64_t per_table = l2_entries(top) << top->cluster_bits;
+	uint64_t per_table = qcow2_l2_entries(top) << top->cluster_bits;
 	struct qcow2_slot *slot;
 	int rc;
 
 	/* No table: discarded already, and zero unless there is something below. */
-	if (!has_table(top, job->pos) && !emptied(job, 0)) {
+	if (!qcow2_has_table(top, job->pos) && !emptied(job, 0)) {
 		job->pos += min_u64(bytes, per_table - job->pos % per_table);
 		return true;
 	}
@@ -942,7 +776,7 @@ static bool empty_clusters(struct qcow2_job *job, uint64_t bytes)
 static bool zero_edge(struct qcow2_job *job, uint64_t bytes)
 {
 	struct extent e;
-	int rc = map(job, job->pos, bytes, &e);
+	int rc = qcow2_map(job->disk, job->pos, bytes, &job->waiter, &e);
 
 	job->zeroes = false;	/* from a try that had to wait */
 	if (rc < 0)

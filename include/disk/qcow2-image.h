@@ -5,6 +5,7 @@
  *
  *	qcow2-image.c	waiting and going on; the tables that are all in memory
  *	qcow2-table.c	the cache of slices of the other tables
+ *	qcow2-map.c	where the guest's bytes are
  *	qcow2-alloc.c	refcounts: finding clusters, giving them back
  *	qcow2-flush.c	the order in which tables are written
  *	qcow2-open.c	header, tables and chain are read and checked

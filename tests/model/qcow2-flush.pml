@@ -186,8 +186,16 @@ active proctype loop()
 		pump()
 	};
 	do
-	:: atomic { in_flight[0] -> in_flight[0] = false; has_data[0] = true; runnable ! 0; pump() }
-	:: atomic { in_flight[1] -> in_flight[1] = false; has_data[1] = true; runnable ! 1; pump() }
+	:: atomic { in_flight[0] ->
+		in_flight[0] = false;
+		has_data[0] = true;
+		runnable ! 0;
+		pump() }
+	:: atomic { in_flight[1] ->
+		in_flight[1] = false;
+		has_data[1] = true;
+		runnable ! 1;
+		pump() }
 	:: atomic { !asked[LAZY] -> runnable ! LAZY; pump() }
 	:: atomic { stage == REFCOUNTS -> stage = TABLES;
 		for (n : 0 .. JOBS - 1) {
