@@ -484,27 +484,25 @@ static int plan_write(struct qcow2_job *job, struct write_plan *p)
 	struct qcow2_image *top = top_of(job);
 	uint64_t pos = job->pos, in_cluster = pos & (top->cluster_bytes - 1), i, first;
 	uint64_t max = job->zeroes ? job->bytes : job->end - job->pos;
-	struct qcow2_slot *slot;
+	uint64_t nr = (in_cluster + max + top->cluster_bytes - 1) >> top->cluster_bits;
 	uint64_t entries[QCOW2_MAX_PART];
-	unsigned int nr;
+	struct qcow2_slot *slot;
 	int rc = qcow2_get_slice(top, pos, &job->waiter, &slot, &i);
 
 	if (rc != 1)
 		return rc;
 	/* A copy: looking at refcounts may take the slice away. */
-	nr = (unsigned int)min_u64(ARRAY_SIZE(entries), top->slice_entries - i);
+	nr = min_u64(nr, min_u64(ARRAY_SIZE(entries), top->slice_entries - i));
 	assert(nr);
-	for (unsigned int n = 0; n < nr; n++) {
+	for (uint64_t n = 0; n < nr; n++) {
+		if (qcow2_check_entry(top, slot, i + n))
+			return -EIO;
 		entries[n] = be64toh(((const uint64_t *)slot->data)[i + n]);
-		if (n == 0 || n * (uint64_t)top->cluster_bytes - in_cluster < max)
-			rc = qcow2_check_entry(top, slot, i + n);
-		if (rc < 0)
-			return rc;
 	}
 	first = entries[0];
 	rc = check_in_place(job, first, &p->in_place);
 	p->clusters = 1;
-	while (rc == 1 && p->clusters < nr && p->clusters * top->cluster_bytes - in_cluster < max) {
+	while (rc == 1 && p->clusters < nr) {
 		bool in_place;
 
 		rc = check_in_place(job, entries[p->clusters], &in_place);
