@@ -651,17 +651,16 @@ static void drop_entry(struct qcow2_image *img, uint64_t entry)
 		offset = qcow2_compressed_offset(img, entry);
 		first = offset >> img->cluster_bits;
 		last = (offset + qcow2_compressed_bytes(img, entry) - 1) >> img->cluster_bits;
-		for (uint64_t c = first; c <= last; c++)
-			qcow2_free_later(img, c, 1);
+		qcow2_free_later(img, first, last - first + 1);
 	} else if (entry & QCOW2_OFFSET_MASK) {
 		qcow2_free_later(img, (entry & QCOW2_OFFSET_MASK) >> img->cluster_bits, 1);
 	}
 }
 
-/* How many ranges drop_entry() notes. */
-static unsigned int nr_dropped(uint64_t entry)
+/* True if drop_entry() notes a range. */
+static bool names_clusters(uint64_t entry)
 {
-	return entry & QCOW2_COMPRESSED ? 2 : !!(entry & QCOW2_OFFSET_MASK);
+	return entry & (QCOW2_COMPRESSED | QCOW2_OFFSET_MASK);
 }
 
 /*
@@ -680,7 +679,7 @@ static int get_own_slice(struct qcow2_job *job, uint64_t count, struct qcow2_slo
 	if (rc == 1)
 		rc = qcow2_may_change(job->disk, &job->waiter);
 	for (uint64_t c = 0; c < count && rc == 1; c++) {
-		nr += nr_dropped(be64toh(((uint64_t *)(*slot)->data)[*i + c]));
+		nr += names_clusters(be64toh(((uint64_t *)(*slot)->data)[*i + c]));
 		if (qcow2_check_entry(top, *slot, *i + c))
 			rc = -EIO;
 	}

@@ -49,7 +49,7 @@ int qcow2_alloc_table(struct qcow2_image *img, const void *contents, struct qcow
 int qcow2_unalloc(struct qcow2_image *img, uint64_t first, uint64_t count,
 		  struct qcow2_waiter *w);
 
-/* True if @nr more ranges can be noted; otherwise @w waits. @nr is 2 * QCOW2_MAX_PART at most. */
+/* True if @nr more ranges can be noted; otherwise @w waits. @nr is QCOW2_MAX_PART at most. */
 bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct qcow2_waiter *w);
 
 /* Notes that clusters are not referred to any more; the next flush frees them. */
