@@ -23,3 +23,27 @@ echo 'read line; echo "got <$line>"' >one/cmd
 (cd one && echo cmd | cpio -o -H newc 2>/dev/null | gzip >../one.gz)
 echo "typed before the guest listens" | timeout 100 lkvm run -k /g/$k/bzImage -i /g/$k/initrd -i one.gz -p quiet >/tmp/out 2>/tmp/err
 has args/early-input /tmp/out '^got <typed before the guest listens>'
+# A unified kernel image: an EFI program's headers, a table of sections, and the files. Its parameters
+# and its initrd come before ours.
+le() { local v=$1 n=$2; while [ $n -gt 0 ]; do printf "\\$(printf %03o $((v & 255)))"; v=$((v >> 8)) n=$((n - 1)); done; }
+section() { printf %s $1; head -c $((8 - ${#1})) /dev/zero; le $3 4; le 0 4; le $3 4; le $2 4; head -c 16 /dev/zero; }
+size() { wc -c <$1; }
+printf 'quiet of=image of-image=1\n' >params
+{
+	printf MZ; head -c 58 /dev/zero; le 64 4
+	printf 'PE\0\0'; le $((0x8664)) 2; le 3 2; head -c 16 /dev/zero
+	section .cmdline 512 $(size params)
+	section .linux 1024 $(size /g/$k/bzImage)
+	section .initrd $((1024 + $(size /g/$k/bzImage))) $(size /g/$k/initrd)
+} >uki
+truncate -s 512 uki params
+cat params /g/$k/bzImage /g/$k/initrd >>uki
+echo 'cat /proc/cmdline; cat /second; grep -c -w svm /proc/cpuinfo' >one/cmd
+(cd one && echo cmd | cpio -o -H newc 2>/dev/null | gzip >../one.gz)
+run -k uki -i one.gz -i two.cpio -p of=us
+same uki/status 0 $status
+has uki/parameters /tmp/out '^console=ttyS0 .* quiet of=image of-image=1 of=us$'
+has uki/initrds /tmp/out '^second-initrd$'
+has nested/off /tmp/out '^0$'
+run -k /g/$k/bzImage -i /g/$k/initrd -i one.gz -i two.cpio --nested on -p quiet
+has nested/on /tmp/out '^1$'
