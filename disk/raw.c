@@ -40,24 +40,32 @@ static struct disk_request *request_of(struct aio_op *op)
 	return (struct disk_request *)((char *)op - offsetof(struct disk_request, op));
 }
 
-static void op_done(struct aio_op *op, int error)
+static void raw_op_done(struct aio_op *op, int error)
 {
 	struct disk_request *req = request_of(op);
 
 	req->done(req, error);
 }
 
-static void submit(struct raw *raw, struct disk_request *req, enum aio_kind kind)
+/* The one place that hands operations over: @op is all of it but the file. */
+static void raw_start(struct raw *raw, struct disk_request *req, struct aio_op op)
 {
-	req->op.kind = kind;
-	req->op.file = &raw->file;
-	req->op.offset = req->offset;
-	req->op.bytes = req->bytes;
-	req->op.iov = req->iov;
-	req->op.nr_iov = req->nr_iov;
-	req->op.zero_past_end = false;
-	req->op.done = op_done;
+	op.file = &raw->file;
+	req->op = op;
 	aio_submit(raw->disk.aio, &req->op);
+}
+
+/* The whole request as one operation. */
+static void raw_transfer(struct raw *raw, struct disk_request *req, enum aio_kind kind)
+{
+	raw_start(raw, req, (struct aio_op){
+		.kind = kind,
+		.offset = req->offset,
+		.bytes = req->bytes,
+		.iov = req->iov,
+		.nr_iov = req->nr_iov,
+		.done = raw_op_done,
+	});
 }
 
 /* ---- zeroes ---- */
@@ -77,16 +85,18 @@ static void zeroes_piece_done(struct aio_op *op, int error)
 static void write_zeroes_piece(struct raw *raw, struct disk_request *req)
 {
 	uint64_t n = min_u64(req->bytes - req->pos, FILE_ZEROES_BYTES);
+	uint64_t offset = req->offset + req->pos;
 
-	req->part = (struct iovec){ (void *)(uintptr_t)file_zeroes(), n };
-	req->op.kind = AIO_WRITE;
-	req->op.offset = req->offset + req->pos;
-	req->op.bytes = n;
-	req->op.iov = &req->part;
-	req->op.nr_iov = 1;
-	req->op.done = zeroes_piece_done;
 	req->pos += n;
-	aio_submit(raw->disk.aio, &req->op);
+	req->part = (struct iovec){ (void *)(uintptr_t)file_zeroes(), n };
+	raw_start(raw, req, (struct aio_op){
+		.kind = AIO_WRITE,
+		.offset = offset,
+		.bytes = n,
+		.iov = &req->part,
+		.nr_iov = 1,
+		.done = zeroes_piece_done,
+	});
 }
 
 static void zeroes_done(struct aio_op *op, int error)
@@ -111,14 +121,17 @@ static void discard_done(struct aio_op *op, int error)
 	req->done(req, error);
 }
 
-static void submit_range(struct raw *raw, struct disk_request *req)
+static void raw_submit_range(struct raw *raw, struct disk_request *req)
 {
 	bool punch = req->operation == DISK_DISCARD || req->unmap;
 
-	submit(raw, req, AIO_ALLOCATE);
-	req->op.mode = FALLOC_FL_KEEP_SIZE |
-		       (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-	req->op.done = req->operation == DISK_DISCARD ? discard_done : zeroes_done;
+	raw_start(raw, req, (struct aio_op){
+		.kind = AIO_ALLOCATE,
+		.offset = req->offset,
+		.bytes = req->bytes,
+		.mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE),
+		.done = req->operation == DISK_DISCARD ? discard_done : zeroes_done,
+	});
 }
 
 /* ---- the first block of a file whose format was guessed ---- */
@@ -151,7 +164,7 @@ static void first_done(struct aio_op *op, int error)
 	req->iov->iov_len -= skip;
 	req->offset += raw->disk.block_bytes;
 	req->bytes -= raw->disk.block_bytes;
-	submit(raw, req, AIO_WRITE);
+	raw_transfer(raw, req, AIO_WRITE);
 }
 
 static void copy_first(struct raw *raw, const struct disk_request *req)
@@ -186,11 +199,14 @@ static void write_first(struct raw *raw, struct disk_request *req)
 	}
 	raw->first_busy = req;
 	req->part = (struct iovec){ raw->first, raw->disk.block_bytes };
-	submit(raw, req, AIO_WRITE);
-	req->op.iov = &req->part;
-	req->op.nr_iov = 1;
-	req->op.bytes = raw->disk.block_bytes;
-	req->op.done = first_done;
+	raw_start(raw, req, (struct aio_op){
+		.kind = AIO_WRITE,
+		.offset = req->offset,
+		.bytes = raw->disk.block_bytes,
+		.iov = &req->part,
+		.nr_iov = 1,
+		.done = first_done,
+	});
 }
 
 static void start_write(struct raw *raw, struct disk_request *req)
@@ -198,7 +214,7 @@ static void start_write(struct raw *raw, struct disk_request *req)
 	if (raw->guessed && req->offset == 0)
 		write_first(raw, req);
 	else
-		submit(raw, req, AIO_WRITE);
+		raw_transfer(raw, req, AIO_WRITE);
 }
 
 /* ---- the format ---- */
@@ -209,17 +225,17 @@ static void raw_submit(struct disk *disk, struct disk_request *req)
 
 	switch (req->operation) {
 	case DISK_READ:
-		submit(raw, req, AIO_READ);
+		raw_transfer(raw, req, AIO_READ);
 		break;
 	case DISK_WRITE:
 		start_write(raw, req);
 		break;
 	case DISK_FLUSH:
-		submit(raw, req, AIO_SYNC);
+		raw_transfer(raw, req, AIO_SYNC);
 		break;
 	case DISK_DISCARD:
 	case DISK_WRITE_ZEROES:
-		submit_range(raw, req);
+		raw_submit_range(raw, req);
 		break;
 	}
 }

@@ -40,6 +40,13 @@ static int start(void **state)
 	return 0;
 }
 
+static int start_threads(void **state)
+{
+	(void)state;
+	set_up(AIO_THREADS);
+	return 0;
+}
+
 static int stop(void **state)
 {
 	(void)state;
@@ -120,6 +127,56 @@ static void the_first_block_may_be_split(void **state)
 	assert_int_equal(w.error, 0);
 	assert_int_equal(do_request(disk, DISK_READ, 0, back, sizeof(back)), 0);
 	assert_memory_equal(data, back, sizeof(data));
+	close_disk(disk);
+}
+
+/* A read first, which is the first of its round; then zeroes over data, twice. */
+static void each_of_a_round_does_its_work(void **state)
+{
+	static const enum disk_operation operations[] = { DISK_WRITE_ZEROES, DISK_DISCARD };
+	static uint8_t data[3 * 65536], zeros[65536], other[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
+		struct wait_request read, first, second;
+		struct disk *disk;
+
+		assert_int_equal(tool("rm -f raw; truncate -s 4M raw"), 0);
+		disk = open_disk(&(struct disk_config){ .path = path_in("raw"), .format = DISK_FORMAT_RAW });
+		memset(data, 0xaa, sizeof(data));
+		assert_int_equal(do_request(disk, DISK_WRITE, MIB(1), data, sizeof(data)), 0);
+		start_request(disk, &read, DISK_READ, 0, other, sizeof(other));
+		start_request(disk, &first, operations[i], MIB(1), NULL, 65536);
+		start_request(disk, &second, operations[i], MIB(1) + 131072, NULL, 65536);
+		aio_drain(aio);
+		assert_true(read.done && first.done && second.done);
+		assert_int_equal(read.error | first.error | second.error, 0);
+		assert_int_equal(do_request(disk, DISK_READ, MIB(1), data, sizeof(data)), 0);
+		assert_memory_equal(data, zeros, 65536);
+		assert_int_equal(data[65536], 0xaa);
+		assert_int_equal(data[131071], 0xaa);
+		assert_memory_equal(data + 131072, zeros, 65536);
+		close_disk(disk);
+	}
+}
+
+/* What was checked is what is written, whatever a vCPU does to its buffer meanwhile. */
+static void the_first_block_is_the_one_that_was_checked(void **state)
+{
+	uint8_t sector[512] = "fine", other[512], back[512];
+	struct wait_request read, write;
+	struct disk *disk;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 4M raw"), 0);
+	disk = open_disk(&(struct disk_config){ .path = path_in("raw") });
+	start_request(disk, &read, DISK_READ, 4096, other, sizeof(other));
+	start_request(disk, &write, DISK_WRITE, 0, sector, sizeof(sector));
+	memcpy(sector, "QFI\xfb", 4);
+	aio_drain(aio);
+	assert_true(read.done && write.done);
+	assert_int_equal(do_request(disk, DISK_READ, 0, back, sizeof(back)), 0);
+	assert_memory_equal(back, "fine", 4);
 	close_disk(disk);
 }
 
@@ -680,26 +737,30 @@ static void direct_io_works(void **state)
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
+/* ... and by threads. */
+#define TEST_BOTH(fn) TEST(fn), { #fn "_by_threads", fn, start_threads, stop, NULL }
 	const struct CMUnitTest tests[] = {
 		TEST(only_files_and_devices),
 		TEST(formats_are_not_guessed_dangerously),
-		TEST(the_first_block_may_be_split),
+		TEST_BOTH(the_first_block_may_be_split),
+		TEST_BOTH(each_of_a_round_does_its_work),
+		TEST_BOTH(the_first_block_is_the_one_that_was_checked),
 		TEST(an_image_is_locked),
 		TEST(backing_files_stay_in_their_folder),
 		TEST(what_cannot_be_read_is_refused_by_name),
 		TEST(tables_in_wrong_places_are_named),
 		TEST(tables_larger_than_any_are_refused),
-		TEST(entries_are_checked_when_used),
+		TEST_BOTH(entries_are_checked_when_used),
 		TEST(tables_that_count_as_free_are_not_taken),
 		TEST(random_damage_is_survived),
-		TEST(snapshots_stay_as_they_are),
-		TEST(a_full_disk_fails_one_request),
-		TEST(a_file_that_shrinks_fails_requests),
-		TEST(ranges_are_checked_once_for_all),
-		TEST(discard_gives_space_back),
-		TEST(writes_to_a_cow_disk_leave_the_image_alone),
+		TEST_BOTH(snapshots_stay_as_they_are),
+		TEST_BOTH(a_full_disk_fails_one_request),
+		TEST_BOTH(a_file_that_shrinks_fails_requests),
+		TEST_BOTH(ranges_are_checked_once_for_all),
+		TEST_BOTH(discard_gives_space_back),
+		TEST_BOTH(writes_to_a_cow_disk_leave_the_image_alone),
 		TEST(big_images_open_at_once),
-		TEST(direct_io_works),
+		TEST_BOTH(direct_io_works),
 	};
 
 	return cmocka_run_group_tests_name("disk", tests, NULL, NULL);
