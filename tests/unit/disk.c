@@ -339,12 +339,21 @@ static void tables_in_wrong_places_are_named(void **state)
 	assert_int_not_equal(try_open(&(struct disk_config){ .path = path_in("v") }), 0);
 }
 
+/* Of this process, whatever else the machine has to do. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
 static void refused_at_once(const char *why)
 {
-	uint64_t start = now_ns();
+	uint64_t start = cpu_ns();
 
 	refused(&(struct disk_config){ .path = path_in("v") }, why);
-	assert_true(now_ns() - start < 2000000000ull);
+	assert_true(cpu_ns() - start < 2000000000ull);
 }
 
 /* Sizes that would have us walk through clusters for minutes. */
@@ -694,10 +703,10 @@ static void big_images_open_at_once(void **state)
 	assert_int_equal(tool("truncate -s 1T raw; qemu-img create -q -f qcow2 q 1T; "
 			      "qemu-img create -q -f qcow2 -o cluster_size=2M huge-clusters 1T"), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
-		uint64_t start = now_ns(), ns;
+		uint64_t start = cpu_ns(), ns;
 		struct disk *disk = open_disk(&(struct disk_config){ .path = path_in(images[i]) });
 
-		ns = now_ns() - start;
+		ns = cpu_ns() - start;
 		print_message("# %s: %llu us\n", images[i], (unsigned long long)ns / 1000);
 		assert_true(ns < 200000000);	/* "milliseconds", on a loaded machine with sanitizers */
 		for (uint64_t at = 0; at < 1ull << 40; at += 1ull << 34)
