@@ -50,6 +50,7 @@ struct event_loop {
 	int wake_fd;		/* calls or a stop are waiting */
 	struct watch watches[EVENT_MAX_WATCHES];
 	struct event_deferred *deferred, **deferred_tail;
+	uint64_t round;
 	pthread_t owner;	/* runs callbacks */
 
 	pthread_mutex_t lock;	/* guards what follows */
@@ -306,8 +307,14 @@ static struct event_deferred *take_deferred(struct event_loop *loop)
 	return d;
 }
 
+uint64_t event_round(const struct event_loop *loop)
+{
+	return loop->round;
+}
+
 void event_run_deferred(struct event_loop *loop)
 {
+	loop->round++;
 	for (int round = 0; round < EVENT_DEFER_ROUNDS && loop->deferred; round++) {
 		/* A round ends with what was last when it began. */
 		struct event_deferred *d, *last = NULL;

@@ -10,7 +10,9 @@
  * Threads: a queue, a few workers, a list of what is done. Workers touch the
  * operation that they took and nothing else.
  *
- * Short reads and writes are continued here, so that devices see whole operations.
+ * Short reads and writes are continued here, so that devices see whole operations. What
+ * O_DIRECT cannot take, because virtio asks no alignment of a guest's buffers, goes through
+ * bounce buffers, piece by piece; who finds none waits for one.
  *
  * Source: io_uring_setup(2), io_uring_enter(2) of liburing 2.3.
  */
@@ -32,6 +34,7 @@
 #include "disk/aio.h"
 #include "event.h"
 #include "io.h"
+#include "iov.h"
 #include "log.h"
 #include "sandbox.h"
 #include "util.h"
@@ -40,17 +43,33 @@
 #define MAX_FILES	64u
 #define MAX_DEPTH	1024u
 #define LONE_MAX_BYTES	MIB(1)	/* what the loop may copy at a time */
+#define NR_BOUNCES	8u
+#define BOUNCE_BYTES	KIB(128)
+#define RETRY_MS	1	/* after the kernel has refused what was submitted */
+
+/* Operations that wait for something, in order. */
+struct op_list {
+	struct aio_op *head, **tail;
+};
 
 struct aio {
 	struct event_loop *loop;
 	bool uring;
+	bool fixed_files;
+	bool refused;			/* the kernel has not taken all of the ring */
 	int done_fd;			/* threads: eventfd, completions wait */
-	int watch;
+	int watch, retry_timer;
+	int hurry_fd;			/* these two limit aio_drain() */
+	uint64_t deadline;
 	struct event_deferred submit;
 	struct aio_op *lone;		/* the only operation of this round so far */
-	unsigned int in_flight;
+	struct op_list for_ring;	/* wait for room in it */
+	struct op_list for_bounce;	/* wait for a buffer */
+	unsigned int in_flight, held;
 	uint64_t files_used;		/* registered slots */
-	bool fixed_files;
+	uint8_t *bounce_memory;
+	uint8_t *bounces[NR_BOUNCES];	/* free ones */
+	unsigned int nr_bounces;
 	struct io_uring ring;
 
 	/* Threads. */
@@ -59,10 +78,33 @@ struct aio {
 	unsigned int nr_workers;
 	pthread_mutex_t lock;		/* guards what follows */
 	pthread_cond_t work;
-	struct aio_op *todo, **todo_tail;
-	struct aio_op *done, **done_tail;
+	struct op_list todo, done;
 	bool quit;
 };
+
+static void list_init(struct op_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+}
+
+static void list_add(struct op_list *list, struct aio_op *op)
+{
+	op->next = NULL;
+	*list->tail = op;
+	list->tail = &op->next;
+}
+
+static struct aio_op *list_take(struct op_list *list)
+{
+	struct aio_op *op = list->head;
+
+	if (op)
+		list->head = op->next;
+	if (!list->head)
+		list->tail = &list->head;
+	return op;
+}
 
 /* ---- what both engines do with an operation ---- */
 
@@ -90,6 +132,44 @@ static void zero_rest(struct aio_op *op)
 		memset(op->iov[i].iov_base, 0, op->iov[i].iov_len);
 }
 
+/* The buffers of what is transferred next; a bounce buffer is filled for it. */
+static const struct iovec *next_transfer(struct aio_op *op, unsigned int *nr)
+{
+	uint32_t n = (uint32_t)min_u64(op->bytes, BOUNCE_BYTES);
+
+	*nr = op->nr_iov;
+	if (!op->bounce)
+		return op->iov;
+	if (op->kind == AIO_WRITE)
+		iov_read(op->iov, op->nr_iov, 0, op->bounce, n);
+	op->piece = (struct iovec){ op->bounce, n };
+	*nr = 1;
+	return &op->piece;
+}
+
+/* Direct I/O gives part of a block only where the file ends. */
+static bool met_the_end(const struct aio_op *op, int result)
+{
+	return !result || (uint64_t)result & (op->file->align - 1);
+}
+
+/* @result of what next_transfer() said, as settle(). */
+static bool settle_transfer(struct aio_op *op, int result, int *error)
+{
+	if (op->bounce && op->kind == AIO_READ)
+		iov_write(op->iov, op->nr_iov, 0, op->bounce, (uint32_t)result);
+	if ((uint64_t)result >= op->bytes)
+		return true;
+	advance(op, (uint64_t)result);
+	if (!met_the_end(op, result))
+		return false;
+	if (op->kind == AIO_READ && op->zero_past_end)
+		zero_rest(op);
+	else
+		*error = -EIO;
+	return true;
+}
+
 /* The kernel said @result. True if the operation is over, with *error. */
 static bool settle(struct aio_op *op, int result, int *error)
 {
@@ -102,48 +182,70 @@ static bool settle(struct aio_op *op, int result, int *error)
 	}
 	if (op->kind != AIO_READ && op->kind != AIO_WRITE)
 		return true;
-	if (result == 0 && op->bytes) {
-		if (op->kind == AIO_READ && op->zero_past_end)
-			zero_rest(op);
-		else
-			*error = -EIO;
-		return true;
+	return settle_transfer(op, result, error);
+}
+
+static void start_op(struct aio *aio, struct aio_op *op);
+
+/* Buffer @bounce is free again: the next that waits has it. */
+static void give_bounce(struct aio *aio, uint8_t *bounce)
+{
+	struct aio_op *op = list_take(&aio->for_bounce);
+
+	if (op) {
+		op->bounce = bounce;
+		start_op(aio, op);
+	} else {
+		aio->bounces[aio->nr_bounces++] = bounce;
 	}
-	if ((uint64_t)result >= op->bytes)
-		return true;
-	advance(op, (uint64_t)result);
-	return false;
 }
 
 static void complete(struct aio *aio, struct aio_op *op, int error)
 {
 	aio->in_flight--;
+	if (op->bounce)
+		give_bounce(aio, op->bounce);
 	op->done(op, error);
+}
+
+static bool needs_bounce(const struct aio_op *op)
+{
+	uint64_t bits = 0;
+
+	if (op->file->align == 1 || (op->kind != AIO_READ && op->kind != AIO_WRITE))
+		return false;
+	for (unsigned int i = 0; i < op->nr_iov; i++)
+		bits |= (uintptr_t)op->iov[i].iov_base | op->iov[i].iov_len;
+	return bits & (op->file->align - 1);
 }
 
 /* ---- io_uring ---- */
 
-static void prepare(const struct aio *aio, struct io_uring_sqe *sqe, struct aio_op *op)
+static void prepare_transfer(struct io_uring_sqe *sqe, int fd, struct aio_op *op)
+{
+	unsigned int nr;
+	const struct iovec *iov = next_transfer(op, &nr);
+	unsigned int bytes = (unsigned int)min_u64(iov->iov_len, GIB(1));
+
+	if (op->kind == AIO_READ && nr == 1)
+		io_uring_prep_read(sqe, fd, iov->iov_base, bytes, op->offset);
+	else if (op->kind == AIO_READ)
+		io_uring_prep_readv(sqe, fd, iov, nr, op->offset);
+	else if (nr == 1)
+		io_uring_prep_write(sqe, fd, iov->iov_base, bytes, op->offset);
+	else
+		io_uring_prep_writev(sqe, fd, iov, nr, op->offset);
+}
+
+static void prepare(struct io_uring_sqe *sqe, struct aio_op *op)
 {
 	const struct aio_file *file = op->file;
 	int fd = file->index >= 0 ? file->index : file->fd;
 
 	switch (op->kind) {
 	case AIO_READ:
-		if (op->nr_iov == 1)
-			io_uring_prep_read(sqe, fd, op->iov->iov_base,
-					   (unsigned int)min_u64(op->iov->iov_len, GIB(1)),
-					   op->offset);
-		else
-			io_uring_prep_readv(sqe, fd, op->iov, op->nr_iov, op->offset);
-		break;
 	case AIO_WRITE:
-		if (op->nr_iov == 1)
-			io_uring_prep_write(sqe, fd, op->iov->iov_base,
-					    (unsigned int)min_u64(op->iov->iov_len, GIB(1)),
-					    op->offset);
-		else
-			io_uring_prep_writev(sqe, fd, op->iov, op->nr_iov, op->offset);
+		prepare_transfer(sqe, fd, op);
 		break;
 	case AIO_SYNC:
 		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
@@ -155,20 +257,28 @@ static void prepare(const struct aio *aio, struct io_uring_sqe *sqe, struct aio_
 	if (file->index >= 0)
 		io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 	io_uring_sqe_set_data(sqe, op);
-	(void)aio;
 }
 
 static int run_once(struct aio_op *op);
 
 static void enqueue(struct aio *aio, struct aio_op *op)
 {
+	struct io_uring_sqe *sqe = aio->for_ring.head ? NULL : io_uring_get_sqe(&aio->ring);
+
+	if (sqe)
+		prepare(sqe, op);
+	else
+		list_add(&aio->for_ring, op);
+	event_defer(aio->loop, &aio->submit);
+}
+
+/* What has waited for room in the ring. */
+static void fill_ring(struct aio *aio)
+{
 	struct io_uring_sqe *sqe;
 
-	/* A full ring goes out early. */
-	while (!(sqe = io_uring_get_sqe(&aio->ring)))
-		io_uring_submit(&aio->ring);
-	prepare(aio, sqe, op);
-	event_defer(aio->loop, &aio->submit);
+	while (aio->for_ring.head && (sqe = io_uring_get_sqe(&aio->ring)))
+		prepare(sqe, list_take(&aio->for_ring));
 }
 
 static void reap(struct aio *aio)
@@ -217,10 +327,21 @@ static void submit_batch(void *arg)
 
 	if (run_lone(aio))
 		return;
-	/* If the kernel is short of memory what is left goes out next time round. */
-	if (io_uring_submit(&aio->ring) < 0 || io_uring_sq_ready(&aio->ring))
+	fill_ring(aio);
+	aio->refused = io_uring_submit(&aio->ring) < 0 || io_uring_sq_ready(&aio->ring);
+	if (aio->refused)
+		event_timer_set(aio->loop, aio->retry_timer, RETRY_MS * 1000000ull, 0);
+	else if (aio->for_ring.head)
 		event_defer(aio->loop, &aio->submit);
 	reap(aio);	/* what needed no waiting; then epoll does not see it either */
+}
+
+static void on_retry(void *arg, uint32_t events)
+{
+	struct aio *aio = arg;
+
+	(void)events;
+	event_defer(aio->loop, &aio->submit);
 }
 
 static void on_done(void *arg, uint32_t events);
@@ -282,6 +403,9 @@ static int start_uring(struct aio *aio, unsigned int depth)
 	aio->watch = event_add(aio->loop, aio->ring.ring_fd, EPOLLIN, on_done, aio);
 	if (aio->watch < 0)
 		return aio->watch;
+	aio->retry_timer = event_timer_create(aio->loop, on_retry, aio);
+	if (aio->retry_timer < 0)
+		return aio->retry_timer;
 	/* Needs Linux 5.19; older kernels look files up each time. */
 	aio->fixed_files = !io_uring_register_files_sparse(&aio->ring, MAX_FILES);
 	return 0;
@@ -289,16 +413,24 @@ static int start_uring(struct aio *aio, unsigned int depth)
 
 /* ---- threads ---- */
 
+static ssize_t transfer(struct aio_op *op)
+{
+	unsigned int nr;
+	const struct iovec *iov = next_transfer(op, &nr);
+
+	if (op->kind == AIO_READ)
+		return read_iov(op->file->fd, iov, nr, (off_t)op->offset);
+	return write_iov(op->file->fd, iov, nr, (off_t)op->offset);
+}
+
 static int run_once(struct aio_op *op)
 {
 	ssize_t n;
 
 	switch (op->kind) {
 	case AIO_READ:
-		n = read_iov(op->file->fd, op->iov, op->nr_iov, (off_t)op->offset);
-		break;
 	case AIO_WRITE:
-		n = write_iov(op->file->fd, op->iov, op->nr_iov, (off_t)op->offset);
+		n = transfer(op);
 		break;
 	case AIO_SYNC:
 		n = fdatasync(op->file->fd);
@@ -315,14 +447,9 @@ static struct aio_op *take_todo(struct aio *aio)
 	struct aio_op *op;
 
 	pthread_mutex_lock(&aio->lock);
-	while (!aio->todo && !aio->quit)
+	while (!aio->todo.head && !aio->quit)
 		pthread_cond_wait(&aio->work, &aio->lock);
-	op = aio->todo;
-	if (op) {
-		aio->todo = op->next;
-		if (!aio->todo)
-			aio->todo_tail = &aio->todo;
-	}
+	op = list_take(&aio->todo);
 	pthread_mutex_unlock(&aio->lock);
 	return op;
 }
@@ -335,15 +462,10 @@ static void *worker(void *arg)
 	pthread_setname_np(pthread_self(), "disk");
 	sandbox_confine(aio->sandbox, SANDBOX_WORKER);
 	while ((op = take_todo(aio))) {
-		int error;
-
-		while (!settle(op, run_once(op), &error))
+		while (!settle(op, run_once(op), &op->error))
 			;
-		op->mode = error;	/* it has served its purpose */
 		pthread_mutex_lock(&aio->lock);
-		op->next = NULL;
-		*aio->done_tail = op;
-		aio->done_tail = &op->next;
+		list_add(&aio->done, op);
 		pthread_mutex_unlock(&aio->lock);
 		eventfd_signal(aio->done_fd);
 	}
@@ -355,13 +477,12 @@ static void collect(struct aio *aio)
 	struct aio_op *op, *next;
 
 	pthread_mutex_lock(&aio->lock);
-	op = aio->done;
-	aio->done = NULL;
-	aio->done_tail = &aio->done;
+	op = aio->done.head;
+	list_init(&aio->done);
 	pthread_mutex_unlock(&aio->lock);
 	for (; op; op = next) {
 		next = op->next;
-		complete(aio, op, op->mode);
+		complete(aio, op, op->error);
 	}
 }
 
@@ -410,59 +531,121 @@ static void on_done(void *arg, uint32_t events)
 		collect(aio);
 }
 
-void aio_submit(struct aio *aio, struct aio_op *op)
+static void start_on_ring(struct aio *aio, struct aio_op *op)
 {
-	aio->in_flight++;
-	if (aio->uring) {
-		struct aio_op *lone = aio->lone;
+	struct aio_op *lone = aio->lone;
 
-		aio->lone = NULL;
-		if (lone)
-			enqueue(aio, lone);
-		if (lone || io_uring_sq_ready(&aio->ring))
-			enqueue(aio, op);
-		else
-			aio->lone = op;
-		event_defer(aio->loop, &aio->submit);
+	aio->lone = NULL;
+	if (lone)
+		enqueue(aio, lone);
+	if (lone || io_uring_sq_ready(&aio->ring))
+		enqueue(aio, op);
+	else
+		aio->lone = op;
+	event_defer(aio->loop, &aio->submit);
+}
+
+static void start_op(struct aio *aio, struct aio_op *op)
+{
+	if (aio->uring) {
+		start_on_ring(aio, op);
 		return;
 	}
 	pthread_mutex_lock(&aio->lock);
-	op->next = NULL;
-	*aio->todo_tail = op;
-	aio->todo_tail = &op->next;
+	list_add(&aio->todo, op);
 	pthread_cond_signal(&aio->work);
 	pthread_mutex_unlock(&aio->lock);
 }
 
-void aio_drain(struct aio *aio)
+void aio_submit(struct aio *aio, struct aio_op *op)
 {
+	aio->in_flight++;
+	op->bounce = NULL;
+	if (needs_bounce(op)) {
+		if (!aio->nr_bounces) {
+			list_add(&aio->for_bounce, op);
+			return;
+		}
+		op->bounce = aio->bounces[--aio->nr_bounces];
+	}
+	start_op(aio, op);
+}
+
+struct event_loop *aio_loop(const struct aio *aio)
+{
+	return aio->loop;
+}
+
+void aio_hold(struct aio *aio)
+{
+	aio->held++;
+}
+
+void aio_release(struct aio *aio)
+{
+	aio->held--;
+}
+
+void aio_set_limit(struct aio *aio, uint64_t deadline, int hurry_fd)
+{
+	aio->deadline = deadline;
+	aio->hurry_fd = hurry_fd;
+}
+
+/* Until the deadline, and no longer than a refused submission takes to be tried again. */
+static int wait_ms(const struct aio *aio)
+{
+	uint64_t now = now_ns(), ms;
+
+	if (aio->refused)
+		return RETRY_MS;
+	if (!aio->deadline)
+		return -1;
+	ms = (aio->deadline > now ? aio->deadline - now : 0) / 1000000 + 1;
+	return (int)min_u64(ms, INT32_MAX);
+}
+
+/* Waits for a completion, the deadline or a reason to hurry. 0 or -ETIMEDOUT. */
+static int wait_for_completions(struct aio *aio)
+{
+	struct pollfd p[] = {
+		{ .fd = aio->uring ? aio->ring.ring_fd : aio->done_fd, .events = POLLIN },
+		{ .fd = aio->hurry_fd, .events = POLLIN },
+	};
+
+	if (aio->deadline && now_ns() >= aio->deadline)
+		return -ETIMEDOUT;
+	poll_fds(p, ARRAY_SIZE(p), wait_ms(aio));
+	if (p[1].revents)
+		aio_set_limit(aio, now_ns() + AIO_GRACE_NS, -1);
+	if (aio->refused)
+		event_defer(aio->loop, &aio->submit);
+	if (!aio->uring)
+		eventfd_clear(aio->done_fd);
+	on_done(aio, 0);
+	return 0;
+}
+
+int aio_drain(struct aio *aio)
+{
+	int rc = 0;
+
 	do {
 		event_run_deferred(aio->loop);
 		/* The last round may have left something to submit. */
-		if (!aio->in_flight || aio->submit.queued)
-			continue;
-		if (aio->uring) {
-			struct io_uring_cqe *cqe;
-
-			io_uring_submit(&aio->ring);
-			io_uring_wait_cqe(&aio->ring, &cqe);
-			reap(aio);
-		} else {
-			struct pollfd done = { .fd = aio->done_fd, .events = POLLIN };
-
-			poll_fds(&done, 1, -1);
-			eventfd_clear(aio->done_fd);
-			collect(aio);
-		}
-	} while (aio->in_flight);
+		if (aio->in_flight && !aio->submit.queued)
+			rc = wait_for_completions(aio);
+	} while (!rc && (aio->in_flight || aio->held));
+	return rc;
 }
 
-void aio_add_file(struct aio *aio, struct aio_file *file, int fd)
+void aio_add_file(struct aio *aio, struct aio_file *file, int fd, uint32_t align)
 {
 	struct statfs fs;
 
 	file->fd = fd;
 	file->index = -1;
+	file->align = align;
 	file->in_memory = !fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC;
 	for (int i = 0; aio->fixed_files && i < (int)MAX_FILES && file->index < 0; i++) {
 		if (aio->files_used >> i & 1)
@@ -504,6 +687,19 @@ static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
 	return rc;
 }
 
+/* Memory that is not used is never touched. */
+static int create_bounces(struct aio *aio)
+{
+	aio->bounce_memory = aligned_alloc(4096, NR_BOUNCES * BOUNCE_BYTES);
+	if (!aio->bounce_memory)
+		return -ENOMEM;
+	while (aio->nr_bounces < NR_BOUNCES) {
+		aio->bounces[aio->nr_bounces] = aio->bounce_memory + aio->nr_bounces * BOUNCE_BYTES;
+		aio->nr_bounces++;
+	}
+	return 0;
+}
+
 int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine,
 	       unsigned int depth)
 {
@@ -513,13 +709,17 @@ int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine
 	if (!aio)
 		return -ENOMEM;
 	aio->loop = loop;
-	aio->done_fd = aio->watch = -1;
+	aio->done_fd = aio->watch = aio->retry_timer = aio->hurry_fd = -1;
 	aio->submit = (struct event_deferred){ .fn = submit_batch, .arg = aio };
 	pthread_mutex_init(&aio->lock, NULL);
 	pthread_cond_init(&aio->work, NULL);
-	aio->todo_tail = &aio->todo;
-	aio->done_tail = &aio->done;
-	rc = start(aio, engine, depth);
+	list_init(&aio->for_ring);
+	list_init(&aio->for_bounce);
+	list_init(&aio->todo);
+	list_init(&aio->done);
+	rc = create_bounces(aio);
+	if (!rc)
+		rc = start(aio, engine, depth);
 	if (rc) {
 		aio_destroy(aio);
 		return rc;
@@ -542,6 +742,8 @@ void aio_destroy(struct aio *aio)
 		pthread_join(aio->workers[i], NULL);
 	if (aio->watch >= 0)
 		event_remove(aio->loop, aio->watch);
+	if (aio->retry_timer >= 0)
+		event_remove(aio->loop, aio->retry_timer);
 	if (aio->uring) {
 		/* Now, not when the kernel gets round to it: file systems can be unmounted. */
 		io_uring_unregister_files(&aio->ring);
@@ -551,5 +753,6 @@ void aio_destroy(struct aio *aio)
 		close(aio->done_fd);
 	pthread_cond_destroy(&aio->work);
 	pthread_mutex_destroy(&aio->lock);
+	free(aio->bounce_memory);
 	free(aio);
 }

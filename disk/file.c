@@ -229,21 +229,37 @@ int file_open(const char *path, enum file_use use)
 	return fd;
 }
 
+/* By its name, where there is no /proc: it has to be the same file still. fd or -errno. */
+static int reopen_by_name(int fd, const char *path, int flags)
+{
+	int again = open(path, flags | O_NONBLOCK | O_NOCTTY);
+	struct stat a, b;
+
+	if (again < 0)
+		return -errno;
+	if (!fstat(fd, &a) && !fstat(again, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		return again;
+	close(again);
+	return -ESTALE;
+}
+
 int file_reopen(int fd, const char *path, bool writable, bool direct)
 {
+	int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0);
 	char self[64];
-	int again, rc;
+	int again;
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	again = open(self, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0));
+	again = open(self, flags);
+	if (again < 0)
+		again = errno == ENOENT ? reopen_by_name(fd, path, flags) : -errno;
 	if (again >= 0)
 		return again;
-	rc = -errno;
 	if (direct)
-		log_error("disk: %s: no direct I/O: %s\nleave out ,direct.", path, strerror(-rc));
+		log_error("disk: %s: no direct I/O: %s\nleave out ,direct.", path, strerror(-again));
 	else
-		log_error("disk: %s: opening it again: %s", path, strerror(-rc));
-	return rc;
+		log_error("disk: %s: opening it again: %s", path, strerror(-again));
+	return again;
 }
 
 static int device_geometry(int fd, struct file_geometry *g)
@@ -259,18 +275,18 @@ static int device_geometry(int fd, struct file_geometry *g)
 	return 0;
 }
 
-/* Smallest unit of direct I/O on a regular file. */
-static uint32_t direct_alignment(int fd, uint32_t guess)
+/* What direct I/O on a regular file asks for, if the host's kernel tells (Linux 6.1). */
+static void direct_geometry(int fd, struct file_geometry *g)
 {
 #ifdef STATX_DIOALIGN
 	struct statx stx;
 
-	if (!statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
-	    stx.stx_mask & STATX_DIOALIGN && stx.stx_dio_offset_align)
-		return stx.stx_dio_offset_align;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) ||
+	    !(stx.stx_mask & STATX_DIOALIGN) || !stx.stx_dio_offset_align)
+		return;
+	g->block_bytes = stx.stx_dio_offset_align;
+	g->align = stx.stx_dio_mem_align;
 #endif
-	(void)fd;
-	return guess;
 }
 
 int file_geometry(int fd, const char *path, bool direct, struct file_geometry *out)
@@ -278,7 +294,7 @@ int file_geometry(int fd, const char *path, bool direct, struct file_geometry *o
 	struct stat st;
 	int rc = fstat(fd, &st) ? -errno : 0;
 
-	*out = (struct file_geometry){ .block_bytes = DISK_SECTOR_BYTES };
+	*out = (struct file_geometry){ .block_bytes = DISK_SECTOR_BYTES, .align = 1 };
 	if (!rc && S_ISBLK(st.st_mode)) {
 		rc = device_geometry(fd, out);
 	} else if (!rc) {
@@ -286,7 +302,7 @@ int file_geometry(int fd, const char *path, bool direct, struct file_geometry *o
 		out->size_bytes = (uint64_t)st.st_size;
 		out->physical_bytes = 4096;
 		if (direct)
-			out->block_bytes = direct_alignment(fd, DISK_SECTOR_BYTES);
+			direct_geometry(fd, out);
 	}
 	if (rc) {
 		log_error("disk: %s: %s", path, strerror(-rc));
@@ -299,6 +315,8 @@ int file_geometry(int fd, const char *path, bool direct, struct file_geometry *o
 		return -EINVAL;
 	}
 	out->physical_bytes = (uint32_t)max_u64(out->physical_bytes, out->block_bytes);
+	if (direct)
+		out->align = (uint32_t)max_u64(out->align, out->block_bytes);
 	return 0;
 }
 

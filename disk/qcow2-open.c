@@ -451,8 +451,8 @@ static int open_descriptors(struct qcow2_image *img, bool direct)
 	img->file_bytes = g.size_bytes;
 	img->regular = g.regular;
 	img->disk->disk.block_bytes = (uint32_t)max_u64(img->disk->disk.block_bytes, g.block_bytes);
-	aio_add_file(img->disk->disk.aio, &img->file, img->fd);
-	aio_add_file(img->disk->disk.aio, &img->data, direct ? img->direct_fd : img->fd);
+	aio_add_file(img->disk->disk.aio, &img->file, img->fd, 1);
+	aio_add_file(img->disk->disk.aio, &img->data, direct ? img->direct_fd : img->fd, g.align);
 	return 0;
 }
 
@@ -520,9 +520,10 @@ static int add_base(struct qcow2 *q, const char *path, int lock_fd, bool direct)
 	rc = file_geometry(q->base_fd, path, direct, &g);
 	if (rc)
 		return rc;
-	q->base_bytes = align_down(g.size_bytes, DISK_SECTOR_BYTES);
+	/* What is past the end of its last block reads as zeros. */
+	q->base_bytes = align_up(g.size_bytes, g.block_bytes);
 	q->disk.block_bytes = (uint32_t)max_u64(q->disk.block_bytes, g.block_bytes);
-	aio_add_file(q->disk.aio, &q->base, q->base_fd);
+	aio_add_file(q->disk.aio, &q->base, q->base_fd, g.align);
 	return 0;
 }
 
@@ -686,7 +687,7 @@ static int size_below(const struct disk_config *config, int fd, bool is_qcow2, u
 
 	if (!is_qcow2) {
 		rc = file_geometry(fd, config->path, config->direct, &g);
-		*size = align_down(g.size_bytes, DISK_SECTOR_BYTES);
+		*size = align_up(g.size_bytes, g.block_bytes);
 		if (!rc && !*size)
 			return refuse(&probe, "it is empty");
 		return rc;

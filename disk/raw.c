@@ -31,6 +31,8 @@ struct raw {
 	bool guessed;
 	uint8_t *first;			/* private copy of the first block */
 	struct disk_request *first_busy, *first_waiting;
+	struct aio_op last_sync;	/* of raw_finish() */
+	int last_error;
 };
 
 static void start_write(struct raw *raw, struct disk_request *req);
@@ -181,7 +183,7 @@ static void copy_first(struct raw *raw, const struct disk_request *req)
 
 static void write_first(struct raw *raw, struct disk_request *req)
 {
-	const char *format;
+	const struct probe_format *format;
 
 	if (raw->first_busy) {
 		req->next = raw->first_waiting;
@@ -190,10 +192,10 @@ static void write_first(struct raw *raw, struct disk_request *req)
 	}
 	copy_first(raw, req);
 	format = probe_format(raw->first, raw->disk.block_bytes);
-	if (format) {
+	if (format && !format->compressed) {	/* a compressed stream names no files */
 		log_guest(&raw->disk.log_limit,
 			  "disk: %s: the guest tried to make it look like a %s image: refused\n"
-			  "say format=raw if that is what it is for.", raw->disk.path, format);
+			  "say format=raw if that is what it is for.", raw->disk.path, format->name);
 		req->done(req, -EPERM);
 		return;
 	}
@@ -240,11 +242,25 @@ static void raw_submit(struct disk *disk, struct disk_request *req)
 	}
 }
 
+static void last_sync_done(struct aio_op *op, int error)
+{
+	((struct raw *)((char *)op - offsetof(struct raw, last_sync)))->last_error = error;
+}
+
+/* By the engine, since this thread could wait for ever. */
 static int raw_finish(struct disk *disk)
 {
 	struct raw *raw = (struct raw *)disk;
+	int rc;
 
-	return disk->read_only || !fdatasync(raw->fd) ? 0 : -errno;
+	if (disk->read_only)
+		return 0;
+	raw->last_sync = (struct aio_op){
+		.kind = AIO_SYNC, .file = &raw->file, .done = last_sync_done,
+	};
+	aio_submit(disk->aio, &raw->last_sync);
+	rc = aio_drain(disk->aio);
+	return rc ? rc : raw->last_error;
 }
 
 static void raw_close(struct disk *disk)
@@ -288,6 +304,7 @@ static int init(struct raw *raw, const struct disk_config *config)
 	rc = file_geometry(raw->fd, config->path, config->direct, &g);
 	if (rc)
 		return rc;
+	aio_add_file(disk->aio, &raw->file, raw->fd, g.align);
 	disk->path = strdup(config->path);
 	raw->first = aligned_alloc(FIRST_BYTES, FIRST_BYTES);
 	if (!disk->path || !raw->first)
@@ -298,6 +315,12 @@ static int init(struct raw *raw, const struct disk_config *config)
 	disk->discard_bytes = g.physical_bytes;
 	disk->can_discard = !config->read_only;
 	disk->size_bytes = align_down(g.size_bytes, g.block_bytes);
+	if (!disk->size_bytes && g.size_bytes) {
+		log_error("disk: %s: its %llu bytes are less than a block of %u\nmake it larger: "
+			  "truncate -s %u %s; or use ,cow.", config->path,
+			  (unsigned long long)g.size_bytes, g.block_bytes, g.block_bytes, config->path);
+		return -EINVAL;
+	}
 	if (!disk->size_bytes) {
 		log_error("disk: %s: it is empty\nmake one: truncate -s 10G %s", config->path,
 			  config->path);
@@ -331,7 +354,6 @@ int raw_open(struct disk **out, struct aio *aio, const struct disk_config *confi
 		raw_close(&raw->disk);
 		return rc;
 	}
-	aio_add_file(aio, &raw->file, raw->fd);
 	*out = &raw->disk;
 	return 0;
 }

@@ -77,6 +77,9 @@ void event_undefer(struct event_loop *loop, struct event_deferred *d);
 void event_run_deferred(struct event_loop *loop);
 #define EVENT_DEFER_ROUNDS 8
 
+/* Which call of event_run_deferred() this is: what was bounded in an earlier one may go on. */
+uint64_t event_round(const struct event_loop *loop);
+
 /*
  * Runs callbacks until event_stop(). When it returns, every waiting and every
  * later event_call() has got -ECANCELED. 0 or -errno.

@@ -389,7 +389,7 @@ static void set_config(struct blk *blk)
 		.discard_sector_alignment = disk->discard_bytes / DISK_SECTOR_BYTES,
 		.max_write_zeroes_sectors = MAX_RANGE_SECTORS,
 		.max_write_zeroes_seg = MAX_RANGES,
-		.write_zeroes_may_unmap = 1,
+		.write_zeroes_may_unmap = disk->can_discard,
 	};
 
 	virtio_set_config(&blk->dev, 0, &c, sizeof(c), false);

@@ -29,11 +29,12 @@ enum aio_kind {
 	AIO_ALLOCATE,	/* fallocate(2) with @mode */
 };
 
-/* A file that operations refer to. @index is for the engine. */
+/* A file that operations refer to. All but @fd is for the engine. */
 struct aio_file {
 	int fd;
 	int index;
 	bool in_memory;
+	uint32_t align;		/* of buffers' addresses and lengths; 1 without O_DIRECT */
 };
 
 /* Embedded in its owner, whose it is again when done() is called. */
@@ -51,8 +52,16 @@ struct aio_op {
 	 * from within aio_submit().
 	 */
 	void (*done)(struct aio_op *op, int error);
-	struct aio_op *next;	/* of the engine */
+
+	/* The engine's. */
+	struct aio_op *next;
+	int error;
+	uint8_t *bounce;	/* holds what is transferred; NULL: the caller's buffers do */
+	struct iovec piece;	/* ... of it */
 };
+
+/* How long a disk may take to complete what is in flight once the end is wanted. */
+#define AIO_GRACE_NS 7000000000ull
 
 /* @depth: operations that should fit into one batch. 0 or -errno. */
 int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine,
@@ -67,13 +76,33 @@ int aio_start(struct aio *aio, struct sandbox *sandbox);
 /* Accepts NULL. Nothing may be in flight. */
 void aio_destroy(struct aio *aio);
 
-/* Prepares @fd, which stays the caller's, for use in operations. */
-void aio_add_file(struct aio *aio, struct aio_file *file, int fd);
+/*
+ * Prepares @fd, which stays the caller's, for use in operations. @align: what O_DIRECT asks of
+ * buffers, or 1; a power of two. Other buffers are copied through some of ours.
+ */
+void aio_add_file(struct aio *aio, struct aio_file *file, int fd, uint32_t align);
 void aio_remove_file(struct aio *aio, struct aio_file *file);
 
 void aio_submit(struct aio *aio, struct aio_op *op);
 
-/* Waits until nothing is in flight, also nothing that callbacks submit. */
-void aio_drain(struct aio *aio);
+/* The loop that operations complete on. */
+struct event_loop *aio_loop(const struct aio *aio);
+
+/* Requests that will lead to operations only later; aio_drain() waits for them, too. */
+void aio_hold(struct aio *aio);
+void aio_release(struct aio *aio);
+
+/*
+ * Waits until nothing is in flight or held, also nothing that callbacks submit. 0, or
+ * -ETIMEDOUT at the limit: then operations still belong to the engine, and with them all they
+ * refer to.
+ */
+int aio_drain(struct aio *aio);
+
+/*
+ * When aio_drain() gives up: at @deadline (of now_ns(); 0: never), or AIO_GRACE_NS after
+ * @hurry_fd (or -1) has become readable. At first it never does.
+ */
+void aio_set_limit(struct aio *aio, uint64_t deadline, int hurry_fd);
 
 #endif

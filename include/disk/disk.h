@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "disk/aio.h"
+#include "event.h"
 #include "log.h"
 
 #define DISK_SECTOR_BYTES 512u
@@ -31,6 +32,7 @@ struct disk_config {
 	bool direct;		/* O_DIRECT */
 	bool cow;		/* writes go to a temporary file, the image stays as it is */
 	bool backing;		/* backing files may be anywhere */
+	bool no_discard;	/* a guest cannot give space back */
 };
 
 enum disk_operation {
@@ -85,14 +87,19 @@ struct disk {
 	uint32_t physical_bytes;	/* what is efficient; both powers of two */
 	uint32_t discard_bytes;		/* smallest unit that a discard can give back */
 	struct log_limit log_limit;	/* for errors of this image */
+	/* disk.c's: how much was begun in this round of the loop, and who waits for the next. */
+	uint64_t round, round_bytes;
+	struct disk_request *waiting, **waiting_tail;
+	struct event_deferred resume;
 };
 
 /* 0, or -errno after one message that names the file and what is wrong with it. */
 int disk_open(struct disk **out, struct aio *aio, const struct disk_config *config);
 
 /*
- * Waits for what is in flight and makes everything durable. -errno, after a message,
- * if something may be lost.
+ * Waits for what is in flight and makes everything durable, until the limit of the engine
+ * (aio_set_limit()). -errno, after a message, if something may be lost; -ETIMEDOUT: requests
+ * are still in flight, and the disk cannot be closed.
  */
 int disk_finish(struct disk *disk);
 
@@ -101,7 +108,9 @@ void disk_close(struct disk *disk);
 
 /*
  * Every range is checked here: -EINVAL if it is not made of whole blocks, -EIO if it
- * is outside the disk, -EROFS if the disk is read-only.
+ * is outside the disk, -EROFS if the disk is read-only, -EOPNOTSUPP for a discard if
+ * it cannot. What is more than the loop should
+ * do in one round begins in a later one.
  */
 void disk_submit(struct disk *disk, struct disk_request *req);
 

@@ -15,6 +15,7 @@ struct file_geometry {
 	bool regular;			/* not a block device */
 	uint32_t block_bytes;		/* that O_DIRECT or the device asks for */
 	uint32_t physical_bytes;
+	uint32_t align;			/* of buffers, their addresses and lengths; 1: any will do */
 };
 
 /* What others may do while we have the image open. */

@@ -4,6 +4,7 @@
  * truncated file and a hostile image do; snapshots; sizes. And raw images.
  */
 #include "tests/lib/disk.h"
+#include "tests/lib/disk-faults.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -636,6 +637,33 @@ static void ranges_are_checked_once_for_all(void **state)
 	}
 }
 
+/* More than a round may begin: the rest comes in later ones, in order, and nothing is lost. */
+static void one_round_does_not_do_everything(void **state)
+{
+	const uint64_t bytes = MIB(8);
+	uint8_t *data = malloc(bytes);
+	struct wait_request w[12];
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 16M raw; qemu-img create -q -f qcow2 q 16M"), 0);
+	for (int qcow2 = 0; qcow2 < 2; qcow2++) {
+		struct disk *disk = open_disk(&(struct disk_config){ .path = path_in(qcow2 ? "q" : "raw") });
+		unsigned int done = 0;
+
+		/* Clusters that are not there are read without any operation. */
+		for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+			start_request(disk, &w[i], DISK_READ, i % 2 * bytes, data, bytes);
+		for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+			done += w[i].done;
+		assert_in_range(done, 0, 2);
+		assert_int_equal(aio_drain(aio), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+			assert_true(w[i].done && !w[i].error);
+		close_disk(disk);
+	}
+	free(data);
+}
+
 static uint64_t blocks_of(const char *name)
 {
 	struct stat st;
@@ -666,6 +694,70 @@ static void discard_gives_space_back(void **state)
 		close_disk(disk);
 	}
 	assert_int_equal(tool("qemu-img check -q q"), 0);
+}
+
+static void discards_can_be_forbidden(void **state)
+{
+	static uint8_t data[MIB(1)];
+
+	(void)state;
+	assert_int_equal(tool("fallocate -l 4M raw; qemu-img create -q -f qcow2 -o preallocation=full q 4M"), 0);
+	for (int i = 0; i < 2; i++) {
+		const char *name = i ? "q" : "raw";
+		struct disk *disk = open_disk(&(struct disk_config){ .path = path_in(name), .no_discard = true });
+		struct wait_request zeroes;
+		uint64_t full = blocks_of(name);
+
+		memset(data, 1, sizeof(data));
+		assert_false(disk->can_discard);
+		assert_int_equal(do_request(disk, DISK_WRITE, MIB(1), data, sizeof(data)), 0);
+		assert_int_equal(do_request(disk, DISK_DISCARD, MIB(1), NULL, MIB(1)), -EOPNOTSUPP);
+		start_request(disk, &zeroes, DISK_FLUSH, 0, NULL, 0);
+		aio_drain(aio);
+		zeroes.req.operation = DISK_WRITE_ZEROES;
+		zeroes.req.unmap = true;
+		zeroes.req.offset = MIB(1);
+		zeroes.req.bytes = MIB(1);
+		disk_submit(disk, &zeroes.req);
+		aio_drain(aio);
+		assert_int_equal(zeroes.error, 0);
+		assert_int_equal(do_request(disk, DISK_FLUSH, 0, NULL, 0), 0);
+		assert_true(blocks_of(name) >= full);
+		assert_int_equal(do_request(disk, DISK_READ, MIB(1), data, sizeof(data)), 0);
+		assert_int_equal(data[0] | data[MIB(1) - 1], 0);
+		close_disk(disk);
+	}
+}
+
+/* A file may end within a sector; a disk does not. */
+static void the_last_bytes_of_a_base_are_there(void **state)
+{
+	static const char *const images[] = { "top", "base" };
+	static _Alignas(4096) uint8_t sector[4096];
+
+	(void)state;
+	assert_int_equal(tool("yes | head -c 10700 >base; qemu-img create -q -f qcow2 -F raw -b base top 64K; "
+			      "yes | head -c 100 >small"), 0);
+	for (int direct = 0; direct < 2; direct++) {
+		for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
+			struct disk *disk = open_disk(&(struct disk_config){
+				.path = path_in(images[i]), .cow = i == 1, .direct = direct });
+			uint64_t last = align_down(10700, disk->block_bytes);
+
+			assert_int_equal(do_request(disk, DISK_READ, last, sector, disk->block_bytes), 0);
+			assert_memory_equal(sector + 10700 - last - 4, "y\ny\n\0\0\0", 7);
+			/* A write beside them copies them. */
+			if (!direct) {
+				memset(sector, 7, sizeof(sector));
+				assert_int_equal(do_request(disk, DISK_WRITE, 0, sector, 512), 0);
+				assert_int_equal(do_request(disk, DISK_READ, last, sector, 512), 0);
+				assert_memory_equal(sector + 10700 - last - 4, "y\ny\n\0\0\0", 7);
+			}
+			close_disk(disk);
+		}
+	}
+	refused(&(struct disk_config){ .path = path_in("small") }, "100 bytes");
+	assert_int_equal(try_open(&(struct disk_config){ .path = path_in("small"), .cow = true }), 0);
 }
 
 static void writes_to_a_cow_disk_leave_the_image_alone(void **state)
@@ -743,6 +835,104 @@ static void direct_io_works(void **state)
 	free(data);
 }
 
+/* virtio asks no alignment of a guest's buffers; more of them at once than there is room for. */
+static void direct_io_takes_any_buffer(void **state)
+{
+	const uint64_t bytes = KIB(300) / 512 * 512;
+	static uint8_t data[MIB(4)], back[MIB(4)];
+	struct iovec iov[12][3];
+	struct wait_request w[12];
+	uint64_t seed = 5;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 4M raw; qemu-img create -q -f qcow2 q 4M"), 0);
+	for (uint64_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)random_u64(&seed);
+	for (int round = 0; round < 4; round++) {
+		bool is_write = round % 2 == 0;
+		const char *name = round < 2 ? "raw" : "q";
+		struct disk *disk = open_disk(&(struct disk_config){ .path = path_in(name), .direct = true });
+		uint64_t n = align_down(bytes, disk->block_bytes);
+
+		for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
+			uint8_t *p = (is_write ? data : back) + i * n + 1;
+
+			iov[i][0] = (struct iovec){ p, 1000 };
+			iov[i][1] = (struct iovec){ p + 1000, 77777 };
+			iov[i][2] = (struct iovec){ p + 78777, n - 78777 };
+			w[i] = (struct wait_request){ .req = {
+				.operation = is_write ? DISK_WRITE : DISK_READ, .offset = i * n,
+				.bytes = n, .iov = iov[i], .nr_iov = 3, .done = wait_done,
+			} };
+			disk_submit(disk, &w[i].req);
+		}
+		assert_int_equal(aio_drain(aio), 0);
+		for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+			assert_true(w[i].done && !w[i].error);
+		if (!is_write)
+			assert_memory_equal(data + 1, back + 1, ARRAY_SIZE(w) * n);
+		memset(back, 0, sizeof(back));
+		close_disk(disk);
+	}
+}
+
+/* The end of a VM is bounded, whatever its disk does. */
+static void a_disk_that_hangs_is_left(void **state)
+{
+	static uint8_t data[4096];
+	struct wait_request w;
+	struct disk *disk;
+	uint64_t start;
+	int saved;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 1M raw; qemu-img create -q -f qcow2 q 1M"), 0);
+	for (int qcow2 = 0; qcow2 < 2; qcow2++) {
+		disk = open_disk(&(struct disk_config){ .path = path_in(qcow2 ? "q" : "raw") });
+		assert_int_equal(do_request(disk, DISK_WRITE, 4096, data, 4096), 0);
+		atomic_store(&faults.hangs, true);
+		start_request(disk, &w, DISK_FLUSH, 0, NULL, 0);
+		start = now_ns();
+		aio_set_limit(aio, start + 50000000, -1);
+		assert_int_equal(aio_drain(aio), -ETIMEDOUT);
+		saved = begin_capture();
+		assert_int_equal(disk_finish(disk), -ETIMEDOUT);
+		end_capture(saved, message, sizeof(message));
+		assert_non_null(strstr(message, "what was written last may be lost: it does not answer"));
+		assert_true(now_ns() - start < AIO_GRACE_NS);
+		assert_false(w.done);
+		/* It comes back: nothing was forgotten. */
+		atomic_store(&faults.hangs, false);
+		aio_set_limit(aio, 0, -1);
+		assert_int_equal(aio_drain(aio), 0);
+		assert_true(w.done && !w.error);
+		close_disk(disk);
+	}
+}
+
+/* A kernel that takes no submissions is asked again, and the loop goes on meanwhile. */
+static void a_full_ring_does_not_spin(void **state)
+{
+	static _Alignas(4096) uint8_t data[300][512];
+	struct wait_request w[300];
+	struct disk *disk;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 1M raw"), 0);
+	disk = open_disk(&(struct disk_config){ .path = path_in("raw"), .format = DISK_FORMAT_RAW });
+	atomic_store(&faults.hangs, true);
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+		start_request(disk, &w[i], DISK_READ, i * 512, data[i], 512);
+	aio_set_limit(aio, now_ns() + 20000000, -1);
+	assert_int_equal(aio_drain(aio), -ETIMEDOUT);
+	atomic_store(&faults.hangs, false);
+	aio_set_limit(aio, 0, -1);
+	assert_int_equal(aio_drain(aio), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+		assert_true(w[i].done && !w[i].error);
+	close_disk(disk);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
@@ -766,10 +956,16 @@ int main(void)
 		TEST_BOTH(a_full_disk_fails_one_request),
 		TEST_BOTH(a_file_that_shrinks_fails_requests),
 		TEST_BOTH(ranges_are_checked_once_for_all),
+		TEST_BOTH(one_round_does_not_do_everything),
 		TEST_BOTH(discard_gives_space_back),
+		TEST_BOTH(discards_can_be_forbidden),
+		TEST_BOTH(the_last_bytes_of_a_base_are_there),
 		TEST_BOTH(writes_to_a_cow_disk_leave_the_image_alone),
 		TEST(big_images_open_at_once),
 		TEST_BOTH(direct_io_works),
+		TEST_BOTH(direct_io_takes_any_buffer),
+		TEST_BOTH(a_disk_that_hangs_is_left),
+		TEST_BOTH(a_full_ring_does_not_spin),
 	};
 
 	return cmocka_run_group_tests_name("disk", tests, NULL, NULL);

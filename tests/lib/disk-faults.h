@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Faults of a host's disk, for unit tests: this program's own system calls come here first.
+ * Which ones are short or fail follows from a seed, an epoch that the test counts up, and
+ * what the call is about, not from which thread comes first.
+ *
+ * For io_uring the entries are changed before they are submitted: a write that is to fail
+ * goes to /dev/full.
+ */
+#ifndef LKVM_TESTS_DISK_FAULTS_H
+#define LKVM_TESTS_DISK_FAULTS_H
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static struct {
+	uint64_t seed;
+	atomic_uint epoch;
+	unsigned int short_percent;	/* of transfers */
+	unsigned int full_percent;	/* of writes and allocations */
+	atomic_bool hangs;		/* nothing is completed */
+	int full_fd;			/* /dev/full, once it is needed */
+} faults = { .full_fd = -1 };
+
+static inline bool fault_strikes(uint64_t what, uint64_t offset, unsigned int percent)
+{
+	uint64_t h = faults.seed ^ what * 0x9e3779b97f4a7c15ull ^ offset * 0xd6e8feb86659fd93ull ^
+		     (uint64_t)atomic_load(&faults.epoch) << 32;
+
+	h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
+	h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
+	return (h ^ h >> 32) % 100 < percent;
+}
+
+static inline void fault_hang(void)
+{
+	while (atomic_load(&faults.hangs))
+		usleep(1000);
+}
+
+/* Whole sectors, as a file system that was interrupted would do it. */
+static inline uint64_t fault_shorten(uint64_t bytes, uint64_t offset)
+{
+	if (bytes <= 512 || !fault_strikes(1, offset, faults.short_percent))
+		return bytes;
+	return bytes / 2 / 512 * 512;
+}
+
+static inline ssize_t faulty_transfer(long nr_call, int fd, const struct iovec *iov, int nr, off_t offset)
+{
+	struct iovec first = iov[0];
+
+	fault_hang();
+	first.iov_len = fault_shorten(first.iov_len, (uint64_t)offset);
+	if (first.iov_len != iov[0].iov_len)
+		return syscall(nr_call, fd, &first, 1, offset, 0, 0);
+	return syscall(nr_call, fd, iov, nr, offset, 0, 0);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
+{
+	(void)flags;
+	return faulty_transfer(SYS_preadv2, fd, iov, nr, offset);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
+{
+	(void)flags;
+	if (fault_strikes(2, (uint64_t)offset, faults.full_percent)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return faulty_transfer(SYS_pwritev2, fd, iov, nr, offset);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+	fault_hang();
+	if (fault_strikes(3, (uint64_t)offset, faults.full_percent)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
+}
+
+int fdatasync(int fd)
+{
+	fault_hang();
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static inline void fault_entry(struct io_uring_sqe *sqe)
+{
+	bool writes = sqe->opcode == IORING_OP_WRITE || sqe->opcode == IORING_OP_WRITEV;
+
+	if (writes && fault_strikes(2, sqe->off, faults.full_percent)) {
+		if (faults.full_fd < 0)
+			faults.full_fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+		sqe->fd = faults.full_fd;
+		sqe->flags &= (uint8_t)~IOSQE_FIXED_FILE;
+	}
+	if (sqe->opcode == IORING_OP_WRITE || sqe->opcode == IORING_OP_READ)
+		sqe->len = (unsigned int)fault_shorten(sqe->len, sqe->off);
+	else if ((sqe->opcode == IORING_OP_WRITEV || sqe->opcode == IORING_OP_READV) &&
+		 fault_strikes(1, sqe->off, faults.short_percent))
+		sqe->len = 1;
+}
+
+int io_uring_submit(struct io_uring *ring)
+{
+	static int (*next)(struct io_uring *ring);
+	const struct io_uring_sq *sq = &ring->sq;
+
+	if (atomic_load(&faults.hangs))
+		return -EAGAIN;
+	for (unsigned int i = sq->sqe_head; i != sq->sqe_tail; i++)
+		fault_entry(&sq->sqes[i & sq->ring_mask]);
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_submit");
+	return next(ring);
+}
+
+#endif
