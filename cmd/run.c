@@ -48,6 +48,7 @@ struct run {
 	int log_fd;
 	struct fds named;
 	struct report report;
+	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
 };
 
 static int find_kernel(struct run *run)
@@ -391,7 +392,8 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 		machine_report_missing_drivers(machine);
 	log_verbose("the guest ended: %s", run->report.outcome.word);
 	tell_times(&run->report, since(start_ns, now_ns()));
-	if (result.data_lost && run->report.outcome.status == EXIT_OK)
+	run->disks_stuck = result.disks_stuck;
+	if (result.disks_stuck || (result.data_lost && run->report.outcome.status == EXIT_OK))
 		run->report.outcome = (struct outcome){ "error", EXIT_LKVM, NULL };
 }
 
@@ -513,6 +515,8 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	early_end_disarm();
 	run.report.wall_ns = (int64_t)(now_ns() - start_ns);
 	write_json(&run);
+	if (run.disks_stuck)
+		_exit(run.report.outcome.status);
 	if (run.log_fd >= 0)
 		close(run.log_fd);
 	free(run.cmdline);

@@ -115,6 +115,7 @@ struct machine {
 	unsigned int nr_virtio;
 	int size_timer;
 	struct aio *aio;
+	bool disks_stuck;		/* requests are in flight, and will be */
 	unsigned int devices_up;
 
 	struct cpuid_table *cpuid;
@@ -213,8 +214,8 @@ static int create_transports(struct machine *m)
 static void destroy_transports(struct machine *m)
 {
 	/* What is in flight completes into rings and interrupts, which are still there. */
-	if (m->aio)
-		aio_drain(m->aio);
+	if (m->aio && aio_drain(m->aio))
+		assert(m->disks_stuck);
 	while (m->nr_virtio) {
 		m->nr_virtio--;
 		virtio_pci_destroy(m->slots[m->nr_virtio].pci);
@@ -878,10 +879,25 @@ int machine_create(struct machine *m)
 	return take_steps(m, steps);
 }
 
+/*
+ * With requests that a disk does not answer everything that they may still be written to has to
+ * stay. What others would miss is undone; the process is about to end.
+ */
+static void leave(struct machine *m)
+{
+	for (unsigned int i = m->config->nr_nets; i--;)
+		net_close(m->nics[i].net);
+	keeper_stop(&m->keeper);
+}
+
 void machine_destroy(struct machine *m)
 {
 	if (!m)
 		return;
+	if (m->disks_stuck) {
+		leave(m);
+		return;
+	}
 	finish_loading(m);
 	for (unsigned int i = 0; i < m->nr_vcpus; i++)
 		vcpu_destroy(m->vcpus[i]);
@@ -1152,11 +1168,17 @@ static void report_dropped(const char *what, struct sink *s)
 			   (unsigned long long)sink_dropped(s), sink_why_dropped(s));
 }
 
+/* Who wants us gone does not wait for what is not there: a disk's answer, a reader. */
+static bool is_urgent(enum stop_reason reason)
+{
+	return reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT;
+}
+
 static void deliver_output(struct machine *m, enum stop_reason reason)
 {
 	if (m->config->timeout_ns)
 		m->deliver_until_ns = m->config->start_ns + m->config->timeout_ns;
-	if (reason == STOP_SIGNAL || reason == STOP_QUIT || reason == STOP_TIMEOUT)
+	if (is_urgent(reason))
 		m->deliver_until_ns = now_ns() + SINK_PATIENCE_NS;
 	sink_flush(term_sink(m->term));
 	sink_flush(term_sink(m->serial_term));
@@ -1217,12 +1239,33 @@ static void stop_vcpus(struct machine *m)
 		vcpu_join(m->vcpus[i]);
 }
 
+/*
+ * A guest that has ended in order waits for its disks as long as it takes; a signal or the
+ * timeout ends that.
+ */
+static void limit_disks(struct machine *m, enum stop_reason reason)
+{
+	uint64_t timeout = m->config->timeout_ns, end = 0;
+
+	if (timeout)
+		end = m->config->start_ns + timeout + AIO_GRACE_NS;
+	if (is_urgent(reason))
+		end = now_ns() + AIO_GRACE_NS;
+	aio_set_limit(m->aio, end, m->signals ? signals_order_fd(m->signals) : -1);
+}
+
 /* Data first: a reader of the console may keep us waiting. */
 static void finish_disks(struct machine *m, struct machine_result *result)
 {
-	for (unsigned int i = 0; i < m->config->nr_disks; i++)
-		if (disk_finish(m->blks[i].disk))
-			result->data_lost = true;
+	if (m->aio)
+		limit_disks(m, result->reason);
+	for (unsigned int i = 0; i < m->config->nr_disks; i++) {
+		int rc = disk_finish(m->blks[i].disk);
+
+		result->data_lost |= rc != 0;
+		m->disks_stuck |= rc == -ETIMEDOUT;
+	}
+	result->disks_stuck = m->disks_stuck;
 }
 
 void machine_run(struct machine *m, struct machine_result *result)
@@ -1240,8 +1283,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 		vm_request_stop(m->vm, STOP_ERROR);
 	event_stop(m->loop);
 	stop_vcpus(m);
-	finish_disks(m, result);
 	result->reason = vm_stop_reason(m->vm);
+	finish_disks(m, result);
 	result->loaded_ns = m->loaded_ns;
 	result->first_access_ns = m->vcpus[0]->first_access_ns;
 	result->opened_ns = serial_opened_ns(&m->serial);

@@ -88,6 +88,7 @@ struct machine_result {
 	uint64_t first_access_ns;	/* of a CPU to a device of ours */
 	uint64_t opened_ns;		/* when ttyS0 was first opened: just before init */
 	bool data_lost;			/* a disk could not be written to its end */
+	bool disks_stuck;		/* ... since it does not answer */
 };
 
 struct machine;
@@ -131,7 +132,10 @@ void machine_report_lost(struct machine *machine);
  */
 void machine_report_missing_drivers(const struct machine *machine);
 
-/* Accepts NULL. */
+/*
+ * Accepts NULL. A machine whose disks are stuck keeps its memory, since the host's kernel may yet
+ * write to it: the process has to end without freeing anything.
+ */
 void machine_destroy(struct machine *machine);
 
 /* The parameters that the kernel is given. */
