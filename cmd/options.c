@@ -192,6 +192,10 @@ static int set_disk_suffix(struct machine_disk *d, const char *word)
 		d->disk.cow = true;
 	else if (!strcmp(word, "backing=on"))
 		d->disk.backing = true;
+	else if (!strcmp(word, "discard=on"))
+		d->disk.no_discard = false;
+	else if (!strcmp(word, "discard=off"))
+		d->disk.no_discard = true;
 	else if (!strcmp(word, "format=raw"))
 		d->disk.format = DISK_FORMAT_RAW;
 	else if (!strcmp(word, "format=qcow2"))
@@ -203,10 +207,27 @@ static int set_disk_suffix(struct machine_disk *d, const char *word)
 	return 0;
 }
 
+/*
+ * Takes the first word off @rest, which is NULL after the last: up to a comma, but two commas
+ * stand for one that belongs to the word. Done in place.
+ */
+static char *next_word(char **rest)
+{
+	char *word = *rest, *in = word, *out = word;
+
+	while (*in && (in[0] != ',' || in[1] == ',')) {
+		in += in[0] == ',';
+		*out++ = *in++;
+	}
+	*rest = *in ? in + 1 : NULL;
+	*out = '\0';
+	return word;
+}
+
 static int add_disk(struct run_options *o, const char *value)
 {
 	struct machine_disk *d = &o->disks[o->nr_disks];
-	char *text, *word;
+	char *text;
 
 	if (o->nr_disks == MACHINE_MAX_VIRTIO)
 		return bad("--disk", value, "too many of them (31 at most)");
@@ -214,14 +235,17 @@ static int add_disk(struct run_options *o, const char *value)
 	if (!text)
 		return log_enomem("--disk");
 	o->disk_texts[o->nr_disks++] = text;
-	*d = (struct machine_disk){ .disk.path = strsep(&text, ",") };
+	*d = (struct machine_disk){ .disk.path = next_word(&text) };
 	if (!*d->disk.path)
 		return bad("--disk", value, "no file name");
-	while ((word = strsep(&text, ","))) {
+	while (text) {
+		const char *word = next_word(&text);
+
 		if (!set_disk_suffix(d, word))
 			continue;
-		log_error("--disk: %s: unknown suffix \"%s\"\nit may be ro, cow, direct, format=raw, "
-			  "format=qcow2, backing=on or serial= with up to 20 characters.", value, word);
+		log_error("--disk: %s: unknown suffix \"%s\"\nit may be ro, cow, direct, discard=off, "
+			  "format=raw, format=qcow2, backing=on or serial= with up to 20 characters; "
+			  "a comma in a name is written twice.", value, word);
 		return -EINVAL;
 	}
 	if (d->disk.read_only && d->disk.cow)
