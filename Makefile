@@ -53,7 +53,7 @@ board := x86/machine.c x86/boot.c x86/uki.c x86/payload.c x86/kernel-cache.c \
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
 	virtio/net.c virtio/net-rx.c virtio/net-tx.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
-	disk/disk.c disk/file.c disk/probe.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
+	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/unzip.c
 commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(board) $(devices) $(commands)
@@ -94,7 +94,7 @@ $(build)/sandbox.c.o: cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
 seldom := $(wildcard cmd/*.c x86/*.c) listener.c sandbox.c fds.c helper.c keeper.c front.c kvm.c log.c output.c sink.c tty.c term.c signals.c \
-	disk/disk.c disk/file.c disk/probe.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
+	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
 # These move megabytes.

@@ -6,6 +6,7 @@
  * the command line, the files of --json and --console-log. The report is
  * written whatever happens, on every way out.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -94,8 +95,8 @@ static int choose_kernel(struct run *run)
 	return 0;
 }
 
-/* True if one of the user's parameters is NAME=something. */
-static bool has_param(const struct run_options *o, const char *name)
+/* What the user's parameter NAME is set to (the first, up to a blank), or NULL. */
+static const char *find_param(const struct run_options *o, const char *name)
 {
 	const char *p = o->params;
 	size_t len = strlen(name);
@@ -103,9 +104,9 @@ static bool has_param(const struct run_options *o, const char *name)
 	for (; p && *p; p += strcspn(p, " ")) {
 		p += strspn(p, " ");
 		if (!strncmp(p, name, len) && p[len] == '=')
-			return true;
+			return p + len + 1;
 	}
-	return false;
+	return NULL;
 }
 
 static void put_param(FILE *out, const char *param)
@@ -113,12 +114,34 @@ static void put_param(FILE *out, const char *param)
 	fprintf(out, "%s%s", ftell(out) > 0 ? " " : "", param);
 }
 
-static void put_root(FILE *out, const struct run_options *o)
+/* The disk that the user's root= names; by a label or the like it may be any that can be written. */
+static bool root_is_writable(const struct run_options *o, const char *root)
 {
-	if (o->nr_disks && !has_param(o, "root")) {
-		put_param(out, "root=/dev/vda");
-		put_param(out, o->disks[0].disk.read_only ? "ro" : "rw");
+	bool any = false;
+
+	for (unsigned int i = 0; i < o->nr_disks; i++) {
+		const char name[] = { '/', 'd', 'e', 'v', '/', 'v', 'd', (char)('a' + i), '\0' };
+
+		if (i < 26 && !strncmp(root, name, 8) && !islower((unsigned char)root[8]))
+			return !o->disks[i].disk.read_only;
+		any |= !o->disks[i].disk.read_only;
 	}
+	return any;
+}
+
+/* @partition: of the first disk; 0: all of it. */
+static void put_root(FILE *out, const struct run_options *o, unsigned int partition)
+{
+	const char *root = find_param(o, "root");
+	char param[32] = "root=/dev/vda";
+
+	if (!o->nr_disks)
+		return;
+	if (partition)
+		snprintf(param, sizeof(param), "root=/dev/vda%u", partition);
+	if (!root)
+		put_param(out, param);
+	put_param(out, root_is_writable(o, root ? root : "/dev/vda") ? "rw" : "ro");
 }
 
 /* Without ACPI nothing else tells a kernel where they are. */
@@ -136,12 +159,15 @@ static void put_virtio_mmio(FILE *out, const struct run_options *o)
 }
 
 /* Ours; what came with the kernel and what the user gave is put behind it. */
-static int build_cmdline(struct run *run)
+static int build_cmdline(struct run *run, unsigned int root_partition)
 {
 	const struct run_options *o = &run->options;
 	size_t bytes;
-	FILE *out = open_memstream(&run->cmdline, &bytes);
+	FILE *out;
 
+	free(run->cmdline);
+	run->cmdline = NULL;
+	out = open_memstream(&run->cmdline, &bytes);
 	if (!out)
 		return log_enomem("command line");
 	if (!o->no_default_params) {
@@ -149,7 +175,7 @@ static int build_cmdline(struct run *run)
 			put_param(out, default_params[i]);
 		if (o->virtio_console)
 			put_param(out, "console=hvc0");
-		put_root(out, o);
+		put_root(out, o, root_partition);
 		put_virtio_mmio(out, o);
 	}
 	return fclose(out) ? log_enomem("command line") : 0;
@@ -283,7 +309,7 @@ static int prepare(struct run *run, uint64_t start_ns)
 	int rc = choose_kernel(run);
 
 	if (!rc)
-		rc = build_cmdline(run);
+		rc = build_cmdline(run, 0);
 	if (!rc)
 		rc = open_console_log(run);
 	run->report.kernel = o->flat ? o->flat : o->kernel;
@@ -420,6 +446,23 @@ static void run_here(struct run *run, struct machine *machine, uint64_t start_ns
 	report_send(&run->report, machine);
 }
 
+/* Once the disks are open: a disk with partitions has its root file system in one of them. */
+static int find_root(struct run *run, struct machine *machine)
+{
+	const struct run_options *o = &run->options;
+	unsigned int partition;
+	int rc;
+
+	if (o->flat || o->no_default_params || find_param(o, "root"))
+		return 0;
+	partition = machine_find_root(machine);
+	if (!partition)
+		return 0;
+	rc = build_cmdline(run, partition);
+	run->config.boot.cmdline = run->cmdline;
+	return rc ? rc : machine_update_cmdline(machine);
+}
+
 /* From options to the end of the guest; what happened is in run->report. */
 static void run_all(struct run *run, uint64_t start_ns)
 {
@@ -431,6 +474,10 @@ static void run_all(struct run *run, uint64_t start_ns)
 		return;
 	if (machine_open(&machine, &run->config))
 		return;
+	if (find_root(run, machine)) {
+		machine_destroy(machine);
+		return;
+	}
 	if (!run->options.dry_run)
 		rc = machine_separate(machine, run->json_fd, &end);
 	if (rc > 0) {

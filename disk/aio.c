@@ -605,6 +605,18 @@ static int wait_ms(const struct aio *aio)
 	return (int)min_u64(ms, INT32_MAX);
 }
 
+/* Before there are workers: what is read to see how to start. */
+static void work_here(struct aio *aio)
+{
+	struct aio_op *op;
+
+	while ((op = list_take(&aio->todo))) {
+		while (!settle(op, run_once(op), &op->error))
+			;
+		complete(aio, op, op->error);
+	}
+}
+
 /* Waits for a completion, the deadline or a reason to hurry. 0 or -ETIMEDOUT. */
 static int wait_for_completions(struct aio *aio)
 {
@@ -613,6 +625,10 @@ static int wait_for_completions(struct aio *aio)
 		{ .fd = aio->hurry_fd, .events = POLLIN },
 	};
 
+	if (!aio->uring && !aio->nr_workers) {
+		work_here(aio);
+		return 0;
+	}
 	if (aio->deadline && now_ns() >= aio->deadline)
 		return -ETIMEDOUT;
 	poll_fds(p, ARRAY_SIZE(p), wait_ms(aio));

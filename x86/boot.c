@@ -723,6 +723,16 @@ static int check_cmdline(const struct boot *boot)
 	return -E2BIG;
 }
 
+int boot_update_cmdline(struct boot *boot)
+{
+	int rc;
+
+	free(boot->cmdline);
+	boot->cmdline = NULL;
+	rc = join_cmdline(boot);
+	return rc ? rc : check_cmdline(boot);
+}
+
 int boot_open(struct boot **out, const struct boot_config *config)
 {
 	struct boot *boot = calloc(1, sizeof(*boot));
@@ -736,9 +746,7 @@ int boot_open(struct boot **out, const struct boot_config *config)
 	if (!rc)
 		rc = open_initrds(boot);
 	if (!rc)
-		rc = join_cmdline(boot);
-	if (!rc)
-		rc = check_cmdline(boot);
+		rc = boot_update_cmdline(boot);
 	if (rc) {
 		boot_destroy(boot);
 		return rc;

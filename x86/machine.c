@@ -22,6 +22,7 @@
 #include "bus.h"
 #include "disk/aio.h"
 #include "disk/disk.h"
+#include "disk/partition.h"
 #include "event.h"
 #include "front.h"
 #include "io.h"
@@ -824,6 +825,31 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	else
 		*out = m;
 	return rc;
+}
+
+unsigned int machine_find_root(struct machine *m)
+{
+	struct partition_table table;
+	char numbers[64];
+	int n = 0;
+
+	if (!m->config->nr_disks || !partition_read(m->blks[0].disk, &table) || !table.present)
+		return 0;
+	if (table.root)
+		return table.root;
+	for (unsigned int i = 0; i < table.nr_linux && n < (int)sizeof(numbers) - 8; i++)
+		n += snprintf(numbers + n, sizeof(numbers) - (size_t)n, "%s%u", i ? ", " : "",
+			      table.linux_numbers[i]);
+	log_notice("disk: %s: %s%s: which one has the root file system?\nsay it: -p root=/dev/vda%u",
+		   m->blks[0].disk->path, table.nr_linux ? "its Linux partitions are " :
+		   "it has partitions, none of them of type Linux", table.nr_linux ? numbers : "",
+		   table.nr_linux ? table.linux_numbers[0] : 1);
+	return 0;
+}
+
+int machine_update_cmdline(struct machine *m)
+{
+	return boot_update_cmdline(m->boot);
 }
 
 /* Beside the VM: what needs names of files while it runs. */

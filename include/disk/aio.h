@@ -69,7 +69,7 @@ int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine
 
 /*
  * After sandbox_enter(): starts the threads, which confine themselves. What was submitted
- * before waits until then. How many there are (none with io_uring), or -errno after a message.
+ * before waits until then, or until aio_drain() does it. How many there are (none with io_uring), or -errno after a message.
  */
 int aio_start(struct aio *aio, struct sandbox *sandbox);
 

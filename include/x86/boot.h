@@ -70,6 +70,12 @@ struct sandbox;
 
 /* 0 or -errno after a message. @config is lent until boot_destroy(). */
 int boot_open(struct boot **out, const struct boot_config *config);
+
+/*
+ * Takes over the configuration's command line, which may change until boot_load(). 0 or -errno
+ * after a message.
+ */
+int boot_update_cmdline(struct boot *boot);
 void boot_destroy(struct boot *boot);
 
 /* What kind of kernel it is and where it is entered, for -v and --dry-run. */

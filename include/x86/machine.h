@@ -97,6 +97,18 @@ struct machine;
 int machine_open(struct machine **out, const struct machine_config *config);
 
 /*
+ * The number of the first disk's partition that is the root file system; 0: the disk as a whole,
+ * or nobody can tell, which a notice then says. Before machine_separate().
+ */
+unsigned int machine_find_root(struct machine *machine);
+
+/*
+ * Takes over a command line of the configuration that has changed, before machine_create(). 0 or
+ * -errno after a message.
+ */
+int machine_update_cmdline(struct machine *machine);
+
+/*
  * Before a machine that is going to run is created. 0 in the process that creates it, which may be a
  * child; 1 in the supervisor in front of it (front.h), when the machine has ended as *end tells: of
  * all descriptors only @keep_fd (-1: none) is left there, and @machine is of no use any more, not

@@ -6,6 +6,8 @@
 #include "tests/lib/disk.h"
 #include "tests/lib/disk-faults.h"
 
+#include "disk/partition.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -69,7 +71,10 @@ static void only_files_and_devices(void **state)
 
 static void formats_are_not_guessed_dangerously(void **state)
 {
-	static const char *const others[] = { "vmdk", "vdi", "vhdx", "vpc", "qed" };
+	static const char *const others[] = {
+		"vmdk", "vdi", "vhdx", "vpc", "vpc -o subformat=fixed", "qed", "parallels",
+	};
+	static const char *const packers[] = { "gzip", "xz", "bzip2", "zstd", "lz4" };
 	char sector[512] = { 0 };
 	struct disk *disk;
 
@@ -79,6 +84,16 @@ static void formats_are_not_guessed_dangerously(void **state)
 		refused(&(struct disk_config){ .path = path_in("other") }, "looks like a");
 		assert_int_equal(try_open(&(struct disk_config){ .path = path_in("other"),
 								 .format = DISK_FORMAT_RAW }), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(packers); i++) {
+		char command[32];
+
+		if (tool("command -v %s >/dev/null", packers[i]))
+			continue;
+		assert_int_equal(tool("yes | head -c 4M | %s -c >packed", packers[i]), 0);
+		snprintf(command, sizeof(command), "unpack it: %s -dc ", packers[i]);
+		refused(&(struct disk_config){ .path = path_in("packed"), .cow = true }, command);
+		refused(&(struct disk_config){ .path = path_in("packed") }, "format=raw");
 	}
 	assert_int_equal(tool("truncate -s 4M raw; qemu-img create -q -f qcow2 q 4M"), 0);
 	refused(&(struct disk_config){ .path = path_in("raw"), .format = DISK_FORMAT_QCOW2 },
@@ -876,6 +891,133 @@ static void direct_io_takes_any_buffer(void **state)
 	}
 }
 
+static void put_mbr_entry(uint8_t sector[512], unsigned int i, uint8_t type, uint32_t first, uint32_t count)
+{
+	uint8_t *e = sector + 446 + 16 * i;
+
+	e[4] = type;
+	put_le32(e + 8, first);
+	put_le32(e + 12, count);
+	sector[510] = 0x55;
+	sector[511] = 0xaa;
+}
+
+static void an_mbr_says_where_the_root_is(void **state)
+{
+	struct partition_table t;
+	uint8_t sector[512] = { 0 };
+
+	(void)state;
+	assert_false(partition_parse_mbr(sector, 2048, &t));
+	assert_false(t.present);
+	put_mbr_entry(sector, 0, 0x82, 1, 100);
+	put_mbr_entry(sector, 1, 0x83, 101, 1947);
+	assert_false(partition_parse_mbr(sector, 2048, &t));
+	assert_true(t.present);
+	assert_int_equal(t.root, 2);
+	/* One that is not within the disk does not count, nor does one of no size. */
+	assert_false(partition_parse_mbr(sector, 2047, &t));
+	assert_int_equal(t.root, 0);
+	put_mbr_entry(sector, 2, 0x83, ~0u, ~0u);
+	put_mbr_entry(sector, 3, 0x83, 7, 0);
+	partition_parse_mbr(sector, 2048, &t);
+	assert_int_equal(t.root, 2);
+	put_mbr_entry(sector, 3, 0x83, 7, 1);
+	partition_parse_mbr(sector, 2048, &t);
+	assert_int_equal(t.root, 0);
+	assert_int_equal(t.nr_linux, 2);
+	/* The boot sector of FAT has code where the entries would be. */
+	sector[446] = 0x33;
+	assert_false(partition_parse_mbr(sector, 2048, &t));
+	assert_false(t.present);
+}
+
+static const uint8_t gpt_linux[16] = "\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4";
+static const uint8_t gpt_root[16] = "\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09";
+
+static void put_gpt_entry(uint8_t *entry, const uint8_t type[16], uint64_t first, uint64_t last)
+{
+	memcpy(entry, type, 16);
+	put_le64(entry + 32, first);
+	put_le64(entry + 40, last);
+}
+
+static void a_gpt_is_bounded(void **state)
+{
+	static uint8_t entries[128 * 128];
+	struct partition_table t;
+	uint8_t header[512] = "EFI PART";
+	uint64_t offset;
+	unsigned int nr;
+
+	(void)state;
+	put_le64(header + 72, 2);
+	put_le32(header + 80, 128);
+	put_le32(header + 84, 128);
+	assert_true(partition_parse_gpt_header(header, 34, 512, &offset, &nr));
+	assert_int_equal(offset, 1024);
+	assert_int_equal(nr, 128);
+	assert_false(partition_parse_gpt_header(header, 33, 512, &offset, &nr));
+	put_le32(header + 80, ~0u);
+	assert_true(partition_parse_gpt_header(header, 34, 512, &offset, &nr));
+	assert_int_equal(nr, 128);
+	put_le64(header + 72, 1ull << 55);
+	assert_false(partition_parse_gpt_header(header, 34, 512, &offset, &nr));
+	put_le64(header + 72, ~0ull);
+	assert_false(partition_parse_gpt_header(header, 34, 512, &offset, &nr));
+	put_gpt_entry(entries + 13 * 128, gpt_linux, 40, 49);
+	partition_parse_gpt(entries, 128, 50, &t);
+	assert_int_equal(t.root, 14);
+	partition_parse_gpt(entries, 128, 49, &t);
+	assert_int_equal(t.nr_linux, 0);
+	put_gpt_entry(entries, gpt_linux, 30, 39);
+	partition_parse_gpt(entries, 128, 50, &t);
+	assert_int_equal(t.root, 0);
+	assert_int_equal(t.nr_linux, 2);
+	/* One that says that it is a root is the one. */
+	put_gpt_entry(entries + 127 * 128, gpt_root, 20, 20);
+	partition_parse_gpt(entries, 128, 50, &t);
+	assert_int_equal(t.root, 128);
+	for (unsigned int i = 0; i < 128; i++)
+		put_gpt_entry(entries + i * 128, gpt_root, 20, 20);
+	partition_parse_gpt(entries, 128, 50, &t);
+	assert_int_equal(t.nr_linux, 128);
+	assert_int_equal(t.root, 0);
+}
+
+/* Before the engine has started, whatever the format. */
+static void partitions_are_read_through_the_format(void **state)
+{
+	static uint8_t start_of_disk[34 * 512];
+	static const char *const images[] = { "raw", "q" };
+	struct partition_table t;
+
+	(void)state;
+	put_mbr_entry(start_of_disk, 0, 0xee, 1, ~0u);
+	memcpy(start_of_disk + 512, "EFI PART", 8);
+	put_le64(start_of_disk + 512 + 72, 2);
+	put_le32(start_of_disk + 512 + 80, 128);
+	put_le32(start_of_disk + 512 + 84, 128);
+	put_gpt_entry(start_of_disk + 1024 + 2 * 128, gpt_linux, 64, 127);
+	write_file(path_in("raw"), start_of_disk, sizeof(start_of_disk));
+	assert_int_equal(tool("truncate -s 1M raw; qemu-img convert -f raw -O qcow2 -c raw q"), 0);
+	for (enum aio_engine engine = AIO_AUTO; engine <= AIO_THREADS; engine++) {
+		for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
+			struct disk_config c = { .path = path_in(images[i]), .cow = engine == AIO_AUTO };
+			struct disk *disk;
+			struct aio *early;
+
+			assert_int_equal(aio_create(&early, loop, engine, 64), 0);
+			assert_int_equal(disk_open(&disk, early, &c), 0);
+			assert_true(partition_read(disk, &t));
+			assert_true(t.present);
+			assert_int_equal(t.root, 3);
+			disk_close(disk);
+			aio_destroy(early);
+		}
+	}
+}
+
 /* The end of a VM is bounded, whatever its disk does. */
 static void a_disk_that_hangs_is_left(void **state)
 {
@@ -964,6 +1106,9 @@ int main(void)
 		TEST(big_images_open_at_once),
 		TEST_BOTH(direct_io_works),
 		TEST_BOTH(direct_io_takes_any_buffer),
+		TEST(an_mbr_says_where_the_root_is),
+		TEST(a_gpt_is_bounded),
+		TEST(partitions_are_read_through_the_format),
 		TEST_BOTH(a_disk_that_hangs_is_left),
 		TEST_BOTH(a_full_ring_does_not_spin),
 	};
