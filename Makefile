@@ -104,7 +104,7 @@ $(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
 
 # ---- tests ----
 
-unit_tests := mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk virtq blk net virtio-net link listener port vmlinux processes signals sandbox
+unit_tests := mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-soak virtq blk net virtio-net link listener port vmlinux processes signals sandbox
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A host whose system calls fail, to be preloaded: FAULT=CALL:ERRNO:FIRST:COUNT makes
- * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread.
+ * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread; with
+ * 0 they never return.
  * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring.
  */
 #define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <linux/futex.h>
 #include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -46,6 +48,8 @@ static bool fails(const char *name)
 	n = atomic_fetch_add(&calls, 1) + 1;
 	if (n < first || n - first >= count)
 		return false;
+	while (!error)		/* by a call that every thread may make */
+		syscall(SYS_futex, &(unsigned int){ 0 }, FUTEX_WAIT, 0, NULL, NULL, 0);
 	errno = error;
 	return true;
 }
