@@ -114,6 +114,27 @@ static void devices_are_counted(void **state)
 	options_fini(&o);
 }
 
+/* A comma in a name is written twice, as in QEMU. */
+static void a_disk_may_have_any_name(void **state)
+{
+	struct run_options o;
+	char message[512];
+
+	(void)state;
+	assert_int_equal(parse("bz -d a,,b.img,discard=off,serial=x,,y -d ,,ro -d c,,,,,ro -d d,discard=on",
+			       &o, message, sizeof(message)), 0);
+	assert_string_equal(message, "");
+	assert_string_equal(o.disks[0].disk.path, "a,b.img");
+	assert_string_equal(o.disks[0].serial, "x,y");
+	assert_true(o.disks[0].disk.no_discard);
+	assert_string_equal(o.disks[1].disk.path, ",ro");
+	assert_false(o.disks[1].disk.read_only);
+	assert_string_equal(o.disks[2].disk.path, "c,,");
+	assert_true(o.disks[2].disk.read_only);
+	assert_false(o.disks[3].disk.no_discard);
+	options_fini(&o);
+}
+
 static void bad_lines_are_one_message(void **state)
 {
 	static const struct {
@@ -137,6 +158,8 @@ static void bad_lines_are_one_message(void **state)
 		{ "--timeout 0", "--timeout: 0" }, { "--timeout nan", "--timeout: nan" },
 		{ "--timeout 1e99", "--timeout" }, { "--timeout x", "--timeout: x" },
 		{ "--name a/b", "--name: a/b" }, { "--console fax", "--console: fax" },
+		{ "-d ,ro", "no file name" }, { "-d a,", "unknown suffix \"\"" },
+		{ "-d a,discard=maybe", "unknown suffix \"discard=maybe\"" },
 		{ "-n tap", "unknown key \"tap\"" }, { "-n mode=usb", "mode=usb: not possible" },
 		{ "-n tapif=x", "needs a mode" }, { "-n mode=fd", "mode=fd needs fd=N" },
 		{ "-n mode=tap,fd=3", "no other mode takes it" }, { "-n mode=stream", "needs path=SOCKET" },
@@ -324,6 +347,7 @@ int main(void)
 		cmocka_unit_test(good_lines),
 		cmocka_unit_test(flat_files_may_have_any_name),
 		cmocka_unit_test(devices_are_counted),
+		cmocka_unit_test(a_disk_may_have_any_name),
 		cmocka_unit_test(bad_lines_are_one_message),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(a_crash_never_looks_like_success),
