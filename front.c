@@ -26,6 +26,13 @@
 #include "tty.h"
 #include "util.h"
 
+/*
+ * How long a VM may take that has been told to end, or has reported its end. What keeps it longer
+ * is a thread in a call that no signal interrupts: a disk that does not answer. The process cannot
+ * be waited for until then.
+ */
+#define END_TIMEOUT_NS 9500000000ull
+#define REPORTED_TIMEOUT_NS 5000000000ull
 #define EXIT_TIMED_OUT 124	/* EXIT_TIMEOUT of cmd/cmd.h */
 
 struct attendant {
@@ -38,6 +45,7 @@ struct attendant {
 	bool ended;
 	unsigned int due;	/* orders not sent yet: 1 << kind */
 	uint8_t end_signal;
+	uint64_t deadline;	/* for the VM's end; 0: none yet */
 	bool has_terminal;	/* the VM has asked for it, and not given it back */
 	bool released;		/* it has: from then on only its end is of interest */
 	enum tty_state tty;
@@ -133,6 +141,26 @@ static void look_at_terminal(struct attendant *a)
 		queue(a, ORDER_TERMINAL);
 }
 
+/* From now on the VM has @ns to end, unless it has less already. */
+static void expect_end(struct attendant *a, uint64_t ns)
+{
+	uint64_t deadline = now_ns() + ns;
+
+	if (!a->deadline || deadline < a->deadline)
+		a->deadline = deadline;
+}
+
+/* It goes by itself, when what keeps it lets it: our end and this signal see to that. */
+static void leave_vm(struct attendant *a)
+{
+	kill(a->vm, SIGKILL);
+	a->ended = a->end->left = true;
+	a->end->status = SANDBOX_EXIT_STATUS;
+	if (!a->end->report_bytes)	/* otherwise all has been said */
+		log_error("the VM's process does not end: data may be lost\n"
+			  "a disk that does not answer keeps it, perhaps.");
+}
+
 static void release_terminal(struct attendant *a)
 {
 	tty_give_back();
@@ -172,6 +200,7 @@ static bool take_message(struct attendant *a)
 	if (n > (ssize_t)sizeof(order)) {
 		memcpy(a->end->report, message, (size_t)n);
 		a->end->report_bytes = (size_t)n;
+		expect_end(a, REPORTED_TIMEOUT_NS);
 		return true;
 	}
 	if (n < (ssize_t)sizeof(order)) {
@@ -245,6 +274,7 @@ static void take_signal(struct attendant *a)
 		a->end->timed_out = !a->ready;
 		if (!a->ready)	/* otherwise it has a timer of its own */
 			kill_vm(a, EXIT_TIMED_OUT);
+		expect_end(a, END_TIMEOUT_NS);
 		break;
 	case ORDER_END:
 		a->end_signal = order.arg;
@@ -253,6 +283,7 @@ static void take_signal(struct attendant *a)
 			kill_vm(a, 128 + order.arg);
 		}
 		queue(a, ORDER_END);
+		expect_end(a, END_TIMEOUT_NS);
 		break;
 	default:
 		queue(a, (enum order_kind)order.kind);
@@ -260,22 +291,34 @@ static void take_signal(struct attendant *a)
 	}
 }
 
+/* Until there is something to do without news: a look at the terminal, the VM's last moment. */
+static int wait_ms(const struct attendant *a)
+{
+	bool looks = a->has_terminal && a->tty == TTY_BACKGROUND;
+	uint64_t now = now_ns(), ms = looks ? TTY_LOOK_MS : INT32_MAX;
+
+	if (a->deadline)
+		ms = min_u64(ms, (a->deadline > now ? a->deadline - now : 0) / 1000000 + 1);
+	return ms == INT32_MAX ? -1 : (int)ms;
+}
+
 static void attend(struct attendant *a)
 {
 	while (!a->ended) {
-		bool looks = a->has_terminal && a->tty == TTY_BACKGROUND;
 		struct pollfd p[] = {
 			{ .fd = a->socket, .events = (short)(POLLIN | (a->due ? POLLOUT : 0)) },
 			{ .fd = a->signals.fd, .events = POLLIN },
 		};
-		int n = poll_fds(p, ARRAY_SIZE(p), looks ? TTY_LOOK_MS : -1);
+		int n = poll_fds(p, ARRAY_SIZE(p), wait_ms(a));
 
 		if (n > 0 && p[0].revents)
 			take_message(a);
 		if (n > 0 && p[1].revents)
 			take_signal(a);
-		if (n == 0)
+		if (n == 0 && a->has_terminal)
 			look_at_terminal(a);
+		if (!a->ended && a->deadline && now_ns() >= a->deadline)
+			leave_vm(a);
 		send_due(a);
 	}
 	while (a->socket >= 0 && take_message(a))

@@ -225,19 +225,23 @@ bool report_send(const struct report *r, struct machine *machine)
 
 void report_receive(struct report *r, const struct front_end *end)
 {
+	bool has_report = end->report_bytes == sizeof(struct wire);
 	struct wire w = { 0 };
+	int status = end->status;
 
-	if (end->report_bytes == sizeof(w))
+	if (has_report)
 		memcpy(&w, end->report, sizeof(w));
+	if (has_report && end->left)
+		status = (int)w.status;
 	if (end->timed_out) {
 		r->outcome = (struct outcome){ "timeout", EXIT_TIMEOUT, NULL };
 	} else if (end->signal) {
 		r->outcome = (struct outcome){ "killed", end->status, NULL };
-	} else if (end->report_bytes != sizeof(w) || w.word >= ARRAY_SIZE(words) ||
-		   w.status != (uint32_t)end->status) {
-		r->outcome = (struct outcome){ "error", end->status, NULL };
+	} else if (!has_report || w.word >= ARRAY_SIZE(words) ||
+		   w.status != (uint32_t)status) {
+		r->outcome = (struct outcome){ "error", status, NULL };
 	} else {
-		r->outcome = (struct outcome){ words[w.word], end->status, NULL };
+		r->outcome = (struct outcome){ words[w.word], status, NULL };
 		r->boot_ns = w.boot_ns;
 		r->kernel_ns = w.kernel_ns;
 		r->awake_ns = w.awake_ns;

@@ -31,3 +31,22 @@ for engine in threads io_uring; do
 	# The guest has ended in order, and waits.
 	hung $engine-poweroff $engine poweroff TERM
 done
+
+# A process that does not end, whatever it is told: the one in front of it does.
+"$LKVM" run -v --flat "${GUESTS%/*}/spin/guest" -m 64 --json "$T/json" >"$T/out" 2>"$T/err" </dev/null & pid=$!
+wait_for 30 grep -q '^lkvm: booting' "$T/err"
+vm=$(vm_of $pid)
+if [ "$vm" = $pid ]; then
+	kill $pid
+	skip disk-hang/process "this user cannot make PID namespaces"
+else
+	sleep 1
+	kill -STOP $vm
+	kill -TERM $pid
+	start=$(now_ms)
+	wait $pid
+	same disk-hang/process-status 125 $?
+	[ $(($(now_ms) - start)) -lt 15000 ] && ok disk-hang/process-time || not_ok disk-hang/process-time "$(($(now_ms) - start)) ms"
+	has disk-hang/process-message "$T/err" "^lkvm: the VM's process does not end: data may be lost"
+	has disk-hang/process-json "$T/json" '"outcome":"error","status":125'
+fi
