@@ -189,6 +189,8 @@ define link_fuzzer
 	$(call quiet,LD,$@)$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
 endef
 
+-include $(wildcard $(build)/tests/fuzz/*.d)
+
 build/fuzz/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
 	$(link_fuzzer)
 
