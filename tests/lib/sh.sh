@@ -4,6 +4,7 @@
 # LKVM is the binary under test, T a fresh folder that is removed afterwards.
 
 set -u
+FULL=${FULL:-}
 T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
 # Unpacked kernels are kept here, and no test finds another's.
