@@ -45,7 +45,7 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c output.c sink.c tty.c term.c signals.c sandbox.c fds.c helper.c keeper.c front.c
+core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c output.c sink.c tty.c term.c signals.c sandbox.c fds.c helper.c cache.c keeper.c front.c
 board := x86/machine.c x86/boot.c x86/uki.c x86/payload.c x86/kernel-cache.c \
 	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
 	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
@@ -104,7 +104,7 @@ $(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
 
 # ---- tests ----
 
-unit_tests := mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-soak virtq blk net virtio-net link listener port vmlinux processes signals sandbox
+unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-soak virtq blk net virtio-net link listener port vmlinux processes signals sandbox
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

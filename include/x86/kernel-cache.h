@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Decompressed kernels, kept in a folder from one run to the next.
+ * Decompressed kernels, kept in a folder (cache.h) from one run to the next.
  *
- * Two kinds of file: an entry, named after the SHA-256 of the kernel file, holds the
- * unpacked image and its relocations; a record, named after the kernel file's identity
- * (device, inode, size, times), says which entry belongs to it and seals that entry: the
- * entry's own identity when it was written. Whatever does not match is not used, and
+ * Each is one file, named after the identity of the kernel's file (device, inode, time of the
+ * last change) and with all of that identity in it. Whatever does not match is not used, and
  * nothing ever depends on the cache.
  *
  * The main thread looks up and reads, before there is a guest. A process of its own (helper.h)
- * stores a kernel while the guest boots, at idle priority. If there was no time for that, an
- * empty file marks the kernel, and its next run waits until it is stored.
+ * stores a kernel while the guest boots.
  */
 #ifndef LKVM_X86_KERNEL_CACHE_H
 #define LKVM_X86_KERNEL_CACHE_H
@@ -28,12 +25,12 @@ struct sandbox;
 
 /*
  * @dir is the folder; NULL: lkvm's in the user's cache folder. Made if it is missing.
- * @kernel_fd is lent; what its content is named after is taken now, so the content has to
- * be read later than this. NULL, with *@why, if the folder cannot be used.
+ * @kernel_fd is lent until kernel_cache_start(); what its content is named after is taken now,
+ * so the content has to be read later than this. NULL, with *@why, if there is none to use.
  */
 struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const char **why);
 
-/* Accepts NULL. Gives up storing if that has not ended, but not twice for one kernel. */
+/* Accepts NULL. Waits up to half a second for the process that stores, then ends it. */
 void kernel_cache_close(struct kernel_cache *cache);
 
 /* The kernel, or NULL with *@why. */
