@@ -224,14 +224,15 @@ static void read_pic(struct shutdown_traces *t, const struct vm *vm, uint32_t ch
 	t->lines_on += (unsigned int)__builtin_popcount(on);
 }
 
-enum shutdown end_watch_shutdown(const struct end_watch *w, bool is_kernel)
+enum shutdown end_watch_shutdown(const struct end_watch *w, enum stop_reason reason, bool is_kernel)
 {
-	enum stop_reason reason = vm_stop_reason(w->vm);
-	const struct vcpu *vcpu = the_one_that_ended(w);
 	struct shutdown_traces t = { 0 };
+	const struct vcpu *vcpu;
 
+	/* Any other may come before there is anything to look at. */
 	if (!is_kernel || (reason != STOP_RESET && reason != STOP_HALTED))
 		return SHUTDOWN_NO_OS;
+	vcpu = the_one_that_ended(w);
 	read_idt(&t, vcpu);
 	read_clock(&t, vcpu);
 	read_ioapic(&t, w->vm);

@@ -1315,7 +1315,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->first_access_ns = m->vcpus[0]->first_access_ns;
 	result->opened_ns = serial_opened_ns(&m->serial);
 	result->words = end_watch_words(&m->end_watch);
-	result->shutdown = end_watch_shutdown(&m->end_watch, !m->config->boot.flat);
+	result->shutdown = end_watch_shutdown(&m->end_watch, result->reason, !m->config->boot.flat);
 	result->signal = atomic_load(&m->vm->stop_signal);
 	deliver_output(m, result->reason);
 	signals_release_terminal(m->signals);

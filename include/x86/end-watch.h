@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kvm.h"
+
 struct event_loop;
 struct vcpu;
 struct vm;
@@ -94,7 +96,7 @@ int end_watch_start(struct end_watch *watch, struct event_loop *loop, struct vm 
 /* Any thread. */
 enum last_words end_watch_words(struct end_watch *watch);
 
-/* After vCPUs were joined, whose state it reads. @is_kernel: not a flat image. */
-enum shutdown end_watch_shutdown(const struct end_watch *watch, bool is_kernel);
+/* After vCPUs were joined, whose state it reads. @reason: why the VM stopped; @is_kernel: not a flat image. */
+enum shutdown end_watch_shutdown(const struct end_watch *watch, enum stop_reason reason, bool is_kernel);
 
 #endif
