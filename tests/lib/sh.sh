@@ -30,7 +30,7 @@ has() {
 run() {
 	local start
 	start=$(now_ms)
-	timeout -k 5 "${LIMIT:-60}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
+	timeout -k 12 "${LIMIT:-60}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 	seconds=$((($(now_ms) - start) / 1000))
 }

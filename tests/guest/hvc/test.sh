@@ -112,9 +112,14 @@ same hvc/paste 0 "$(cmp "$T/paste" "$T/pasted" >/dev/null; echo $?)"
 has hvc/size "$T/tlog" '^UP 5ax1e'
 # The log: both consoles; renamed, and opened again on SIGHUP; nobody dies of it.
 rm -f "$T/log"
-(sleep 1; echo first; sleep 1; echo second; sleep 1) | "$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio --console-log "$T/log" -p attack=13 >"$T/out" 2>"$T/err" & pid=$!
-wait_for 10 grep -q first "$T/log"
-mv "$T/log" "$T/log.1"; kill -HUP $(pgrep -f -- "--console-log $T/log")
+mkfifo "$T/keys"
+"$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio --console-log "$T/log" -p attack=13 <"$T/keys" >"$T/out" 2>"$T/err" & pid=$!
+exec 7>"$T/keys"
+echo first >&7
+wait_for 20 grep -q first "$T/log"
+mv "$T/log" "$T/log.1"; kill -HUP $pid
+wait_for 20 test -e "$T/log"
+echo second >&7; exec 7>&-
 wait $pid
 same hvc/log-status 0 $?
 has hvc/log-serial "$T/log.1" '^UP'

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The sandbox from inside (tests/lib/hook.c tries to break out) and from outside (what
 # /proc says), and hosts that refuse a part of it.
-flat=${GUESTS%/*}/idle/guest
+flat=${GUESTS%/*}/idle/guest ends=${GUESTS%/*}/lifecycle/guest
 [ -z "$VARIANT" ] || {
 	# A build with sanitizers gives up capabilities, says that it is not strict, and no more.
 	run --flat "$flat" --sandbox strict
@@ -9,7 +9,7 @@ flat=${GUESTS%/*}/idle/guest
 	return 0 2>/dev/null || exit 0
 }
 hooked() {
-	SANDBOX_HOOK=$1 timeout 20 "$HOOKED" run -m 64 --rng off --flat "$flat" --timeout 0.2 "${@:2}" >"$T/out" 2>"$T/err" </dev/null
+	SANDBOX_HOOK=$1 timeout 20 "$HOOKED" run -m 64 --rng off --flat "$ends" "${@:2}" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 }
 
@@ -23,7 +23,7 @@ all=openat,open,openat-up,openat-create,mkdir,unlink,chmod,connect,abstract,exec
 export SANDBOX_VICTIM=$listener
 wait_for 10 sh -c 'grep -q @lkvm-hook /proc/net/unix'
 hooked process:$all -d "$T/disk,format=raw"
-same sandbox/process-status 124 $status
+same sandbox/process-status 0 $status
 for a in ${all//,/ }; do
 	case $a in
 	core) has sandbox/process-$a "$T/err" '^hook: core: got 0$' ;;
@@ -76,7 +76,7 @@ export NO_IO_URING=1
 try disk 'disk thread' io_uring_setup 125 -d "$T/disk,format=raw"
 unset NO_IO_URING
 # This one may open files, and is not what a guest can reach; the VM goes on.
-try keeper 'keeper process' "openat openat-up openat-create unlink" 124 --console-log "$T/log"
+try keeper 'keeper process' "openat openat-up openat-create unlink" 0 --console-log "$T/log"
 # It signals the VM's process, and cannot know its number before it is there.
 if has_pid_namespaces; then try front 'front process' kill 125
 else skip sandbox/front "no PID namespaces here"; fi
@@ -154,10 +154,10 @@ fi
 # refuse NAME LAYER REASON COMMAND...: runs without that layer, says so with -v, and not with strict.
 refuse() {
 	local name=$1 layer=$2 why=$3; shift 3
-	timeout 20 "$@" "$LKVM" run -v -m 64 --flat "$flat" --timeout 0.2 >"$T/out" 2>"$T/err" </dev/null
-	same sandbox/$name 124 $?
+	timeout 20 "$@" "$LKVM" run -v -m 64 --flat "$ends" >"$T/out" 2>"$T/err" </dev/null
+	same sandbox/$name 0 $?
 	has sandbox/$name-said "$T/err" "^lkvm: sandbox: $layer: not used: $why$"
-	timeout 20 "$@" "$LKVM" run -m 64 --flat "$flat" --sandbox strict --timeout 0.2 >"$T/out" 2>"$T/err" </dev/null
+	timeout 20 "$@" "$LKVM" run -m 64 --flat "$ends" --sandbox strict >"$T/out" 2>"$T/err" </dev/null
 	same sandbox/$name-strict 125 $?
 	has sandbox/$name-strict-said "$T/err" "^lkvm: sandbox: ${first:-$layer: $why}$"
 	same sandbox/$name-strict-no-guest "" "$(cat "$T/out")"

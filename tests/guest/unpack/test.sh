@@ -316,7 +316,7 @@ store "$k"; from unpack/many-cold-warm 'from the cache'
 	from unpack/oldest-goes XZ "$T/XZ"
 	for a in socket fork execve mmap kill unlink ioctl-tiocsti ptrace io_uring_setup; do
 		rm -rf "$c"
-		SANDBOX_HOOK=kernel-cache:$a run -m 256 --rng off -k "$T/gzip" --kernel-cache "$c" --no-default-params -p wait --timeout 1
+		SANDBOX_HOOK=kernel-cache:$a run -m 256 --rng off -k "$T/gzip" --kernel-cache "$c" --no-default-params -p wait --timeout 4
 		case $a in ioctl*) call=ioctl ;; *) call=$a ;; esac
 		same unpack/store-tries-$a 124 $status
 		has unpack/store-tries-$a-said "$T/err" "^lkvm: sandbox: kernel-cache process: forbidden system call: $call "
