@@ -596,7 +596,7 @@ static int add_own_initrd(struct boot *boot)
 static int open_initrds(struct boot *boot)
 {
 	const struct boot_config *c = boot->config;
-	struct boot_error error;
+	struct boot_error error = { "" };
 	int rc = add_own_initrd(boot);
 
 	for (unsigned int i = 0; i < c->nr_initrds && !rc; i++) {

@@ -1347,12 +1347,31 @@ static bool list_unused(const struct machine *m, const struct virtio_ops *ops, c
 	return n > 0;
 }
 
+/*
+ * What a guest lacks that did not find our devices. It tells by what it touched: a kernel
+ * without PCI reads nothing of our functions but ids, and ECAM's address is in ACPI's tables only.
+ */
+static const char *transport_advice(const struct machine *m)
+{
+	if (m->config->transport == TRANSPORT_PCI && !atomic_load(&m->pci.was_scanned))
+		return "its kernel seems to be built without PCI: try --transport mmio --acpi off.";
+	if (m->config->transport == TRANSPORT_PCI)
+		return "the guest's kernel needs virtio_pci (CONFIG_VIRTIO_PCI), built in or loaded by "
+		       "its initrd.";
+	if (!m->config->acpi)
+		return "the guest's kernel needs virtio_mmio (CONFIG_VIRTIO_MMIO), and "
+		       "CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES to find them without ACPI.";
+	if (!atomic_load(&m->pci.ecam_was_read))
+		return "if its kernel is built without ACPI, try --acpi off; otherwise it needs "
+		       "virtio_mmio (CONFIG_VIRTIO_MMIO).";
+	return "the guest's kernel needs virtio_mmio (CONFIG_VIRTIO_MMIO), built in or loaded by its "
+	       "initrd.";
+}
+
 void machine_report_missing_drivers(const struct machine *m)
 {
-	static const char *const advice =
-		"the guest's kernel needs %s, built in or loaded by its initrd.";
 	bool unseen = false;
-	char names[256], text[400];
+	char names[256];
 
 	for (unsigned int i = 0; i < m->nr_virtio; i++) {
 		const struct slot *s = &m->slots[i];
@@ -1361,17 +1380,12 @@ void machine_report_missing_drivers(const struct machine *m)
 		unseen |= s->asked && !atomic_load(&s->dev->was_found);
 		for (unsigned int k = 0; k < i; k++)
 			first &= m->slots[k].dev->ops != s->dev->ops || !m->slots[k].asked;
-		if (!first || !s->asked || !list_unused(m, s->dev->ops, names, sizeof(names)))
-			continue;
-		snprintf(text, sizeof(text), advice, s->dev->ops->driver);
-		log_notice("%s: the guest did not use it\n%s", names, text);
+		if (first && s->asked && list_unused(m, s->dev->ops, names, sizeof(names)))
+			log_notice("%s: the guest did not use it\nthe guest's kernel needs %s, built in or "
+				   "loaded by its initrd.", names, s->dev->ops->driver);
 	}
-	if (unseen) {
-		bool pci = m->config->transport == TRANSPORT_PCI;
-
-		snprintf(text, sizeof(text), advice, pci ? "virtio_pci (CONFIG_VIRTIO_PCI)" :
-			 "virtio_mmio (CONFIG_VIRTIO_MMIO)");
-		log_notice("%s: the guest did not look for devices there\n%s",
-			   pci ? "virtio-pci" : "virtio-mmio", text);
-	}
+	if (unseen)
+		log_notice("virtio-%s: the guest did not look for devices there\n%s",
+			   m->config->transport == TRANSPORT_PCI ? "pci" : "mmio",
+			   transport_advice(m));
 }

@@ -11,6 +11,7 @@
 #define LKVM_X86_PCI_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -98,6 +99,8 @@ struct pci {
 	struct pci_function *slots[PCI_SLOTS];
 	pthread_mutex_t intx_lock;
 	unsigned int intx_levels[PCI_INTX_LINES];	/* functions that hold the line */
+	atomic_bool was_scanned;	/* the guest has looked at a function of ours */
+	atomic_bool ecam_was_read;	/* whose address only ACPI tells */
 };
 
 /* 0 or -errno. */

@@ -41,6 +41,13 @@ for m in $(choose "cloud:pci cloud:mmio generic:pci" "cloud:pci cloud:mmio"); do
 	same "everything/$m/no-transport" "0 1" "$status $(grep -c "^lkvm: virtio-$t: the guest did not look" /tmp/err)"
 	same "everything/$m/no-transport-only" 0 "$(grep -c 'did not use' /tmp/err)"
 done
+# A kernel that knows nothing of PCI, or of ACPI: what helps is said, not what it has.
+for m in "pci pci=off --transport.mmio.--acpi.off" "mmio acpi=off try.--acpi.off"; do
+	set -- $m
+	run --transport $1 -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -d d1,format=raw -p "quiet do=poweroff $2"
+	has "everything/$2-advice" /tmp/err "$3"
+	same "everything/$2-only" "" "$(grep -o 'needs virtio_pci' /tmp/err)"
+done
 # That of the transport, and no others: each kind once.
 zcat /g/cloud/drivers | (mkdir -p x && cd x && cpio -id 2>/dev/null)
 grep -E '^virtio(|_ring|_pci|_pci_modern_dev|_pci_legacy_dev).ko' x/mod/order >order; cp order x/mod/order
