@@ -363,7 +363,7 @@ int event_run(struct event_loop *loop)
 	return rc;
 }
 
-void event_restart(struct event_loop *loop)
+void event_narrow(struct event_loop *loop)
 {
 	for (unsigned int i = 0; i < EVENT_MAX_WATCHES; i++) {
 		struct watch *w = &loop->watches[i];
@@ -371,6 +371,26 @@ void event_restart(struct event_loop *loop)
 		if (w->used && !w->stays)
 			epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 	}
+	eventfd_clear(loop->wake_fd);
+}
+
+void event_poll(struct event_loop *loop)
+{
+	struct epoll_event events[EVENT_BATCH];
+	int n = epoll_wait(loop->epoll_fd, events, EVENT_BATCH, 0);
+
+	for (int i = 0; i < n; i++)
+		dispatch(loop, &events[i]);
+}
+
+int event_fd(const struct event_loop *loop)
+{
+	return loop->epoll_fd;
+}
+
+void event_restart(struct event_loop *loop)
+{
+	event_narrow(loop);
 	while (take_deferred(loop))
 		;
 	atomic_store(&loop->stopped, false);

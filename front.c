@@ -33,6 +33,7 @@
  */
 #define END_TIMEOUT_NS 9500000000ull
 #define REPORTED_TIMEOUT_NS 5000000000ull
+#define KILL_TIMEOUT_NS 2000000000ull	/* of a process that has got SIGKILL */
 #define EXIT_TIMED_OUT 124	/* EXIT_TIMEOUT of cmd/cmd.h */
 
 struct attendant {
@@ -246,10 +247,14 @@ static void take_end(struct attendant *a)
 	}
 }
 
+/* A process that sleeps in the host's kernel, on a file system that is frozen, say, does not die of it. */
 static void kill_vm(struct attendant *a, int status)
 {
+	const uint64_t deadline = now_ns() + KILL_TIMEOUT_NS;
+
 	kill(a->vm, SIGKILL);
-	waitpid(a->vm, NULL, 0);
+	while (!waitpid(a->vm, NULL, WNOHANG) && now_ns() < deadline)
+		poll_fds(NULL, 0, 1);
 	a->ended = true;
 	a->end->status = status;
 }
@@ -306,7 +311,7 @@ static void attend(struct attendant *a)
 {
 	while (!a->ended) {
 		struct pollfd p[] = {
-			{ .fd = a->socket, .events = (short)(POLLIN | (a->due ? POLLOUT : 0)) },
+			{ .fd = a->socket, .events = (short)(POLLIN | (a->ready && a->due ? POLLOUT : 0)) },
 			{ .fd = a->signals.fd, .events = POLLIN },
 		};
 		int n = poll_fds(p, ARRAY_SIZE(p), wait_ms(a));

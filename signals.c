@@ -312,11 +312,6 @@ void signals_release_terminal(struct signals *s)
 	s->client.terminal(s->client.arg, TTY_NONE);
 }
 
-int signals_order_fd(const struct signals *s)
-{
-	return front_is_there(s->front) ? front_fd(s->front) : s->source.fd;
-}
-
 void signals_suspend(struct signals *s)
 {
 	if (front_is_there(s->front))

@@ -5,6 +5,7 @@
  * What a handler may do is to write and to end. So the texts are made beforehand, one for each
  * signal, and there is no way to a handler but a variable of this file (DESIGN rule 8).
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -39,8 +40,9 @@ static void on_signal(int signal)
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
 		if (endings[i].signal != signal || !atomic_load(&early.armed))
 			continue;
+		/* A reader that has stopped changes no status. */
 		if (early.texts[i] && write(early.fd, early.texts[i], early.bytes[i]) < 0)
-			_exit(EXIT_LKVM);
+			errno = 0;
 		_exit(endings[i].outcome.status);
 	}
 }
@@ -51,7 +53,9 @@ static void set_handlers(void)
 
 	sigfillset(&sa.sa_mask);
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++)
-		if (!sigaction(endings[i].signal, NULL, &old) && old.sa_handler != SIG_IGN)
+		/* nohup; but the alarm is our own */
+		if (endings[i].signal == SIGALRM ||
+		    (!sigaction(endings[i].signal, NULL, &old) && old.sa_handler != SIG_IGN))
 			sigaction(endings[i].signal, &sa, NULL);
 }
 

@@ -239,7 +239,8 @@ void report_receive(struct report *r, const struct front_end *end)
 		r->outcome = (struct outcome){ "killed", end->status, NULL };
 	} else if (!has_report || w.word >= ARRAY_SIZE(words) ||
 		   w.status != (uint32_t)status) {
-		r->outcome = (struct outcome){ "error", status, NULL };
+		/* Without its report an end is no success. */
+		r->outcome = (struct outcome){ "error", status ? status : EXIT_LKVM, NULL };
 	} else {
 		r->outcome = (struct outcome){ words[w.word], status, NULL };
 		r->boot_ns = w.boot_ns;

@@ -59,7 +59,9 @@ struct aio {
 	bool refused;			/* the kernel has not taken all of the ring */
 	int done_fd;			/* threads: eventfd, completions wait */
 	int watch, retry_timer;
-	int hurry_fd;			/* these two limit aio_drain() */
+	int news_fd;			/* while aio_drain() waits; -1 */
+	void (*news)(void *arg);
+	void *news_arg;
 	uint64_t deadline;
 	struct event_deferred submit;
 	struct aio_op *lone;		/* the only operation of this round so far */
@@ -586,10 +588,16 @@ void aio_release(struct aio *aio)
 	aio->held--;
 }
 
-void aio_set_limit(struct aio *aio, uint64_t deadline, int hurry_fd)
+void aio_set_limit(struct aio *aio, uint64_t deadline)
 {
 	aio->deadline = deadline;
-	aio->hurry_fd = hurry_fd;
+}
+
+void aio_set_news(struct aio *aio, int fd, void (*fn)(void *arg), void *arg)
+{
+	aio->news_fd = fd;
+	aio->news = fn;
+	aio->news_arg = arg;
 }
 
 /* Until the deadline, and no longer than a refused submission takes to be tried again. */
@@ -617,12 +625,12 @@ static void work_here(struct aio *aio)
 	}
 }
 
-/* Waits for a completion, the deadline or a reason to hurry. 0 or -ETIMEDOUT. */
+/* Waits for a completion, the deadline or news. 0 or -ETIMEDOUT. */
 static int wait_for_completions(struct aio *aio)
 {
 	struct pollfd p[] = {
 		{ .fd = aio->uring ? aio->ring.ring_fd : aio->done_fd, .events = POLLIN },
-		{ .fd = aio->hurry_fd, .events = POLLIN },
+		{ .fd = aio->news_fd, .events = POLLIN },
 	};
 
 	if (!aio->uring && !aio->nr_workers) {
@@ -633,7 +641,7 @@ static int wait_for_completions(struct aio *aio)
 		return -ETIMEDOUT;
 	poll_fds(p, ARRAY_SIZE(p), wait_ms(aio));
 	if (p[1].revents)
-		aio_set_limit(aio, now_ns() + AIO_GRACE_NS, -1);
+		aio->news(aio->news_arg);
 	if (aio->refused)
 		event_defer(aio->loop, &aio->submit);
 	if (!aio->uring)
@@ -725,7 +733,7 @@ int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine
 	if (!aio)
 		return -ENOMEM;
 	aio->loop = loop;
-	aio->done_fd = aio->watch = aio->retry_timer = aio->hurry_fd = -1;
+	aio->done_fd = aio->watch = aio->retry_timer = aio->news_fd = -1;
 	aio->submit = (struct event_deferred){ .fn = submit_batch, .arg = aio };
 	pthread_mutex_init(&aio->lock, NULL);
 	pthread_cond_init(&aio->work, NULL);

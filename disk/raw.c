@@ -186,8 +186,12 @@ static void write_first(struct raw *raw, struct disk_request *req)
 	const struct probe_format *format;
 
 	if (raw->first_busy) {
-		req->next = raw->first_waiting;
-		raw->first_waiting = req;
+		struct disk_request **last = &raw->first_waiting;
+
+		while (*last)
+			last = &(*last)->next;
+		req->next = NULL;
+		*last = req;
 		return;
 	}
 	copy_first(raw, req);

@@ -89,9 +89,18 @@ int event_run(struct event_loop *loop);
 /* From any thread or callback; sticky, but for event_restart(). */
 void event_stop(struct event_loop *loop);
 
+/* After event_stop(): watches only what event_keep() has named. No other thread uses the loop any more. */
+void event_narrow(struct event_loop *loop);
+
+/* After event_narrow(): runs the callbacks that are due, without waiting and without deferred work. */
+void event_poll(struct event_loop *loop);
+
+/* What to poll() for: readable when a callback is due. */
+int event_fd(const struct event_loop *loop);
+
 /*
- * Between event_stop() and another event_run(), which hears only of what event_keep() has named: the
- * owners of all else, and of deferred work, have done theirs. No other thread uses the loop.
+ * After event_stop(): as event_narrow(), and event_run() can be called again. The owners of
+ * deferred work have done theirs; what is left of it is dropped.
  */
 void event_restart(struct event_loop *loop);
 

@@ -116,7 +116,4 @@ void signals_release_terminal(struct signals *s);
 /* Stops the job. */
 void signals_suspend(struct signals *s);
 
-/* Readable when an order has come, while the loop does not run: it shall end, most likely. */
-int signals_order_fd(const struct signals *s);
-
 #endif

@@ -235,13 +235,15 @@ static int passt_wait_ready(struct net *net)
 {
 	struct passt *p = (struct passt *)net;
 	struct pollfd pfd = { .fd = p->ready_fd, .events = POLLIN };
-	uint64_t deadline = now_ns() + READY_MS * 1000000ull;
+	const uint64_t deadline = now_ns() + READY_MS * 1000000ull;
 	char pid[16];
 	int rc;
 
-	do
-		rc = poll_fds(&pfd, 1, READY_MS);
-	while (rc < 0 && errno == EINTR && now_ns() < deadline);
+	do {
+		uint64_t now = now_ns();
+
+		rc = poll_fds(&pfd, 1, (int)((deadline > now ? deadline - now : 0) / 1000000));
+	} while (rc < 0 && errno == EINTR);
 	if (rc <= 0) {
 		log_error("%s: passt: not ready after %d seconds", net->name, READY_MS / 1000);
 		return -ETIMEDOUT;

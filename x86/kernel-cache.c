@@ -145,10 +145,10 @@ static void end_store(const struct kernel_cache *c)
 {
 	struct pollfd p = { .fd = c->helper, .events = POLLIN };
 
-	if (poll_fds(&p, 1, STORE_WAIT_MS) > 0)
-		helper_wait(c->helper);
-	else
-		helper_end(c->helper, 'q');
+	/* On a file system that does not answer it is left alone after that: it is told by the end of file. */
+	if (poll_fds(&p, 1, STORE_WAIT_MS) <= 0 && helper_call(c->helper, 'q'))
+		poll_fds(&p, 1, STORE_WAIT_MS);
+	close(c->helper);
 }
 
 void kernel_cache_close(struct kernel_cache *c)

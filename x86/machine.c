@@ -117,6 +117,7 @@ struct machine {
 	int size_timer;
 	struct aio *aio;
 	bool disks_stuck;		/* requests are in flight, and will be */
+	bool urgent;			/* it shall end: by a signal, a key or the time limit */
 	unsigned int devices_up;
 
 	struct cpuid_table *cpuid;
@@ -488,6 +489,7 @@ static void hurry(struct machine *m)
 {
 	uint64_t soon = now_ns() + SINK_PATIENCE_NS;
 
+	m->urgent = true;
 	if (m->delivers && (!m->deliver_until_ns || m->deliver_until_ns > soon))
 		m->deliver_until_ns = soon;
 }
@@ -1181,7 +1183,6 @@ static void wait_for_readers(struct machine *m)
 {
 	m->delivers = true;
 	event_restart(m->loop);
-	term_end(m->term);
 	event_timer_set(m->loop, m->delivery_timer, DELIVERY_TICK_NS, DELIVERY_TICK_NS);
 	event_run(m->loop);
 }
@@ -1269,22 +1270,34 @@ static void stop_vcpus(struct machine *m)
  * A guest that has ended in order waits for its disks as long as it takes; a signal or the
  * timeout ends that.
  */
-static void limit_disks(struct machine *m, enum stop_reason reason)
+static void limit_disks(struct machine *m)
 {
-	uint64_t timeout = m->config->timeout_ns, end = 0;
+	uint64_t timeout = m->config->timeout_ns;
+	uint64_t end = timeout ? m->config->start_ns + timeout + AIO_GRACE_NS : 0;
 
-	if (timeout)
-		end = m->config->start_ns + timeout + AIO_GRACE_NS;
-	if (is_urgent(reason))
+	if (m->urgent && (!end || end > now_ns() + AIO_GRACE_NS))
 		end = now_ns() + AIO_GRACE_NS;
-	aio_set_limit(m->aio, end, m->signals ? signals_order_fd(m->signals) : -1);
+	aio_set_limit(m->aio, end);
 }
 
-/* Data first: a reader of the console may keep us waiting. */
+/* An order or a key while disks are waited for; one of them may be to end at once. */
+static void on_disks_wait(void *arg)
+{
+	struct machine *m = arg;
+	bool was_urgent = m->urgent;
+
+	event_poll(m->loop);
+	if (m->urgent && !was_urgent)
+		limit_disks(m);
+}
+
 static void finish_disks(struct machine *m, struct machine_result *result)
 {
-	if (m->aio)
-		limit_disks(m, result->reason);
+	m->urgent |= is_urgent(result->reason);
+	if (m->aio) {
+		aio_set_news(m->aio, event_fd(m->loop), on_disks_wait, m);
+		limit_disks(m);
+	}
 	for (unsigned int i = 0; i < m->config->nr_disks; i++) {
 		int rc = disk_finish(m->blks[i].disk);
 
@@ -1310,6 +1323,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 	event_stop(m->loop);
 	stop_vcpus(m);
 	result->reason = vm_stop_reason(m->vm);
+	event_narrow(m->loop);	/* to the user's orders and keys */
+	term_end(m->term);
 	finish_disks(m, result);
 	result->loaded_ns = m->loaded_ns;
 	result->first_access_ns = m->vcpus[0]->first_access_ns;

@@ -99,10 +99,10 @@ void aio_release(struct aio *aio);
  */
 int aio_drain(struct aio *aio);
 
-/*
- * When aio_drain() gives up: at @deadline (of now_ns(); 0: never), or AIO_GRACE_NS after
- * @hurry_fd (or -1) has become readable. At first it never does.
- */
-void aio_set_limit(struct aio *aio, uint64_t deadline, int hurry_fd);
+/* When aio_drain() gives up: at @deadline (of now_ns(); 0, as at first: never). From @fn below, too. */
+void aio_set_limit(struct aio *aio, uint64_t deadline);
+
+/* While aio_drain() waits it calls @fn(@arg) whenever @fd (lent; -1: never) is readable. */
+void aio_set_news(struct aio *aio, int fd, void (*fn)(void *arg), void *arg);
 
 #endif

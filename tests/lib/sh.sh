@@ -24,13 +24,17 @@ has() {
 	if grep -qE -- "$3" "$2"; then ok "$1"; else not_ok "$1" "no line matches [$3] in:" "$(head -c 2000 "$2")"; fi
 }
 
+# An emulated CPU needs longer.
+patience=60
+! grep -q "QEMU TCG" /proc/cpuinfo 2>/dev/null || patience=240
+
 # run ARGUMENTS...: lkvm run with output in $T/out and $T/err, status in $status, whole
 # seconds in $seconds.
 # Every run has a time limit, so that a hang is a failure and not a wait.
 run() {
 	local start
 	start=$(now_ms)
-	timeout -k 12 "${LIMIT:-60}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
+	timeout -k 12 "${LIMIT:-$patience}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
 	seconds=$((($(now_ms) - start) / 1000))
 }

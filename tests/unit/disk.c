@@ -1035,7 +1035,7 @@ static void a_disk_that_hangs_is_left(void **state)
 		atomic_store(&faults.hangs, true);
 		start_request(disk, &w, DISK_FLUSH, 0, NULL, 0);
 		start = now_ns();
-		aio_set_limit(aio, start + 50000000, -1);
+		aio_set_limit(aio, start + 50000000);
 		assert_int_equal(aio_drain(aio), -ETIMEDOUT);
 		saved = begin_capture();
 		assert_int_equal(disk_finish(disk), -ETIMEDOUT);
@@ -1045,7 +1045,7 @@ static void a_disk_that_hangs_is_left(void **state)
 		assert_false(w.done);
 		/* It comes back: nothing was forgotten. */
 		atomic_store(&faults.hangs, false);
-		aio_set_limit(aio, 0, -1);
+		aio_set_limit(aio, 0);
 		assert_int_equal(aio_drain(aio), 0);
 		assert_true(w.done && !w.error);
 		close_disk(disk);
@@ -1065,10 +1065,10 @@ static void a_full_ring_does_not_spin(void **state)
 	atomic_store(&faults.hangs, true);
 	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
 		start_request(disk, &w[i], DISK_READ, i * 512, data[i], 512);
-	aio_set_limit(aio, now_ns() + 20000000, -1);
+	aio_set_limit(aio, now_ns() + 20000000);
 	assert_int_equal(aio_drain(aio), -ETIMEDOUT);
 	atomic_store(&faults.hangs, false);
-	aio_set_limit(aio, 0, -1);
+	aio_set_limit(aio, 0);
 	assert_int_equal(aio_drain(aio), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
 		assert_true(w[i].done && !w[i].error);

@@ -32,6 +32,30 @@ for engine in threads io_uring; do
 	hung $engine-poweroff $engine poweroff TERM
 done
 
+# The guest has ended, and its last flush takes long: a window that changes its size is no reason to
+# give up, Ctrl-A x is.
+hangs() { LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run -v --flat "${GUESTS%/*}/poweroff/guest" -m 64 \
+	-d "$T/img,format=raw" "$@"; }
+hangs >"$T/out" 2>"$T/err" </dev/null & pid=$!
+wait_for 30 grep -q hello "$T/out"
+sleep 1; kill -WINCH $pid
+sleep 9; kill -0 $pid && ok disk-hang/resized || not_ok disk-hang/resized "$(cat "$T/err")"
+kill $pid; wait $pid
+same disk-hang/resized-status 125 $?
+export LKVM GUESTS TOOLS T
+cat >"$T/expect" <<'X'
+log_user 0
+set timeout 30
+set env(FAULT) fdatasync:0:1:1000000
+set env(NO_IO_URING) 1
+spawn -noecho bash -c "LD_PRELOAD=$env(TOOLS)/fault.so $env(LKVM) run --flat $env(GUESTS)/../poweroff/guest -m 64 -d $env(T)/img,format=raw; echo status=\$?"
+expect hello
+after 1000
+send "\001x"
+expect "status=125" { puts quit } timeout { puts hung; send "\003" }
+X
+same disk-hang/quit quit "$(expect "$T/expect" | tr -d '\r')"
+
 # A process that does not end, whatever it is told: the one in front of it does.
 "$LKVM" run -v --flat "${GUESTS%/*}/spin/guest" -m 64 --json "$T/json" >"$T/out" 2>"$T/err" </dev/null & pid=$!
 wait_for 30 grep -q '^lkvm: booting' "$T/err"

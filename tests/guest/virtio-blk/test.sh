@@ -58,7 +58,7 @@ run -k "$GUESTS/elf64" -m 256 -d "$T/img,format=raw" -p attack=indirect_works --
 has virtio-blk/json "$T/json" '"outcome":"poweroff","status":0'
 # The leak checker of sanitizers does not work under strace.
 if [ -z "$VARIANT" ]; then
-	timeout 60 strace -f -o /dev/null -e inject=fdatasync:error=EIO "$LKVM" run -k "$GUESTS/elf64" -m 256 \
+	NO_IO_URING=1 timeout 60 strace -f -o /dev/null -e inject=fdatasync:error=EIO "$LKVM" run -k "$GUESTS/elf64" -m 256 \
 		-d "$T/img,format=raw" -p attack=indirect_works --json "$T/json" >"$T/out" 2>"$T/err" </dev/null
 	same virtio-blk/lost-data-status 125 $?
 	has virtio-blk/lost-data "$T/err" '^lkvm: disk: .*/img: what was written last may be lost: Input/output error'
