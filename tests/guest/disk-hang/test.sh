@@ -34,9 +34,8 @@ done
 
 # The guest has ended, and its last flush takes long: a window that changes its size is no reason to
 # give up, Ctrl-A x is.
-hangs() { LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run -v --flat "${GUESTS%/*}/poweroff/guest" -m 64 \
-	-d "$T/img,format=raw" "$@"; }
-hangs >"$T/out" 2>"$T/err" </dev/null & pid=$!
+LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run -v --flat "${GUESTS%/*}/poweroff/guest" -m 64 \
+	-d "$T/img,format=raw" >"$T/out" 2>"$T/err" </dev/null & pid=$!
 wait_for 30 grep -q hello "$T/out"
 sleep 1; kill -WINCH $pid
 sleep 9; kill -0 $pid && ok disk-hang/resized || not_ok disk-hang/resized "$(cat "$T/err")"

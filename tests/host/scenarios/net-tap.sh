@@ -32,11 +32,11 @@ guest_script() {
 	(cd c && echo cmd | cpio -o -H newc 2>/dev/null | gzip) >$1
 }
 # mbit: from the last line of iperf3 that says what was received; 0 if it failed.
-cat >functions <<'C'
+{ echo "SIZE=$(choose 8M 1M)"; cat <<'C'; } >functions
 PATH=/bin:/usr/bin
 ok() { echo "NET $1=ok"; }
 transfer() {
-	local n=$1; shift
+	local n=$SIZE
 	for way in "" -R; do
 		timeout 60 iperf3 -c 10.7.0.1 -n $n $way "$@" >/tmp/iperf 2>&1 && ok tcp$way ||
 			{ echo "NET tcp$way=failed"; tail -n 3 /tmp/iperf; }
@@ -58,9 +58,9 @@ echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
 ip -6 addr add fd07::2/64 dev eth0; sleep 0.2
 ping6 -q -c 3 fd07::1 | grep -q ' 3 packets received' && ok icmp6
 [ "$(wget -q -O - http://10.7.0.1/file | sha256sum | cut -c1-16)" = "$SUM" ] && ok http
-timeout 60 iperf3 -6 -c fd07::1 -n 4M >/tmp/iperf 2>&1 && ok tcp6
+timeout 60 iperf3 -6 -c fd07::1 -n $SIZE >/tmp/iperf 2>&1 && ok tcp6
 timeout 60 iperf3 -u -b 20M -c 10.7.0.1 -n 1M >/tmp/iperf 2>&1 && ok udp
-transfer 8M
+transfer
 C
 for m in vhost_iotlb vhost tap vhost_net; do insmod /lib/$m.ko 2>/dev/null; done
 for m in $(choose "cloud:pci generic:pci cloud:mmio generic:mmio cloud612:mmio generic612:pci
@@ -77,7 +77,7 @@ offloads=$(choose "tx-off tx-on tso-off tso-on gso-off gso-on sg-off sg-on rx-gr
 ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up
 for f in $OFFLOADS; do
 	ethtool -K eth0 ${f%-*} ${f##*-} >/dev/null 2>&1 || echo "NET $f: not changed"
-	transfer 3M
+	transfer
 done
 C
 for m in $(choose "cloud:pci generic612:mmio" cloud:pci); do
@@ -89,7 +89,7 @@ done
 ip addr add 10.7.0.2/24 dev eth0; ip link set eth0 up
 mtu=$(cat /sys/class/net/eth0/mtu); ok mtu-$mtu
 ping -q -c 3 -s $((mtu - 28)) 10.7.0.1 | grep -q ' 3 packets received' && ok ping
-transfer 8M
+transfer
 C
 for m in $(choose "cloud:pci:1500 generic:mmio:1500 cloud:pci:9000 generic:mmio:9000 cloud:pci:65520 generic:mmio:65520" \
 	"cloud:pci:9000 generic:mmio:65520"); do
@@ -127,8 +127,8 @@ ok $(cat /sys/class/net/eth0/address)
 ip addr add 10.8.0.2/24 dev eth0; ip link set eth0 up
 for n in 1 2 4; do
 	ethtool -L eth0 combined $n 2>/dev/null
-	timeout 60 iperf3 -c 10.8.0.1 -P 4 -n 4M >/tmp/iperf 2>&1 && ok tcp
-	timeout 60 iperf3 -c 10.8.0.1 -P 4 -n 4M -R >/tmp/iperf 2>&1 && ok tcp-R
+	timeout 60 iperf3 -c 10.8.0.1 -P 4 -n $SIZE >/tmp/iperf 2>&1 && ok tcp
+	timeout 60 iperf3 -c 10.8.0.1 -P 4 -n $SIZE -R >/tmp/iperf 2>&1 && ok tcp-R
 done
 C
 for m in $(choose "cloud:pci cloud:mmio" "cloud:mmio"); do
@@ -185,8 +185,8 @@ iperf3 -s -B 10.7.1.1 >/dev/null 2>&1 & servers="$servers $!"
 { cat functions; cat <<'C'; } | guest_script cmd.gz
 ip addr add 10.7.1.2/24 dev eth0; ip link set eth0 up
 ping -q -c 3 10.7.1.1 | grep -q ' 3 packets received' && ok ping
-timeout 60 iperf3 -c 10.7.1.1 -n 4M >/tmp/iperf 2>&1 && ok tcp
-timeout 60 iperf3 -c 10.7.1.1 -n 4M -R >/tmp/iperf 2>&1 && ok tcp-R
+timeout 60 iperf3 -c 10.7.1.1 -n $SIZE >/tmp/iperf 2>&1 && ok tcp
+timeout 60 iperf3 -c 10.7.1.1 -n $SIZE -R >/tmp/iperf 2>&1 && ok tcp-R
 C
 for m in $(choose "cloud:pci generic:mmio cloud:pci,vhost=on" cloud:pci); do
 	v= t=${m#*:}
