@@ -41,13 +41,13 @@ sleep 1; kill -WINCH $pid
 sleep 9; kill -0 $pid && ok disk-hang/resized || not_ok disk-hang/resized "$(cat "$T/err")"
 kill $pid; wait $pid
 same disk-hang/resized-status 125 $?
-export LKVM GUESTS TOOLS T
+export LKVM TOOLS T FLAT=${GUESTS%/*}/poweroff/guest
 cat >"$T/expect" <<'X'
 log_user 0
 set timeout 30
 set env(FAULT) fdatasync:0:1:1000000
 set env(NO_IO_URING) 1
-spawn -noecho bash -c "LD_PRELOAD=$env(TOOLS)/fault.so $env(LKVM) run --flat $env(GUESTS)/../poweroff/guest -m 64 -d $env(T)/img,format=raw; echo status=\$?"
+spawn -noecho bash -c "LD_PRELOAD=$env(TOOLS)/fault.so $env(LKVM) run --flat $env(FLAT) -m 64 -d $env(T)/img,format=raw; echo status=\$?"
 expect hello
 after 1000
 send "\001x"
