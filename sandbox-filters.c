@@ -13,6 +13,7 @@
  *
  * Sources: seccomp(2), seccomp_rule_add_array(3) of libseccomp 2.5.
  */
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
@@ -105,6 +106,7 @@ static const struct call calls[] = {
 	CALL(renameat, STORE, "a complete file gets its name"),
 	CALL(newfstatat, STORE | KEEPER, "how big and old are these files"),
 	CALL(getdents64, STORE, "the oldest files of the cache"),
+	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
 	CALL(flock, STORE, "one process stores"),
 	CALL(fsync, STORE, "complete before it has its name"),
 	CALL(utimensat, STORE, "it bears the time of its kernel"),

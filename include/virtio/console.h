@@ -7,6 +7,7 @@
 #define LKVM_VIRTIO_CONSOLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct console;
