@@ -107,6 +107,7 @@ static const struct call calls[] = {
 	CALL(newfstatat, STORE | KEEPER, "how big and old are these files"),
 	CALL(getdents64, STORE, "the oldest files of the cache"),
 	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
+	CALL1(fcntl, STORE, IS(1, F_SETFD), "the same"),
 	CALL(flock, STORE, "one process stores"),
 	CALL(fsync, STORE, "complete before it has its name"),
 	CALL(utimensat, STORE, "it bears the time of its kernel"),
