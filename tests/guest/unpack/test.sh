@@ -302,7 +302,8 @@ for i in $(seq $many); do wait ${pids[i]}; done
 same unpack/many-cold $many "$(cat "$T"/many.* | grep -c ' +$')"
 left() { [ -z "$(ls "$c" | grep -v '\.kernel$')" ]; }
 wait_for 20 left && ok unpack/many-cold-left || not_ok unpack/many-cold-left "$(ls "$c")"
-store "$k"; from unpack/many-cold-warm 'from the cache'
+ls "$c"/*.kernel >/dev/null 2>&1 || store "$k"	# none had the time
+from unpack/many-cold-warm 'from the cache'
 
 # In the test build the cache is full with three kernels, and the process that stores
 # tries what it may not.
