@@ -9,6 +9,7 @@
 #   HOOK=1               with attempts to break out of the sandbox (tests/lib/hook.c)
 #   V=1                  show commands        CC=clang     another compiler
 #   SAN=address,undefined  or SAN=thread      DEBUG=1      -O0, for gdb
+#   WERROR=1             a warning is an error, as it is in "make check"
 #   PREFIX= DESTDIR=     for install
 
 ifeq ($(origin CC),default)
@@ -19,6 +20,7 @@ DESTDIR ?=
 SAN ?=
 DEBUG ?=
 HOOK ?=
+WERROR ?=
 FUZZ ?=
 
 # Objects of different flags live apart, so that switching rebuilds nothing.
@@ -28,7 +30,7 @@ build := build/$(variant)
 
 optimize := -O2
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings \
-	-Wundef -Wvla -Wpointer-arith -Wimplicit-fallthrough
+	-Wundef -Wvla -Wpointer-arith -Wimplicit-fallthrough $(if $(WERROR),-Werror)
 cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote include $(warnings) \
 	-fno-strict-aliasing -fstack-protector-strong -fPIE -MMD -MP \
 	$(if $(DEBUG),-O0,$(optimize) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
@@ -203,11 +205,11 @@ jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # Each sets itself up first; "make all" comes after the packages are there.
 check-builds:
 	@tests/setup check
-	@$(MAKE) $(jobs) --no-print-directory all units guests tools
-	@$(MAKE) $(jobs) --no-print-directory HOOK=1 build/$(notdir $(CC))-hook/lkvm
-	@$(MAKE) $(jobs) --no-print-directory SAN=address,undefined all units guests
-	@$(MAKE) $(jobs) --no-print-directory SAN=thread all units guests
-	@$(MAKE) $(jobs) --no-print-directory fuzzers
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 all units guests tools
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 HOOK=1 build/$(notdir $(CC))-hook/lkvm
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=address,undefined all units guests
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=thread all units guests
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 fuzzers
 	@tests/host/prepare build/$(notdir $(CC))
 
 # What everybody runs before a commit: at most 20 minutes on two cores (tests/budgets).
