@@ -47,21 +47,22 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c event.c listener.c log.c output.c sink.c tty.c term.c signals.c sandbox.c fds.c helper.c cache.c keeper.c front.c
-board := x86/machine.c x86/boot.c x86/uki.c x86/payload.c x86/kernel-cache.c \
-	x86/unpack.c x86/vmlinux.c x86/zeropage.c x86/acpi.c x86/mptable.c x86/fdt.c \
-	x86/cpu.c x86/cpuid.c x86/irq.c x86/pci.c x86/msix.c x86/serial.c x86/i8042.c x86/rtc.c \
+core := kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signals.c cache.c
+walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
+board := x86/machine.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c
+loading := x86/boot/boot.c x86/boot/uki.c x86/boot/payload.c x86/boot/kernel-cache.c x86/boot/decompress.c \
+	x86/boot/vmlinux.c x86/boot/zeropage.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
 	virtio/net.c virtio/net-rx.c virtio/net-tx.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/unzip.c
 commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
-sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(board) $(devices) $(commands)
+sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(commands)
 
 # What the unit tests link: everything but main().
-lib_sources := $(core) $(board) $(devices) $(commands)
+lib_sources := $(core) $(walls) $(board) $(loading) $(devices) $(commands)
 
 objects = $(patsubst %,$(build)/%.o,$(1))
 
@@ -84,23 +85,23 @@ $(build)/%.S.o: %.S
 	$(call quiet,AS,$<)$(CC) -iquote include -MMD -MP -c -o $@ $<
 
 # What each thread may do, as BPF: made by a program that is run here.
-$(build)/sandbox-filters: sandbox-filters.c include/sandbox.h include/util.h
+$(build)/sandbox-filters: sandbox/filters.c include/sandbox/sandbox.h include/util.h
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O1 $(warnings) -iquote include -o $@ $< -lseccomp
 
 $(build)/sandbox-filters.h: $(build)/sandbox-filters
 	$(call quiet,GEN,$@)$< >$@.new && mv $@.new $@
 
-$(build)/sandbox.c.o: $(build)/sandbox-filters.h
-$(build)/sandbox.c.o: cflags += -iquote $(build)
+$(build)/sandbox/sandbox.c.o: $(build)/sandbox-filters.h
+$(build)/sandbox/sandbox.c.o: cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
-seldom := $(wildcard cmd/*.c x86/*.c) listener.c sandbox.c fds.c helper.c keeper.c front.c kvm.c log.c output.c sink.c tty.c term.c signals.c \
+seldom := $(wildcard cmd/*.c x86/*.c x86/boot/*.c) $(walls) pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signals.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
 # These move megabytes.
-$(build)/x86/vmlinux.c.o $(build)/x86/kernel-cache.c.o: optimize := -O2
+$(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O2
 
 -include $(patsubst %.o,%.d,$(call objects,$(sources)))
 

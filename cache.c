@@ -4,7 +4,7 @@
  * its user's, who is the only one that knows what is in an entry.
  *
  * Looking up is the main thread's, before there is a guest. Making entries and removing old ones
- * is for a process of its own (helper.h), so that a guest that takes over the VM's process does
+ * is for a process of its own (sandbox/helper.h), so that a guest that takes over the VM's process does
  * not reach the folder.
  */
 #include <dirent.h>

@@ -29,7 +29,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "mem.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 #define VCPU_STACK_BYTES KIB(256)

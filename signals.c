@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "event.h"
-#include "front.h"
 #include "io.h"
 #include "log.h"
+#include "sandbox/supervisor.h"
 #include "signals.h"
 #include "util.h"
 

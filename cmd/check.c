@@ -22,7 +22,7 @@
 #include "kvm.h"
 #include "log.h"
 #include "mem.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"

@@ -36,7 +36,7 @@
 #include "io.h"
 #include "iov.h"
 #include "log.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 #define NR_WORKERS	4u

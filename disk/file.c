@@ -153,7 +153,7 @@ static int find_holder(int fd)
 }
 
 /*
- * Who has just been killed takes a moment to be gone, and with a process in front (front.h) the
+ * Who has just been killed takes a moment to be gone, and with a process in front (sandbox/supervisor.h) the
  * one that was waited for is gone first. A reader that may share the image does not wait.
  */
 static int take_locks_soon(int fd, enum file_use use)

@@ -3,7 +3,7 @@
  * Signals as orders.
  *
  * One table says what each signal asks for. Whoever reads signals gets an order, and knows of
- * nothing else: the supervisor (front.h), which sends the VM's process what concerns that, or,
+ * nothing else: the supervisor (sandbox/supervisor.h), which sends the VM's process what concerns that, or,
  * without one, the VM's process itself.
  *
  *	signals -> supervisor -> orders on a socket -> VM	with a PID namespace

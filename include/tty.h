@@ -2,7 +2,7 @@
 /*
  * The terminal that we have our input from: whose it is, and its mode, which is raw while the
  * guest has it, and what it was before afterwards, however we end. There is one such terminal, and
- * one process that touches it: the supervisor if there is one (front.h), else the VM's. Main
+ * one process that touches it: the supervisor if there is one (sandbox/supervisor.h), else the VM's. Main
  * thread, unless it says otherwise.
  *
  * A job may become the foreground job, or stop being it, without any signal: shells send

@@ -19,11 +19,11 @@
 #include <stdlib.h>
 
 #include "bus.h"
+#include "irq.h"
 #include "kvm.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
-#include "x86/irq.h"
 
 #define MAGIC		0x74726976u	/* "virt" */
 #define VERSION		2u

@@ -23,10 +23,10 @@
 #include <string.h>
 
 #include "kvm.h"
+#include "pci.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/pci.h"
-#include "x86/pci.h"
 
 #define VENDOR_VIRTIO	0x1af4
 #define DEVICE_BASE	0x1040		/* + device id */

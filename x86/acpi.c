@@ -17,11 +17,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "pci.h"
 #include "util.h"
 #include "virtio/mmio.h"
 #include "x86/acpi.h"
 #include "x86/layout.h"
-#include "x86/pci.h"
 
 #define TABLE_HEADER_BYTES	36u
 #define RSDP_BYTES		36u

@@ -11,10 +11,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pci.h"
 #include "util.h"
 #include "x86/layout.h"
 #include "x86/mptable.h"
-#include "x86/pci.h"
 
 #define FLOATING_BYTES	16u
 #define HEADER_BYTES	44u

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "x86/boot.h"
+#include "x86/boot/boot.h"
 #include "x86/machine.h"
 
 struct run_options {

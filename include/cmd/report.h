@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "front.h"
+#include "sandbox/supervisor.h"
 #include "x86/machine.h"
 
 struct outcome {

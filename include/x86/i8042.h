@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "x86/irq.h"
+#include "irq.h"
 
 struct bus;
 struct vm;

@@ -18,13 +18,13 @@
 #include <stdint.h>
 
 #include "disk/disk.h"
-#include "front.h"
 #include "kvm.h"
 #include "net/net.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/supervisor.h"
 #include "virtio/console.h"
 #include "virtio/port.h"
-#include "x86/boot.h"
+#include "x86/boot/boot.h"
 #include "x86/end-watch.h"
 
 /* Linux starts no CPU whose APIC id has more than 8 bits if KVM's own I/O APIC cannot reach it. */
@@ -110,7 +110,7 @@ int machine_update_cmdline(struct machine *machine);
 
 /*
  * Before a machine that is going to run is created. 0 in the process that creates it, which may be a
- * child; 1 in the supervisor in front of it (front.h), when the machine has ended as *end tells: of
+ * child; 1 in the supervisor in front of it (sandbox/supervisor.h), when the machine has ended as *end tells: of
  * all descriptors only @keep_fd (-1: none) is left there, and @machine is of no use any more, not
  * even to destroy. -errno after a message.
  */

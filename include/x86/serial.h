@@ -23,8 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "irq.h"
 #include "x86/end-watch.h"
-#include "x86/irq.h"
 
 struct bus;
 struct term;

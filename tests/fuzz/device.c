@@ -21,7 +21,8 @@
 #include "event.h"
 #include "mem.h"
 #include "net/net.h"
-#include "sandbox.h"
+#include "pci.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -32,7 +33,6 @@
 #include "virtio/port.h"
 #include "virtio/rng.h"
 #include "x86/layout.h"
-#include "x86/pci.h"
 
 #define RAM	MIB(2)
 #define RINGS	0x10000		/* of queue n at n * RING_STEP */

@@ -10,7 +10,7 @@
 
 #include "mem.h"
 #include "util.h"
-#include "x86/boot.h"
+#include "x86/boot/boot.h"
 #include "x86/layout.h"
 
 #define RAM	MIB(64)

@@ -9,7 +9,7 @@
 #include "disk/aio.h"
 #include "disk/disk.h"
 #include "event.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 struct job {

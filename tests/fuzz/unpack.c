@@ -8,8 +8,8 @@
 
 #include "mem.h"
 #include "util.h"
-#include "x86/unpack.h"
-#include "x86/vmlinux.h"
+#include "x86/boot/decompress.h"
+#include "x86/boot/vmlinux.h"
 
 #define RAM	MIB(64)
 

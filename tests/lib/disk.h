@@ -11,7 +11,7 @@
 #include "disk/aio.h"
 #include "disk/disk.h"
 #include "event.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 static struct event_loop *loop;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a guest that has taken over lkvm might try, from inside: in the test build (make
- * HOOK=1) sandbox.c calls sandbox_hook() when a wall is up.
+ * HOOK=1) sandbox/sandbox.c calls sandbox_hook() when a wall is up.
  *
  *	SANDBOX_HOOK=PLACE:ATTEMPT[,ATTEMPT...]
  *
@@ -35,7 +35,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 
 /* Each returns -1 with errno, or what it got. */
 

@@ -17,12 +17,12 @@
 
 #include "bus.h"
 #include "mem.h"
+#include "pci.h"
 #include "virtio/blk.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
 #include "virtio/pci.h"
 #include "x86/layout.h"
-#include "x86/pci.h"
 
 /* ---- counting allocations ---- */
 

@@ -6,11 +6,11 @@
 
 #include "bus.h"
 #include "kvm.h"
+#include "pci.h"
 #include "x86/i8042.h"
 #include "x86/layout.h"
-#include "x86/pvpanic.h"
-#include "x86/pci.h"
 #include "x86/pm.h"
+#include "x86/pvpanic.h"
 #include "x86/rtc.h"
 
 struct rig {

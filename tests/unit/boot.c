@@ -11,7 +11,7 @@
 #include <errno.h>
 
 #include "util.h"
-#include "x86/boot.h"
+#include "x86/boot/boot.h"
 #include "x86/layout.h"
 
 #define RAM MIB(64)

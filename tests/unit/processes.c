@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "fds.h"
+#include "sandbox/fds.h"
 #include "socket-name.h"
 #include "util.h"
 

@@ -20,7 +20,7 @@
 
 #include "bus.h"
 #include "log.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "tests/lib/unit.h"
 #include "util.h"
 #include "x86/layout.h"

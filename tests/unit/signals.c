@@ -10,8 +10,8 @@
 #include <termios.h>
 
 #include "event.h"
-#include "front.h"
 #include "io.h"
+#include "sandbox/supervisor.h"
 #include "signals.h"
 #include "util.h"
 

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <libfdt.h>
 
+#include "pci.h"
 #include "util.h"
+#include "x86/boot/zeropage.h"
 #include "x86/fdt.h"
 #include "x86/layout.h"
 #include "x86/mptable.h"
-#include "x86/pci.h"
-#include "x86/zeropage.h"
 
 static void mptable_lists_every_cpu(void **state)
 {

@@ -10,8 +10,8 @@
 
 #include "mem.h"
 #include "util.h"
-#include "x86/unpack.h"
-#include "x86/vmlinux.h"
+#include "x86/boot/decompress.h"
+#include "x86/boot/vmlinux.h"
 
 #define LINK_GPA	MIB(16)
 #define BASE		0xffffffff81000000ull

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What has to be done with names of files while a guest runs and when it has ended, and
+ * what the VM's own process, which sees no files any more, cannot do: the console log is
+ * opened again on request (log rotation), sockets are removed and passt is waited for at the
+ * end. A process
+ * beside the VM (sandbox/helper.h) does it, if there is anything to do; which files these are is
+ * settled when it starts. It removes the sockets even if lkvm is killed.
+ *
+ * All functions: the main thread.
+ */
+#ifndef LKVM_SANDBOX_BROKER_H
+#define LKVM_SANDBOX_BROKER_H
+
+#include <sys/types.h>
+
+#include "socket-name.h"
+
+struct sandbox;
+
+#define KEEPER_MAX_SOCKETS 64u
+#define KEEPER_MAX_CHILDREN 32u
+
+struct keeper {
+	int helper;				/* -1: none */
+	const char *log_path;			/* or NULL; lent, as all of them */
+	struct socket_name sockets[KEEPER_MAX_SOCKETS];
+	unsigned int nr_sockets;
+	pid_t children[KEEPER_MAX_CHILDREN];
+	unsigned int nr_children;
+	struct sandbox *sandbox;
+};
+
+void keeper_init(struct keeper *k, const char *log_path);
+
+/* @name, if there is one, is removed at the end from now on. Before keeper_start(). */
+void keeper_add_socket(struct keeper *k, struct socket_name name);
+
+/* @child, if it is not 0, is waited for at the end, and killed if it does not end soon. */
+void keeper_add_child(struct keeper *k, pid_t child);
+
+/* Before sandbox_enter(). 0 or -errno, after a message; the sockets are removed then, too. */
+int keeper_start(struct keeper *k, struct sandbox *sandbox);
+
+/* A descriptor of the log's file, made if it is not there, or -errno. */
+int keeper_reopen_log(struct keeper *k);
+
+/* All that was said above about the end. Waits for it. */
+void keeper_stop(struct keeper *k);
+
+#endif

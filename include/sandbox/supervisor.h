@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The supervisor: the process in front of the VM's.
+ *
+ * A process cannot enter a PID namespace, only its children are born in one. So where the
+ * sandbox has such a namespace the process that was started stays outside and the VM runs in
+ * its child: the first process of a namespace in which there is nobody to signal, trace or look at.
+ * The supervisor has given up everything but signals, the job and the terminal's mode. It
+ * reads signals and sends orders (signals.h), stops when the VM's user stops the job, takes the
+ * VM with it if it is killed, keeps the VM's report for whoever writes it down, and
+ * ends with the VM's status.
+ *
+ *	to the VM	on a socket: the namespaces that were made for it meanwhile, then orders
+ *	from the VM	on the same: orders (ready; stop the job; look at the terminal, give it
+ *			back), a report; its end
+ *
+ * Without the namespace there is no supervisor: front_is_there() is false, front_send() too, and
+ * whoever asks does the work itself. All of them: the main thread.
+ *
+ * Sources: pid_namespaces(7), PR_SET_PDEATHSIG in prctl(2).
+ */
+#ifndef LKVM_SANDBOX_SUPERVISOR_H
+#define LKVM_SANDBOX_SUPERVISOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "signals.h"
+
+struct sandbox;
+
+#define FRONT_MAX_REPORT_BYTES 128u
+
+/* What the supervisor knows of the run. */
+struct front_config {
+	int tty;		/* our input; -1: none */
+	bool has_log;
+	int keep_fd;		/* stays open in it, for the report; -1: none */
+};
+
+/* How the VM ended. */
+struct front_end {
+	int status;			/* to end with */
+	int signal;			/* that ended it or its process; 0: none */
+	bool timed_out;			/* before it ran */
+	bool left;			/* it did not end in time, and is left to the kernel */
+	size_t report_bytes;		/* of its report; 0: it had no chance to send one */
+	uint8_t report[FRONT_MAX_REPORT_BYTES];
+};
+
+struct front {
+	int socket;		/* to the supervisor; -1: there is none */
+};
+
+void front_init(struct front *f);
+
+/*
+ * Goes on in a child, if the sandbox has it: 0 in the VM's process; 1 in the supervisor,
+ * when the VM has ended as @end tells; everything else there is closed by then. -errno after a
+ * message. On the only thread there is; descriptors stay with the VM.
+ */
+int front_separate(struct front *f, struct sandbox *s, const struct front_config *config,
+		   struct front_end *end);
+
+/* There is a supervisor, and this is the VM's process. */
+bool front_is_there(const struct front *f);
+
+/*
+ * Waits for the namespaces that the supervisor makes; before sandbox_enter(). 0 or -errno,
+ * after a message.
+ */
+int front_wait(const struct front *f, struct sandbox *s);
+
+/* Sends an order to the supervisor. False without one. */
+bool front_send(const struct front *f, enum order_kind kind);
+
+/* The next order of the supervisor's. 0, -EAGAIN, or -EPIPE: it is gone. */
+int front_recv(const struct front *f, struct order *order);
+
+/* Readable when there is one. */
+int front_fd(const struct front *f);
+
+/*
+ * Sends @bytes as the VM's report: more than an order has, FRONT_MAX_REPORT_BYTES at most. False
+ * without a supervisor.
+ */
+bool front_report(const struct front *f, const void *report, size_t bytes);
+
+void front_fini(struct front *f);
+
+#endif

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The process beside the VM that opens the console log again, removes sockets and waits for
+ * passt (sandbox/broker.h). It keeps the user's rights, since the log may be in a folder that takes them;
+ * the VM's process can ask it for these things and no other.
+ *
+ * Source: SCM_RIGHTS in unix(7).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "log.h"
+#include "output.h"
+#include "sandbox/broker.h"
+#include "sandbox/helper.h"
+#include "sandbox/sandbox.h"
+
+#define ORDER_LOG 'l'
+#define ORDER_END 'e'
+#define PATIENCE_MS 1000	/* with a process that should have ended */
+
+/* Room for one descriptor beside a message. */
+union ancillary {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(sizeof(int))];
+};
+
+void keeper_init(struct keeper *k, const char *log_path)
+{
+	memset(k, 0, sizeof(*k));
+	k->helper = -1;
+	k->log_path = log_path;
+}
+
+void keeper_add_socket(struct keeper *k, struct socket_name name)
+{
+	if (name.path && k->nr_sockets < KEEPER_MAX_SOCKETS)
+		k->sockets[k->nr_sockets++] = name;
+}
+
+void keeper_add_child(struct keeper *k, pid_t child)
+{
+	if (child && k->nr_children < KEEPER_MAX_CHILDREN)
+		k->children[k->nr_children++] = child;
+}
+
+static void remove_sockets(struct keeper *k)
+{
+	for (unsigned int i = 0; i < k->nr_sockets; i++)
+		socket_name_remove(&k->sockets[i]);
+	k->nr_sockets = 0;
+}
+
+/* ---- in the process of its own ---- */
+
+/* Answers with the descriptor, or with the error number alone. */
+static void send_log(const struct keeper *k, int socket)
+{
+	int fd = output_open(k->log_path, O_APPEND);
+	int error = fd < 0 ? -fd : 0;
+	struct iovec iov = { &error, sizeof(error) };
+	union ancillary a = { .header = {
+		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	} };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&a.header), &fd, sizeof(fd));
+		m.msg_control = &a;
+		m.msg_controllen = sizeof(a);
+	}
+	sendmsg(socket, &m, MSG_NOSIGNAL);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Handles for processes whose parent is another; -1 where the host has none (Linux 5.3). */
+static void open_children(const struct keeper *k, int *fds)
+{
+	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++)
+		fds[i] = i < k->nr_children ? (int)syscall(SYS_pidfd_open, k->children[i], 0) : -1;
+}
+
+/* They have lost their connection and are about to end. */
+static void end_children(const int *fds)
+{
+	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++) {
+		struct pollfd p = { .fd = fds[i], .events = POLLIN };
+
+		if (fds[i] >= 0 && poll_fds(&p, 1, PATIENCE_MS) == 0)
+			syscall(SYS_pidfd_send_signal, fds[i], SIGKILL, NULL, 0);
+	}
+}
+
+static void serve(int socket, void *arg)
+{
+	struct keeper *k = arg;
+	int children[KEEPER_MAX_CHILDREN];
+	char order;
+
+	open_children(k, children);
+	if (sandbox_confine_helper(k->sandbox, SANDBOX_KEEPER))
+		return;
+	while (helper_next(socket, &order) && order == ORDER_LOG)
+		if (k->log_path)
+			send_log(k, socket);
+	remove_sockets(k);
+	end_children(children);
+}
+
+/* ---- in the VM's ---- */
+
+int keeper_start(struct keeper *k, struct sandbox *sandbox)
+{
+	if (!k->log_path && !k->nr_sockets && !k->nr_children)
+		return 0;
+	k->sandbox = sandbox;
+	k->helper = helper_start("keeper", serve, k, NULL, 0);
+	if (k->helper >= 0)
+		return 0;
+	log_error("a process for sockets and the console log: %s", strerror(-k->helper));
+	remove_sockets(k);
+	return k->helper;
+}
+
+int keeper_reopen_log(struct keeper *k)
+{
+	int error = EPIPE, fd = -1;
+	struct iovec iov = { &error, sizeof(error) };
+	union ancillary a = { 0 };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+	};
+
+	if (k->helper < 0 || !helper_call(k->helper, ORDER_LOG))
+		return -EPIPE;
+	if (recvmsg(k->helper, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(error))
+		return -EPIPE;
+	if (m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(&a.header), sizeof(fd));
+	return fd >= 0 ? fd : error ? -error : -EPIPE;
+}
+
+void keeper_stop(struct keeper *k)
+{
+	if (k->helper < 0)
+		return;
+	helper_end(k->helper, ORDER_END);
+	k->helper = -1;
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The system calls that each kind of thread may make, and why.
+ *
+ * A program that runs when lkvm is built: libseccomp makes BPF programs of the tables
+ * below, which are written to a header for sandbox/sandbox.c. So lkvm itself neither needs the
+ * library nor spends time on it at start. What is not listed raises SIGSYS, which ends the VM
+ * with the name of the call.
+ *
+ * No thread may open or create a file or a socket, start a process or a thread, change
+ * what it is allowed to do, or map memory that can be executed. What io_uring may do for
+ * them is restricted in disk/aio.c, which no filter can see.
+ *
+ * Sources: seccomp(2), seccomp_rule_add_array(3) of libseccomp 2.5.
+ */
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <linux/vhost.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "sandbox/sandbox.h"
+#include "util.h"
+
+#define LOOP	(1u << SANDBOX_LOOP)
+#define VCPU	(1u << SANDBOX_VCPU)
+#define WORKER	(1u << SANDBOX_WORKER)
+#define STORE	(1u << SANDBOX_STORE)
+#define KEEPER	(1u << SANDBOX_KEEPER)
+#define FRONT	(1u << SANDBOX_FRONT)
+#define THREADS	(LOOP | VCPU | WORKER)
+#define ALL	(THREADS | STORE | KEEPER | FRONT)
+
+#define MAX_CALL 1024u	/* no number beyond has been given out */
+
+struct call {
+	int nr;
+	unsigned int kinds;
+	unsigned int nr_checks;
+	struct scmp_arg_cmp checks[2];
+	const char *why;
+};
+
+#define CALL(name, kinds, why) { SCMP_SYS(name), kinds, 0, { { 0 } }, why }
+#define CALL1(name, kinds, check, why) { SCMP_SYS(name), kinds, 1, { check }, why }
+#define CALL2(name, kinds, a, b, why) { SCMP_SYS(name), kinds, 2, { a, b }, why }
+#define IS(n, value) { n, SCMP_CMP_EQ, value, 0 }
+#define BITS(n, mask, value) { n, SCMP_CMP_MASKED_EQ, mask, value }
+#define NO_EXEC BITS(2, PROT_EXEC, 0)
+#define ANONYMOUS BITS(3, MAP_ANONYMOUS, MAP_ANONYMOUS)
+
+static const struct call calls[] = {
+	CALL(futex, ALL, "locks, joining threads"),
+	CALL(write, ALL, "eventfds, messages, console"),
+	CALL(read, LOOP | KEEPER | FRONT, "eventfds, timers, signals, input; orders"),
+	CALL(exit_group, ALL, "the end, also after a forbidden call"),
+	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
+	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
+	CALL(brk, ALL, "malloc(), free()"),
+	CALL(munmap, THREADS | STORE | FRONT, "free(), guest memory at the end"),
+	CALL(close, LOOP | VCPU | STORE | KEEPER | FRONT, "what is not used any more"),
+	CALL(rt_sigprocmask, ALL, "Ctrl-A z; the end of a thread; abort()"),
+	CALL2(mmap, ALL, NO_EXEC, ANONYMOUS, "malloc(); a failed assertion keeps its message"),
+	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
+	CALL(madvise, VCPU | WORKER, "the end of a thread: its stack"),
+	CALL(exit, VCPU | WORKER, "the end of a thread"),
+	CALL(eventfd2, LOOP | VCPU, "interrupts and ioeventfds that a driver sets up"),
+
+	CALL(clock_nanosleep, VCPU, "a device is reset with requests in flight"),
+	CALL(restart_syscall, VCPU, "the same, if we were stopped meanwhile"),
+	CALL1(tgkill, ALL, IS(0, SANDBOX_OWN_PID), "kicks, fatal signals, abort(); own threads only"),
+	CALL(getpid, ALL, "abort()"),
+	CALL(gettid, ALL, "the same"),
+	CALL1(writev, ALL, IS(0, STDERR_FILENO), "why the C library calls it: free(), _FORTIFY_SOURCE"),
+	CALL2(kill, LOOP, IS(0, 0), IS(1, SIGTSTP), "Ctrl-A z: stops the job, nothing else"),
+	CALL(kill, FRONT, "signals for the VM and its job"),
+	CALL(wait4, FRONT, "the VM's end"),
+	CALL(epoll_wait, LOOP, "waiting for events"),
+	CALL(epoll_ctl, LOOP, "what to wait for"),
+	CALL(timerfd_settime, LOOP, "timers"),
+	CALL(ppoll, ALL, "would output wait; is the VM gone; has passt ended"),
+	CALL(io_uring_enter, LOOP, "disk I/O; disk/aio.c restricts what rings can do"),
+	CALL(io_uring_register, LOOP, "files of a ring are given back at the end"),
+	CALL(getrandom, LOOP, "virtio-rng"),
+	CALL(accept4, LOOP, "connections to ports and mode=stream"),
+	CALL(recvmsg, LOOP | FRONT, "frames, news about interfaces, the console log's new file, orders"),
+	CALL(sendmsg, ALL, "frames, output to a socket, orders"),
+
+	CALL(preadv2, LOOP | WORKER, "disks, frames, console input"),
+	CALL(pwritev2, ALL, "disks, frames, output to a pipe"),
+	CALL(fdatasync, LOOP | WORKER, "flush"),
+	CALL(fallocate, LOOP | WORKER, "discard, write zeroes"),
+	CALL(ftruncate, LOOP | STORE | FRONT, "an image grows, a cache file gets its size, a report is empty"),
+	CALL(lseek, LOOP | STORE, "has a disk's file grown; reading a folder"),
+
+	CALL(openat, STORE | KEEPER, "the cache's files; the console log"),
+	CALL(unlinkat, STORE, "old files of the cache"),
+	CALL(renameat, STORE, "a complete file gets its name"),
+	CALL(newfstatat, STORE | KEEPER, "how big and old are these files"),
+	CALL(getdents64, STORE, "the oldest files of the cache"),
+	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
+	CALL1(fcntl, STORE, IS(1, F_SETFD), "the same"),
+	CALL(flock, STORE, "one process stores"),
+	CALL(fsync, STORE, "complete before it has its name"),
+	CALL(utimensat, STORE, "it bears the time of its kernel"),
+	CALL(pwrite64, STORE, "writing files of the cache"),
+	CALL(unlink, KEEPER, "sockets, at the end"),
+	CALL(pidfd_send_signal, KEEPER, "passt, if it does not end"),
+};
+
+/* The argument that matters most: what an ioctl(2) does. */
+struct request {
+	unsigned long request;
+	unsigned int kinds;
+	const char *why;
+};
+
+static const struct request requests[] = {
+	{ KVM_RUN, VCPU, "running the guest" },
+	{ KVM_IRQ_LINE, LOOP | VCPU, "interrupt lines" },
+	{ KVM_IOEVENTFD, LOOP | VCPU, "ioeventfds: a driver starts or moves a device" },
+	{ KVM_IRQFD, LOOP | VCPU, "interrupts: a driver sets up a vector" },
+	{ KVM_SET_GSI_ROUTING, LOOP | VCPU, "the same" },
+	{ KVM_GET_MP_STATE, VCPU, "is this CPU halted for good" },
+	{ KVM_GET_REGS, VCPU, "the same; the report of a lost guest" },
+	{ KVM_GET_SREGS, LOOP | VCPU, "the report of a lost guest; was the end an orderly one" },
+	{ KVM_GET_MSRS, LOOP, "was the end an orderly one" },
+	{ KVM_GET_IRQCHIP, LOOP, "the same" },
+	{ KVM_TRANSLATE, VCPU, "the report of a lost guest" },
+	{ KVM_KVMCLOCK_CTRL, VCPU, "the guest was stopped" },
+	{ TCGETS, ALL, "is it a terminal, and in which mode; asked after TCSETS, too" },
+	{ TCSETS, ALL, "its mode, also in handlers of fatal signals" },
+	{ TIOCGPGRP, LOOP | FRONT, "may we use the terminal" },
+	{ TIOCGWINSZ, LOOP, "its size" },
+	{ BLKGETSIZE64, LOOP, "has a disk grown" },
+	{ TUNSETOFFLOAD, LOOP, "what a network driver can do" },
+	{ TUNSETQUEUE, LOOP, "how many queues it uses" },
+	{ VHOST_SET_MEM_TABLE, LOOP, "vhost: a network driver starts and stops" },
+	{ VHOST_SET_FEATURES, LOOP, "the same" },
+	{ VHOST_SET_VRING_NUM, LOOP, "the same" },
+	{ VHOST_SET_VRING_BASE, LOOP, "the same" },
+	{ VHOST_GET_VRING_BASE, LOOP, "the same" },
+	{ VHOST_SET_VRING_ADDR, LOOP, "the same" },
+	{ VHOST_SET_VRING_KICK, LOOP, "the same" },
+	{ VHOST_SET_VRING_CALL, LOOP, "the same" },
+	{ VHOST_SET_VRING_ERR, LOOP, "the same" },
+	{ VHOST_NET_SET_BACKEND, LOOP, "the same" },
+};
+
+static const char *const kind_names[SANDBOX_NR_KINDS] = {
+	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
+	[SANDBOX_STORE] = "store", [SANDBOX_KEEPER] = "keeper",
+	[SANDBOX_FRONT] = "front",
+};
+
+static void die(const char *what, int rc)
+{
+	fprintf(stderr, "sandbox-filters: %s: %s\n", what, strerror(-rc));
+	_exit(1);	/* what was written so far is not used */
+}
+
+static void add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind)
+{
+	unsigned int nr = 0;
+	int rc;
+
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		const struct call *c = &calls[i];
+
+		if (!(c->kinds >> kind & 1))
+			continue;
+		rc = seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, c->nr, c->nr_checks,
+						  c->checks);
+		if (rc)
+			die(c->why, rc);
+		nr++;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		const struct request *r = &requests[i];
+
+		if (!(r->kinds >> kind & 1))
+			continue;
+		rc = seccomp_rule_add_exact(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+					    (struct scmp_arg_cmp)IS(1, r->request));
+		if (rc)
+			die(r->why, rc);
+	}
+	if (nr + 1 > SANDBOX_MAX_CALLS)
+		die(kind_names[kind], -E2BIG);
+}
+
+/*
+ * The program as C. A tree of comparisons: a host's kernel tries a filter that it is given with
+ * every number there is, which took twice as long with a list.
+ */
+static void print_filter(enum sandbox_kind kind)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_TRAP);
+	struct sock_filter insn;
+	FILE *program = tmpfile();
+	int rc;
+
+	if (!ctx || !program)
+		die("memory", -ENOMEM);
+	add_rules(ctx, kind);
+	seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	rc = seccomp_export_bpf(ctx, fileno(program));
+	if (rc)
+		die("export", rc);
+	rewind(program);
+	printf("static const struct sock_filter filter_%s[] = {\n", kind_names[kind]);
+	while (fread(&insn, sizeof(insn), 1, program) == 1)
+		printf("\t{ %#x, %u, %u, %#x },\n", insn.code, insn.jt, insn.jf, insn.k);
+	printf("};\n\n");
+	fclose(program);
+	seccomp_release(ctx);
+}
+
+/* The names of all calls by number, one after the other, for the message. */
+static void print_names(void)
+{
+	unsigned int last = 0;
+
+	for (unsigned int nr = 0; nr < MAX_CALL; nr++) {
+		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, (int)nr);
+
+		if (name)
+			last = nr;
+		free(name);
+	}
+	printf("static const char call_names[] =\n");
+	for (unsigned int nr = 0; nr <= last; nr++) {
+		char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, (int)nr);
+
+		printf("\t\"%s\\0\"\n", name ? name : "");
+		free(name);
+	}
+	printf("\t;\n\n");
+	printf("#define NR_CALL_NAMES %uu\n", last + 1);
+}
+
+int main(void)
+{
+	printf("/* Made by sandbox/filters.c. */\n\n");
+	for (unsigned int kind = 0; kind < SANDBOX_NR_KINDS; kind++)
+		print_filter(kind);
+	print_names();
+	return ferror(stdout) || fflush(stdout) ? 1 : 0;
+}

@@ -1,0 +1,581 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The walls around the VM, should a guest take over this process.
+ *
+ * Everything that needs a right (opening files, /dev/kvm) has been done when
+ * sandbox_enter() runs. It takes away in layers, each of which would do for most attacks:
+ * names of files, sockets and processes (namespaces), rights (capabilities, Landlock), and
+ * last, thread by thread, all system calls but the few that running a guest takes.
+ * The filters are made when lkvm is built (sandbox/filters.c).
+ *
+ * A process cannot enter a PID namespace, only its children: sandbox_separate() comes before
+ * the machine is made, and sandbox/supervisor.c stays outside.
+ *
+ * Sources: namespaces(7), user_namespaces(7), pivot_root(2), landlock(7), seccomp(2).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "sandbox/sandbox.h"
+#include "tty.h"
+#include "util.h"
+
+#include "sandbox-filters.h"	/* made from sandbox/filters.c */
+
+#ifndef SYS_SECCOMP
+#define SYS_SECCOMP 1	/* si_code of SIGSYS; the C library has none */
+#endif
+
+#define INSNS_MAX	256u	/* of a filter */
+#define UID_MAP		"/proc/self/uid_map"
+
+/* Opened while the guest runs: an eventfd for each interrupt vector, connections to ports. */
+#define SPARE_FDS	4096u
+
+/* What Debian 12's linux/landlock.h lacks: by version of the interface. */
+#define LANDLOCK_FS_V1	((1ull << 13) - 1)
+#define LANDLOCK_FS_V2	(LANDLOCK_FS_V1 | 1ull << 13)	/* link and rename elsewhere */
+#define LANDLOCK_FS_V3	(LANDLOCK_FS_V2 | 1ull << 14)	/* truncate */
+#define LANDLOCK_FS_V5	(LANDLOCK_FS_V3 | 1ull << 15)	/* ioctl() of devices */
+#define LANDLOCK_NET_V4	3ull				/* bind and connect TCP */
+#define LANDLOCK_SCOPE_V6 1ull				/* abstract sockets */
+
+struct landlock_rules {
+	uint64_t fs, net, scoped;
+};
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED true
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED false
+#endif
+
+/* The test build (make HOOK=1) tries to break out here: tests/lib/hook.c. */
+#ifndef SANDBOX_HOOK
+static void sandbox_hook(const char *place)
+{
+	(void)place;
+}
+#endif
+
+/* For the handlers of SIGSYS and SIGABRT (DESIGN rule 8): whose thread they run on. */
+static _Thread_local const char *own_name;
+
+_Static_assert(sizeof(filter_loop) / sizeof(filter_loop[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_keeper) / sizeof(filter_keeper[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_front) / sizeof(filter_front[0]) + 3 <= INSNS_MAX, "room for it");
+
+/* ---- the layers ---- */
+
+static int unshare_one(int what)
+{
+	return unshare(what) ? -errno : 0;
+}
+
+static int enter_user(void)
+{
+	return unshare_one(CLONE_NEWUSER);
+}
+
+static int enter_ipc(void)
+{
+	return unshare_one(CLONE_NEWIPC);
+}
+
+static int enter_net(void)
+{
+	return unshare_one(CLONE_NEWNET);
+}
+
+/* Ids of processes that it starts from now on. Without rights it takes a user namespace, too. */
+static int enter_pid(void)
+{
+	int rc = unshare_one(CLONE_NEWPID);
+
+	if (rc != -EPERM || access(UID_MAP, W_OK))	/* see keep_user_id() */
+		return rc;
+	return unshare_one(CLONE_NEWUSER | CLONE_NEWPID);
+}
+
+/* A root of our own with nothing in it; /dev is any folder that is sure to be there. */
+static int enter_mount(void)
+{
+	int rc = unshare_one(CLONE_NEWNS);
+
+	if (rc)
+		return rc;
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/dev", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "size=4k,nr_inodes=1") ||
+	    chdir("/dev"))
+		return -errno;
+	if (!syscall(SYS_pivot_root, ".", "."))
+		return umount2(".", MNT_DETACH) ? -errno : 0;
+	/* The first root of all, an initramfs, cannot be replaced, only covered. */
+	return errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") ? -errno : 0;
+}
+
+static int set_no_new_privs(void)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
+}
+
+static int enter_landlock(void)
+{
+	struct landlock_rules rules = { .fs = LANDLOCK_FS_V1 };
+	size_t bytes = sizeof(rules.fs);
+	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+			       LANDLOCK_CREATE_RULESET_VERSION);
+	int fd, rc = 0;
+
+	if (version < 0)
+		return -errno;
+	if (version >= 2)
+		rules.fs = LANDLOCK_FS_V2;
+	if (version >= 3)
+		rules.fs = LANDLOCK_FS_V3;
+	if (version >= 4) {
+		rules.net = LANDLOCK_NET_V4;
+		bytes = sizeof(rules.fs) + sizeof(rules.net);
+	}
+	if (version >= 5)
+		rules.fs = LANDLOCK_FS_V5;
+	if (version >= 6) {
+		rules.scoped = LANDLOCK_SCOPE_V6;
+		bytes = sizeof(rules);
+	}
+	/* All of it is forbidden, since no rule allows anything. */
+	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, bytes, 0);
+	if (fd < 0)
+		return -errno;
+	if (syscall(SYS_landlock_restrict_self, fd, 0))
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* Best effort: it needs CAP_SETPCAP, and an ordinary user has nothing to drop. */
+static void drop_bounding_set(void)
+{
+	cap_value_t last = cap_max_bits();
+
+	for (cap_value_t c = 0; c < last; c++)
+		if (cap_drop_bound(c))
+			return;
+}
+
+/* The ambient ones go with the permitted ones. */
+static int give_up_capabilities(void)
+{
+	cap_t none = cap_init();
+	int rc;
+
+	if (!none)
+		return -ENOMEM;
+	rc = cap_set_proc(none) ? -errno : 0;
+	cap_free(none);
+	return rc ? rc : set_no_new_privs();
+}
+
+static int drop_capabilities(void)
+{
+	drop_bounding_set();
+	return give_up_capabilities();
+}
+
+static int set_limit(int resource, rlim_t most)
+{
+	struct rlimit limit = { most, most };
+
+	return setrlimit(resource, &limit) ? -errno : 0;
+}
+
+/* No dump of the guest's memory, nobody who traces us, few descriptors. */
+static int enter_limits(void)
+{
+	int fd = dup(STDERR_FILENO);
+	int rc = fd < 0 ? -errno : 0;
+
+	if (fd >= 0) {
+		struct rlimit now;
+
+		close(fd);
+		if (!getrlimit(RLIMIT_NOFILE, &now))
+			rc = set_limit(RLIMIT_NOFILE, min_u64(now.rlim_cur, (rlim_t)fd + SPARE_FDS));
+	}
+	if (!rc)
+		rc = set_limit(RLIMIT_CORE, 0);
+	if (!rc && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		rc = -errno;
+	return rc;
+}
+
+static int probe_filters(void)
+{
+	const uint32_t action = SECCOMP_RET_TRAP;
+
+	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) ? -errno : 0;
+}
+
+/* In this order: the later ones take away what the earlier ones need. */
+static const struct layer {
+	const char *key, *name;
+	int (*enter)(void);
+	bool always;		/* a host without it is broken */
+	uint32_t joinable;	/* CLONE_*: sandbox_build() can make it for us */
+} layers[] = {
+	{ "user_namespace", "user namespace", enter_user, false, 0 },
+	{ "pid_namespace", "PID namespace", enter_pid, false, 0 },
+	{ "mount_namespace", "mount namespace", enter_mount, false, CLONE_NEWNS },
+	{ "ipc_namespace", "IPC namespace", enter_ipc, false, CLONE_NEWIPC },
+	{ "net_namespace", "network namespace", enter_net, false, CLONE_NEWNET },
+	{ "limits", "limits", enter_limits, true, 0 },
+	{ "capabilities", "no capabilities", drop_capabilities, true, 0 },
+	{ "landlock", "Landlock", enter_landlock, false, 0 },
+	{ "seccomp", "system call filters", probe_filters, false, 0 },
+};
+
+_Static_assert(ARRAY_SIZE(layers) <= SANDBOX_MAX_LAYERS, "for sandbox_probe()");
+
+/* ---- a forbidden call, an abort ---- */
+
+static const char *call_name(unsigned int nr)
+{
+	const char *name = call_names;
+
+	if (nr >= NR_CALL_NAMES)
+		return "";
+	while (nr--)
+		name += strlen(name) + 1;
+	return name;
+}
+
+static void on_sigsys(int signal, siginfo_t *info, void *context)
+{
+	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
+
+	tty_restore();
+	log_directly();
+	if (info->si_code != SYS_SECCOMP) {	/* somebody sent it */
+		log_error("signal %d", signal);
+		_exit(128 + signal);
+	}
+	log_error("sandbox: %s: forbidden system call: %s (%d), arguments %#llx %#llx %#llx\n"
+		  "its process was ended, since a guest may have taken it over. If you trust the guest, "
+		  "this is a fault of lkvm: please report it.",
+		  own_name ? own_name : "unknown", call_name((unsigned int)info->si_syscall),
+		  info->si_syscall, (unsigned long long)regs[REG_RDI],
+		  (unsigned long long)regs[REG_RSI], (unsigned long long)regs[REG_RDX]);
+	_exit(SANDBOX_EXIT_STATUS);
+}
+
+/*
+ * Of an assertion or of the C library, which has said why. By default the first process of a PID
+ * namespace survives the signal, and what abort() tries next is forbidden.
+ */
+static void on_sigabrt(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	tty_restore();
+	if (info->si_code == SI_TKILL && info->si_pid == getpid())
+		log_error("%s: aborted\n"
+			  "this is a fault of lkvm: please report it, with the line before this one.",
+			  own_name ? own_name : "lkvm");
+	else
+		log_error("signal %d", signal);
+	_exit(128 + signal);
+}
+
+static int catch_violations(void)
+{
+	struct sigaction sa = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO };
+
+	sigfillset(&sa.sa_mask);
+	if (sigaction(SIGSYS, &sa, NULL))
+		return -errno;
+	sa.sa_sigaction = on_sigabrt;
+	return sigaction(SIGABRT, &sa, NULL) ? -errno : 0;
+}
+
+/* ---- entering ---- */
+
+void sandbox_init(struct sandbox *s, enum sandbox_mode mode)
+{
+	memset(s, 0, sizeof(*s));
+	s->mode = mode;
+	s->builder = -1;
+	sem_init(&s->confined, 0, 0);
+}
+
+void sandbox_fini(struct sandbox *s)
+{
+	if (s->builder >= 0)
+		close(s->builder);
+	sem_destroy(&s->confined);
+}
+
+/* To be entered by sandbox_enter(). */
+static bool is_left(const struct sandbox *s, const struct layer *l, bool joined)
+{
+	/* Sanitizers read files, start threads and trace the process at its end. */
+	if (SANITIZED)
+		return l->enter == drop_capabilities;
+	return l->enter != enter_pid && !(l->enter == enter_user && s->user_entered) &&
+	       !(l->joinable && joined);
+}
+
+/* Whether it is *@in. An error if it has to be and is not. */
+static int enter_layer(const struct sandbox *s, const struct layer *l, bool *in)
+{
+	int rc = l->enter();
+
+	*in = !rc;
+	if (!rc)
+		return 0;
+	if (s->mode == SANDBOX_STRICT || l->always) {
+		log_error("sandbox: %s: %s\n%s", l->name, strerror(-rc),
+			  l->always ? "use --sandbox off only with guests that you trust." :
+				      "--sandbox on does without what this host refuses; `lkvm check` lists it.");
+		return rc;
+	}
+	log_verbose("sandbox: %s: not used: %s", l->name, strerror(-rc));
+	return 0;
+}
+
+/*
+ * In a user namespace that knows no ids every file's owner looks like everybody. Ours is made to
+ * keep its name, so that "is this file ours" has the same answer as before.
+ */
+static int keep_user_id(uid_t id)
+{
+	char map[64];
+	int bytes = snprintf(map, sizeof(map), "%u %u 1", id, id);
+	int fd = open(UID_MAP, O_WRONLY | O_CLOEXEC);
+	int rc = 0;
+
+	if (fd < 0 || write(fd, map, (size_t)bytes) != bytes) {
+		rc = -errno;
+		log_error("sandbox: " UID_MAP ": %s", strerror(-rc));
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int sandbox_separate(struct sandbox *s)
+{
+	uid_t id = geteuid();
+	bool in;
+	int rc;
+
+	if (s->mode == SANDBOX_OFF || SANITIZED)
+		return 0;
+	if (!unshare_one(CLONE_NEWPID))	/* with the rights for it */
+		return 1;
+	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
+		if (layers[i].enter != enter_pid)
+			continue;
+		rc = enter_layer(s, &layers[i], &in);
+		if (rc || !in)
+			return rc;
+	}
+	s->user_entered = true;
+	rc = keep_user_id(id);
+	return rc ? rc : 1;
+}
+
+int sandbox_build(struct sandbox *s, uint32_t *built)
+{
+	bool in;
+
+	*built = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
+		int rc = layers[i].joinable ? enter_layer(s, &layers[i], &in) : 0;
+
+		if (rc)
+			return rc;
+		if (layers[i].joinable && in)
+			*built |= layers[i].joinable;
+	}
+	return 0;
+}
+
+/* Before Linux 5.8 this is not possible. */
+static bool join_built(struct sandbox *s)
+{
+	bool joined = s->builder >= 0 && (!s->built || !setns(s->builder, (int)s->built));
+
+	if (s->builder >= 0)
+		close(s->builder);
+	s->builder = -1;
+	return joined;
+}
+
+int sandbox_enter(struct sandbox *s)
+{
+	bool joined;
+	int rc;
+
+	if (s->mode == SANDBOX_OFF) {
+		sandbox_hook("process");
+		return 0;
+	}
+	if (SANITIZED && s->mode == SANDBOX_STRICT) {
+		log_error("sandbox: strict: not with a build with sanitizers");
+		return -ENOTSUP;
+	}
+	joined = join_built(s);
+	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
+		bool in;
+
+		if (!is_left(s, &layers[i], joined))
+			continue;
+		rc = enter_layer(s, &layers[i], &in);
+		if (rc)
+			return rc;
+		if (layers[i].enter == probe_filters)
+			s->filters = in;
+	}
+	rc = s->filters ? catch_violations() : 0;
+	if (rc)
+		log_error("sandbox: its signals: %s", strerror(-rc));
+	sandbox_hook("process");
+	return rc;
+}
+
+int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
+{
+	int rc = 0;
+
+	if (s->mode == SANDBOX_OFF)
+		return 0;
+	if (kind == SANDBOX_KEEPER)
+		rc = set_no_new_privs();
+	else
+		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
+	s->filters = !SANITIZED && !probe_filters();
+	if (!rc && s->filters)
+		rc = catch_violations();
+	return rc ? rc : sandbox_confine(s, kind);
+}
+
+unsigned int sandbox_probe(int errors[SANDBOX_MAX_LAYERS])
+{
+	int report[2] = { -1, -1 }, status;
+	bool ok = !pipe2(report, O_CLOEXEC);
+	pid_t child = ok ? fork() : -1;
+
+	if (!child) {
+		for (size_t i = 0; i < ARRAY_SIZE(layers); i++)
+			errors[i] = layers[i].enter();
+		_exit(write(report[1], errors, sizeof(*errors) * ARRAY_SIZE(layers)) < 0);
+	}
+	if (ok)
+		close(report[1]);
+	ok = child > 0 && read(report[0], errors, sizeof(*errors) * ARRAY_SIZE(layers)) ==
+				  (ssize_t)(sizeof(*errors) * ARRAY_SIZE(layers));
+	if (child > 0)
+		waitpid(child, &status, 0);
+	if (report[0] >= 0)
+		close(report[0]);
+	return ok ? ARRAY_SIZE(layers) : 0;
+}
+
+const char *sandbox_layer_name(unsigned int layer)
+{
+	return layers[layer].name;
+}
+
+const char *sandbox_layer_key(unsigned int layer)
+{
+	return layers[layer].key;
+}
+
+/* ---- filters ---- */
+
+static const struct {
+	const char *name;
+	const struct sock_filter *insns;
+	unsigned short nr;
+} filters[SANDBOX_NR_KINDS] = {
+	[SANDBOX_LOOP] = { "loop thread", filter_loop, ARRAY_SIZE(filter_loop) },
+	[SANDBOX_VCPU] = { "vcpu thread", filter_vcpu, ARRAY_SIZE(filter_vcpu) },
+	[SANDBOX_WORKER] = { "disk thread", filter_worker, ARRAY_SIZE(filter_worker) },
+	[SANDBOX_STORE] = { "kernel-cache process", filter_store, ARRAY_SIZE(filter_store) },
+	[SANDBOX_KEEPER] = { "keeper process", filter_keeper, ARRAY_SIZE(filter_keeper) },
+	[SANDBOX_FRONT] = { "front process", filter_front, ARRAY_SIZE(filter_front) },
+};
+
+/*
+ * A tracer that has a call fail (strace -e inject) makes -1 of its number, which is no
+ * call at all.
+ */
+static const struct sock_filter no_call[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ~0u, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static int install(enum sandbox_kind kind)
+{
+	struct sock_filter insns[INSNS_MAX];
+	struct sock_fprog program = {
+		.len = (unsigned short)(ARRAY_SIZE(no_call) + filters[kind].nr), .filter = insns,
+	};
+
+	memcpy(insns, no_call, sizeof(no_call));
+	memcpy(insns + ARRAY_SIZE(no_call), filters[kind].insns, filters[kind].nr * sizeof(*insns));
+	for (unsigned int i = 0; i < program.len; i++)
+		if (insns[i].k == SANDBOX_OWN_PID)
+			insns[i].k = (uint32_t)getpid();
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) ? -errno : 0;
+}
+
+int sandbox_confine(struct sandbox *s, enum sandbox_kind kind)
+{
+	int rc = 0;
+
+	own_name = filters[kind].name;
+	if (s->filters)
+		rc = install(kind);
+	if (rc) {
+		log_error("sandbox: filter of the %s: %s", own_name, strerror(-rc));
+		atomic_store(&s->error, rc);
+	}
+	sandbox_hook(own_name);
+	if (kind != SANDBOX_LOOP)
+		sem_post(&s->confined);
+	return rc;
+}
+
+int sandbox_wait(struct sandbox *s, unsigned int nr)
+{
+	while (nr)
+		if (!sem_wait(&s->confined))
+			nr--;
+	return atomic_load(&s->error);
+}
