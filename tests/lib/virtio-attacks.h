@@ -347,7 +347,7 @@ static void ready_without_features(void)
 
 static void odd_accesses(void)
 {
-	for (uint32_t i = 0; i < 0x200; i++) {
+	for (uint32_t i = 0; i < 0x200; i += every) {
 		write8(registers + i % 0x38, 0);	/* in the middle of things */
 		read8(registers + i);
 		*(volatile uint16_t *)(registers + i);
@@ -361,10 +361,10 @@ static void config_past_end(void)
 {
 	uint64_t end = config_space() + (on_pci ? 0x1000 : 0x100);
 
-	for (uint64_t a = config_space() + 128; a < end; a += 4)
+	for (uint64_t a = config_space() + 128; a < end; a += 4 * every)
 		if (read32(a))
 			fail("config space past its end", a);
-	for (uint64_t a = config_space() + 128; a < end - 8; a++) {
+	for (uint64_t a = config_space() + 128; a < end - 8; a += every) {
 		write8(a, 0xff);
 		*(volatile uint64_t *)a;
 	}
@@ -373,7 +373,7 @@ static void config_past_end(void)
 
 static void flood_kicks(void)
 {
-	for (int i = 0; i < 20000; i++)
+	for (uint32_t i = 0; i < 20000; i += every)
 		kick((uint16_t)(i & 3));
 	expect_good();
 }
@@ -393,7 +393,7 @@ static void msix_abuse(void)
 	if (read16(registers + VIRTIO_PCI_COMMON_Q_MSIX) != 0xffff)
 		fail("queue vector", read16(registers + VIRTIO_PCI_COMMON_Q_MSIX));
 	/* All of the table's BAR, in every width. */
-	for (uint32_t i = 0; i < 4096; i += 4) {
+	for (uint32_t i = 0; i < 4096; i += 4 * every) {
 		write32(msix + i, 0xffffffff);
 		write8(msix + i + 1, 0xff);
 		*(volatile uint64_t *)(msix + i);
@@ -406,7 +406,7 @@ static void msix_abuse(void)
 		fail("capability pointer", pci_read(0x34));
 	/* Many new messages for one vector. */
 	write16(registers + VIRTIO_PCI_COMMON_Q_MSIX, 1);
-	for (uint32_t i = 0; i < 6000; i++) {
+	for (uint32_t i = 0; i < 6000; i += every) {
 		write32(msix + 16, 0xfee00000);
 		write32(msix + 20, 0);
 		write32(msix + 24, 0x30 + i % 64);
@@ -471,7 +471,7 @@ static void config_everywhere(void)
 
 	if (!on_pci)
 		return;
-	for (uint64_t i = 0x40; i < 4096; i += 2) {
+	for (uint64_t i = 0x40; i < 4096; i += 2 * every) {
 		uint64_t at = LAYOUT_ECAM + 0x8000 + i;
 
 		write8(at, 0xff);
@@ -482,9 +482,9 @@ static void config_everywhere(void)
 		*(volatile uint64_t *)at;
 		*(volatile uint32_t *)(at + 1);
 	}
-	for (uint64_t at = LAYOUT_ECAM; at < LAYOUT_ECAM + LAYOUT_ECAM_SIZE; at += 0x8000 - 4)
+	for (uint64_t at = LAYOUT_ECAM; at < LAYOUT_ECAM + LAYOUT_ECAM_SIZE; at += (0x8000 - 4) * every)
 		read32(at);
-	for (uint32_t i = 0; i < 256; i++) {
+	for (uint32_t i = 0; i < 256; i += every) {
 		outl(PORT_PCI_ADDRESS, 0x80000000 | i << 16 | 0xffff);
 		outl(PORT_PCI_DATA, 0xffffffff);
 		(void)inl(PORT_PCI_DATA);

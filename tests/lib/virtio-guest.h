@@ -139,23 +139,37 @@ static inline void fail(const char *what, uint64_t got)
 	power_off();
 }
 
-/* The word after "attack=" on the command line, or "". */
-static char word[64];
-
-static inline void read_command_line(const uint8_t *zero_page)
+/* What follows @key on the command line, or "". */
+static inline const char *command_line_after(const uint8_t *zero_page, const char *key)
 {
 	const char *p = (const char *)(uint64_t)read32((uint64_t)zero_page + 0x228);
-	static const char key[] = "attack=";
-	unsigned int i, n = 0;
+	unsigned int i;
 
 	for (; *p; p++) {
 		for (i = 0; key[i] && p[i] == key[i]; i++)
 			;
 		if (!key[i])
-			break;
+			return p + i;
 	}
-	for (p += *p ? 7 : 0; *p && *p != ' ' && n < sizeof(word) - 1; p++)
-		word[n++] = *p;
+	return p;
+}
+
+/* The word after "attack=" on the command line, or "". */
+static char word[64];
+/* The number after "every=": loops over all of something may leave so many out. 1 without it. */
+static uint32_t every = 1;
+
+static inline void read_command_line(const uint8_t *zero_page)
+{
+	const char *p = command_line_after(zero_page, "attack=");
+	unsigned int n = 0;
+
+	while (*p && *p != ' ' && n < sizeof(word) - 1)
+		word[n++] = *p++;
+	p = command_line_after(zero_page, "every=");
+	for (n = 0; *p >= '0' && *p <= '9'; p++)
+		n = n * 10 + (unsigned int)(*p - '0');
+	every = n ? n : 1;
 }
 
 static inline int same_word(const char *a, const char *b)

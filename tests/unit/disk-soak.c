@@ -8,6 +8,8 @@
  *
  * A seed makes the requests and the faults; it is printed. Runs some seconds; SECONDS=600 or
  * FULL=1 for longer, SEED=n for one that was printed, SHAPE=n for one shape.
+ *
+ * Starts threads.
  */
 #include "tests/lib/disk.h"
 #include "tests/lib/disk-faults.h"

@@ -2,6 +2,7 @@
 /*
  * Opening disks: which files, formats, locks and backing files; what a full disk, a
  * truncated file and a hostile image do; snapshots; sizes. And raw images.
+ * Starts threads.
  */
 #include "tests/lib/disk.h"
 #include "tests/lib/disk-faults.h"

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The event loop: stale events, timers, calls from other threads, stop. */
+/*
+ * The event loop: stale events, timers, calls from other threads, stop.
+ * Starts threads.
+ */
 #include "tests/lib/unit.h"
 
 #include <errno.h>

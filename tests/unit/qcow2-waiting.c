@@ -3,6 +3,7 @@
  * qcow2: what waits goes on. Lists that are full, flushes that never stop, a full host;
  * clusters that change hands; what the header promises. Each with io_uring and with threads;
  * who hangs is ended by SIGALRM.
+ * Starts threads.
  */
 #include "tests/lib/disk.h"
 

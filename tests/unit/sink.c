@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Output to readers who are slow, stop, go, or were never there: nobody waits for them. */
+/*
+ * Output to readers who are slow, stop, go, or were never there: nobody waits for them.
+ * Starts threads.
+ */
 #include "tests/lib/unit.h"
 
 #include <fcntl.h>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The console's host side: every kind of reader and writer that there is. */
+/*
+ * The console's host side: every kind of reader and writer that there is.
+ * Starts threads.
+ */
 #include "tests/lib/unit.h"
 
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 /*
  * The kernel inside a bzImage: where it may go, each place as likely as the others; what
  * relocations change; and that any bytes at all are either refused or stay in bounds.
+ * Starts threads.
  */
 #include "tests/lib/unit.h"
 

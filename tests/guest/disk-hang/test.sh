@@ -2,17 +2,17 @@
 # A disk that never answers: what ends a VM ends it within 10 seconds, says that data may be
 # lost, and its status is not a success. The last flush hangs, whatever the guest did.
 [ -z "$VARIANT" ] || { skip disk-hang "sanitizers wrap the same functions"; return 0 2>/dev/null || exit 0; }
-truncate -s 16M "$T/img"
 
 # hung NAME ENGINE GUEST [SIGNAL] [OPTION...]: SIGNAL once the guest runs, if it is not "-".
 hung() {
-	local name=disk-hang/$1 fault=fdatasync:0:1:1000000 guest=$3 signal=$4 start pid
+	local name=disk-hang/$1 fault=fdatasync:0:1:1000000 guest=$3 signal=$4 start pid t=$T/$1
 	# With io_uring nothing is ever submitted.
 	[ "$2" = threads ] || fault=io_uring_submit:11:1:1000000
 	shift 4
+	mkdir "$t"; truncate -s 16M "$t/img"
 	LD_PRELOAD=$TOOLS/fault.so FAULT=$fault "$LKVM" run -v --flat "${GUESTS%/*}/$guest/guest" -m 64 \
-		-d "$T/img,format=raw" --json "$T/json" "$@" >"$T/out" 2>"$T/err" </dev/null & pid=$!
-	wait_for 30 grep -q '^lkvm: booting' "$T/err"
+		-d "$t/img,format=raw" --json "$t/json" "$@" >"$t/out" 2>"$t/err" </dev/null & pid=$!
+	wait_for 30 grep -q '^lkvm: booting' "$t/err"
 	if [ "$signal" != - ]; then
 		sleep 1
 		kill -$signal $pid
@@ -21,16 +21,19 @@ hung() {
 	wait $pid
 	same "$name-status" 125 $?
 	[ $(($(now_ms) - start)) -lt 15000 ] && ok "$name-time" || not_ok "$name-time" "$(($(now_ms) - start)) ms"
-	has "$name-message" "$T/err" '^lkvm: disk: .*/img: what was written last may be lost: it does not answer$'
-	has "$name-json" "$T/json" '"outcome":"error","status":125'
+	has "$name-message" "$t/err" '^lkvm: disk: .*/img: what was written last may be lost: it does not answer$'
+	has "$name-json" "$t/json" '"outcome":"error","status":125'
 }
 for engine in threads io_uring; do
 	[ $engine = threads ] && export NO_IO_URING=1 || unset NO_IO_URING
-	hung $engine-term $engine spin TERM
-	hung $engine-timeout $engine spin - --timeout 3
+	# Side by side, since each waits ten seconds.
+	hung $engine-term $engine spin TERM &
+	hung $engine-timeout $engine spin - --timeout 3 &
 	# The guest has ended in order, and waits.
 	hung $engine-poweroff $engine poweroff TERM
+	wait
 done
+truncate -s 16M "$T/img"
 
 # The guest has ended, and its last flush takes long: a window that changes its size is no reason to
 # give up, Ctrl-A x is.

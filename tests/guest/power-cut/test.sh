@@ -2,6 +2,7 @@
 # lkvm is killed at random moments while a guest writes and flushes: what was flushed
 # is in the image, a qcow2 image needs no repair, and the next run goes on.
 cuts=10
+[ "$every" = 1 ] || cuts=4
 [ -z "$FULL" ] || [ -n "$VARIANT" ] || cuts=100
 RANDOM=20261120
 fresh() {

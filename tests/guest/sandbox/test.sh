@@ -58,9 +58,12 @@ forbidden="openat:openat open:open openat-up:openat openat-create:openat mkdir:m
 	setuid:setuid bpf:bpf io_uring_setup:io_uring_setup rt_sigaction:rt_sigaction prctl:prctl kill:kill tgkill:tgkill
 	ioctl-tiocsti:ioctl ioctl-vm:ioctl ioctl-slot:ioctl ptrace:ptrace core:prlimit64"
 try() {
-	local place=$1 said=$2 skip=" $3 " want=$4; shift 4
+	local place=$1 said=$2 skip=" $3 " want=$4 n=0; shift 4
 	for a in $forbidden; do
 		case $skip in *" ${a%:*} "*) continue ;; esac
+		# What a guest reaches all, the others in an emulated host every third.
+		n=$((n + 1))
+		case $every:$place in 1:* | *:vcpu | *:loop) ;; *) [ $((n % 3)) = 1 ] || continue ;; esac
 		hooked "$place:${a%:*}" "$@"
 		if [ "$status" = "$want" ] && grep -q "^lkvm: sandbox: $said: forbidden system call: ${a#*:} (" "$T/err" &&
 			! grep -q '^hook:' "$T/err"; then

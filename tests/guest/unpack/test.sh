@@ -58,6 +58,8 @@ placed() {
 off="--kernel-cache off"
 # few ALL FEW: what is tried, all of it with FULL=1.
 few() { if [ -n "$FULL" ]; then echo "$1"; else echo "$2"; fi; }
+# fewer ALL FEW FEWER: in an emulated host even less.
+fewer() { if [ "$every" = 1 ]; then few "$1" "$2"; else echo "$3"; fi; }
 vmlinux three
 vmlinux two -DTWO_TABLES
 NO_RELOCS=1 vmlinux none
@@ -69,7 +71,8 @@ for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
 	has unpack/$format-said "$T/err" "^lkvm: kernel: $format: "
 	kernel -k "$T/$format" $off -p nokaslr -c 4
 	same unpack/$format-nokaslr "16777216 0 0" "$phys $shift $flag"
-	# Damaged: in the middle, at the end, and of another size than it says.
+	# Damaged: in the middle, at the end, and of another size than it says. (fuzz/unpack does so to each format.)
+	[ "$every" = 1 ] || [ $format = XZ ] || [ $format = LZ4 ] || continue
 	bytes=$(stat -c %s "$T/$format.payload")
 	for at in $(few "$((bytes / 3)) $((bytes / 2)) $((bytes - 8))" $((bytes / 2))); do
 		cp "$T/$format.payload" "$T/bad.payload"
@@ -100,10 +103,9 @@ for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
 done
 k=$T/gzip
 # By chance: no two of eight runs alike in both.
-for i in 1 2 3 4 5 6 7 8; do kernel -k "$k" $off; echo "$phys"; done | sort | uniq -c >"$T/places"
-[ "$(wc -l <"$T/places")" -ge 4 ] && ok unpack/random || not_ok unpack/random "$(cat "$T/places")"
-for i in 1 2 3 4 5 6 7 8; do kernel -k "$k" $off; echo "$shift"; done | sort | uniq -c >"$T/places"
-[ "$(wc -l <"$T/places")" -ge 5 ] && ok unpack/random-virtual || not_ok unpack/random-virtual "$(cat "$T/places")"
+for i in 1 2 3 4 5 6 7 8; do kernel -k "$k" $off; echo "$phys $shift"; done >"$T/places"
+[ "$(cut -d' ' -f1 "$T/places" | sort -u | wc -l)" -ge 4 ] && ok unpack/random || not_ok unpack/random "$(cat "$T/places")"
+[ "$(cut -d' ' -f2 "$T/places" | sort -u | wc -l)" -ge 5 ] && ok unpack/random-virtual || not_ok unpack/random-virtual "$(cat "$T/places")"
 # With little room: between 16 MiB and an initrd right behind it.
 head -c 2000000 /dev/zero >"$T/initrd"
 for i in 1 2 3 4; do
@@ -205,15 +207,15 @@ fill
 stamp=$(stat -c %y "$k")
 cat "$T/XZ" >"$T/copy"; touch -d "$stamp" "$T/copy"
 from unpack/replaced XZ "$T/copy"
-cp "$T/LZ4" "$T/new"
+cp "$T/LZ4" "$T/new"; touch -d "20 seconds" "$T/new"	# as if it were written now, however slow this host is
 store "$T/new"
 same unpack/just-written 'not stored' "${said%%:*}"
 # Each part of an entry, damaged; cut; swapped; exchanged. Only its time says so of the image.
 fill; entry=$(echo "$c"/*.kernel)
 size=$(stat -c %s "$entry")
 image=$((size - 4202496))
-for at in $(few "0 8 12 16 24 32 40 48 56 64 72 80 88 96 100 104 108 4096 8200 $image $((image + 100)) $((image + 2097152)) $((size - 1))" \
-	"0 12 24 56 100 4096 8200 $image"); do
+for at in $(fewer "0 8 12 16 24 32 40 48 56 64 72 80 88 96 100 104 108 4096 8200 $image $((image + 100)) $((image + 2097152)) $((size - 1))" \
+	"0 12 24 56 100 4096 8200 $image" "12 56 4096 $image"); do
 	fill
 	byte=$(od -An -tu1 -j $at -N 1 "$entry")
 	stamp_of_entry=$(stat -c %y "$entry")
@@ -316,7 +318,8 @@ from unpack/many-cold-warm 'from the cache'
 	from unpack/last-used-stays 'from the cache' "$T/gzip"
 	from unpack/newest-stays 'from the cache' "$T/LZ4"
 	from unpack/oldest-goes XZ "$T/XZ"
-	for a in socket fork execve mmap kill unlink ioctl-tiocsti ptrace io_uring_setup; do
+	for a in $(fewer "socket fork execve mmap kill unlink ioctl-tiocsti ptrace io_uring_setup" \
+		"socket fork execve mmap kill unlink ioctl-tiocsti ptrace io_uring_setup" "socket execve unlink"); do
 		rm -rf "$c"
 		SANDBOX_HOOK=kernel-cache:$a run -m 256 --rng off -k "$T/gzip" --kernel-cache "$c" --no-default-params -p wait --timeout 4
 		case $a in ioctl*) call=ioctl ;; *) call=$a ;; esac

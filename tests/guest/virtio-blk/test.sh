@@ -4,10 +4,12 @@
 attacks=$(attacks_of tests/guest/virtio-blk/elf64.c)
 truncate -s 16M "$T/img"
 for transport in pci mmio; do
+	n=0
 	for attack in $attacks; do
+		n=$((n + 1)); over $transport $n $attack || continue
 		suffix=,format=raw,serial=SN1
 		[ $attack != write_read_only ] || suffix=$suffix,ro
-		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $attack) --transport $transport -d "$T/img$suffix" -p "attack=$attack"
+		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $attack) --transport $transport -d "$T/img$suffix" -p "attack=$attack every=$every"
 		same "virtio-blk/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
 		few_lines "virtio-blk/$transport/$attack-log" 'until the driver resets it'
 	done

@@ -6,10 +6,12 @@ for transport in pci mmio; do
 	attack() {
 		rm -f "$T/port"
 		"$TOOLS/peer" bytes $1 "$T/port" & peer=$!
-		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $2) --rng off --transport $transport --port "p=unix:$T/port" -p "attack=$2"
+		run -k "$GUESTS/elf64" -m 256 -c $(cpus_of $2) --rng off --transport $transport --port "p=unix:$T/port" -p "attack=$2 every=$every"
 		kill $peer 2>/dev/null; wait $peer 2>/dev/null
 	}
+	n=0
 	for attack in $attacks; do
+		n=$((n + 1)); over $transport $n $attack || continue
 		attack echo $attack
 		same "virtio-console/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
 		few_lines "virtio-console/$transport/$attack-log" '^lkvm: console'

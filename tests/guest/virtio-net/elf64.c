@@ -390,7 +390,7 @@ static void reset_with_held(void)
 static void rx_no_buffers(void)
 {
 	print("IDLE\n");
-	for (unsigned int i = 0; i < 300000; i++)
+	for (unsigned int i = 0; i < 300000 / every; i++)
 		(void)get_status();
 	give_buffers(1, IN_BYTES, WRITE);
 	use_queue(RX);

@@ -3,8 +3,10 @@
 # limit; the option.
 attacks=$(attacks_of tests/guest/virtio-rng/elf64.c)
 for transport in pci mmio; do
+	n=0
 	for attack in $attacks; do
-		run -k "$GUESTS/elf64" -m 4096 -c $(cpus_of $attack) --transport $transport -p "attack=$attack"
+		n=$((n + 1)); over $transport $n $attack || continue
+		run -k "$GUESTS/elf64" -m 4096 -c $(cpus_of $attack) --transport $transport -p "attack=$attack every=$every"
 		same "virtio-rng/$transport/$attack" "0 SURVIVED RECOVERED" "$status $(echo $(cat "$T/out"))"
 	done
 done

@@ -9,12 +9,12 @@ run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=panic" --json /tmp/json
 same ending/panic 255 $status
 has ending/panic-json /tmp/json '"outcome":"panic","status":255'
 has ending/panic-console /tmp/out 'Kernel panic - not syncing: sysrq'
-timeout 100 lkvm run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=panic" >/dev/null 2>/tmp/err </dev/null
-has ending/panic-last-lines /tmp/err 'Kernel panic - not syncing: sysrq'
 run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=hang" --timeout 8 --json /tmp/json
 same ending/timeout 124 $status
-run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=panic panic=0" --timeout 10 --json /tmp/json
-same ending/panic-that-hangs 255 $status
+[ ! -e /full ] || {
+	run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet do=panic panic=0" --timeout 60 --json /tmp/json
+	same ending/panic-that-hangs 255 $status	# guest/panic has it, too
+}
 run -k /g/$k/bzImage -i /g/$k/initrd -p "quiet reboot=t"
 same ending/triple-fault 255 $status
 has ending/triple-fault-message /tmp/err '^lkvm: vcpu 0: triple fault'

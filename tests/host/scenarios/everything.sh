@@ -22,7 +22,7 @@ head -c 16 /dev/hwrng | wc -c | sed 's/^/NET rng/'
 C
 echo cmd | cpio -o -H newc 2>/dev/null | gzip >cmd.gz
 want=$(for i in 1 2 3 4 5 6 7 8; do d=$(echo abcdefgh | cut -c$i); echo "eth$((i - 1)) vd$d port$i"; done; echo rng16)
-for m in $(choose "cloud:pci:1 generic:mmio:2 generic612:pci:4" "cloud:mmio:1 generic612:pci:4"); do
+for m in $(choose "cloud:pci:1 generic:mmio:2 generic612:pci:4" generic612:pci:1); do
 	IFS=: read -r k t c <<M
 $m
 M
@@ -35,19 +35,21 @@ M
 done
 
 # No drivers at all: the transport's is named, once. (6.12 has those of PCI built in.)
-for m in $(choose "cloud:pci cloud:mmio generic:pci" "cloud:pci cloud:mmio"); do
+for m in $(choose "cloud:pci cloud:mmio generic:pci" cloud:mmio); do
 	k=${m%:*} t=${m#*:}
 	run --transport $t -k /g/$k/bzImage -i /g/$k/initrd $args -p "quiet do=poweroff"
 	same "everything/$m/no-transport" "0 1" "$status $(grep -c "^lkvm: virtio-$t: the guest did not look" /tmp/err)"
 	same "everything/$m/no-transport-only" 0 "$(grep -c 'did not use' /tmp/err)"
 done
 # A kernel that knows nothing of PCI, or of ACPI: what helps is said, not what it has.
-for m in "pci pci=off --transport.mmio.--acpi.off" "mmio acpi=off try.--acpi.off"; do
+choose "pci pci=off --transport.mmio.--acpi.off
+mmio acpi=off try.--acpi.off" "mmio acpi=off try.--acpi.off" >advice
+while read -r m <&8; do
 	set -- $m
 	run --transport $1 -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -d d1,format=raw -p "quiet do=poweroff $2"
 	has "everything/$2-advice" /tmp/err "$3"
 	same "everything/$2-only" "" "$(grep -o 'needs virtio_pci' /tmp/err)"
-done
+done 8<advice
 # That of the transport, and no others: each kind once.
 zcat /g/cloud/drivers | (mkdir -p x && cd x && cpio -id 2>/dev/null)
 grep -E '^virtio(|_ring|_pci|_pci_modern_dev|_pci_legacy_dev).ko' x/mod/order >order; cp order x/mod/order

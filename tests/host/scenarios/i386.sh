@@ -4,7 +4,7 @@
 rmmod kvm_amd
 insmod /lib/kvm-amd.ko npt=0
 for m in $(choose "i686:1:256:poweroff i686:2:512:reboot i686:1:512:panic i686pae:1:256:poweroff i686pae:2:512:reboot
-	i686pae:1:512:panic" "i686:1:256:poweroff i686pae:2:512:reboot i686pae:1:512:panic"); do
+	i686pae:1:512:panic" "i686:1:256:poweroff i686pae:2:512:panic"); do
 	IFS=: read -r k cpus mib end <<M
 $m
 M

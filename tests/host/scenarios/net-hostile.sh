@@ -7,14 +7,14 @@ for m in vhost_iotlb vhost tap vhost_net; do insmod /lib/$m.ko 2>/dev/null; done
 ip tuntap add h0 mode tap; ip link set h0 up
 echo 1 >/proc/sys/net/ipv6/conf/h0/disable_ipv6
 peer packets echo h0 & peer=$!
-turn=0
+pass=0
 for v in "" ,vhost=on; do
 	for t in pci mmio; do
-		[ $t = pci ] || turn=$((turn + 1))
+		pass=$((pass + 1)) turn=0
 		for a in $(cat /attacks/names); do
-			# With FULL=1 each over both; otherwise in turn, each both with vhost and without.
+			# With FULL=1 each in all four ways; otherwise in turn, each in one.
 			turn=$((turn + 1))
-			[ -e /full ] || [ $((turn % 2)) = 0 ] || continue
+			[ -e /full ] || [ $(((turn + pass) % 4)) = 0 ] || continue
 			# The kernel may answer otherwise, but has to be there again after a reset.
 			run -k /attacks/virtio-net -m 512 --rng off --transport $t -n mode=tap,tapif=h0$v -p "attack=${v:++}$a"
 			same "net-hostile$v/$t/$a" "0 SURVIVED RECOVERED" \

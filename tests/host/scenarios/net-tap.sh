@@ -64,7 +64,7 @@ transfer
 C
 for m in vhost_iotlb vhost tap vhost_net; do insmod /lib/$m.ko 2>/dev/null; done
 for m in $(choose "cloud:pci generic:pci cloud:mmio generic:mmio cloud612:mmio generic612:pci
-	cloud:pci,vhost=on generic612:mmio,vhost=on" "cloud612:mmio generic:pci generic612:mmio,vhost=on"); do
+	cloud:pci,vhost=on generic612:mmio,vhost=on" "cloud612:mmio generic:pci,vhost=on"); do
 	k=${m%:*} t=${m#*:} v=
 	case $m in *,*) v=,${m#*,} t=${t%,*} ;; esac
 	run_net $k $t -c 2 -n mode=tap,tapif=t0$v -p "quiet do=poweroff SUM=$sum"
@@ -92,7 +92,7 @@ ping -q -c 3 -s $((mtu - 28)) 10.7.0.1 | grep -q ' 3 packets received' && ok pin
 transfer
 C
 for m in $(choose "cloud:pci:1500 generic:mmio:1500 cloud:pci:9000 generic:mmio:9000 cloud:pci:65520 generic:mmio:65520" \
-	"cloud:pci:9000 generic:mmio:65520"); do
+	generic:mmio:65520); do
 	mtu=${m##*:} m=${m%:*}
 	ip link set t0 mtu $mtu
 	run_net ${m%:*} ${m#*:} -n mode=tap,tapif=t0 -p "quiet do=poweroff"
@@ -139,12 +139,14 @@ for m in $(choose "cloud:pci cloud:mmio" "cloud:mmio"); do
 	same "net/$m/pcap" "4d3cb2a1" "$(head -c 4 pcap | xxd -p)"
 done
 { cat functions; echo 'ok $(cat /sys/class/net/eth0/address)'; } | guest_script mac.gz
-run --transport pci -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -i mac.gz --name twin -n mode=tap,tapif=t4 -p "quiet do=poweroff"
-for mac in $macs; do same net/mac-by-name "$(nets)" "$mac"; done
+[ ! -e /full ] || {
+	run --transport pci -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -i mac.gz --name twin -n mode=tap,tapif=t4 -p "quiet do=poweroff"
+	for mac in $macs; do same net/mac-by-name "$(nets)" "$mac"; done
 
-run_net cloud pci -c 4 -n mode=tap,tapif=t4,vhost=on -p "quiet do=poweroff"
-same "net/vhost/queues" "0 queues-4=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok" \
-	"$status $(nets | sed 's/ [0-9a-f:]*=ok / /')"
+	run_net cloud pci -c 4 -n mode=tap,tapif=t4,vhost=on -p "quiet do=poweroff"
+	same "net/vhost/queues" "0 queues-4=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok" \
+		"$status $(nets | sed 's/ [0-9a-f:]*=ok / /')"
+}
 
 # An interface that lkvm creates goes with it.
 { cat functions; echo 'ok mtu-$(cat /sys/class/net/eth0/mtu)'; } | guest_script cmd.gz

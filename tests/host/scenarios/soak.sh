@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A stock kernel boots and powers off again and again while a CPU of the host is busy: none
 # hangs, none differs. SOAK=100 tests/host/run BUILD for the long form.
+# Only in check-all: guest/soak is the short form.
 boots=3
 [ ! -e /soak ] || boots=$(cat /soak)
 while :; do :; done &

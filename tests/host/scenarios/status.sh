@@ -70,11 +70,9 @@ if [ -e /full ]; then
 	done
 	return
 fi
-for e in cloud:panic:hvc0:1 cloud:exit:cursor:2 cloud:noroot:loglevel:1 cloud:oops:none:2 cloud:reboot:none:1 \
-	cloud:halt:loglevel:2 cloud:poweroff:hvc0:1 cloud:triple:both:1 cloud:reboot:cursor:2 \
-	cloud612:panic:none:1 cloud612:reboot:hvc0:2 cloud612:exit:loglevel:1 cloud612:oops:cursor:1 cloud612:halt:none:1 \
-	generic:panic:loglevel:2 generic:reboot:loglevel:1 generic:noroot:none:1 generic:oops:hvc0:1 generic:halt:both:1 \
-	i686:panic:none:1 i686:reboot:none:1 i686:exit:hvc0:1 i686:halt:hvc0:1 i686:noroot:both:1; do
+for e in cloud:exit:cursor:2 cloud:oops:none:2 cloud:reboot:none:1 cloud:halt:loglevel:2 cloud:poweroff:hvc0:1 cloud:triple:both:1 \
+	cloud612:panic:none:1 cloud612:reboot:cursor:2 cloud612:noroot:loglevel:1 \
+	generic:panic:hvc0:1 generic:halt:none:1 i686:panic:loglevel:1 i686:halt:both:1; do
 	IFS=: read -r k end console cpus <<M
 $e
 M
