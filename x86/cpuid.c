@@ -163,6 +163,18 @@ static void fit_hypervisor(struct kvm_cpuid_entry2 *e, const struct cpuid_machin
 		e->eax = LEAF_CLOCK;
 }
 
+/*
+ * Leaf 0x40000001: no asynchronous page faults. They help a guest whose host swaps. But KVM never puts a
+ * CPU to sleep that has one to be told of and no interrupt controller to be told by, which is how a Linux
+ * kernel halts for good: the CPU spun, and nobody could tell that the guest had ended.
+ */
+static void fit_hypervisor_features(struct kvm_cpuid_entry2 *e, const struct cpuid_machine *m)
+{
+	(void)m;
+	e->eax &= ~(1u << KVM_FEATURE_ASYNC_PF | 1u << KVM_FEATURE_ASYNC_PF_VMEXIT |
+		    1u << KVM_FEATURE_ASYNC_PF_INT);
+}
+
 static void fit_clock(struct kvm_cpuid_entry2 *e, const struct cpuid_machine *m)
 {
 	e->eax = m->tsc_khz;
@@ -179,6 +191,7 @@ static const struct {
 	{ 0xb, fit_topology },
 	{ 0x1f, fit_topology },
 	{ KVM_CPUID_SIGNATURE, fit_hypervisor },
+	{ KVM_CPUID_FEATURES, fit_hypervisor_features },
 	{ LEAF_CLOCK, fit_clock },
 	{ 0x80000001, fit_amd_features },
 	{ 0x80000008, fit_amd_cores },

@@ -11,7 +11,7 @@
 static struct cpuid_table supported(void)
 {
 	struct cpuid_table t = {
-		.nent = 10,
+		.nent = 11,
 		.entries = {
 			{ .function = 1, .eax = 0x800f12, .ebx = 0x12345678, .ecx = 0x1,
 			  .edx = 0x178bfbff },
@@ -20,6 +20,7 @@ static struct cpuid_table supported(void)
 			{ .function = 4, .index = 4, .flags = INDEXED, .eax = 0 },
 			{ .function = 0xb, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 2 },
 			{ .function = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b },
+			{ .function = 0x40000001, .eax = 0x01007efb },
 			{ .function = 0x80000001, .ecx = 0x2 },
 			{ .function = 0x80000008, .eax = 0x3030, .ecx = 0x700f },
 			{ .function = 0x8000001d, .index = 3, .flags = INDEXED,
@@ -108,6 +109,15 @@ static void the_clock_is_told(void **state)
 	cpuid_fit(&t, &unknown);
 	assert_null(cpuid_find(&t, 0x40000010, 0));
 	assert_int_equal(cpuid_find(&t, 0x40000000, 0)->eax, 0x40000001);
+}
+
+/* A CPU that has an asynchronous page fault to be told of does not halt. */
+static void asynchronous_page_faults_are_not_offered(void **state)
+{
+	struct cpuid_table t = fit(0, 1, 0);
+
+	(void)state;
+	assert_int_equal(cpuid_find(&t, 0x40000001, 0)->eax, 0x01003aeb);
 }
 
 static struct cpuid_table offered(uint32_t xcr0, bool nested)
@@ -215,6 +225,7 @@ int main(void)
 		cmocka_unit_test(topology_is_cores_of_one_package),
 		cmocka_unit_test(one_cpu_is_no_multiprocessor),
 		cmocka_unit_test(the_clock_is_told),
+		cmocka_unit_test(asynchronous_page_faults_are_not_offered),
 		cmocka_unit_test(tiles_need_their_state),
 		cmocka_unit_test(virtualisation_is_for_who_asks),
 		cmocka_unit_test(memory_is_not_encrypted),

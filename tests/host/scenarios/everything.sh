@@ -47,6 +47,7 @@ mmio acpi=off try.--acpi.off" "mmio acpi=off try.--acpi.off" >advice
 while read -r m <&8; do
 	set -- $m
 	run --transport $1 -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -d d1,format=raw -p "quiet do=poweroff $2"
+	same "everything/$2-ends" 0 $status
 	has "everything/$2-advice" /tmp/err "$3"
 	same "everything/$2-only" "" "$(grep -o 'needs virtio_pci' /tmp/err)"
 done 8<advice
