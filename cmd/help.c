@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * `lkvm help` and `lkvm version`: text on stdout.
+ * `lkvm help` and `lkvm version`: text on stdout. What `lkvm help run` says of options is their
+ * table's.
  */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
+#include "cmd/options.h"
 #include "log.h"
 #include "util.h"
+
+#define HELP_COLUMN 24
+#define HELP_WIDTH 94
 
 static const char overview[] =
 "usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
@@ -18,63 +23,10 @@ static const char overview[] =
 static const char help_run[] =
 "usage: lkvm run [options] [KERNEL]\n"
 "\n"
-"Boots KERNEL in a virtual machine; its console is this terminal (Ctrl-A x quits).\n"
-"\n"
-"what to boot\n"
-"  -k, --kernel FILE     bzImage, ELF vmlinux or unified kernel image (default:\n"
-"                        arch/x86/boot/bzImage, bzImage,\n"
-"                        ../../arch/x86/boot/bzImage, /boot/vmlinuz-$(uname -r))\n"
-"  -i, --initrd FILE     may be repeated: concatenated in order\n"
-"  -p, --params STR      kernel parameters, after ours; may be repeated\n"
-"  -d, --disk FILE[,ro][,cow][,direct][,discard=off][,format=raw|qcow2][,backing=on][,serial=S]\n"
-"                        a disk, vda for the first; may be repeated. ro: read-only;\n"
-"                        cow: writes go to a temporary file; discard=off: the guest cannot\n"
-"                        make holes; a comma in FILE is written twice. The first, or its\n"
-"                        only Linux partition, is the root file system, unless the\n"
-"                        parameters say root=\n"
-"  -n, --network mode=tap[,tapif=NAME][,queues=N]  a network card; may be repeated. tap: an\n"
-"                        interface of the host (ip tuntap add NAME mode tap user $USER)\n"
-"                mode=passt[,publish=[IP:]HOST:GUEST[/udp]]...[,host=on]\n"
-"                        the host's network without privileges, by passt(1); publish: a port\n"
-"                        of the host (127.0.0.1) leads to the guest; host=on: the guest may\n"
-"                        reach the host's own services, by the gateway's address\n"
-"                mode=stream,path=SOCKET[,server=on]\n"
-"                        frames over a UNIX socket: another VM, gvproxy, passt\n"
-"                mode=fd,fd=N    an open tap or macvtap        mode=none    no card\n"
-"                        tap and fd: ,vhost=on (the host's kernel moves the frames)\n"
-"                        each but none: ,guest_mac=M ,mtu=N ,pcap=FILE (records frames)\n"
-"      --port NAME=unix:PATH|file:PATH|fd:N|pty\n"
-"                        /dev/virtio-ports/NAME in the guest is this on the host\n"
-"      --rng on|off|RATE     random numbers from the host, RATE bytes per second (default on)\n"
-"      --no-default-params   leave ours out\n"
-"      --unpack host|guest   who unpacks and relocates a bzImage (default host)\n"
-"      --kernel-cache DIR|off    keep unpacked kernels in DIR (default\n"
-"                        $XDG_CACHE_HOME/lkvm or ~/.cache/lkvm)\n"
-"      --flat FILE[@ADDR]    a real-mode image instead of a kernel (default 0x10000)\n"
-"\n"
-"the machine\n"
-"  -c, --cpus N          number of CPUs (default 1, at most 255)\n"
-"  -m, --mem SIZE        memory: a number with B, K, M, G or T; bare: MiB (default 512M)\n"
-"      --nested on|off   it may run virtual machines itself (default off)\n"
-"      --transport pci|mmio  how the guest reaches its virtio devices (default pci)\n"
-"      --acpi on|off     describe it by ACPI tables (default on)\n"
-"      --mptable on|off  ... by an Intel MP table (default on)\n"
-"      --fdt on|off      ... by a device tree (default off)\n"
-"      --dump-dtb FILE   write that device tree to FILE\n"
-"\n"
-"how to run it\n"
-"      --console serial|virtio   what the terminal is attached to: ttyS0 or hvc0\n"
-"                        (default serial; the kernel's log is on ttyS0 either way)\n"
-"      --console-log FILE    append every byte of ttyS0 and hvc0 to FILE; SIGHUP reopens it\n"
-"      --timeout SECONDS     end it then, with status 124\n"
-"      --die-with-parent     end it when the process that started lkvm ends\n"
-"      --json FILE       write how it ended to FILE\n"
-"      --name NAME       a name, for --json; network cards have the same address each time\n"
-"      --sandbox on|off|strict  shut lkvm in before the guest runs (default on: with what\n"
-"                        this host allows; strict: with everything, see lkvm check)\n"
-"      --dry-run         load everything, run nothing\n"
-"  -q, --quiet           only errors\n"
-"  -v, --verbose         more\n"
+"Boots KERNEL in a virtual machine; its console is this terminal (Ctrl-A x quits).\n";
+
+/* Between the two: the options. */
+static const char help_run_end[] =
 "\n"
 "exit status\n"
 "  0    the guest powered off or rebooted\n"
@@ -102,12 +54,60 @@ static const struct {
 	{ "help", help_help },
 };
 
+/* @text in the column of the explanations, the first line of it behind @used characters. */
+static void print_explanation(const char *text, int used)
+{
+	size_t len = strcspn(text, "\n");
+
+	if (used + 2 <= HELP_COLUMN)
+		printf("%*s", HELP_COLUMN - used, "");
+	else if (used + 2 + (int)len <= HELP_WIDTH)
+		printf("  ");
+	else
+		printf("\n%*s", HELP_COLUMN, "");
+	for (; printf("%.*s\n", (int)len, text), text[len]; len = strcspn(text, "\n")) {
+		text += len + 1;
+		printf("%*s", HELP_COLUMN, "");
+	}
+}
+
+static void print_option(const struct option_row *row)
+{
+	const char *argument = row->argument ? row->argument : "";
+	char letter[] = { '-', row->letter, ',', '\0' };
+	int used = printf("  %3s --%s%s%s", row->letter ? letter : "", row->name,
+			  *argument ? " " : "", argument);
+
+	print_explanation(row->help, used);
+}
+
+static void print_options(void)
+{
+	static const char *const titles[] = {
+		[GROUP_BOOT] = "what to boot",
+		[GROUP_MACHINE] = "the machine",
+		[GROUP_RUN] = "how to run it",
+	};
+	size_t nr;
+	const struct option_row *rows = options_table(&nr);
+
+	for (size_t i = 0; i < nr; i++) {
+		if (!i || rows[i].group != rows[i - 1].group)
+			printf("\n%s\n", titles[rows[i].group]);
+		print_option(&rows[i]);
+	}
+}
+
 int help_print(const char *command)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
 		if (strcmp(pages[i].command, command))
 			continue;
 		fputs(pages[i].text, stdout);
+		if (pages[i].text == help_run) {
+			print_options();
+			fputs(help_run_end, stdout);
+		}
 		return EXIT_OK;
 	}
 	log_error("help: %s: no such command\n`lkvm help` lists them.", command);

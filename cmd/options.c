@@ -1,53 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The command line of `lkvm run`.
+ * The command line of `lkvm run`, and the table of its options.
  *
- * getopt_long() splits the arguments; a table says what each option is and where
- * its value goes, or which function checks it. Errors are one line that names
- * the option, the value and what would be right.
+ * getopt_long() splits the arguments; an option's row says where its value goes, or
+ * which function checks it. Errors are one line that names the option, the value and
+ * what would be right.
  */
-#include <ctype.h>
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/option-values.h"
 #include "cmd/options.h"
 #include "log.h"
 #include "util.h"
-#include "virtio/blk.h"
 #include "virtio/rng.h"
 #include "x86/layout.h"
-#include "x86/machine.h"
 
 #define DEFAULT_RAM_BYTES MIB(512)
-#define MAX_TIMEOUT_S 1e9
+#define MAX_NAME_BYTES 64u
 
-int parse_size(const char *text, uint64_t unit, uint64_t *bytes)
-{
-	static const char suffixes[] = "BKMGT";
-	unsigned long long number;
-	const char *suffix;
-	char *end;
-
-	/* strtoull() would take a sign and blanks. */
-	if (!isdigit((unsigned char)text[0]))
-		return -EINVAL;
-	errno = 0;
-	number = strtoull(text, &end, !strncmp(text, "0x", 2) ? 16 : 10);
-	if (errno)
-		return -ERANGE;
-	if (*end) {
-		suffix = strchr(suffixes, toupper((unsigned char)*end));
-		if (!suffix || end[1])
-			return -EINVAL;
-		unit = 1ull << (10 * (suffix - suffixes));
-	}
-	return mul_u64(number, unit, bytes) ? 0 : -ERANGE;
-}
+/*
+ * What rows name as set(): 0 or -errno. One that has said itself what is wrong leaves the reason
+ * empty.
+ */
 
 static int bad(const char *option, const char *value, const char *reason)
 {
@@ -55,517 +35,413 @@ static int bad(const char *option, const char *value, const char *reason)
 	return -EINVAL;
 }
 
-static int set_kernel(struct run_options *o, const char *value)
+/* A copy of @value, to be cut up, that lives as long as the options. NULL after a message. */
+static char *keep(struct run_options *o, const char *value)
 {
-	if (o->kernel || o->flat)
+	char *text = strdup(value);
+
+	assert(o->nr_texts < OPTIONS_MAX_TEXTS);
+	if (text)
+		o->texts[o->nr_texts++] = text;
+	else
+		log_enomem("options");
+	return text;
+}
+
+static bool has_kernel(const struct run_options *o)
+{
+	return o->machine.boot.kernel || o->machine.boot.flat;
+}
+
+static int set_kernel(struct run_options *o, const char *value, struct value_error *why)
+{
+	(void)why;
+	if (has_kernel(o))
 		return bad("kernel", value, "a machine has only one kernel");
-	o->kernel = value;
+	o->machine.boot.kernel = value;
 	return 0;
 }
 
 /* A file that is called like the whole value is meant, whatever follows its last @. */
-static int set_flat(struct run_options *o, const char *value)
+static int set_flat(struct run_options *o, const char *value, struct value_error *why)
 {
-	const char *at = access(value, F_OK) ? strrchr(value, '@') : NULL;
-	size_t len = at ? (size_t)(at - value) : strlen(value);
+	struct boot_config *boot = &o->machine.boot;
+	size_t name_bytes;
+	char *name;
+	int rc;
 
-	if (o->kernel || o->flat)
-		return bad("--flat", value, "a machine has only one kernel");
-	o->flat_address = LAYOUT_FLAT;
-	if (at && parse_size(at + 1, 1, &o->flat_address))
-		return bad("--flat", value, "the address after @ is not a number");
-	o->flat = strndup(value, len);
-	return o->flat ? 0 : log_enomem("--flat");
-}
-
-static int set_initrd(struct run_options *o, const char *value)
-{
-	if (o->nr_initrds == BOOT_MAX_INITRDS)
-		return bad("--initrd", value, "too many of them (16 at most)");
-	o->initrds[o->nr_initrds++] = value;
+	if (has_kernel(o))
+		return value_refuse(why, "a machine has only one kernel");
+	boot->flat_address = LAYOUT_FLAT;
+	rc = value_flat(value, !access(value, F_OK), &name_bytes, &boot->flat_address, why);
+	if (rc)
+		return rc;
+	name = keep(o, value);
+	if (!name)
+		return -ENOMEM;
+	name[name_bytes] = '\0';
+	boot->flat = name;
 	return 0;
 }
 
-static int add_params(struct run_options *o, const char *value)
+static int add_initrd(struct run_options *o, const char *value, struct value_error *why)
+{
+	struct boot_config *boot = &o->machine.boot;
+
+	if (boot->nr_initrds == BOOT_MAX_INITRDS)
+		return value_refuse(why, "too many of them (16 at most)");
+	boot->initrds[boot->nr_initrds++] = value;
+	return 0;
+}
+
+static int add_params(struct run_options *o, const char *value, struct value_error *why)
 {
 	char *joined;
 
+	(void)why;
 	if (asprintf(&joined, "%s%s%s", o->params ? o->params : "", o->params ? " " : "",
 		     value) < 0)
 		return log_enomem("--params");
 	free(o->params);
 	o->params = joined;
+	o->machine.boot.user_cmdline = joined;
 	return 0;
 }
 
-static int set_cpus(struct run_options *o, const char *value)
+static int set_cpus(struct run_options *o, const char *value, struct value_error *why)
 {
 	uint64_t n;
 
-	if (value[strspn(value, "0123456789")] || parse_size(value, 1, &n) ||
-	    n < 1 || n > MACHINE_MAX_CPUS)
-		return bad("--cpus", value, "must be a number from 1 to 255 (without interrupt remapping "
-			   "Linux starts no more)");
-	o->cpus = (unsigned int)n;
+	if (!value_number(value, 1, MACHINE_MAX_CPUS, &n))
+		return value_refuse(why, "must be a number from 1 to 255 (without interrupt remapping "
+				    "Linux starts no more)");
+	o->machine.cpus = (unsigned int)n;
 	return 0;
 }
 
-static int set_mem(struct run_options *o, const char *value)
+static int set_mem(struct run_options *o, const char *value, struct value_error *why)
 {
-	int rc = parse_size(value, MIB(1), &o->ram_bytes);
+	uint64_t bytes = 0;
+	int rc = value_size(value, MIB(1), &bytes);
 
 	if (rc == -EINVAL)
-		return bad("--mem", value, "not a size (a number, with B, K, M, G or T; bare: MiB)");
-	if (rc || o->ram_bytes > 1ull << 46)
-		return bad("--mem", value, "more than any machine can address");
-	if (o->ram_bytes < MACHINE_MIN_RAM_BYTES)
-		return bad("--mem", value, "too small: a machine needs at least 2M");
-	if (o->ram_bytes % 4096)
-		return bad("--mem", value, "not a multiple of 4K");
+		return value_refuse(why, "not a size (a number, with B, K, M, G or T; bare: MiB)");
+	if (rc || bytes > 1ull << 46)
+		return value_refuse(why, "more than any machine can address");
+	if (bytes < MACHINE_MIN_RAM_BYTES)
+		return value_refuse(why, "too small: a machine needs at least 2M");
+	if (bytes % 4096)
+		return value_refuse(why, "not a multiple of 4K");
+	o->machine.boot.ram_bytes = bytes;
 	return 0;
 }
 
-static int set_timeout(struct run_options *o, const char *value)
+static int set_timeout(struct run_options *o, const char *value, struct value_error *why)
 {
-	char *end;
-	double seconds;
-
-	errno = 0;
-	seconds = strtod(value, &end);
-	if (errno || end == value || *end || !isfinite(seconds) || seconds <= 0 ||
-	    seconds > MAX_TIMEOUT_S)
-		return bad("--timeout", value, "must be a number of seconds greater than 0");
-	o->timeout_ns = (uint64_t)(seconds * 1e9);
-	if (!o->timeout_ns)
-		o->timeout_ns = 1;
-	return 0;
+	if (value_seconds(value, &o->machine.timeout_ns))
+		return 0;
+	return value_refuse(why, "must be a number of seconds greater than 0");
 }
 
-static int set_console(struct run_options *o, const char *value)
+static int set_rng(struct run_options *o, const char *value, struct value_error *why)
 {
-	if (strcmp(value, "serial") && strcmp(value, "virtio"))
-		return bad("--console", value, "must be serial or virtio");
-	o->virtio_console = !strcmp(value, "virtio");
-	return 0;
-}
+	struct machine_config *m = &o->machine;
 
-static int set_rng(struct run_options *o, const char *value)
-{
-	o->rng_asked = o->rng = strcmp(value, "off") != 0;
-	o->rng_rate = 0;
+	m->rng_asked = m->rng = strcmp(value, "off") != 0;
+	m->rng_rate = 0;
 	if (!strcmp(value, "on") || !strcmp(value, "off"))
 		return 0;
-	if (parse_size(value, 1, &o->rng_rate) || o->rng_rate < RNG_MIN_RATE || o->rng_rate > GIB(1))
-		return bad("--rng", value, "must be on, off or bytes per second from 64 to 1G");
+	if (value_size(value, 1, &m->rng_rate) || m->rng_rate < RNG_MIN_RATE || m->rng_rate > GIB(1))
+		return value_refuse(why, "must be on, off or bytes per second from 64 to 1G");
 	return 0;
 }
 
-/* A copy of @value that lives as long as the options. */
-static char *keep(struct run_options *o, const char *value)
+static int set_name(struct run_options *o, const char *value, struct value_error *why)
 {
-	char *text = strdup(value);
-
-	if (text)
-		o->texts[o->nr_texts++] = text;
-	return text;
-}
-
-static int set_name(struct run_options *o, const char *value)
-{
-	for (const char *p = value; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("-_.", *p))
-			return bad("--name", value, "only letters, digits, '-', '_' and '.'");
-	if (!*value || strlen(value) > 64)
-		return bad("--name", value, "must have 1 to 64 characters");
+	if (!value_is_name(value))
+		return value_refuse(why, "only letters, digits, '-', '_' and '.'");
+	if (!*value || strlen(value) > MAX_NAME_BYTES)
+		return value_refuse(why, "must have 1 to 64 characters");
 	o->name = value;
 	return 0;
 }
 
-/* One of the words after a disk's file name. */
-static int set_disk_suffix(struct machine_disk *d, const char *word)
+static int add_disk(struct run_options *o, const char *value, struct value_error *why)
 {
-	if (!strcmp(word, "ro"))
-		d->disk.read_only = true;
-	else if (!strcmp(word, "direct"))
-		d->disk.direct = true;
-	else if (!strcmp(word, "cow"))
-		d->disk.cow = true;
-	else if (!strcmp(word, "backing=on"))
-		d->disk.backing = true;
-	else if (!strcmp(word, "discard=on"))
-		d->disk.no_discard = false;
-	else if (!strcmp(word, "discard=off"))
-		d->disk.no_discard = true;
-	else if (!strcmp(word, "format=raw"))
-		d->disk.format = DISK_FORMAT_RAW;
-	else if (!strcmp(word, "format=qcow2"))
-		d->disk.format = DISK_FORMAT_QCOW2;
-	else if (!strncmp(word, "serial=", 7) && word[7] && strlen(word + 7) <= BLK_SERIAL_BYTES)
-		d->serial = word + 7;
-	else
-		return -EINVAL;
-	return 0;
-}
-
-/*
- * Takes the first word off @rest, which is NULL after the last: up to a comma, but two commas
- * stand for one that belongs to the word. Done in place.
- */
-static char *next_word(char **rest)
-{
-	char *word = *rest, *in = word, *out = word;
-
-	while (*in && (in[0] != ',' || in[1] == ',')) {
-		in += in[0] == ',';
-		*out++ = *in++;
-	}
-	*rest = *in ? in + 1 : NULL;
-	*out = '\0';
-	return word;
-}
-
-static int add_disk(struct run_options *o, const char *value)
-{
-	struct machine_disk *d = &o->disks[o->nr_disks];
+	struct machine_config *m = &o->machine;
 	char *text;
+	int rc;
 
-	if (o->nr_disks == MACHINE_MAX_VIRTIO)
-		return bad("--disk", value, "too many of them (31 at most)");
-	text = strdup(value);
-	if (!text)
-		return log_enomem("--disk");
-	o->disk_texts[o->nr_disks++] = text;
-	*d = (struct machine_disk){ .disk.path = next_word(&text) };
-	if (!*d->disk.path)
-		return bad("--disk", value, "no file name");
-	while (text) {
-		const char *word = next_word(&text);
-
-		if (!set_disk_suffix(d, word))
-			continue;
-		log_error("--disk: %s: unknown suffix \"%s\"\nit may be ro, cow, direct, discard=off, "
-			  "format=raw, format=qcow2, backing=on or serial= with up to 20 characters; "
-			  "a comma in a name is written twice.", value, word);
-		return -EINVAL;
-	}
-	if (d->disk.read_only && d->disk.cow)
-		return bad("--disk", value, "either ro or cow, not both");
-	return 0;
-}
-
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
-{
-	return !text[strspn(text, "0123456789")] && !parse_size(text, 1, number) &&
-	       *number >= min && *number <= max;
-}
-
-static bool parse_switch(const char *text, bool *on)
-{
-	*on = !strcmp(text, "on");
-	return *on || !strcmp(text, "off");
-}
-
-static bool parse_mac(const char *text, uint8_t mac[NET_MAC_BYTES])
-{
-	for (unsigned int i = 0; i < NET_MAC_BYTES; i++) {
-		if (!isxdigit((unsigned char)text[0]) || !isxdigit((unsigned char)text[1]) ||
-		    text[2] != (i < NET_MAC_BYTES - 1 ? ':' : '\0'))
-			return false;
-		mac[i] = (uint8_t)strtoul(text, NULL, 16);
-		text += 3;
-	}
-	return !(mac[0] & 1);	/* a group has no network card */
-}
-
-static bool parse_mode(const char *text, enum net_mode *mode)
-{
-	static const char *const names[] = {
-		[NET_MODE_NONE] = "none", [NET_MODE_TAP] = "tap", [NET_MODE_FD] = "fd",
-		[NET_MODE_PASST] = "passt", [NET_MODE_STREAM] = "stream",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		if (strcmp(text, names[i]))
-			continue;
-		*mode = (enum net_mode)i;
-		return true;
-	}
-	return false;
-}
-
-/* One KEY=VALUE of a network. */
-static int set_net_key(struct net_config *n, const char *key, const char *value)
-{
-	uint64_t number = 0;
-	bool ok;
-
-	if (!strcmp(key, "mode")) {
-		ok = parse_mode(value, &n->mode);
-	} else if (!strcmp(key, "tapif")) {
-		n->tapif = value;
-		ok = *value && !strpbrk(value, "/%");
-	} else if (!strcmp(key, "fd")) {
-		ok = parse_number(value, 0, INT32_MAX, &number);
-		n->fd = (int)number;
-	} else if (!strcmp(key, "path")) {
-		n->path = value;
-		ok = *value;
-	} else if (!strcmp(key, "server")) {
-		ok = parse_switch(value, &n->server);
-	} else if (!strcmp(key, "publish")) {
-		ok = *value && n->nr_publish < NET_MAX_PUBLISH;
-		if (ok)
-			n->publish[n->nr_publish++] = value;
-	} else if (!strcmp(key, "host")) {
-		ok = parse_switch(value, &n->host_loopback);
-	} else if (!strcmp(key, "vhost")) {
-		ok = parse_switch(value, &n->vhost);
-	} else if (!strcmp(key, "pcap")) {
-		n->pcap = value;
-		ok = *value;
-	} else if (!strcmp(key, "mtu")) {
-		ok = parse_number(value, NET_MIN_MTU, NET_MAX_MTU, &number);
-		n->mtu = (unsigned int)number;
-	} else if (!strcmp(key, "queues")) {
-		ok = parse_number(value, 1, NET_MAX_QUEUES, &number);
-		n->queues = (unsigned int)number;
-	} else if (!strcmp(key, "guest_mac")) {
-		ok = n->has_mac = parse_mac(value, n->mac);
-	} else {
-		return -ENOENT;
-	}
-	return ok ? 0 : -EINVAL;
-}
-
-/* Keys that mean something for one mode only. */
-static const char *misplaced_key(const struct net_config *n)
-{
-	if (n->mode != NET_MODE_TAP && n->mode != NET_MODE_FD && n->vhost)
-		return "vhost belongs to mode=tap and mode=fd";
-	if (n->mode != NET_MODE_TAP && (n->tapif || n->queues))
-		return "tapif and queues belong to mode=tap";
-	if ((n->mode == NET_MODE_FD) != (n->fd >= 0))
-		return "mode=fd needs fd=N, and no other mode takes it";
-	if ((n->mode == NET_MODE_STREAM) != (n->path != NULL))
-		return "mode=stream needs path=SOCKET, and no other mode takes it";
-	if (n->mode != NET_MODE_STREAM && n->server)
-		return "server belongs to mode=stream";
-	if (n->mode != NET_MODE_PASST && (n->nr_publish || n->host_loopback))
-		return "publish and host belong to mode=passt";
-	return NULL;
-}
-
-static int add_network(struct run_options *o, const char *value)
-{
-	struct net_config *n = &o->nets[o->nr_nets];
-	const char *misplaced;
-	char *text, *word;
-	bool has_mode = false;
-
-	if (o->nr_nets == MACHINE_MAX_VIRTIO)
-		return bad("--network", value, "too many of them (31 at most)");
+	if (m->nr_disks == MACHINE_MAX_VIRTIO)
+		return value_refuse(why, "too many of them (31 at most)");
 	text = keep(o, value);
 	if (!text)
-		return log_enomem("--network");
-	o->nr_nets++;
-	*n = (struct net_config){ .fd = -1 };
-	while ((word = strsep(&text, ","))) {
-		char *equals = strchr(word, '=');
-		int rc = -ENOENT;
-
-		if (equals) {
-			*equals = '\0';
-			rc = set_net_key(n, word, equals + 1);
-			has_mode |= !strcmp(word, "mode");
-		}
-		if (rc == -ENOENT) {
-			log_error("--network: %s: unknown key \"%s\"\nit may be mode, tapif, queues, fd, "
-				  "path, server, publish, host, guest_mac, mtu, vhost or pcap, with a value.",
-				  value, word);
-			return -EINVAL;
-		}
-		if (rc) {
-			log_error("--network: %s: %s=%s: not possible\n`lkvm help run` tells what is.",
-				  value, word, equals + 1);
-			return rc;
-		}
-	}
-	if (!has_mode)
-		return bad("--network", value, "needs a mode: tap, fd, passt, stream or none");
-	misplaced = misplaced_key(n);
-	return misplaced ? bad("--network", value, misplaced) : 0;
+		return -ENOMEM;
+	rc = value_disk(&m->disks[m->nr_disks], text, why);
+	m->nr_disks += !rc;
+	return rc;
 }
 
-/* NAME=unix:PATH|file:PATH|fd:N|pty */
-static int add_port(struct run_options *o, const char *value)
+/* Cards are numbered without those of mode=none, which are no cards. */
+static int add_network(struct run_options *o, const char *value, struct value_error *why)
 {
-	struct port_config *p = &o->ports[o->nr_ports];
-	uint64_t number = 0;
-	char *name, *target;
+	struct machine_config *m = &o->machine;
+	struct net_config net;
+	char *text;
+	int rc;
 
-	if (o->nr_ports == CONSOLE_MAX_PORTS)
-		return bad("--port", value, "too many of them (14 at most)");
-	name = keep(o, value);
-	if (!name)
-		return log_enomem("--port");
-	target = strchr(name, '=');
-	if (!target || target == name || target - name > 32)
-		return bad("--port", value, "must be NAME=unix:PATH, file:PATH, fd:N or pty; "
-			   "NAME has 1 to 32 characters");
-	*target++ = '\0';
-	*p = (struct port_config){ .name = name, .fd = -1 };
-	for (const char *c = name; *c; c++)
-		if (!isalnum((unsigned char)*c) && !strchr("-_.", *c))
-			return bad("--port", value, "a name has only letters, digits, '-', '_' and '.'");
-	for (unsigned int i = 0; i < o->nr_ports; i++)
-		if (!strcmp(o->ports[i].name, name))
-			return bad("--port", value, "another port has that name");
-	if (!strncmp(target, "unix:", 5) && target[5]) {
-		p->kind = PORT_UNIX;
-		p->path = target + 5;
-	} else if (!strncmp(target, "file:", 5) && target[5]) {
-		p->kind = PORT_FILE;
-		p->path = target + 5;
-	} else if (!strncmp(target, "fd:", 3) && target[3] &&
-		   parse_number(target + 3, 0, INT32_MAX, &number)) {
-		p->kind = PORT_FD;
-		p->fd = (int)number;
-	} else if (!strcmp(target, "pty")) {
-		p->kind = PORT_PTY;
-	} else {
-		return bad("--port", value, "the other side must be unix:PATH, file:PATH, fd:N or pty");
-	}
-	o->nr_ports++;
+	if (m->nr_nets == MACHINE_MAX_VIRTIO)
+		return value_refuse(why, "too many of them (31 at most)");
+	text = keep(o, value);
+	if (!text)
+		return -ENOMEM;
+	rc = value_network(&net, text, why);
+	if (!rc && net.mode == NET_MODE_NONE)
+		free(o->texts[--o->nr_texts]);
+	if (rc || net.mode == NET_MODE_NONE)
+		return rc;
+	net.name = o->net_names[m->nr_nets];
+	snprintf(o->net_names[m->nr_nets], sizeof(o->net_names[0]), "net%u", m->nr_nets);
+	m->nets[m->nr_nets++] = net;
 	return 0;
 }
 
-static int set_sandbox(struct run_options *o, const char *value)
+static int add_port(struct run_options *o, const char *value, struct value_error *why)
 {
-	if (!strcmp(value, "on"))
-		o->sandbox = SANDBOX_ON;
-	else if (!strcmp(value, "off"))
-		o->sandbox = SANDBOX_OFF;
-	else if (!strcmp(value, "strict"))
-		o->sandbox = SANDBOX_STRICT;
-	else
-		return bad("--sandbox", value, "must be on, off or strict");
-	return 0;
+	struct machine_config *m = &o->machine;
+	struct port_config *port = &m->ports[m->nr_ports];
+	char *text;
+	int rc;
+
+	if (m->nr_ports == CONSOLE_MAX_PORTS)
+		return value_refuse(why, "too many of them (14 at most)");
+	text = keep(o, value);
+	if (!text)
+		return -ENOMEM;
+	rc = value_port(port, text, why);
+	for (unsigned int i = 0; i < m->nr_ports && !rc; i++)
+		if (!strcmp(m->ports[i].name, port->name))
+			rc = value_refuse(why, "another port has that name");
+	m->nr_ports += !rc;
+	return rc;
 }
 
-static int set_transport(struct run_options *o, const char *value)
+static int set_kernel_cache(struct run_options *o, const char *value, struct value_error *why)
 {
-	if (!strcmp(value, "pci"))
-		o->transport = TRANSPORT_PCI;
-	else if (!strcmp(value, "mmio"))
-		o->transport = TRANSPORT_MMIO;
-	else
-		return bad("--transport", value, "must be pci or mmio");
-	return 0;
-}
+	struct boot_config *boot = &o->machine.boot;
 
-static int set_unpack(struct run_options *o, const char *value)
-{
-	if (strcmp(value, "host") && strcmp(value, "guest"))
-		return bad("--unpack", value, "must be host or guest");
-	o->guest_unpacks = *value == 'g';
-	return 0;
-}
-
-static int set_kernel_cache(struct run_options *o, const char *value)
-{
 	if (!*value)
-		return bad("--kernel-cache", value, "must be a folder or off");
-	o->no_kernel_cache = !strcmp(value, "off");
-	o->kernel_cache = o->no_kernel_cache ? NULL : value;
+		return value_refuse(why, "must be a folder or off");
+	boot->use_cache = strcmp(value, "off") != 0;
+	boot->cache_dir = boot->use_cache ? value : NULL;
 	return 0;
 }
 
-enum option_kind {
-	KIND_FLAG,	/* no value: sets a bool */
-	KIND_SWITCH,	/* on or off: a bool */
-	KIND_STRING,	/* kept as it is */
-	KIND_VALUE,	/* checked and stored by a function */
-};
-
-#define FLAG(field)	KIND_FLAG, offsetof(struct run_options, field), NULL
-#define SWITCH(field)	KIND_SWITCH, offsetof(struct run_options, field), NULL
-#define STRING(field)	KIND_STRING, offsetof(struct run_options, field), NULL
+#define FIELD(field)	offsetof(struct run_options, field), NULL
+#define FLAG(field)	KIND_FLAG, FIELD(field)
+#define FIRST(field)	KIND_FIRST, FIELD(field)
+#define SECOND(field)	KIND_SECOND, FIELD(field)
+#define WORD(field)	KIND_WORD, FIELD(field)
+#define STRING(field)	KIND_STRING, FIELD(field)
 #define VALUE(set)	KIND_VALUE, 0, set
 
-static const struct option_spec {
-	const char *name;
-	char letter;		/* or 0 */
-	enum option_kind kind;
-	size_t offset;
-	int (*set)(struct run_options *o, const char *value);
-} options[] = {
-	{ "kernel", 'k', VALUE(set_kernel) },
-	{ "flat", 0, VALUE(set_flat) },
-	{ "unpack", 0, VALUE(set_unpack) },
-	{ "kernel-cache", 0, VALUE(set_kernel_cache) },
-	{ "initrd", 'i', VALUE(set_initrd) },
-	{ "params", 'p', VALUE(add_params) },
-	{ "disk", 'd', VALUE(add_disk) },
-	{ "network", 'n', VALUE(add_network) },
-	{ "port", 0, VALUE(add_port) },
-	{ "rng", 0, VALUE(set_rng) },
-	{ "transport", 0, VALUE(set_transport) },
-	{ "no-default-params", 0, FLAG(no_default_params) },
-	{ "cpus", 'c', VALUE(set_cpus) },
-	{ "mem", 'm', VALUE(set_mem) },
-	{ "nested", 0, SWITCH(nested) },
-	{ "console", 0, VALUE(set_console) },
-	{ "console-log", 0, STRING(console_log) },
-	{ "acpi", 0, SWITCH(acpi) },
-	{ "mptable", 0, SWITCH(mptable) },
-	{ "fdt", 0, SWITCH(fdt) },
-	{ "dump-dtb", 0, STRING(dump_dtb) },
-	{ "sandbox", 0, VALUE(set_sandbox) },
-	{ "name", 0, VALUE(set_name) },
-	{ "timeout", 0, VALUE(set_timeout) },
-	{ "die-with-parent", 0, FLAG(die_with_parent) },
-	{ "json", 0, STRING(json) },
-	{ "dry-run", 0, FLAG(dry_run) },
-	{ "quiet", 'q', FLAG(quiet) },
-	{ "verbose", 'v', FLAG(verbose) },
-	{ "help", 'h', FLAG(help) },
+static const struct option_row options[] = {
+	{ "kernel", 'k', GROUP_BOOT, "FILE",
+	  "bzImage, ELF vmlinux or unified kernel image (default:\n"
+	  "arch/x86/boot/bzImage, bzImage,\n"
+	  "../../arch/x86/boot/bzImage, /boot/vmlinuz-$(uname -r))",
+	  VALUE(set_kernel) },
+	{ "initrd", 'i', GROUP_BOOT, "FILE",
+	  "may be repeated: concatenated in order",
+	  VALUE(add_initrd) },
+	{ "params", 'p', GROUP_BOOT, "STR",
+	  "kernel parameters, after ours; may be repeated",
+	  VALUE(add_params) },
+	{ "disk", 'd', GROUP_BOOT,
+	  "FILE[,ro][,cow][,direct][,discard=off][,format=raw|qcow2][,backing=on][,serial=S]",
+	  "a disk, vda for the first; may be repeated. ro: read-only;\n"
+	  "cow: writes go to a temporary file; discard=off: the guest cannot\n"
+	  "make holes; a comma in FILE is written twice. The first, or its\n"
+	  "only Linux partition, is the root file system, unless the\n"
+	  "parameters say root=",
+	  VALUE(add_disk) },
+	{ "network", 'n', GROUP_BOOT, "mode=MODE[,KEY=VALUE]...",
+	  "a network card; may be repeated\n"
+	  "mode=tap[,tapif=NAME][,queues=N]: an interface of the host\n"
+	  "  (ip tuntap add NAME mode tap user $USER)\n"
+	  "mode=passt[,publish=[IP:]HOST:GUEST[/udp]]...[,host=on]: the\n"
+	  "  host's network without privileges, by passt(1); publish: a port\n"
+	  "  of the host (127.0.0.1) leads to the guest; host=on: the guest may\n"
+	  "  reach the host's own services, by the gateway's address\n"
+	  "mode=stream,path=SOCKET[,server=on]: frames over a UNIX socket:\n"
+	  "  another VM, gvproxy, passt\n"
+	  "mode=fd,fd=N: an open tap or macvtap\n"
+	  "mode=none: no card\n"
+	  "tap and fd: ,vhost=on (the host's kernel moves the frames)\n"
+	  "each but none: ,guest_mac=M ,mtu=N ,pcap=FILE (records frames)",
+	  VALUE(add_network) },
+	{ "port", 0, GROUP_BOOT, "NAME=unix:PATH|file:PATH|fd:N|pty",
+	  "/dev/virtio-ports/NAME in the guest is this on the host",
+	  VALUE(add_port) },
+	{ "rng", 0, GROUP_BOOT, "on|off|RATE",
+	  "random numbers from the host, RATE bytes per second (default on)",
+	  VALUE(set_rng) },
+	{ "no-default-params", 0, GROUP_BOOT, NULL,
+	  "leave ours out",
+	  FLAG(no_default_params) },
+	{ "unpack", 0, GROUP_BOOT, "host|guest",
+	  "who unpacks and relocates a bzImage (default host)",
+	  SECOND(machine.boot.guest_unpacks) },
+	{ "kernel-cache", 0, GROUP_BOOT, "DIR|off",
+	  "keep unpacked kernels in DIR (default\n"
+	  "$XDG_CACHE_HOME/lkvm or ~/.cache/lkvm)",
+	  VALUE(set_kernel_cache) },
+	{ "flat", 0, GROUP_BOOT, "FILE[@ADDR]",
+	  "a real-mode image instead of a kernel (default 0x10000)",
+	  VALUE(set_flat) },
+
+	{ "cpus", 'c', GROUP_MACHINE, "N",
+	  "number of CPUs (default 1, at most 255)",
+	  VALUE(set_cpus) },
+	{ "mem", 'm', GROUP_MACHINE, "SIZE",
+	  "memory: a number with B, K, M, G or T; bare: MiB (default 512M)",
+	  VALUE(set_mem) },
+	{ "nested", 0, GROUP_MACHINE, "on|off",
+	  "it may run virtual machines itself (default off)",
+	  FIRST(machine.nested) },
+	{ "transport", 0, GROUP_MACHINE, "pci|mmio",
+	  "how the guest reaches its virtio devices (default pci)",
+	  WORD(machine.transport) },
+	{ "acpi", 0, GROUP_MACHINE, "on|off",
+	  "describe it by ACPI tables (default on)",
+	  FIRST(machine.acpi) },
+	{ "mptable", 0, GROUP_MACHINE, "on|off",
+	  "... by an Intel MP table (default on)",
+	  FIRST(machine.mptable) },
+	{ "fdt", 0, GROUP_MACHINE, "on|off",
+	  "... by a device tree (default off)",
+	  FIRST(machine.fdt) },
+	{ "dump-dtb", 0, GROUP_MACHINE, "FILE",
+	  "write that device tree to FILE",
+	  STRING(machine.dump_dtb) },
+
+	{ "console", 0, GROUP_RUN, "serial|virtio",
+	  "what the terminal is attached to: ttyS0 or hvc0\n"
+	  "(default serial; the kernel's log is on ttyS0 either way)",
+	  SECOND(machine.virtio_console) },
+	{ "console-log", 0, GROUP_RUN, "FILE",
+	  "append every byte of ttyS0 and hvc0 to FILE; SIGHUP reopens it",
+	  STRING(machine.log_path) },
+	{ "timeout", 0, GROUP_RUN, "SECONDS",
+	  "end it then, with status 124",
+	  VALUE(set_timeout) },
+	{ "die-with-parent", 0, GROUP_RUN, NULL,
+	  "end it when the process that started lkvm ends",
+	  FLAG(die_with_parent) },
+	{ "json", 0, GROUP_RUN, "FILE",
+	  "write how it ended to FILE",
+	  STRING(json) },
+	{ "name", 0, GROUP_RUN, "NAME",
+	  "a name, for --json; network cards have the same address each time",
+	  VALUE(set_name) },
+	{ "sandbox", 0, GROUP_RUN, "on|off|strict",
+	  "shut lkvm in before the guest runs (default on: with what\n"
+	  "this host allows; strict: with everything, see lkvm check)",
+	  WORD(machine.sandbox) },
+	{ "dry-run", 0, GROUP_RUN, NULL,
+	  "load everything, run nothing",
+	  FLAG(dry_run) },
+	{ "quiet", 'q', GROUP_RUN, NULL,
+	  "only errors",
+	  FLAG(quiet) },
+	{ "verbose", 'v', GROUP_RUN, NULL,
+	  "more",
+	  FLAG(verbose) },
+	{ "help", 'h', GROUP_RUN, NULL,
+	  "this text",
+	  FLAG(help) },
 };
 
-static int apply(struct run_options *o, const struct option_spec *spec, const char *value)
-{
-	void *field = (char *)o + spec->offset;
+#define NR_OPTIONS ARRAY_SIZE(options)
 
-	switch (spec->kind) {
-	case KIND_FLAG:
-		*(bool *)field = true;
-		return 0;
-	case KIND_SWITCH:
-		if (strcmp(value, "on") && strcmp(value, "off")) {
-			log_error("--%s: %s: must be on or off", spec->name, value);
-			return -EINVAL;
-		}
-		*(bool *)field = !strcmp(value, "on");
-		return 0;
-	case KIND_STRING:
-		*(const char **)field = value;
-		return 0;
-	case KIND_VALUE:
-		break;
-	}
-	return spec->set(o, value);
+const struct option_row *options_table(size_t *nr)
+{
+	*nr = NR_OPTIONS;
+	return options;
 }
 
-#define NR_OPTIONS ARRAY_SIZE(options)
+/* "on|off|strict" is "on, off or strict" in a message. */
+static int refuse_word(const char *words, struct value_error *why)
+{
+	char text[64] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	if (!out)
+		return log_enomem("options");
+	for (const char *p = words; *p; p++) {
+		if (*p != '|')
+			fputc(*p, out);
+		else
+			fputs(strchr(p + 1, '|') ? ", " : " or ", out);
+	}
+	fclose(out);
+	return value_refuse(why, "must be %s", text);
+}
+
+static int store(struct run_options *o, const struct option_row *row, const char *value,
+		 struct value_error *why)
+{
+	void *field = (char *)o + row->offset;
+	int word = 0;
+
+	if (row->kind == KIND_FIRST || row->kind == KIND_SECOND || row->kind == KIND_WORD)
+		word = value_choice(value, row->argument);
+	if (word < 0)
+		return refuse_word(row->argument, why);
+	switch (row->kind) {
+	case KIND_FLAG:
+		*(bool *)field = true;
+		break;
+	case KIND_FIRST:
+		*(bool *)field = word == 0;
+		break;
+	case KIND_SECOND:
+		*(bool *)field = word == 1;
+		break;
+	case KIND_WORD:
+		*(unsigned int *)field = (unsigned int)word;
+		break;
+	case KIND_STRING:
+		*(const char **)field = value;
+		break;
+	case KIND_VALUE:
+		return row->set(o, value, why);
+	}
+	return 0;
+}
+
+static int apply(struct run_options *o, const struct option_row *row, const char *value)
+{
+	struct value_error why = { "" };
+	int rc = store(o, row, value, &why);
+
+	if (rc && *why.text)
+		log_error("--%s: %s: %s", row->name, value, why.text);
+	return rc;
+}
 
 static void defaults(struct run_options *o)
 {
 	*o = (struct run_options){
-		.cpus = 1,
-		.ram_bytes = DEFAULT_RAM_BYTES,
-		.acpi = true,
-		.mptable = true,
-		.sandbox = SANDBOX_ON,
-		.rng = true,
+		.machine = {
+			.boot = { .ram_bytes = DEFAULT_RAM_BYTES, .use_cache = true },
+			.cpus = 1,
+			.acpi = true,
+			.mptable = true,
+			.sandbox = SANDBOX_ON,
+			.rng = true,
+			.log_fd = -1,
+		},
 	};
 }
 
@@ -576,13 +452,13 @@ static void make_tables(struct option *long_options, char *letters)
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		long_options[i] = (struct option){
 			.name = options[i].name,
-			.has_arg = options[i].kind == KIND_FLAG ? no_argument : required_argument,
+			.has_arg = options[i].argument ? required_argument : no_argument,
 			.val = (int)i + 256,
 		};
 		if (!options[i].letter)
 			continue;
 		*letters++ = options[i].letter;
-		if (options[i].kind != KIND_FLAG)
+		if (options[i].argument)
 			*letters++ = ':';
 	}
 	*letters = '\0';
@@ -612,6 +488,21 @@ static int report_unknown(char **argv, int value)
 	return -EINVAL;
 }
 
+/* What no option can know alone. */
+static int check(const struct run_options *o)
+{
+	const struct boot_config *boot = &o->machine.boot;
+
+	if (boot->flat && boot->nr_initrds)
+		return bad("--initrd", boot->initrds[0], "a flat image takes none");
+	if (options_nr_virtio(o) > MACHINE_MAX_VIRTIO) {
+		log_error("machine: disks, networks, console and rng are %u devices; 31 fit",
+			  options_nr_virtio(o));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int options_parse(struct run_options *out, int argc, char **argv)
 {
 	struct option long_options[NR_OPTIONS + 1] = { 0 };
@@ -632,38 +523,26 @@ int options_parse(struct run_options *out, int argc, char **argv)
 			return rc;
 	}
 	if (optind < argc) {
-		rc = set_kernel(out, argv[optind++]);
+		rc = set_kernel(out, argv[optind++], NULL);
 		if (rc)
 			return rc;
 	}
 	if (optind < argc)
 		return bad("argument", argv[optind], "unexpected; one kernel is enough");
-	if (out->flat && out->nr_initrds)
-		return bad("--initrd", out->initrds[0], "a flat image takes none");
-	if (options_nr_virtio(out) > MACHINE_MAX_VIRTIO) {
-		log_error("machine: disks, networks, console and rng are %u devices; 31 fit",
-			  options_nr_virtio(out));
-		return -EINVAL;
-	}
-	return 0;
+	return check(out);
 }
 
 unsigned int options_nr_virtio(const struct run_options *o)
 {
-	unsigned int n = o->nr_disks + o->rng + (o->virtio_console || o->nr_ports);
+	const struct machine_config *m = &o->machine;
 
-	for (unsigned int i = 0; i < o->nr_nets; i++)
-		n += o->nets[i].mode != NET_MODE_NONE;
-	return n;
+	return m->nr_disks + m->nr_nets + m->rng + (m->virtio_console || m->nr_ports);
 }
 
 void options_fini(struct run_options *o)
 {
-	free(o->flat);
 	free(o->params);
-	while (o->nr_disks)
-		free(o->disk_texts[--o->nr_disks]);
 	while (o->nr_texts)
 		free(o->texts[--o->nr_texts]);
-	o->flat = o->params = NULL;
+	o->params = NULL;
 }

@@ -40,11 +40,9 @@ static const char *const default_params[] = {
 };
 
 struct run {
-	struct run_options options;
-	struct machine_config config;
+	struct run_options options;	/* with the machine's configuration */
 	char *cmdline;
 	char kernel_path[256];
-	char net_names[MACHINE_MAX_VIRTIO][8];
 	int json_fd;
 	int log_fd;
 	struct fds named;
@@ -81,24 +79,21 @@ static int find_kernel(struct run *run)
 
 static int choose_kernel(struct run *run)
 {
-	struct run_options *o = &run->options;
+	struct boot_config *boot = &run->options.machine.boot;
+	int rc;
 
-	if (o->flat)
+	if (boot->flat || boot->kernel)
 		return 0;
-	if (!o->kernel) {
-		int rc = find_kernel(run);
-
-		if (rc)
-			return rc;
-		o->kernel = run->kernel_path;
-	}
-	return 0;
+	rc = find_kernel(run);
+	if (!rc)
+		boot->kernel = run->kernel_path;
+	return rc;
 }
 
 /* What the user's parameter NAME is set to (the first, up to a blank), or NULL. */
-static const char *find_param(const struct run_options *o, const char *name)
+static const char *find_param(const struct machine_config *m, const char *name)
 {
-	const char *p = o->params;
+	const char *p = m->boot.user_cmdline;
 	size_t len = strlen(name);
 
 	for (; p && *p; p += strcspn(p, " ")) {
@@ -115,33 +110,33 @@ static void put_param(FILE *out, const char *param)
 }
 
 /* The disk that the user's root= names; by a label or the like it may be any that can be written. */
-static bool root_is_writable(const struct run_options *o, const char *root)
+static bool root_is_writable(const struct machine_config *m, const char *root)
 {
 	bool any = false;
 
-	for (unsigned int i = 0; i < o->nr_disks; i++) {
+	for (unsigned int i = 0; i < m->nr_disks; i++) {
 		const char name[] = { '/', 'd', 'e', 'v', '/', 'v', 'd', (char)('a' + i), '\0' };
 
 		if (i < 26 && !strncmp(root, name, 8) && !islower((unsigned char)root[8]))
-			return !o->disks[i].disk.read_only;
-		any |= !o->disks[i].disk.read_only;
+			return !m->disks[i].disk.read_only;
+		any |= !m->disks[i].disk.read_only;
 	}
 	return any;
 }
 
 /* @partition: of the first disk; 0: all of it. */
-static void put_root(FILE *out, const struct run_options *o, unsigned int partition)
+static void put_root(FILE *out, const struct machine_config *m, unsigned int partition)
 {
-	const char *root = find_param(o, "root");
+	const char *root = find_param(m, "root");
 	char param[32] = "root=/dev/vda";
 
-	if (!o->nr_disks)
+	if (!m->nr_disks)
 		return;
 	if (partition)
 		snprintf(param, sizeof(param), "root=/dev/vda%u", partition);
 	if (!root)
 		put_param(out, param);
-	put_param(out, root_is_writable(o, root ? root : "/dev/vda") ? "rw" : "ro");
+	put_param(out, root_is_writable(m, root ? root : "/dev/vda") ? "rw" : "ro");
 }
 
 /* Without ACPI nothing else tells a kernel where they are. */
@@ -149,7 +144,7 @@ static void put_virtio_mmio(FILE *out, const struct run_options *o)
 {
 	char param[64];
 
-	if (o->transport != TRANSPORT_MMIO || o->acpi)
+	if (o->machine.transport != TRANSPORT_MMIO || o->machine.acpi)
 		return;
 	for (unsigned int i = 0; i < options_nr_virtio(o); i++) {
 		snprintf(param, sizeof(param), "virtio_mmio.device=%u@%#lx:%u", VIRTIO_MMIO_BYTES,
@@ -173,9 +168,9 @@ static int build_cmdline(struct run *run, unsigned int root_partition)
 	if (!o->no_default_params) {
 		for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
 			put_param(out, default_params[i]);
-		if (o->virtio_console)
+		if (o->machine.virtio_console)
 			put_param(out, "console=hvc0");
-		put_root(out, o, root_partition);
+		put_root(out, &o->machine, root_partition);
 		put_virtio_mmio(out, o);
 	}
 	return fclose(out) ? log_enomem("command line") : 0;
@@ -197,15 +192,15 @@ static int keep_named(struct run *run, const char *option, int fd)
  */
 static int close_unnamed(struct run *run, int argc, char **argv)
 {
-	const struct run_options *o = &run->options;
+	const struct machine_config *m = &run->options.machine;
 	int keep[FDS_MAX_KEPT + 3] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO }, rc = 0;
 
-	for (unsigned int i = 0; i < o->nr_nets && !rc; i++)
-		if (o->nets[i].fd >= 0)
-			rc = keep_named(run, "--network", o->nets[i].fd);
-	for (unsigned int i = 0; i < o->nr_ports && !rc; i++)
-		if (o->ports[i].fd >= 0)
-			rc = keep_named(run, "--port", o->ports[i].fd);
+	for (unsigned int i = 0; i < m->nr_nets && !rc; i++)
+		if (m->nets[i].fd >= 0)
+			rc = keep_named(run, "--network", m->nets[i].fd);
+	for (unsigned int i = 0; i < m->nr_ports && !rc; i++)
+		if (m->ports[i].fd >= 0)
+			rc = keep_named(run, "--port", m->ports[i].fd);
 	if (rc)
 		return rc;
 	for (int i = 1; i < argc && !rc; i++)
@@ -241,7 +236,7 @@ static int open_json(struct run *run)
 
 static int open_console_log(struct run *run)
 {
-	const char *path = run->options.console_log;
+	const char *path = run->options.machine.log_path;
 
 	if (!path)
 		return 0;
@@ -261,102 +256,65 @@ static uint64_t hash(const char *text, uint64_t h)
 }
 
 /* Local and of one machine; the same for the same name. */
-static int choose_mac(const struct run_options *o, unsigned int i, uint8_t mac[NET_MAC_BYTES])
+static int choose_mac(struct net_config *net, const char *name, unsigned int i)
 {
 	uint64_t h;
 
-	if (o->nets[i].has_mac) {
-		memcpy(mac, o->nets[i].mac, NET_MAC_BYTES);
+	if (net->has_mac)
 		return 0;
-	}
-	if (o->name) {
-		h = hash(o->name, 0xcbf29ce484222325ull + i);
-		memcpy(mac, &h, NET_MAC_BYTES);
-	} else if (random_bytes(mac, NET_MAC_BYTES)) {
+	if (name) {
+		h = hash(name, 0xcbf29ce484222325ull + i);
+		memcpy(net->mac, &h, NET_MAC_BYTES);
+	} else if (random_bytes(net->mac, NET_MAC_BYTES)) {
 		log_error("network: getrandom: %s", strerror(errno));
 		return -EIO;
 	}
-	mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
+	net->mac[0] = (uint8_t)((net->mac[0] & ~1u) | 2u);
 	return 0;
 }
 
 static int prepare_networks(struct run *run)
 {
-	const struct run_options *o = &run->options;
+	struct machine_config *m = &run->options.machine;
+	int rc = 0;
 
-	for (unsigned int i = 0; i < o->nr_nets; i++) {
-		struct machine_net *n = &run->config.nets[run->config.nr_nets];
-		char *name = run->net_names[i];
-		int rc;
-
-		if (o->nets[i].mode == NET_MODE_NONE)
-			continue;
-		n->net = o->nets[i];
-		snprintf(name, sizeof(run->net_names[i]), "net%u", run->config.nr_nets);
-		n->net.name = name;
-		n->net.cpus = o->cpus;
-		rc = choose_mac(o, i, n->mac);
-		if (rc)
-			return rc;
-		run->config.nr_nets++;
+	for (unsigned int i = 0; i < m->nr_nets && !rc; i++) {
+		m->nets[i].cpus = m->cpus;
+		rc = choose_mac(&m->nets[i], run->options.name, i);
 	}
-	return 0;
+	return rc;
 }
 
+static const char *kernel_of(const struct run *run)
+{
+	const struct boot_config *boot = &run->options.machine.boot;
+
+	return boot->flat ? boot->flat : boot->kernel;
+}
+
+/* What the options leave open of the machine's configuration. */
 static int prepare(struct run *run, uint64_t start_ns)
 {
-	const struct run_options *o = &run->options;
+	struct machine_config *m = &run->options.machine;
 	int rc = choose_kernel(run);
 
 	if (!rc)
 		rc = build_cmdline(run, 0);
 	if (!rc)
 		rc = open_console_log(run);
-	run->report.kernel = o->flat ? o->flat : o->kernel;
+	run->report.kernel = kernel_of(run);
 	if (rc)
 		return rc;
-	run->config = (struct machine_config){
-		.boot = {
-			.kernel = o->kernel,
-			.flat = o->flat,
-			.flat_address = o->flat_address,
-			.nr_initrds = o->nr_initrds,
-			.initrds = o->initrds,
-			.cmdline = run->cmdline,
-			.user_cmdline = o->params,
-			.ram_bytes = o->ram_bytes,
-			.guest_unpacks = o->guest_unpacks,
-			.use_cache = !o->no_kernel_cache,
-			.cache_dir = o->kernel_cache,
-		},
-		.transport = o->transport,
-		.nr_disks = o->nr_disks,
-		.cpus = o->cpus,
-		.acpi = o->acpi,
-		.mptable = o->mptable,
-		.fdt = o->fdt,
-		/*
-		 * A kernel without KVM's clock calibrates against the 8254, and one
-		 * without ACPI ticks by it. Flat images pay for one if they ask.
-		 */
-		.pit = !o->flat || !o->acpi,
-		.sandbox = o->sandbox,
-		.dump_dtb = o->dump_dtb,
-		.nested = o->nested,
-		.timeout_ns = o->timeout_ns,
-		.start_ns = start_ns,
-		.in_fd = STDIN_FILENO,
-		.out_fd = STDOUT_FILENO,
-		.log_fd = run->log_fd,
-		.log_path = o->console_log,
-		.virtio_console = o->virtio_console,
-		.nr_ports = o->nr_ports,
-		.rng = o->rng,
-		.rng_asked = o->rng_asked,
-		.rng_rate = o->rng_rate,
-	};
-	memcpy(run->config.disks, o->disks, sizeof(run->config.disks));
-	memcpy(run->config.ports, o->ports, sizeof(run->config.ports));
+	m->boot.cmdline = run->cmdline;
+	/*
+	 * A kernel without KVM's clock calibrates against the 8254, and one
+	 * without ACPI ticks by it. Flat images pay for one if they ask.
+	 */
+	m->pit = !m->boot.flat || !m->acpi;
+	m->start_ns = start_ns;
+	m->in_fd = STDIN_FILENO;
+	m->out_fd = STDOUT_FILENO;
+	m->log_fd = run->log_fd;
 	return prepare_networks(run);
 }
 
@@ -369,7 +327,7 @@ static void announce(const struct run *run, const struct machine *machine)
 		log_notice("would boot %s", text);
 	else
 		log_verbose("booting %s", text);
-	if (!run->options.flat)
+	if (!run->options.machine.boot.flat)
 		log_verbose("kernel parameters: %s", machine_get_cmdline(machine));
 }
 
@@ -414,7 +372,7 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 		log_error("the guest was lost: %s", run->report.outcome.lost);
 		machine_report_lost(machine);
 	}
-	if (!run->options.flat)
+	if (!run->options.machine.boot.flat)
 		machine_report_missing_drivers(machine);
 	log_verbose("the guest ended: %s", run->report.outcome.word);
 	tell_times(&run->report, since(start_ns, now_ns()));
@@ -449,17 +407,17 @@ static void run_here(struct run *run, struct machine *machine, uint64_t start_ns
 /* Once the disks are open: a disk with partitions has its root file system in one of them. */
 static int find_root(struct run *run, struct machine *machine)
 {
-	const struct run_options *o = &run->options;
+	struct machine_config *m = &run->options.machine;
 	unsigned int partition;
 	int rc;
 
-	if (o->flat || o->no_default_params || find_param(o, "root"))
+	if (m->boot.flat || run->options.no_default_params || find_param(m, "root"))
 		return 0;
 	partition = machine_find_root(machine);
 	if (!partition)
 		return 0;
 	rc = build_cmdline(run, partition);
-	run->config.boot.cmdline = run->cmdline;
+	m->boot.cmdline = run->cmdline;
 	return rc ? rc : machine_update_cmdline(machine);
 }
 
@@ -472,7 +430,7 @@ static void run_all(struct run *run, uint64_t start_ns)
 
 	if (prepare(run, start_ns))
 		return;
-	if (machine_open(&machine, &run->config))
+	if (machine_open(&machine, &run->options.machine))
 		return;
 	if (find_root(run, machine)) {
 		machine_destroy(machine);
@@ -548,15 +506,15 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	else if (run.options.verbose)
 		log_set_level(LOG_VERBOSE);
 	run.report.name = run.options.name;
-	run.report.kernel = run.options.flat ? run.options.flat : run.options.kernel;
-	run.report.cpus = run.options.cpus;
-	run.report.ram_bytes = run.options.ram_bytes;
+	run.report.kernel = kernel_of(&run);
+	run.report.cpus = run.options.machine.cpus;
+	run.report.ram_bytes = run.options.machine.boot.ram_bytes;
 	if (!rc)
 		rc = close_unnamed(&run, argc, argv);
 	if (!rc && run.options.die_with_parent)
 		rc = die_with_parent(parent);
 	if (!open_json(&run) && !rc) {
-		early_end_arm(run.json_fd, &run.report, run.options.timeout_ns);
+		early_end_arm(run.json_fd, &run.report, run.options.machine.timeout_ns);
 		run_all(&run, start_ns);
 	}
 	early_end_disarm();

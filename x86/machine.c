@@ -279,7 +279,7 @@ static int create_nics(struct machine *m)
 {
 	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
 		struct machine_nic *n = &m->nics[i];
-		struct virtio_net_params params = { .name = m->config->nets[i].net.name };
+		struct virtio_net_params params = { .name = m->config->nets[i].name };
 		int rc;
 
 		memcpy(params.mac, m->config->nets[i].mac, sizeof(params.mac));
@@ -467,7 +467,7 @@ static int create_loop(struct machine *m)
 static int open_networks(struct machine *m)
 {
 	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
-		int rc = net_open(&m->nics[i].net, m->loop, &m->config->nets[i].net);
+		int rc = net_open(&m->nics[i].net, m->loop, &m->config->nets[i]);
 
 		if (rc)
 			return rc;

@@ -1,59 +1,68 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The command line of `lkvm run` as a struct. Parsing opens no file and
- * touches no state of the process.
+ * The command line of `lkvm run`: parsed straight into what the machine is made of. Parsing opens
+ * no file and touches no state of the process.
+ *
+ * All options are rows of one table. Help and completion are made from it; tests compare it with
+ * the manual page and README.
  */
 #ifndef LKVM_CMD_OPTIONS_H
 #define LKVM_CMD_OPTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "x86/boot/boot.h"
 #include "x86/machine.h"
 
+#define OPTIONS_MAX_TEXTS (2 * MACHINE_MAX_VIRTIO + CONSOLE_MAX_PORTS + 1)
+
 struct run_options {
-	const char *kernel;		/* NULL: look in the usual places */
-	char *flat;			/* path without @ADDR; ours */
-	uint64_t flat_address;
-	unsigned int nr_initrds;
-	const char *initrds[BOOT_MAX_INITRDS];
+	struct machine_config machine;	/* what options say about it; cmd/run.c adds the rest */
+	const char *name, *json;
+	bool no_default_params, die_with_parent, dry_run, quiet, verbose, help;
+
+	/* What the configuration points into. */
 	char *params;			/* of all -p, joined by spaces; ours, or NULL */
-	unsigned int nr_disks;
-	struct machine_disk disks[MACHINE_MAX_VIRTIO];
-	char *disk_texts[MACHINE_MAX_VIRTIO];	/* what they point into; ours */
-	unsigned int nr_nets;
-	struct net_config nets[MACHINE_MAX_VIRTIO];
-	unsigned int nr_ports;
-	struct port_config ports[CONSOLE_MAX_PORTS];
-	unsigned int nr_texts;		/* copies that networks and ports point into; ours */
-	char *texts[MACHINE_MAX_VIRTIO + CONSOLE_MAX_PORTS];
-	uint64_t rng_rate;
-	enum machine_transport transport;
-	unsigned int cpus;
-	uint64_t ram_bytes;
-	const char *dump_dtb, *console_log, *name, *json;
-	const char *kernel_cache;	/* NULL: the user's */
-	uint64_t timeout_ns;
-	bool no_default_params, virtio_console, rng, rng_asked;
-	bool acpi, mptable, fdt, nested;
-	enum sandbox_mode sandbox;
-	bool guest_unpacks;		/* a bzImage */
-	bool no_kernel_cache;
-	bool die_with_parent, dry_run, quiet, verbose, help;
+	unsigned int nr_texts;
+	char *texts[OPTIONS_MAX_TEXTS];	/* copies of values; ours */
+	char net_names[MACHINE_MAX_VIRTIO][8];
 };
 
 /*
- * Fills @out from @argv. 0, or -EINVAL after one message. What was parsed
+ * Fills @out from @argv. 0, or -errno after one message. What was parsed
  * before is in @out either way (--json, for one); end with options_fini().
  */
 int options_parse(struct run_options *out, int argc, char **argv);
 void options_fini(struct run_options *options);
 
+struct value_error;
+
+enum option_group { GROUP_BOOT, GROUP_MACHINE, GROUP_RUN };
+
+struct option_row {
+	const char *name;		/* without the dashes */
+	char letter;			/* or 0 */
+	enum option_group group;
+	const char *argument;		/* NULL: none; "on|off": one of these words; FILE, DIR: a path */
+	const char *help;		/* lines of at most 70 characters */
+	/* Where it goes. */
+	enum option_kind {
+		KIND_FLAG,		/* no argument: a bool becomes true */
+		KIND_FIRST,		/* a bool: whether it is the first of the argument's words */
+		KIND_SECOND,		/* ... the second */
+		KIND_WORD,		/* an enum: which of the words */
+		KIND_STRING,		/* a const char *, as it is */
+		KIND_VALUE,		/* set() checks and stores it */
+	} kind;
+	size_t offset;			/* in struct run_options */
+	int (*set)(struct run_options *o, const char *value, struct value_error *why);
+};
+
+/* All of them, in the order of help, groups together. */
+const struct option_row *options_table(size_t *nr);
+
 /* Devices that the options ask for, over the virtio transport. */
 unsigned int options_nr_virtio(const struct run_options *options);
-
-/* "512" with @unit (bytes per bare number), "64K", "1G" ... 0, -EINVAL or -ERANGE. */
-int parse_size(const char *text, uint64_t unit, uint64_t *bytes);
 
 #endif

@@ -22,8 +22,8 @@
 #include <stdint.h>
 
 enum sandbox_mode {
-	SANDBOX_OFF,
 	SANDBOX_ON,
+	SANDBOX_OFF,
 	SANDBOX_STRICT,		/* everything, or the VM does not start */
 };
 

@@ -45,11 +45,6 @@ struct machine_disk {
 	const char *serial;		/* or NULL */
 };
 
-struct machine_net {
-	struct net_config net;
-	uint8_t mac[NET_MAC_BYTES];
-};
-
 struct machine_config {
 	struct boot_config boot;
 	enum machine_transport transport;
@@ -57,7 +52,7 @@ struct machine_config {
 	struct machine_disk disks[MACHINE_MAX_VIRTIO];
 	enum aio_engine aio;
 	unsigned int nr_nets;		/* without those of mode=none */
-	struct machine_net nets[MACHINE_MAX_VIRTIO];
+	struct net_config nets[MACHINE_MAX_VIRTIO];	/* each has a mac */
 	bool virtio_console;		/* the terminal is hvc0 instead of ttyS0 */
 	unsigned int nr_ports;
 	struct port_config ports[CONSOLE_MAX_PORTS];

@@ -324,9 +324,8 @@ static void initrds_are_placed_under_the_limit(void **state)
 static void initrds_are_joined(void **state)
 {
 	char kernel[32], first[32], second[32], back[8];
-	const char *initrds[] = { first, second };
 	struct boot_config config = {
-		.nr_initrds = 2, .initrds = initrds, .cmdline = "", .ram_bytes = RAM,
+		.nr_initrds = 2, .initrds = { first, second }, .cmdline = "", .ram_bytes = RAM,
 	};
 	struct boot *boot;
 	struct boot_segment place;
@@ -357,9 +356,8 @@ static void initrds_are_joined(void **state)
 static void a_unified_image_has_all(void **state)
 {
 	char kernel[32], more[32], back[8];
-	const char *initrds[] = { more };
 	struct boot_config config = {
-		.nr_initrds = 1, .initrds = initrds, .cmdline = "console=ttyS0",
+		.nr_initrds = 1, .initrds = { more }, .cmdline = "console=ttyS0",
 		.user_cmdline = "two=3", .ram_bytes = RAM,
 	};
 	struct boot_segment place;

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "cmd/cmd.h"
+#include "cmd/option-values.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
 #include "log.h"
@@ -35,28 +36,28 @@ static void good_lines(void **state)
 	assert_int_equal(parse("-k bz -i a -i b -p x=1 -p y -c 4 -m 2G --acpi off --timeout 1.5 "
 			       "--name a.b-c_1 -v", &o, message, sizeof(message)), 0);
 	assert_string_equal(message, "");
-	assert_string_equal(o.kernel, "bz");
-	assert_int_equal(o.nr_initrds, 2);
-	assert_string_equal(o.params, "x=1 y");
-	assert_int_equal(o.cpus, 4);
-	assert_int_equal(o.ram_bytes, GIB(2));
-	assert_false(o.acpi);
-	assert_true(o.mptable && o.sandbox == SANDBOX_ON && !o.no_default_params);
-	assert_int_equal(o.timeout_ns, 1500000000);
+	assert_string_equal(o.machine.boot.kernel, "bz");
+	assert_int_equal(o.machine.boot.nr_initrds, 2);
+	assert_string_equal(o.machine.boot.user_cmdline, "x=1 y");
+	assert_int_equal(o.machine.cpus, 4);
+	assert_int_equal(o.machine.boot.ram_bytes, GIB(2));
+	assert_false(o.machine.acpi);
+	assert_true(o.machine.mptable && o.machine.sandbox == SANDBOX_ON && !o.no_default_params);
+	assert_int_equal(o.machine.timeout_ns, 1500000000);
 	options_fini(&o);
 	assert_int_equal(parse("bz --no-default-params", &o, message, sizeof(message)), 0);
-	assert_string_equal(o.kernel, "bz");
-	assert_int_equal(o.ram_bytes, MIB(512));
+	assert_string_equal(o.machine.boot.kernel, "bz");
+	assert_int_equal(o.machine.boot.ram_bytes, MIB(512));
 	assert_true(o.no_default_params);
 	options_fini(&o);
 	assert_int_equal(parse("--flat img@0x7c00", &o, message, sizeof(message)), 0);
-	assert_string_equal(o.flat, "img");
-	assert_int_equal(o.flat_address, 0x7c00);
-	assert_false(o.nested);
+	assert_string_equal(o.machine.boot.flat, "img");
+	assert_int_equal(o.machine.boot.flat_address, 0x7c00);
+	assert_false(o.machine.nested);
 	options_fini(&o);
 	assert_int_equal(parse("k --nested on -c 255", &o, message, sizeof(message)), 0);
-	assert_true(o.nested);
-	assert_int_equal(o.cpus, 255);
+	assert_true(o.machine.nested);
+	assert_int_equal(o.machine.cpus, 255);
 	options_fini(&o);
 }
 
@@ -71,18 +72,18 @@ static void flat_files_may_have_any_name(void **state)
 	assert_true(fd >= 0);
 	snprintf(text, sizeof(text), "--flat %s", name);
 	assert_int_equal(parse(text, &o, message, sizeof(message)), 0);
-	assert_string_equal(o.flat, name);
-	assert_int_equal(o.flat_address, 0x10000);
+	assert_string_equal(o.machine.boot.flat, name);
+	assert_int_equal(o.machine.boot.flat_address, 0x10000);
 	options_fini(&o);
 	snprintf(text, sizeof(text), "--flat %s@0x7c00", name);
 	assert_int_equal(parse(text, &o, message, sizeof(message)), 0);
-	assert_string_equal(o.flat, name);
-	assert_int_equal(o.flat_address, 0x7c00);
+	assert_string_equal(o.machine.boot.flat, name);
+	assert_int_equal(o.machine.boot.flat_address, 0x7c00);
 	options_fini(&o);
 	close(fd);
 	unlink(name);
 	assert_true(parse(text, &o, message, sizeof(message)) == 0);
-	assert_string_equal(o.flat, name);
+	assert_string_equal(o.machine.boot.flat, name);
 	options_fini(&o);
 }
 
@@ -98,16 +99,16 @@ static void devices_are_counted(void **state)
 			       &o, message, sizeof(message)), 0);
 	assert_string_equal(message, "");
 	assert_int_equal(options_nr_virtio(&o), 2 + 2 + 1 + 1);
-	assert_int_equal(o.nets[1].mode, NET_MODE_TAP);
-	assert_string_equal(o.nets[1].tapif, "t0");
-	assert_int_equal(o.nets[1].mtu, 9000);
-	assert_memory_equal(o.nets[1].mac, "\x02\xaa\xbb\x03\x04\x05", 6);
-	assert_int_equal(o.nets[2].nr_publish, 2);
-	assert_string_equal(o.nets[2].publish[1], "3:4/udp");
-	assert_true(o.nets[2].host_loopback && o.virtio_console && o.rng_asked);
-	assert_int_equal(o.rng_rate, 1024);
-	assert_string_equal(o.ports[0].path, "/x");
-	assert_int_equal(o.ports[1].fd, 5);
+	assert_int_equal(o.machine.nets[0].mode, NET_MODE_TAP);
+	assert_string_equal(o.machine.nets[0].tapif, "t0");
+	assert_int_equal(o.machine.nets[0].mtu, 9000);
+	assert_memory_equal(o.machine.nets[0].mac, "\x02\xaa\xbb\x03\x04\x05", 6);
+	assert_int_equal(o.machine.nets[1].nr_publish, 2);
+	assert_string_equal(o.machine.nets[1].publish[1], "3:4/udp");
+	assert_true(o.machine.nets[1].host_loopback && o.machine.virtio_console && o.machine.rng_asked);
+	assert_int_equal(o.machine.rng_rate, 1024);
+	assert_string_equal(o.machine.ports[0].path, "/x");
+	assert_int_equal(o.machine.ports[1].fd, 5);
 	options_fini(&o);
 	assert_int_equal(parse("bz --rng off", &o, message, sizeof(message)), 0);
 	assert_int_equal(options_nr_virtio(&o), 0);
@@ -124,14 +125,14 @@ static void a_disk_may_have_any_name(void **state)
 	assert_int_equal(parse("bz -d a,,b.img,discard=off,serial=x,,y -d ,,ro -d c,,,,,ro -d d,discard=on",
 			       &o, message, sizeof(message)), 0);
 	assert_string_equal(message, "");
-	assert_string_equal(o.disks[0].disk.path, "a,b.img");
-	assert_string_equal(o.disks[0].serial, "x,y");
-	assert_true(o.disks[0].disk.no_discard);
-	assert_string_equal(o.disks[1].disk.path, ",ro");
-	assert_false(o.disks[1].disk.read_only);
-	assert_string_equal(o.disks[2].disk.path, "c,,");
-	assert_true(o.disks[2].disk.read_only);
-	assert_false(o.disks[3].disk.no_discard);
+	assert_string_equal(o.machine.disks[0].disk.path, "a,b.img");
+	assert_string_equal(o.machine.disks[0].serial, "x,y");
+	assert_true(o.machine.disks[0].disk.no_discard);
+	assert_string_equal(o.machine.disks[1].disk.path, ",ro");
+	assert_false(o.machine.disks[1].disk.read_only);
+	assert_string_equal(o.machine.disks[2].disk.path, "c,,");
+	assert_true(o.machine.disks[2].disk.read_only);
+	assert_false(o.machine.disks[3].disk.no_discard);
 	options_fini(&o);
 }
 
@@ -174,6 +175,11 @@ static void bad_lines_are_one_message(void **state)
 		{ "--port p", "must be NAME=unix:PATH" }, { "--port =pty", "must be NAME=" },
 		{ "--port p=tcp:1", "the other side must be" }, { "--port a/b=pty", "a name has only" },
 		{ "--port p=fd:", "the other side" }, { "--port p=pty --port p=pty", "another port has" },
+		{ "--sandbox maybe", "--sandbox: maybe: must be on, off or strict" },
+		{ "--unpack me", "--unpack: me: must be host or guest" },
+		{ "--transport usb", "--transport: usb: must be pci or mmio" },
+		{ "--console fax", "--console: fax: must be serial or virtio" },
+		{ "--acpi maybe", "--acpi: maybe: must be on or off" },
 		{ "--rng 63", "--rng: 63: must be on, off or" }, { "--rng maybe", "--rng: maybe" },
 	};
 
@@ -207,10 +213,68 @@ static void sizes(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		uint64_t bytes = 0;
 
-		assert_int_equal(parse_size(cases[i].text, MIB(1), &bytes), cases[i].rc);
+		assert_int_equal(value_size(cases[i].text, MIB(1), &bytes), cases[i].rc);
 		if (!cases[i].rc)
 			assert_int_equal(bytes, cases[i].bytes);
 	}
+}
+
+static void words_are_chosen(void **state)
+{
+	(void)state;
+	assert_int_equal(value_choice("on", "on|off|RATE"), 0);
+	assert_int_equal(value_choice("off", "on|off|RATE"), 1);
+	assert_int_equal(value_choice("RATE", "on|off|RATE"), -1);
+	assert_int_equal(value_choice("o", "on|off"), -1);
+	assert_int_equal(value_choice("", "on|off"), -1);
+	assert_int_equal(value_choice("on|off", "on|off"), -1);
+}
+
+/* Values are functions of their text: what they make points into it, what they refuse is said. */
+static void values_are_pure(void **state)
+{
+	char disk_text[] = "a,,b,ro,serial=1", port_text[] = "p=file:/x", bad_port[] = "p=tcp:1";
+	char net_text[] = "mode=stream,path=/s,server=on", bad_net[] = "mode=tap,mtu=1";
+	struct value_error why = { "" };
+	struct machine_disk disk;
+	struct port_config port;
+	struct net_config net;
+
+	(void)state;
+	assert_int_equal(value_disk(&disk, disk_text, &why), 0);
+	assert_string_equal(disk.disk.path, "a,b");
+	assert_ptr_equal(disk.disk.path, disk_text);
+	assert_true(disk.disk.read_only && !disk.disk.cow);
+	assert_string_equal(disk.serial, "1");
+	assert_int_equal(value_network(&net, net_text, &why), 0);
+	assert_int_equal(net.mode, NET_MODE_STREAM);
+	assert_string_equal(net.path, "/s");
+	assert_true(net.server);
+	assert_int_equal(value_port(&port, port_text, &why), 0);
+	assert_int_equal(port.kind, PORT_FILE);
+	assert_string_equal(port.path, "/x");
+	assert_string_equal(why.text, "");
+	assert_int_equal(value_network(&net, bad_net, &why), -EINVAL);
+	assert_string_equal(why.text, "mtu=1: not possible\n`lkvm help run` tells what is.");
+	assert_int_equal(value_port(&port, bad_port, &why), -EINVAL);
+	assert_string_equal(why.text, "the other side must be unix:PATH, file:PATH, fd:N or pty");
+}
+
+/* Cards of mode=none are none: neither is there a limit for them nor do they need a number. */
+static void no_card_takes_no_place(void **state)
+{
+	char line[900] = "bz", message[512];
+	struct run_options o;
+
+	(void)state;
+	for (int i = 0; i < 14; i++)
+		strcat(line, " -n mode=none");
+	strcat(line, " -n mode=tap");
+	assert_int_equal(parse(line, &o, message, sizeof(message)), 0);
+	assert_int_equal(o.machine.nr_nets, 1);
+	assert_int_equal(o.nr_texts, 1);
+	assert_string_equal(o.machine.nets[0].name, "net0");
+	options_fini(&o);
 }
 
 static void a_crash_never_looks_like_success(void **state)
@@ -350,6 +414,9 @@ int main(void)
 		cmocka_unit_test(a_disk_may_have_any_name),
 		cmocka_unit_test(bad_lines_are_one_message),
 		cmocka_unit_test(sizes),
+		cmocka_unit_test(words_are_chosen),
+		cmocka_unit_test(values_are_pure),
+		cmocka_unit_test(no_card_takes_no_place),
 		cmocka_unit_test(a_crash_never_looks_like_success),
 		cmocka_unit_test(strings_are_json),
 		cmocka_unit_test(the_report_is_one_object),

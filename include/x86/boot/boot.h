@@ -56,7 +56,7 @@ struct boot_config {
 	const char *flat;		/* or NULL */
 	gpa_t flat_address;
 	unsigned int nr_initrds;
-	const char *const *initrds;
+	const char *initrds[BOOT_MAX_INITRDS];
 	const char *cmdline;
 	const char *user_cmdline;	/* or NULL: behind it, and behind the kernel's own */
 	uint64_t ram_bytes;
