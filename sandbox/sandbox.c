@@ -13,6 +13,7 @@
  *
  * Sources: namespaces(7), user_namespaces(7), pivot_root(2), landlock(7), seccomp(2).
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -21,12 +22,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -43,6 +46,7 @@
 #endif
 
 #define INSNS_MAX	256u	/* of a filter */
+#define LAST_WORDS_MAX	255u	/* of the C library */
 #define UID_MAP		"/proc/self/uid_map"
 
 /* Opened while the guest runs: an eventfd for each interrupt vector, connections to ports. */
@@ -81,6 +85,7 @@ static void sandbox_hook(const char *place)
 
 /* For the handlers of SIGSYS and SIGABRT (DESIGN rule 8): whose thread they run on. */
 static _Thread_local const char *own_name;
+static pid_t own_pid;	/* in this namespace */
 
 _Static_assert(sizeof(filter_loop) / sizeof(filter_loop[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "room for it");
@@ -274,6 +279,45 @@ static const char *call_name(unsigned int nr)
 	return name;
 }
 
+static void __attribute__((noreturn)) end_aborted(void)
+{
+	log_error("%s: aborted\n"
+		  "this is a fault of lkvm: please report it, with the line before this one.",
+		  own_name ? own_name : "lkvm");
+	_exit(128 + SIGABRT);
+}
+
+/* What the C library says before it calls abort(): free(), _FORTIFY_SOURCE. */
+static void repeat_last_words(const struct iovec *iov, size_t nr)
+{
+	char text[LAST_WORDS_MAX + 1];
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < nr && bytes < LAST_WORDS_MAX; i++) {
+		size_t n = min_u64(iov[i].iov_len, LAST_WORDS_MAX - bytes);
+
+		memcpy(text + bytes, iov[i].iov_base, n);
+		bytes += n;
+	}
+	while (bytes && text[bytes - 1] == '\n')
+		bytes--;
+	text[bytes] = '\0';
+	log_error("%s", text);
+}
+
+/*
+ * In abort(), and before it, the C library makes calls that nothing else of lkvm makes on a thread
+ * with a filter. They are not in the filters, and this is not a forbidden call but the end of an abort().
+ */
+static void end_if_aborting(const siginfo_t *info, const greg_t *regs)
+{
+	if (info->si_syscall == SYS_writev && regs[REG_RDI] == STDERR_FILENO)
+		repeat_last_words((const struct iovec *)regs[REG_RSI], (size_t)regs[REG_RDX]);
+	else if (info->si_syscall != SYS_gettid && info->si_syscall != SYS_getpid)
+		return;
+	end_aborted();
+}
+
 static void on_sigsys(int signal, siginfo_t *info, void *context)
 {
 	const greg_t *regs = ((const ucontext_t *)context)->uc_mcontext.gregs;
@@ -284,6 +328,7 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 		log_error("signal %d", signal);
 		_exit(128 + signal);
 	}
+	end_if_aborting(info, regs);
 	log_error("sandbox: %s: forbidden system call: %s (%d), arguments %#llx %#llx %#llx\n"
 		  "its process was ended, since a guest may have taken it over. If you trust the guest, "
 		  "this is a fault of lkvm: please report it.",
@@ -294,19 +339,17 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 }
 
 /*
- * Of an assertion or of the C library, which has said why. By default the first process of a PID
- * namespace survives the signal, and what abort() tries next is forbidden.
+ * Sent by somebody, or abort() on a thread that has no filter yet. By default the first process of
+ * a PID namespace survives the signal.
  */
 static void on_sigabrt(int signal, siginfo_t *info, void *context)
 {
 	(void)context;
 	tty_restore();
-	if (info->si_code == SI_TKILL && info->si_pid == getpid())
-		log_error("%s: aborted\n"
-			  "this is a fault of lkvm: please report it, with the line before this one.",
-			  own_name ? own_name : "lkvm");
-	else
-		log_error("signal %d", signal);
+	log_directly();
+	if (info->si_code == SI_TKILL && info->si_pid == own_pid)
+		end_aborted();
+	log_error("signal %d", signal);
 	_exit(128 + signal);
 }
 
@@ -314,11 +357,24 @@ static int catch_violations(void)
 {
 	struct sigaction sa = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO };
 
+	own_pid = getpid();
 	sigfillset(&sa.sa_mask);
 	if (sigaction(SIGSYS, &sa, NULL))
 		return -errno;
 	sa.sa_sigaction = on_sigabrt;
 	return sigaction(SIGABRT, &sa, NULL) ? -errno : 0;
+}
+
+/*
+ * The C library's allocates memory and waits for whoever reads stderr, with the terminal as the
+ * guest has it.
+ */
+void __assert_fail(const char *assertion, const char *file, unsigned int line, const char *function)
+{
+	tty_restore();
+	log_directly();
+	log_error("%s:%u: %s: Assertion `%s' failed.", file, line, function, assertion);
+	abort();
 }
 
 /* ---- entering ---- */

@@ -166,6 +166,44 @@ static void an_abort_of_the_c_library_is_reported_as_one(void **state)
 	assert_reported_as_abort(overflow_a_buffer, "buffer overflow detected");
 }
 
+/* A pipe that is full, and that nobody reads. */
+static void open_stopped_reader(int out[2])
+{
+	static const char page[4096];
+
+	assert_int_equal(pipe2(out, O_CLOEXEC | O_NONBLOCK), 0);
+	while (write(out[1], page, sizeof(page)) > 0)
+		;
+	assert_int_equal(fcntl(out[1], F_SETFL, O_WRONLY), 0);
+}
+
+static void last_words_wait_for_nobody(void **state)
+{
+	static void (*const acts[])(void) = { fail_an_assertion, free_what_is_not_ours };
+	int out[2];
+
+	(void)state;
+	open_stopped_reader(out);
+	for (size_t i = 0; i < ARRAY_SIZE(acts); i++) {
+		struct end end = { .text = "" };
+		pid_t child = fork();
+
+		assert_true(child >= 0);
+		if (!child) {
+			alarm(30);
+			dup2(out[1], STDERR_FILENO);
+			log_init();
+			be_confined(SANDBOX_LOOP, acts[i]);
+		}
+		assert_int_equal(waitpid(child, &end.status, 0), child);
+		if (WIFEXITED(end.status) && WEXITSTATUS(end.status) == NO_FILTERS)
+			skip();
+		assert_ends_with(&end, 128 + SIGABRT);
+	}
+	close(out[0]);
+	close(out[1]);
+}
+
 /* ---- hosts without a vDSO ---- */
 
 static struct bus pio;
@@ -245,6 +283,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_forbidden_call_is_named),
 		cmocka_unit_test(a_failed_assertion_is_reported_as_one),
 		cmocka_unit_test(an_abort_of_the_c_library_is_reported_as_one),
+		cmocka_unit_test(last_words_wait_for_nobody),
 		cmocka_unit_test(clocks_need_no_vdso),
 	};
 
