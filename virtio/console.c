@@ -6,6 +6,8 @@
  * of which the host takes only a part is kept until it takes more, and with it all that
  * is behind it in the ring. What the host sends is read straight into the guest's
  * buffers, once the guest has opened the port; without a buffer it is not read at all.
+ * A chain can be 4 GiB long and a file takes and gives all of it: what is moved in a round of the
+ * loop is bounded, and the rest moves in the rounds that follow.
  *
  * With named ports there is a control queue in each direction. What the guest is yet to
  * be told is a few bits per port, not a list of messages, so a driver that gives no
@@ -33,10 +35,18 @@
 #define CONTROL_RX	2u
 #define CONTROL_TX	3u
 #define BUDGET		64u		/* chains before others have their turn */
+/* The same in bytes, for a port in one direction and a round of the loop: less than a millisecond. */
+#define ROUND_BYTES	((uint32_t)KIB(256))
 
 /* What a port's driver is yet to be told, in this order. */
 enum news {
 	NEWS_ADD, NEWS_CONSOLE, NEWS_SIZE, NEWS_NAME, NEWS_OPEN, NR_NEWS,
+};
+
+/* What has been moved in a round of the loop. */
+struct round_use {
+	uint64_t round;
+	uint32_t bytes;
 };
 
 struct console_port {
@@ -49,6 +59,8 @@ struct console_port {
 	bool blocked;			/* ... waits for the host */
 	struct virtq_chain chain;
 	uint32_t done;			/* bytes of it that are written */
+	uint32_t shown;			/* ... that the watch has seen, at least as many */
+	struct round_use sent, received;
 	struct event_deferred finish_tx, finish_rx;
 };
 
@@ -82,12 +94,37 @@ static struct virtq *ring(struct console *c, unsigned int queue)
 	return &c->dev.queues[queue].ring;
 }
 
+/* How many bytes may still be moved in this round. */
+static uint32_t left_of_round(const struct console *c, struct round_use *use)
+{
+	uint64_t round = event_round(c->dev.loop);
+
+	if (use->round != round)
+		*use = (struct round_use){ .round = round };
+	return use->bytes < ROUND_BYTES ? ROUND_BYTES - use->bytes : 0;
+}
+
 /* ---- guest to host ---- */
 
+/* Port 0 is a console: somebody wants to see what comes out of it, when it comes. */
+static void show_chain(struct console_port *p, uint32_t until)
+{
+	const struct console *c = p->console;
+	struct iovec parts[VIRTQ_MAX_SIZE];
+	unsigned int nr;
+
+	if (!c->saw || p->id || until <= p->shown)
+		return;
+	nr = iov_part(p->chain.iov, p->chain.nr_readable, p->shown, until - p->shown, parts);
+	for (unsigned int i = 0; i < nr; i++)
+		c->saw(c->saw_arg, parts[i].iov_base, parts[i].iov_len);
+	p->shown = until;
+}
+
 /*
- * Writes the rest of the chain. False if the host takes no more for now. A driver that does not ask
- * to be interrupted when it is done looks for that all the time: Linux does on hvc0, with a
- * spinlock held.
+ * Writes the rest of the chain. False if that takes longer: the host takes no more for now
+ * (p->blocked), or others have their turn. A driver that does not ask to be interrupted when it is
+ * done looks for that all the time: Linux does on hvc0, with a spinlock held.
  */
 static bool write_chain(struct console_port *p)
 {
@@ -95,24 +132,22 @@ static bool write_chain(struct console_port *p)
 	struct iovec parts[VIRTQ_MAX_SIZE];
 
 	while (p->done < p->chain.readable_bytes) {
-		unsigned int nr = iov_part(p->chain.iov, p->chain.nr_readable, p->done,
-					   p->chain.readable_bytes - p->done, parts);
-		ssize_t n = port_write(p->port, parts, nr, can_wait);
+		uint32_t most = (uint32_t)min_u64(left_of_round(p->console, &p->sent),
+						  p->chain.readable_bytes - p->done);
+		unsigned int nr = iov_part(p->chain.iov, p->chain.nr_readable, p->done, most, parts);
+		ssize_t n;
 
-		if (n <= 0)
+		if (!most)
+			return false;
+		show_chain(p, p->done + most);
+		n = port_write(p->port, parts, nr, can_wait);
+		p->blocked = n <= 0;
+		if (p->blocked)
 			return false;
 		p->done += (uint32_t)n;
+		p->sent.bytes += (uint32_t)n;
 	}
 	return true;
-}
-
-/* Port 0 is a console: somebody wants to see what comes out of it, when it comes. */
-static void show_chain(const struct console_port *p)
-{
-	const struct console *c = p->console;
-
-	for (unsigned int i = 0; i < p->chain.nr_readable && c->saw && !p->id; i++)
-		c->saw(c->saw_arg, p->chain.iov[i].iov_base, p->chain.iov[i].iov_len);
 }
 
 static void serve_tx(struct console_port *p)
@@ -127,13 +162,10 @@ static void serve_tx(struct console_port *p)
 			if (virtio_pop(&c->dev, tx_queue(p->id), &p->chain) <= 0)
 				break;
 			p->has_chain = true;
-			p->done = 0;
-			show_chain(p);
+			p->done = p->shown = 0;
 		}
-		if (!write_chain(p)) {
-			p->blocked = true;
+		if (!write_chain(p))
 			break;
-		}
 		virtq_push(q, p->chain.head, 0);
 		p->has_chain = false;
 	}
@@ -163,6 +195,18 @@ static void on_writable(void *arg)
 
 /* ---- host to guest ---- */
 
+/* Bytes, at most as many as @left; -EAGAIN: the host has none. */
+static ssize_t fill_chain(struct console_port *p, const struct virtq_chain *chain, uint32_t left)
+{
+	struct iovec parts[VIRTQ_MAX_SIZE];
+	unsigned int nr = iov_part(chain->iov + chain->nr_readable, chain->nr_writable, 0, left, parts);
+	ssize_t n = nr ? port_read(p->port, parts, nr) : 0;
+
+	if (n > 0)
+		p->received.bytes += (uint32_t)n;
+	return n;
+}
+
 static void serve_rx(struct console_port *p)
 {
 	struct console *c = p->console;
@@ -174,8 +218,11 @@ static void serve_rx(struct console_port *p)
 		return;
 	virtq_disable_notification(q);
 	while (budget--) {
+		uint32_t left = left_of_round(c, &p->received);
 		ssize_t n;
 
+		if (!left)
+			break;
 		if (virtio_pop(&c->dev, queue, &chain) <= 0) {
 			port_want(p->port, PORT_LATER);
 			virtio_notify(&c->dev, queue);
@@ -183,8 +230,7 @@ static void serve_rx(struct console_port *p)
 				event_defer(c->dev.loop, &p->finish_rx);
 			return;
 		}
-		n = chain.nr_writable ? port_read(p->port, chain.iov + chain.nr_readable,
-						  chain.nr_writable) : 0;
+		n = fill_chain(p, &chain, left);
 		if (n < 0) {
 			virtq_unpop(q, chain.head);
 			port_want(p->port, PORT_NOW);
