@@ -15,16 +15,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "event.h"
 #include "io.h"
 #include "log.h"
 #include "output.h"
 #include "sandbox/broker.h"
 #include "sandbox/helper.h"
 #include "sandbox/sandbox.h"
+#include "util.h"
 
 #define ORDER_LOG 'l'
 #define ORDER_END 'e'
-#define PATIENCE_MS 1000	/* with a process that should have ended */
+#define PATIENCE_MS 1000	/* with processes that should have ended */
+#define END_MS 3000		/* the keeper's own end may take so long */
 
 /* Room for one descriptor beside a message. */
 union ancillary {
@@ -35,7 +38,7 @@ union ancillary {
 void keeper_init(struct keeper *k, const char *log_path)
 {
 	memset(k, 0, sizeof(*k));
-	k->helper = -1;
+	k->helper = k->watch = -1;
 	k->log_path = log_path;
 }
 
@@ -91,10 +94,14 @@ static void open_children(const struct keeper *k, int *fds)
 /* They have lost their connection and are about to end. */
 static void end_children(const int *fds)
 {
+	const uint64_t deadline = now_ns() + PATIENCE_MS * 1000000ull;
+
 	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++) {
 		struct pollfd p = { .fd = fds[i], .events = POLLIN };
 
-		if (fds[i] >= 0 && poll_fds(&p, 1, PATIENCE_MS) == 0)
+		uint64_t now = now_ns();
+
+		if (fds[i] >= 0 && poll_fds(&p, 1, now < deadline ? (int)((deadline - now) / 1000000) : 0) == 0)
 			syscall(SYS_pidfd_send_signal, fds[i], SIGKILL, NULL, 0);
 	}
 }
@@ -130,7 +137,8 @@ int keeper_start(struct keeper *k, struct sandbox *sandbox)
 	return k->helper;
 }
 
-int keeper_reopen_log(struct keeper *k)
+/* What it has opened, or -errno; -EAGAIN: it is not so far, -EPIPE: it is gone. */
+static int take_answer(const struct keeper *k)
 {
 	int error = EPIPE, fd = -1;
 	struct iovec iov = { &error, sizeof(error) };
@@ -138,20 +146,73 @@ int keeper_reopen_log(struct keeper *k)
 	struct msghdr m = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
 	};
+	ssize_t n = recvmsg(k->helper, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
-	if (k->helper < 0 || !helper_call(k->helper, ORDER_LOG))
-		return -EPIPE;
-	if (recvmsg(k->helper, &m, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(error))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return -EAGAIN;
+	if (n != (ssize_t)sizeof(error))
 		return -EPIPE;
 	if (m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
 		memcpy(&fd, CMSG_DATA(&a.header), sizeof(fd));
-	return fd >= 0 ? fd : error ? -error : -EPIPE;
+	if (fd >= 0)
+		return fd;
+	return error > 0 && error != EAGAIN ? -error : -EIO;
+}
+
+static void keeper_on_answer(void *arg, uint32_t events)
+{
+	struct keeper *k = arg;
+	bool was_asked = k->asked, again = k->asked_again;
+	int fd = take_answer(k);
+
+	(void)events;
+	if (fd == -EAGAIN)
+		return;
+	k->asked = k->asked_again = false;
+	if (fd == -EPIPE) {
+		event_remove(k->loop, k->watch);
+		k->watch = -1;
+	}
+	if (was_asked)
+		k->opened(k->opened_arg, fd);
+	else if (fd >= 0)
+		close(fd);
+	if (again)
+		keeper_reopen_log(k);
+}
+
+int keeper_watch(struct keeper *k, struct event_loop *loop, void (*opened)(void *arg, int fd),
+		 void *arg)
+{
+	k->loop = loop;
+	k->opened = opened;
+	k->opened_arg = arg;
+	if (k->helper < 0)
+		return 0;
+	k->watch = event_add(loop, k->helper, EPOLLIN, keeper_on_answer, k);
+	if (k->watch < 0)
+		return k->watch;
+	event_keep(loop, k->watch);
+	return 0;
+}
+
+void keeper_reopen_log(struct keeper *k)
+{
+	if (k->asked) {
+		k->asked_again = true;	/* the name may have come to stand for yet another file */
+		return;
+	}
+	k->asked = k->watch >= 0 && helper_call(k->helper, ORDER_LOG);
+	if (!k->asked)
+		k->opened(k->opened_arg, -EPIPE);
 }
 
 void keeper_stop(struct keeper *k)
 {
 	if (k->helper < 0)
 		return;
-	helper_end(k->helper, ORDER_END);
-	k->helper = -1;
+	if (!helper_end(k->helper, ORDER_END, END_MS))
+		log_error("the keeper process does not end: sockets and passt may be left behind\n"
+			  "the file system of the console log does not answer, perhaps.");
+	k->helper = k->watch = -1;
 }

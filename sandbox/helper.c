@@ -73,22 +73,24 @@ bool helper_next(int socket, char *order)
 
 bool helper_call(int socket, char order)
 {
-	return write(socket, &order, sizeof(order)) == sizeof(order);
+	return socket_send(socket, &order, sizeof(order)) == sizeof(order);
 }
 
-void helper_end(int socket, char order)
+bool helper_end(int socket, char order, unsigned int patience_ms)
 {
-	if (helper_call(socket, order))
-		helper_wait(socket);
-	else
-		close(socket);	/* which it takes for the same */
-}
-
-void helper_wait(int socket)
-{
+	const uint64_t deadline = now_ns() + patience_ms * 1000000ull;
+	struct pollfd p = { .fd = socket, .events = POLLIN };
+	bool ended = !helper_call(socket, order);	/* or told by the end of file */
 	char byte;
 
-	while (helper_next(socket, &byte))
-		;
+	while (!ended) {
+		uint64_t now = now_ns();
+		int n = now < deadline ? poll_fds(&p, 1, (int)((deadline - now) / 1000000) + 1) : 0;
+
+		if (!n)
+			break;
+		ended = n > 0 && socket_recv(socket, &byte, sizeof(byte)) == 0;
+	}
 	close(socket);
+	return ended;
 }

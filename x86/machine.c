@@ -998,14 +998,19 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 static void reopen_log(void *arg)
 {
 	struct machine *m = arg;
-	int fd = keeper_reopen_log(&m->keeper);
 
-	if (fd < 0) {
+	keeper_reopen_log(&m->keeper);
+}
+
+static void on_log_opened(void *arg, int fd)
+{
+	struct machine *m = arg;
+
+	if (fd >= 0)
+		sink_set_fd(m->log, fd);
+	else
 		log_error("console-log: %s: %s\nthe old file is kept.", m->config->log_path,
 			  strerror(-fd));
-		return;
-	}
-	sink_set_fd(m->log, fd);
 }
 
 static void on_end(void *arg, int signal)
@@ -1103,6 +1108,8 @@ static int watch_for_the_end(struct machine *m)
 {
 	int rc = take_signals(m);
 
+	if (rc >= 0)
+		rc = keeper_watch(&m->keeper, m->loop, on_log_opened, m);
 	if (rc >= 0)
 		rc = event_add(m->loop, m->vm->stop_fd, EPOLLIN, on_stop, m);
 	if (rc >= 0)

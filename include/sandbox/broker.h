@@ -12,10 +12,12 @@
 #ifndef LKVM_SANDBOX_BROKER_H
 #define LKVM_SANDBOX_BROKER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "socket-name.h"
 
+struct event_loop;
 struct sandbox;
 
 #define KEEPER_MAX_SOCKETS 64u
@@ -29,6 +31,12 @@ struct keeper {
 	pid_t children[KEEPER_MAX_CHILDREN];
 	unsigned int nr_children;
 	struct sandbox *sandbox;
+	/* What is asked of it while the loop runs. */
+	struct event_loop *loop;
+	int watch;				/* of the helper; -1: it is not there */
+	void (*opened)(void *arg, int fd);
+	void *opened_arg;
+	bool asked, asked_again;
 };
 
 void keeper_init(struct keeper *k, const char *log_path);
@@ -42,10 +50,20 @@ void keeper_add_child(struct keeper *k, pid_t child);
 /* Before sandbox_enter(). 0 or -errno, after a message; the sockets are removed then, too. */
 int keeper_start(struct keeper *k, struct sandbox *sandbox);
 
-/* A descriptor of the log's file, made if it is not there, or -errno. */
-int keeper_reopen_log(struct keeper *k);
+/*
+ * @opened is called on the loop's thread with what comes of keeper_reopen_log(): a descriptor, which
+ * is its own then, or -errno. After keeper_start(). 0 or -errno.
+ */
+int keeper_watch(struct keeper *k, struct event_loop *loop, void (*opened)(void *arg, int fd),
+		 void *arg);
 
-/* All that was said above about the end. Waits for it. */
+/* Has the log's file opened again, made if it is not there. Does not wait. */
+void keeper_reopen_log(struct keeper *k);
+
+/*
+ * All that was said above about the end. Waits for it, and says so if it takes too long. The loop
+ * does not run any more.
+ */
 void keeper_stop(struct keeper *k);
 
 #endif

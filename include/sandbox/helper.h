@@ -29,13 +29,13 @@ bool helper_is_called(int socket);
 /* In the helper: waits for the next order. False when the caller is gone. */
 bool helper_next(int socket, char *order);
 
-/* One byte, the order. False if it did not get there. */
+/* One byte, the order; does not wait. False if it did not get there. */
 bool helper_call(int socket, char order);
 
-/* Waits until the process has ended, and closes @socket. */
-void helper_wait(int socket);
-
-/* The same after a last order; without the wait if that did not get there. */
-void helper_end(int socket, char order);
+/*
+ * A last order. Waits until the process has ended, but not if that did not get there, and closes
+ * @socket. False if it takes longer than @patience_ms: a file system that does not answer keeps it.
+ */
+bool helper_end(int socket, char order, unsigned int patience_ms);
 
 #endif

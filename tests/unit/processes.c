@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What processes of lkvm have open, and what they leave behind in the file system. */
+/*
+ * What processes of lkvm have open, what they leave behind in the file system, and that the VM's
+ * does not wait for the keeper.
+ */
 #include "tests/lib/unit.h"
 
 #include <errno.h>
@@ -14,7 +17,10 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "event.h"
+#include "sandbox/broker.h"
 #include "sandbox/fds.h"
+#include "sandbox/sandbox.h"
 #include "socket-name.h"
 #include "util.h"
 
@@ -153,6 +159,136 @@ static void only_our_own_socket_is_removed(void **state)
 	rmdir(folder);
 }
 
+/* ---- the keeper ---- */
+
+struct log_rig {
+	struct event_loop *loop;
+	struct keeper keeper;
+	int other;		/* what a keeper of ours would have; -1 */
+	unsigned int opened;
+	struct stat file;
+	int error;
+};
+
+static void on_opened(void *arg, int fd)
+{
+	struct log_rig *r = arg;
+
+	r->opened++;
+	r->error = fd < 0 ? fd : 0;
+	if (fd >= 0) {
+		assert_int_equal(fstat(fd, &r->file), 0);
+		close(fd);
+	}
+	event_stop(r->loop);
+}
+
+static void open_log_rig(struct log_rig *r, const char *path)
+{
+	*r = (struct log_rig){ .other = -1 };
+	alarm(20);	/* whoever waits for a keeper that does not answer */
+	assert_int_equal(event_loop_create(&r->loop), 0);
+	keeper_init(&r->keeper, path);
+}
+
+static void close_log_rig(struct log_rig *r)
+{
+	keeper_stop(&r->keeper);
+	event_loop_destroy(r->loop);
+	alarm(0);
+}
+
+static void the_log_is_opened_again(void **state)
+{
+	char folder[] = "/tmp/lkvm-keeper-XXXXXX", path[64];
+	struct sandbox sandbox;
+	struct log_rig r;
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/log", folder);
+	sandbox_init(&sandbox, SANDBOX_OFF);
+	open_log_rig(&r, path);
+	assert_int_equal(keeper_start(&r.keeper, &sandbox), 0);
+	assert_int_equal(keeper_watch(&r.keeper, r.loop, on_opened, &r), 0);
+	keeper_reopen_log(&r.keeper);
+	assert_int_equal(r.opened, 0);
+	assert_int_equal(event_run(r.loop), 0);
+	assert_int_equal(r.opened, 1);
+	assert_int_equal(r.error, 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(r.file.st_ino, st.st_ino);
+	close_log_rig(&r);
+	sandbox_fini(&sandbox);
+	unlink(path);
+	rmdir(folder);
+}
+
+/* One that we are: what the kernel has sent us so far. */
+static unsigned int orders_of(int fd)
+{
+	char order;
+	unsigned int n = 0;
+
+	while (recv(fd, &order, 1, MSG_DONTWAIT) == 1)
+		n++;
+	return n;
+}
+
+static void be_the_keeper(struct log_rig *r)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	r->keeper.helper = pair[0];
+	r->other = pair[1];
+	assert_int_equal(keeper_watch(&r->keeper, r->loop, on_opened, r), 0);
+}
+
+static void nobody_waits_for_a_keeper(void **state)
+{
+	const int error = ENOSPC;
+	struct log_rig r;
+	uint64_t start;
+
+	(void)state;
+	open_log_rig(&r, "log");
+	be_the_keeper(&r);
+	for (unsigned int i = 0; i < 3; i++)
+		keeper_reopen_log(&r.keeper);
+	assert_int_equal(r.opened, 0);
+	assert_int_equal(orders_of(r.other), 1);
+	/* An answer, and it is asked what else has changed meanwhile: once. */
+	assert_int_equal(send(r.other, &error, sizeof(error), 0), sizeof(error));
+	assert_int_equal(event_run(r.loop), 0);
+	assert_int_equal(r.opened, 1);
+	assert_int_equal(r.error, -ENOSPC);
+	assert_int_equal(orders_of(r.other), 1);
+	/* Nor at the end, for long. */
+	start = now_ns();
+	close_log_rig(&r);
+	assert_true(now_ns() - start < 5000000000ull);
+	close(r.other);
+}
+
+static void a_keeper_that_is_gone_is_noticed(void **state)
+{
+	struct log_rig r;
+
+	(void)state;
+	open_log_rig(&r, "log");
+	be_the_keeper(&r);
+	keeper_reopen_log(&r.keeper);
+	close(r.other);
+	assert_int_equal(event_run(r.loop), 0);
+	assert_int_equal(r.opened, 1);
+	assert_int_equal(r.error, -EPIPE);
+	keeper_reopen_log(&r.keeper);
+	assert_int_equal(r.opened, 2);
+	close_log_rig(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +296,9 @@ int main(void)
 		cmocka_unit_test(what_is_named_has_to_be_open),
 		cmocka_unit_test(there_is_a_limit_to_what_is_named),
 		cmocka_unit_test(only_our_own_socket_is_removed),
+		cmocka_unit_test(the_log_is_opened_again),
+		cmocka_unit_test(nobody_waits_for_a_keeper),
+		cmocka_unit_test(a_keeper_that_is_gone_is_noticed),
 	};
 
 	return cmocka_run_group_tests_name("processes", tests, NULL, NULL);

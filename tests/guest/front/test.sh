@@ -78,6 +78,16 @@ wait_for 20 test -e "$T/log" && ok front/log || not_ok front/log
 kill -TERM $pid; wait $pid
 same front/log-status 143 $?
 
+# Nobody waits for a process that does not answer, on the way or at the end.
+start --console-log "$T/log" --port "a=unix:$T/sock"
+keeper=$(pgrep -P "$pid" -x keeper)
+kill -STOP "$keeper"; kill -HUP $pid
+sleep 0.5	# for the loop to hear of it, and wait
+kill -TERM $pid; wait $pid
+same front/keeper-status 143 $?
+has front/keeper-said "$T/err" '^lkvm: the keeper process does not end'
+kill -CONT "$keeper"; wait_for 10 test ! -e "$T/sock" && ok front/keeper-goes-on || not_ok front/keeper-goes-on
+
 # Before the VM listens a signal is the end: here its initrd does not come.
 mkfifo "$T/fifo"; sleep 60 >"$T/fifo" & writer=$!
 "$LKVM" run -m 64 -k "${GUESTS%/*}/virtio-rng/elf64" -i "$T/fifo" --json "$T/json" >"$T/out" 2>"$T/err" </dev/null & pid=$!
