@@ -610,7 +610,7 @@ static int wait_ms(const struct aio *aio)
 	if (!aio->deadline)
 		return -1;
 	ms = (aio->deadline > now ? aio->deadline - now : 0) / 1000000 + 1;
-	return (int)min_u64(ms, INT32_MAX);
+	return (int)min_u64(ms, WAIT_SLICE_MS);
 }
 
 /* Before there are workers: what is read to see how to start. */
@@ -632,6 +632,8 @@ static int wait_for_completions(struct aio *aio)
 		{ .fd = aio->uring ? aio->ring.ring_fd : aio->done_fd, .events = POLLIN },
 		{ .fd = aio->news_fd, .events = POLLIN },
 	};
+	uint64_t start_ns;
+	int ms;
 
 	if (!aio->uring && !aio->nr_workers) {
 		work_here(aio);
@@ -639,7 +641,11 @@ static int wait_for_completions(struct aio *aio)
 	}
 	if (aio->deadline && now_ns() >= aio->deadline)
 		return -ETIMEDOUT;
-	poll_fds(p, ARRAY_SIZE(p), wait_ms(aio));
+	start_ns = now_ns();
+	ms = wait_ms(aio);
+	poll_fds(p, ARRAY_SIZE(p), ms);
+	if (aio->deadline)	/* a disk is not to blame for a stop */
+		aio->deadline += stopped_ns(start_ns, ms);
 	if (p[1].revents)
 		aio->news(aio->news_arg);
 	if (aio->refused)

@@ -133,6 +133,21 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+#define WAIT_SLICE_MS 500
+#define BUSY_HOST_NS 1000000000ull
+
+/*
+ * A wait of at most @timeout_ms began at @start_ns (of now_ns()). How much later than a busy host
+ * explains it has ended: we were stopped, and whoever waits with a deadline puts that off. To be
+ * told well from waiting, it waits for WAIT_SLICE_MS at a time.
+ */
+static inline uint64_t stopped_ns(uint64_t start_ns, int timeout_ms)
+{
+	uint64_t took = now_ns() - start_ns, most = (uint64_t)timeout_ms * 1000000u + BUSY_HOST_NS;
+
+	return took > most ? took - (uint64_t)timeout_ms * 1000000u : 0;
+}
+
 /* Waits a millisecond for another process. False at once if @deadline (of now_ns()) has passed. */
 static inline bool wait_a_moment(uint64_t deadline)
 {

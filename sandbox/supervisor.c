@@ -151,6 +151,13 @@ static void expect_end(struct attendant *a, uint64_t ns)
 		a->deadline = deadline;
 }
 
+/* It was stopped for that long. */
+static void put_off_end(struct attendant *a, uint64_t ns)
+{
+	if (a->deadline)
+		a->deadline += ns;
+}
+
 /* It goes by itself, when what keeps it lets it: our end and this signal see to that. */
 static void leave_vm(struct attendant *a)
 {
@@ -182,10 +189,13 @@ static void go_on(struct attendant *a)
 /* The first process of a namespace does not stop by itself, but it has to by our SIGSTOP. */
 static void stop_job(struct attendant *a)
 {
+	uint64_t start = now_ns();
+
 	if (a->has_terminal)
 		tty_give_back();
 	kill(a->vm, SIGSTOP);
 	signal_stop_job();
+	put_off_end(a, now_ns() - start);
 	go_on(a);
 }
 
@@ -303,7 +313,8 @@ static int wait_ms(const struct attendant *a)
 	uint64_t now = now_ns(), ms = looks ? TTY_LOOK_MS : INT32_MAX;
 
 	if (a->deadline)
-		ms = min_u64(ms, (a->deadline > now ? a->deadline - now : 0) / 1000000 + 1);
+		ms = min_u64(min_u64(ms, WAIT_SLICE_MS),
+			     (a->deadline > now ? a->deadline - now : 0) / 1000000 + 1);
 	return ms == INT32_MAX ? -1 : (int)ms;
 }
 
@@ -314,8 +325,11 @@ static void attend(struct attendant *a)
 			{ .fd = a->socket, .events = (short)(POLLIN | (a->ready && a->due ? POLLOUT : 0)) },
 			{ .fd = a->signals.fd, .events = POLLIN },
 		};
-		int n = poll_fds(p, ARRAY_SIZE(p), wait_ms(a));
+		uint64_t start = now_ns();
+		int ms = wait_ms(a), n = poll_fds(p, ARRAY_SIZE(p), ms);
 
+		if (ms >= 0)	/* whoever stopped us stopped the VM, too */
+			put_off_end(a, stopped_ns(start, ms));
 		if (n > 0 && p[0].revents)
 			take_message(a);
 		if (n > 0 && p[1].revents)

@@ -11,6 +11,7 @@
 
 #include "event.h"
 #include "io.h"
+#include "sandbox/sandbox.h"
 #include "sandbox/supervisor.h"
 #include "signals.h"
 #include "util.h"
@@ -265,6 +266,75 @@ static void a_hang_up_that_is_passed_on_ends_a_background_job(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* ---- a job that is stopped while it ends ---- */
+
+#define NOT_HERE 77
+
+/* The VM's process: reports its end, and ends when it is let. */
+static void report_and_stay(const struct front *front, int said, int let)
+{
+	char byte = 0;
+
+	front_send(front, ORDER_READY);
+	if (!front_report(front, "its report", 10) || write(said, "", 1) != 1 || read(let, &byte, 1) != 1)
+		_exit(1);
+	_exit(7);
+}
+
+/* The supervisor's process: its status is that of the VM's end. */
+static void supervise(int said, int let)
+{
+	const struct front_config config = { .tty = -1, .keep_fd = -1 };
+	struct front_end end;
+	struct sandbox sandbox;
+	struct front front;
+	int rc;
+
+	front_init(&front);
+	sandbox_init(&sandbox, SANDBOX_ON);
+	rc = front_separate(&front, &sandbox, &config, &end);
+	if (!rc && !front_is_there(&front))
+		_exit(NOT_HERE);
+	if (!rc)
+		report_and_stay(&front, said, let);
+	_exit(rc == 1 && !end.left ? end.status : 1);
+}
+
+/* Longer than a VM may take that has reported its end. */
+static void time_does_not_pass_for_a_stopped_job(void **state)
+{
+	int said[2], let[2], status;
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(said) | pipe(let), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		close(said[0]);
+		supervise(said[1], let[0]);
+	}
+	close(said[1]);
+	if (read(said[0], &byte, 1) == 1) {
+		poll_fds(NULL, 0, 200);		/* the supervisor has read the report */
+		kill(pid, SIGSTOP);
+		assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+		assert_true(WIFSTOPPED(status));
+		poll_fds(NULL, 0, 6000);
+		kill(pid, SIGCONT);
+		poll_fds(NULL, 0, 500);
+		assert_int_equal(write(let[1], "", 1), 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(said[0]);
+	close(let[0]);
+	close(let[1]);
+	if (status == NOT_HERE << 8)
+		skip();
+	assert_int_equal(status, 7 << 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +342,7 @@ int main(void)
 		cmocka_unit_test(a_running_job_gets_the_terminal),
 		cmocka_unit_test(a_terminal_that_hangs_up_is_no_log_rotation),
 		cmocka_unit_test(a_hang_up_that_is_passed_on_ends_a_background_job),
+		cmocka_unit_test(time_does_not_pass_for_a_stopped_job),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
