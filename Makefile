@@ -221,6 +221,7 @@ check: check-builds
 check-all: check-builds
 	@CC=$(CC) FULL=1 tests/run host lint model fuzz unit unit:address-undefined unit:thread cli guest \
 		guest:address-undefined guest:thread
+	@CC=$(CC) HOST_KERNEL=cloud612 tests/run host/boot host/ending host/status host/console host/disk-matrix host/net-hostile
 	@tests/in-kvm tests/confined container
 	@tests/in-kvm tests/confined user
 	@tests/host/matrix build/$(notdir $(CC))
