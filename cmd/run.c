@@ -22,12 +22,12 @@
 #include "cmd/options.h"
 #include "cmd/report.h"
 #include "log.h"
+#include "machine.h"
 #include "output.h"
 #include "sandbox/fds.h"
 #include "util.h"
 #include "virtio/mmio.h"
 #include "x86/layout.h"
-#include "x86/machine.h"
 
 /*
  * Each makes a VM boot faster or end properly and takes nothing from its user.

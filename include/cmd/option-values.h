@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "machine.h"
 #include "net/net.h"
 #include "virtio/port.h"
-#include "x86/machine.h"
 
 /* "reason[\nwhat to do]" */
 struct value_error {

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "x86/machine.h"
+#include "machine.h"
 
 #define OPTIONS_MAX_TEXTS (2 * MACHINE_MAX_VIRTIO + CONSOLE_MAX_PORTS + 1)
 

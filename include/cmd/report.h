@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "machine.h"
 #include "sandbox/supervisor.h"
-#include "x86/machine.h"
 
 struct outcome {
 	const char *word;	/* "poweroff", "reset", "panic" ... */

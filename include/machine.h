@@ -11,8 +11,8 @@
  *
  * All on the main thread.
  */
-#ifndef LKVM_X86_MACHINE_H
-#define LKVM_X86_MACHINE_H
+#ifndef LKVM_MACHINE_H
+#define LKVM_MACHINE_H
 
 #include <stdbool.h>
 #include <stdint.h>
