@@ -6,9 +6,13 @@
  * the one that is there, of which its owner tells; and for the host to have descriptors
  * again, by a timer, since nothing tells of that and asking at once would be for ever.
  *
+ * A signal may end the process as soon as there is a socket: what handlers need to remove it
+ * is in a variable of this file (DESIGN rule 8), and signals wait while that changes.
+ *
  * Source: accept(2), unix(7).
  */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -19,7 +23,12 @@
 
 #define RETRY_NS 1000000000ull
 
+#define MAX_NAMES 64u
+
 enum wait { WAIT_CLIENT, WAIT_END, WAIT_DESCRIPTORS };
+
+/* Also of those that somebody has taken: he may not be ready. */
+static struct socket_name names[MAX_NAMES];
 
 static void wait_for(struct listener *l, enum wait what)
 {
@@ -56,11 +65,87 @@ static int start(struct listener *l)
 	return l->watch < 0 ? l->watch : 0;
 }
 
+/* ---- names ---- */
+
+static sigset_t hold_signals(void)
+{
+	sigset_t all, old;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	return old;
+}
+
+static struct socket_name *find_name(const char *path)
+{
+	for (unsigned int i = 0; i < MAX_NAMES; i++)
+		if (names[i].path == path)
+			return &names[i];
+	return NULL;
+}
+
+void listener_remove_names(void)
+{
+	for (unsigned int i = 0; i < MAX_NAMES; i++)
+		socket_name_remove(&names[i]);
+}
+
+/* Binds and keeps the name. 0 or -errno. */
+static int bind_name(struct listener *l, int fd, const struct sockaddr_un *addr)
+{
+	const sigset_t old = hold_signals();
+	struct socket_name *entry = find_name(NULL);
+	int rc = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+
+	if (!rc) {
+		l->name = socket_name_of(l->path);
+		if (l->name.path && entry) {
+			*entry = l->name;
+		} else if (!l->name.path) {
+			rc = -errno;
+			unlink(l->path);	/* it could not be told from another's later */
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc;
+}
+
+static void forget_name(const struct listener *l)
+{
+	struct socket_name *entry = find_name(l->path);
+
+	if (entry)
+		entry->path = NULL;
+}
+
+/* ---- life ---- */
+
+/* What bind() would say of a name that is taken, and of a folder that is not there or not ours. */
+int listener_check(const char *path)
+{
+	struct sockaddr_un addr;
+	char folder[sizeof(addr.sun_path)];
+	struct stat st;
+	char *slash;
+
+	if (strlen(path) >= sizeof(folder))
+		return -ENAMETOOLONG;
+	if (!lstat(path, &st))
+		return -EADDRINUSE;
+	if (errno != ENOENT)
+		return -errno;
+	strcpy(folder, path);
+	slash = strrchr(folder, '/');
+	if (slash)
+		slash[slash == folder] = '\0';
+	return access(slash ? folder : ".", W_OK | X_OK) ? -errno : 0;
+}
+
 int listener_open(struct listener *l, struct event_loop *loop, const char *owner, const char *path,
 		  const struct listener_client *client)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd;
+	int fd, rc;
 
 	*l = (struct listener){
 		.loop = loop, .client = *client, .owner = owner, .path = path,
@@ -72,20 +157,12 @@ int listener_open(struct listener *l, struct event_loop *loop, const char *owner
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		int err = errno;
-
-		close(fd);	/* the name is somebody else's: do not remove it */
-		return -err;
+	rc = bind_name(l, fd, &addr);
+	if (rc) {
+		close(fd);	/* the name is somebody else's: it is not removed */
+		return rc;
 	}
 	l->fd = fd;
-	l->name = socket_name_of(path);
-	if (!l->name.path) {
-		int err = errno;
-
-		unlink(path);	/* it could not be told from another's later */
-		return -err;
-	}
 	if (listen(fd, 1))
 		return -errno;
 	return start(l);
@@ -119,4 +196,5 @@ void listener_close(struct listener *l)
 	close(l->fd);
 	l->fd = l->watch = l->timer = -1;
 	socket_name_remove(&l->name);
+	forget_name(l);
 }

@@ -15,6 +15,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/early-end.h"
+#include "listener.h"
 #include "util.h"
 
 static const struct {
@@ -40,6 +41,7 @@ static void on_signal(int signal)
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
 		if (endings[i].signal != signal || !atomic_load(&early.armed))
 			continue;
+		listener_remove_names();
 		/* A reader that has stopped changes no status. */
 		if (early.texts[i] && write(early.fd, early.texts[i], early.bytes[i]) < 0)
 			errno = 0;
@@ -59,7 +61,19 @@ static void set_handlers(void)
 			sigaction(endings[i].signal, &sa, NULL);
 }
 
-void early_end_arm(int json_fd, const struct report *report, uint64_t timeout_ns)
+sigset_t early_end_hold(void)
+{
+	sigset_t set, old;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++)
+		sigaddset(&set, endings[i].signal);
+	sigprocmask(SIG_BLOCK, &set, &old);
+	return old;
+}
+
+void early_end_arm(int json_fd, const struct report *report, uint64_t timeout_ns,
+		   const sigset_t *mask)
 {
 	struct itimerval at = { { 0, 0 }, { 0, 0 } };
 	uint64_t timeout_us = (timeout_ns + 999) / 1000;
@@ -77,6 +91,7 @@ void early_end_arm(int json_fd, const struct report *report, uint64_t timeout_ns
 	at.it_value.tv_sec = (time_t)(timeout_us / 1000000);
 	at.it_value.tv_usec = (suseconds_t)(timeout_us % 1000000);
 	setitimer(ITIMER_REAL, &at, NULL);
+	sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
 /* By no system call: the sandbox may be around us. */

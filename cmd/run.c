@@ -280,6 +280,7 @@ static int prepare_networks(struct run *run)
 
 	for (unsigned int i = 0; i < m->nr_nets && !rc; i++) {
 		m->nets[i].cpus = m->cpus;
+		m->nets[i].dry_run = run->options.dry_run;
 		rc = choose_mac(&m->nets[i], run->options.name, i);
 	}
 	return rc;
@@ -315,6 +316,8 @@ static int prepare(struct run *run, uint64_t start_ns)
 	m->in_fd = STDIN_FILENO;
 	m->out_fd = STDOUT_FILENO;
 	m->log_fd = run->log_fd;
+	for (unsigned int i = 0; i < m->nr_ports; i++)
+		m->ports[i].dry_run = run->options.dry_run;
 	return prepare_networks(run);
 }
 
@@ -494,6 +497,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		},
 	};
 	const pid_t parent = getppid();
+	sigset_t before;
 	int rc = options_parse(&run.options, argc, argv);
 
 	if (!rc && run.options.help) {
@@ -513,8 +517,9 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		rc = close_unnamed(&run, argc, argv);
 	if (!rc && run.options.die_with_parent)
 		rc = die_with_parent(parent);
+	before = early_end_hold();
 	if (!open_json(&run) && !rc) {
-		early_end_arm(run.json_fd, &run.report, run.options.machine.timeout_ns);
+		early_end_arm(run.json_fd, &run.report, run.options.machine.timeout_ns, &before);
 		run_all(&run, start_ns);
 	}
 	early_end_disarm();

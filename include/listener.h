@@ -37,6 +37,12 @@ struct listener {
 int listener_open(struct listener *listener, struct event_loop *loop, const char *owner,
 		  const char *path, const struct listener_client *client);
 
+/* Whether listener_open() could do so: 0 or -errno. Makes nothing. */
+int listener_check(const char *path);
+
+/* Removes the sockets of all listeners. For a handler of a signal that ends the process. */
+void listener_remove_names(void);
+
 /* The client has gone: the next one, which waits in the socket's queue, may come. */
 void listener_resume(struct listener *listener);
 

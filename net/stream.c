@@ -297,10 +297,12 @@ static void on_lost(struct stream *s)
 	listener_resume(&m->listener);
 }
 
-static int listen_at(struct stream_mode *m)
+static int listen_at(struct stream_mode *m, bool dry_run)
 {
 	const struct listener_client client = { .accepted = on_peer, .arg = m };
 
+	if (dry_run)
+		return listener_check(m->path);
 	return listener_open(&m->listener, m->stream.net.loop, m->stream.net.name, m->path, &client);
 }
 
@@ -330,7 +332,7 @@ static int start(struct stream_mode *m, const struct net_config *config)
 		return -EINVAL;
 	}
 	strcpy(addr.sun_path, config->path);
-	rc = config->server ? listen_at(m) : connect_to(m, &addr);
+	rc = config->server ? listen_at(m, config->dry_run) : connect_to(m, &addr);
 	if (rc)
 		log_error("%s: %s: %s%s", config->name, config->path, strerror(-rc),
 			  rc == -EADDRINUSE ? "\nremove it if nobody listens there any more." :

@@ -249,7 +249,8 @@ static int refuse(const struct port *p, const char *object, int error)
 static int open_socket(struct port *p)
 {
 	const struct listener_client client = { .accepted = on_client, .arg = p };
-	int rc = listener_open(&p->listener, p->loop, p->label, p->config.path, &client);
+	int rc = p->config.dry_run ? listener_check(p->config.path) :
+		 listener_open(&p->listener, p->loop, p->label, p->config.path, &client);
 
 	return rc ? refuse(p, p->config.path, rc) : 0;
 }

@@ -58,7 +58,8 @@ struct net_config {
 	const char *tapif;		/* tap; NULL: the kernel chooses */
 	int fd;				/* fd */
 	const char *path;		/* stream */
-	bool server;			/* stream: listen at path */
+	bool server;			/* stream: listen at path ... */
+	bool dry_run;			/* ... or see only whether that is possible */
 	unsigned int nr_publish;	/* passt: [IP:]HOST:GUEST[/udp] */
 	const char *publish[NET_MAX_PUBLISH];
 	bool host_loopback;		/* passt: the guest may reach it, by the gateway's address */

@@ -29,6 +29,7 @@ struct port_config {
 	const char *path;	/* unix, file; lent */
 	int fd;			/* fd */
 	struct term *term;	/* terminal; lent */
+	bool dry_run;		/* no socket is made */
 };
 
 struct port_client {

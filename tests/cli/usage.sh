@@ -98,6 +98,30 @@ for s in TERM:143 INT:130 HUP:129 QUIT:131; do
 	has usage/early-${s%:*}-json "$T/j" '^\{"v":1,"outcome":"killed","status":'${s#*:}',.*\}$'
 done
 same usage/json-whole 1 "$(wc -l <"$T/j")"
+# Also right after any of the first files was opened, the report among them: if it is there, it is
+# whole. Nor is a socket left, and --dry-run makes none.
+if [ -z "${VARIANT:-}" ] && [ -e "$TOOLS/fault.so" ]; then
+	# hit CALL:-SIGNAL:N ARGUMENTS...: a signal right after the call number N.
+	hit() { (cd "$T" && LD_PRELOAD=$TOOLS/fault.so FAULT=$1:1 timeout 20 "$LKVM" run "${@:2}" >out 2>err </dev/null); }
+	bad=0 found=0
+	for n in $(seq 12); do
+		rm -f "$T/j"
+		hit open:-15:$n -k "$K" --json j
+		[ -e "$T/j" ] || continue
+		found=$((found + 1))
+		[ "$(wc -l <"$T/j")" = 1 ] || { bad=$((bad + 1)); echo "# after open number $n"; }
+	done
+	same usage/json-after-any-open 0 $bad
+	[ $found -gt 0 ] || not_ok usage/json-after-any-open-found
+	hit bind:-15:1 -k "$K" --port "a=unix:sock"
+	same usage/early-socket-status 143 $?
+	hit bind:-15:2 -k "$K" --port "a=unix:sock" -n mode=stream,server=on,path=sock2 --port "b=unix:sock3"
+	same usage/early-sockets-status 143 $?
+	same usage/early-sockets "" "$(cd "$T" && ls -d sock* 2>/dev/null)"
+	hit bind:-9:1 --dry-run -k "$K" --port "a=unix:sock" -n mode=stream,server=on,path=sock2
+	[ $? != 137 ] && ok usage/dry-run-socket || not_ok usage/dry-run-socket
+	rm -f "$T"/sock*
+fi
 # --json to a full disk is an error, and to a pipe that is read one line.
 (cd "$T" && "$LKVM" run -k nosuch --json /dev/full 2>err; echo $? >status)
 has usage/json-to-a-full-disk "$T/err" '^lkvm: json: /dev/full: No space left'

@@ -2,7 +2,7 @@
 /*
  * A host whose system calls fail, to be preloaded: FAULT=CALL:ERRNO:FIRST:COUNT makes
  * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread; with
- * 0 they never return.
+ * 0 they never return. FAULT=CALL:-SIGNAL:FIRST:COUNT: they succeed, and this signal comes at once.
  * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring.
  */
 #define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
@@ -12,6 +12,7 @@
 #include <liburing.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -39,14 +40,26 @@ __attribute__((constructor)) static void read_environment(void)
 		abort();
 }
 
-static bool fails(const char *name)
+static bool is_due(const char *name)
 {
 	unsigned int n;
 
 	if (strcmp(name, call))
 		return false;
 	n = atomic_fetch_add(&calls, 1) + 1;
-	if (n < first || n - first >= count)
+	return n >= first && n - first < count;
+}
+
+static int then_signal(const char *name, int result)
+{
+	if (error < 0 && is_due(name))
+		kill(getpid(), -error);
+	return result;
+}
+
+static bool fails(const char *name)
+{
+	if (error < 0 || !is_due(name))
 		return false;
 	while (!error)		/* by a call that every thread may make */
 		syscall(SYS_futex, &(unsigned int){ 0 }, FUTEX_WAIT, 0, NULL, NULL, 0);
@@ -121,6 +134,30 @@ int epoll_ctl(int fd, int op, int what, struct epoll_event *event)
 int fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
 	PASS_ON(fallocate, fd, mode, offset, bytes);
+}
+
+/* These do not fail, but a signal may follow them. */
+int open64(const char *path, int flags, ...)
+{
+	static int (*next)(const char *path, int flags, ...);
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "open64");
+	return then_signal("open", next(path, flags, mode));
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+	static int (*next)(int fd, const struct sockaddr *address, socklen_t bytes);
+
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "bind");
+	return then_signal("bind", next(fd, address, bytes));
 }
 
 /* liburing's functions give the error itself. */

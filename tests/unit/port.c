@@ -139,12 +139,48 @@ static void a_client_shuts_down(void **state)
 	go_on_after(client_shuts_down);
 }
 
+static int dry_run(struct rig *r, const char *path)
+{
+	const struct port_config config = { .kind = PORT_UNIX, .name = "p", .path = path, .dry_run = true };
+	int saved = begin_capture(), rc;
+	char said[300];
+
+	rc = port_create(&r->port, r->loop, &config);
+	if (!rc)
+		port_destroy(r->port);
+	end_capture(saved, said, sizeof(said));
+	return rc;
+}
+
+static void a_dry_run_makes_no_socket(void **state)
+{
+	struct rig r = { .folder = "/tmp/lkvm-port-XXXXXX" };
+	char path[200], longer[120];
+
+	(void)state;
+	assert_non_null(mkdtemp(r.folder));
+	assert_int_equal(event_loop_create(&r.loop), 0);
+	snprintf(path, sizeof(path), "%s/s", r.folder);
+	assert_int_equal(dry_run(&r, path), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	/* It says what a real one would. */
+	snprintf(path, sizeof(path), "%s/s/s", r.folder);
+	assert_int_equal(dry_run(&r, path), -ENOENT);
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	assert_int_equal(dry_run(&r, longer), -ENAMETOOLONG);
+	assert_int_equal(dry_run(&r, r.folder), -EADDRINUSE);
+	assert_int_equal(rmdir(r.folder), 0);
+	event_loop_destroy(r.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_client_reads),
 		cmocka_unit_test(a_client_leaves),
 		cmocka_unit_test(a_client_shuts_down),
+		cmocka_unit_test(a_dry_run_makes_no_socket),
 	};
 
 	return cmocka_run_group_tests_name("port", tests, NULL, NULL);
