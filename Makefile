@@ -58,7 +58,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/unzip.c
-commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/help.c cmd/probes.S
+commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/help.c cmd/completion.c cmd/probes.S
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(commands)
 
 # What the unit tests link: everything but main().
@@ -68,7 +68,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check check-all check-builds demo lint bench install clean units guests tools fuzz fuzzers fuzz-targets fuzz-coverage prove models
+.PHONY: all check check-all check-builds demo lint bench install clean option-list units guests tools fuzz fuzzers fuzz-targets fuzz-coverage prove models
 
 all: $(build)/lkvm
 	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
@@ -255,6 +255,12 @@ bench:
 install: all
 	install -D -s -m 755 $(build)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
 	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(build)/lkvm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm
+
+# README's list of all options, which tests/cli/options.sh compares with the table.
+option-list: all
+	tests/option-list $(build)/lkvm -w
 
 clean:
 	rm -rf build lkvm

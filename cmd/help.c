@@ -18,6 +18,7 @@
 static const char overview[] =
 "usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
+"       lkvm completion bash           completion of this in bash, for \". <(...)\"\n"
 "       lkvm version | help [COMMAND]\n";
 
 static const char help_run[] =
@@ -42,6 +43,12 @@ static const char help_check[] =
 "layer of the sandbox.\n"
 "Exit status: 0 stock kernels will run, 1 only small guests will, 125 none will.\n";
 
+static const char help_completion[] =
+"usage: lkvm completion bash\n"
+"\n"
+"Prints what makes bash complete lkvm's command line; \"make install\" has done that for\n"
+"shells with bash-completion. Elsewhere: . <(lkvm completion bash)\n";
+
 static const char help_version[] = "usage: lkvm version\n";
 static const char help_help[] = "usage: lkvm help [COMMAND]\n";
 
@@ -50,6 +57,7 @@ static const struct {
 } pages[] = {
 	{ "run", help_run },
 	{ "check", help_check },
+	{ "completion", help_completion },
 	{ "version", help_version },
 	{ "help", help_help },
 };
@@ -112,6 +120,12 @@ int help_print(const char *command)
 	}
 	log_error("help: %s: no such command\n`lkvm help` lists them.", command);
 	return EXIT_LKVM;
+}
+
+void help_list_commands(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		printf("%s%s", i ? " " : "", pages[i].command);
 }
 
 int help_check_arguments(int argc, char **argv, const char *command, const char *flag, bool *given)

@@ -24,9 +24,13 @@ int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_check(int argc, char **argv, uint64_t start_ns);
 int cmd_version(int argc, char **argv, uint64_t start_ns);
 int cmd_help(int argc, char **argv, uint64_t start_ns);
+int cmd_completion(int argc, char **argv, uint64_t start_ns);
 
 /* The page of @command. Exit status: EXIT_LKVM after a message if there is no such command. */
 int help_print(const char *command);
+
+/* The subcommands' names on stdout, separated by blanks. */
+void help_list_commands(void);
 
 /*
  * For a subcommand without options but @flag (NULL: none at all): sets *@given if it is there.

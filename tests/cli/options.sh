@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The table of options in cmd/options.c, and what agrees with it: the parser, help, completion, the
+# manual page, README. Each comparison is also made with a copy that lacks an option, or has one
+# too many, and has to say so.
+
+# NAME LETTER ARGUMENT of each row, "-" for none.
+awk -F'"' '/^\t\{ "/ { row = $0; if (!/,.*,.*, ("|NULL)/) { getline; row = row $0 }
+	n = split(row, part, "\""); split(part[3], mid, /, */); letter = mid[2]; gsub(/\x27/, "", letter)
+	print part[2], letter == "0" ? "-" : letter, (part[3] ~ /NULL/) ? "-" : part[4] }' cmd/options.c >"$T/rows"
+"$LKVM" help run >"$T/help"
+"$LKVM" completion bash >"$T/completion"
+
+# What is at both or only one side: "lacks NAME", "has NAME too many". Files of a name a line.
+compare() {
+	LC_ALL=C comm -3 <(LC_ALL=C sort -u "$1") <(LC_ALL=C sort -u "$2") |
+		awk -F'\t' '{ print $1 != "" ? "lacks " $1 : "has " $2 " too many" }'
+}
+
+# What help says, as the table has it: "-k, --kernel FILE".
+heads() { awk '{ printf "%s--%s%s\n", $2 == "-" ? "" : "-" $2 ", ", $1, $3 == "-" ? "" : " " $3 }' "$T/rows"; }
+help_has() { sed -nE 's/^ +((-., )?--[^ ]+( [^ ]+)?)(  .*)?$/\1/p' "$1" >"$T/got"; heads >"$T/want"; }
+# A head that reaches into the explanation's column is followed by two blanks, and others by more.
+check_help() { help_has "$1"; compare "$T/want" "$T/got"; }
+
+# The manual's items. Arguments are compared where they are words and not a grammar: on | off | rate.
+check_manual() {
+	awk '{ arg = tolower($3); if (arg ~ /[][=]/) arg = "..."; gsub(/\|/, " | ", arg)
+		printf "%s--%s%s\n", $2 == "-" ? "" : "-" $2 " , ", $1, arg == "-" ? "" : " " arg }' "$T/rows" >"$T/want"
+	sed -nE 's/^\.It (Fl .*)/\1/p' "$1" | grep -- 'Fl -' | sed -E 's/Fl /-/g; s/ (Ar|Cm) / /g' |
+		sed -E 's/^((-. , )?--[a-z-]+) .*(Ns|Op).*/\1 .../' >"$T/got"
+	compare "$T/want" "$T/got"
+}
+
+check_readme() {
+	tests/option-list "$LKVM" >"$T/want"
+	awk '/^All options:/ { getline; while ((getline > 0) && NF) print }' "$1" >"$T/got"
+	compare "$T/want" "$T/got"
+}
+
+# complete SCRIPT WORD...: what bash offers for the last of the words.
+complete_with() {
+	bash --norc -c '. "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lkvm
+		printf "%s\n" "${COMPREPLY[@]}"' bash "$@"
+}
+check_completion() {
+	awk '{ print "--" $1; if ($2 != "-") print "-" $2 }' "$T/rows" >"$T/want"
+	complete_with "$1" lkvm run - >"$T/got"
+	compare "$T/want" "$T/got"
+}
+
+# agrees NAME FILE PATTERN: the file does; without the lines of that pattern (of one option), and
+# with their copy under another name, it does not.
+agrees() {
+	local name=$1 file=$2 pattern=$3
+	same "options/$name-agrees" "" "$(check_$name "$file")"
+	sed -E "/$pattern/s/(--?)rng/\\1/" "$file" >"$T/without"
+	has "options/$name-is-missed" <(check_$name "$T/without") '^lacks .*rng'
+	sed -E "/$pattern/s/(--?)rng/\\1rng\\1frob/" "$file" >"$T/other"
+	has "options/$name-is-too-many" <(check_$name "$T/other") '^has .*frob.* too many'
+}
+
+same options/rows "$(grep -c '^	{ "' cmd/options.c)" "$(wc -l <"$T/rows")"
+has options/rows-rng "$T/rows" '^rng - on\|off\|RATE$'
+has options/rows-disk "$T/rows" '^disk d FILE\[,ro\]'
+has options/rows-quiet "$T/rows" '^quiet q -$'
+agrees help "$T/help" '^ +--rng'
+agrees manual lkvm.1 'It Fl -rng'
+agrees readme README '--rng'
+agrees completion "$T/completion" '-\*\) .*--rng'
+# What the parser knows, and whether it wants a value.
+while read -r name letter argument; do
+	for o in --$name ${letter#-}; do
+		[ "${o#--}" != "$o" ] || o=-$o
+		if [ "$argument" != - ]; then
+			"$LKVM" run $o 2>"$T/err"
+			has "options/parser-$o" "$T/err" "^lkvm: option $o: needs a value$"
+		elif [ "${o#--}" != "$o" ]; then
+			"$LKVM" run $o=x 2>"$T/err"
+			has "options/parser-$o" "$T/err" "^lkvm: option $o=x: takes no value$"
+		else
+			"$LKVM" run $o --frob 2>"$T/err"
+			has "options/parser-$o" "$T/err" "^lkvm: option --frob: unknown"
+		fi
+	done
+	# One of its words is offered, and the words alone.
+	case $argument in
+	*[\[=]*) ;;
+	*[a-z]*)
+		words=$(echo "$argument" | tr '|' '\n' | grep -v '[A-Z]' | sort | xargs)
+		same "options/words-$name" "$words" "$(cd "$T" && mkdir -p none && cd none && complete_with "$T/completion" lkvm run --$name "" | sort | xargs)"
+		;;
+	esac
+done <"$T/rows"
+mkdir "$T/files"; : >"$T/files/bzImage one"; mkdir "$T/files/build"
+here() { (cd "$T/files" && complete_with "$T/completion" "$@"); }
+same options/files "bzImage one" "$(here lkvm run -c 2 -k bz)"
+same options/files-after-an-equals-sign "bzImage one" "$(here lkvm run --kernel = bz)"
+same options/folders build "$(here lkvm run --kernel-cache b)"
+same options/kernel build "$(here lkvm run bu)"
+same options/prefix "--console --console-log" "$(here lkvm run --console | xargs)"
+same options/value-after-an-equals-sign serial "$(here lkvm run --console = s)"
+same options/commands "run check completion version help" "$(here lkvm "" | xargs)"
+same options/help check "$(here lkvm help ch)"
+for c in $(here lkvm ""); do
+	has "options/usage-has-$c" <("$LKVM" help) "lkvm .*\\b$c\\b"
+	has "options/manual-has-$c" lkvm.1 "^\\.Cm $c\\b"
+done
