@@ -57,11 +57,10 @@ static inline int poll_fds(struct pollfd *fds, unsigned int nr, int timeout_ms)
 	return ppoll(fds, nr, timeout_ms < 0 ? NULL : &timeout, NULL);
 }
 
-/* send(2) and recv(2) by the calls for messages, without waiting. */
-static inline ssize_t socket_send(int fd, const void *data, size_t bytes)
+/* Of sockets by the calls for messages, without waiting, whatever their O_NONBLOCK says. */
+static inline ssize_t socket_send_iov(int fd, const struct iovec *iov, unsigned int nr)
 {
-	struct iovec iov = { (void *)(uintptr_t)data, bytes };
-	const struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	const struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = nr };
 	ssize_t n;
 
 	do
@@ -70,16 +69,29 @@ static inline ssize_t socket_send(int fd, const void *data, size_t bytes)
 	return n;
 }
 
-static inline ssize_t socket_recv(int fd, void *data, size_t bytes)
+static inline ssize_t socket_send(int fd, const void *data, size_t bytes)
 {
-	struct iovec iov = { data, bytes };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	const struct iovec iov = { (void *)(uintptr_t)data, bytes };
+
+	return socket_send_iov(fd, &iov, 1);
+}
+
+static inline ssize_t socket_recv_iov(int fd, const struct iovec *iov, unsigned int nr)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = nr };
 	ssize_t n;
 
 	do
 		n = recvmsg(fd, &m, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	return n;
+}
+
+static inline ssize_t socket_recv(int fd, void *data, size_t bytes)
+{
+	const struct iovec iov = { data, bytes };
+
+	return socket_recv_iov(fd, &iov, 1);
 }
 
 #endif

@@ -48,10 +48,13 @@ int pcap_create(struct pcap **out, const char *path)
 	if (!pcap)
 		return log_enomem("pcap");
 	pcap->path = path;
-	/* A pipe without a reader must not keep us waiting, hence O_NONBLOCK. */
+	/*
+	 * Frames are written when they pass: nobody whom the loop would have to wait for may read them.
+	 * A pipe without a reader must not keep us waiting here either, hence O_NONBLOCK.
+	 */
 	pcap->fd = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
 	if (pcap->fd < 0 || fstat(pcap->fd, &st))
-		rc = -errno;
+		rc = errno == ENXIO ? -EINVAL : -errno;		/* such a pipe */
 	else if (!S_ISREG(st.st_mode))
 		rc = -EINVAL;
 	else if (ftruncate(pcap->fd, 0) ||

@@ -364,7 +364,10 @@ static int open_by_fd(struct tap *tap, const struct net_config *config)
 	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
 		return refuse(config, number, "not a tap without packet information (IFF_TAP | IFF_NO_PI)",
 			      NULL);
-	/* The number is the parent's choice; a copy of ours has the flags that we need. */
+	/*
+	 * The number is the parent's choice. O_NONBLOCK is set for the parent's descriptor as well: a
+	 * queue cannot be opened again, and whoever read it beside us would take the guest's frames.
+	 */
 	fd = fcntl(config->fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK)) {
 		int err = errno;

@@ -2,9 +2,9 @@
 /*
  * The host's side of a console port (port.h says what kinds there are).
  *
- * Owns its descriptors, all non-blocking: an inherited pipe or device is opened anew
- * through /proc, because O_NONBLOCK on the inherited description would change it for
- * others, too. A descriptor is watched only while something is wanted of it.
+ * Owns its descriptors and never waits for them. O_NONBLOCK on an inherited description would
+ * change it for others, too: a pipe or device is opened anew through /proc, and a socket, which
+ * cannot be, is asked not to wait by each call. A descriptor is watched only while something is wanted of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +31,7 @@ struct port {
 	struct port_client client;
 	int fd;			/* -1: nobody is there */
 	int watch;		/* of fd; -1: a file, which is always ready */
+	bool is_socket;
 	bool can_read, can_write;
 	enum port_want want;
 	bool writes;		/* room is waited for */
@@ -100,7 +101,7 @@ static int on_client(void *arg, int fd)
 	struct port *p = arg;
 	int rc;
 
-	p->can_read = p->can_write = true;
+	p->is_socket = p->can_read = p->can_write = true;
 	rc = use_fd(p, fd);
 	if (rc)
 		close(fd);
@@ -163,7 +164,7 @@ ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
 		return terminal_read(p, iov, nr);
 	if (p->fd < 0 || !p->can_read)
 		return -EAGAIN;
-	n = read_iov(p->fd, iov, nr, NO_OFFSET);
+	n = p->is_socket ? socket_recv_iov(p->fd, iov, nr) : read_iov(p->fd, iov, nr, NO_OFFSET);
 	if (n > 0)
 		return n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -192,7 +193,8 @@ ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr, boo
 	if (p->config.kind == PORT_TERM)
 		return terminal_write(p, iov, nr, can_wait);
 	if (p->fd >= 0 && p->can_write) {
-		n = write_iov(p->fd, iov, nr, NO_OFFSET);
+		n = p->is_socket ? socket_send_iov(p->fd, iov, nr) :
+		    write_iov(p->fd, iov, nr, NO_OFFSET);
 		if (n >= 0)
 			return n;
 		if (errno == EAGAIN || errno == EINTR) {
@@ -270,21 +272,18 @@ static int open_file(struct port *p)
 	return use_fd(p, fd);
 }
 
-/* A descriptor of our own for what our parent has opened, without blocking. */
-static int reopen(int fd, int access)
+/* A descriptor of our own for what our parent has opened, without blocking unless it is a socket. */
+static int reopen(int fd, int access, bool *is_socket)
 {
 	struct stat st;
 	char path[32];
 
 	if (fstat(fd, &st))
 		return -errno;
-	if (S_ISSOCK(st.st_mode)) {
-		/* It cannot be opened again, and has no other users but its peer. */
-		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-		if (copy >= 0 && fcntl(copy, F_SETFL, fcntl(copy, F_GETFL) | O_NONBLOCK) == 0)
-			return copy;
-		return -errno;
+	*is_socket = S_ISSOCK(st.st_mode);
+	if (*is_socket) {
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? -errno : fd;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	fd = open(path, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -299,7 +298,7 @@ static int open_fd(struct port *p)
 	snprintf(number, sizeof(number), "fd %d", p->config.fd);
 	if (flags < 0)
 		return refuse(p, number, -errno);
-	fd = reopen(p->config.fd, access);
+	fd = reopen(p->config.fd, access, &p->is_socket);
 	if (fd < 0)
 		return refuse(p, number, fd);
 	p->can_read = access != O_WRONLY;

@@ -15,6 +15,7 @@
 
 #include "event.h"
 #include "net/net.h"
+#include "net/pcap.h"
 #include "net/stream.h"
 #include "util.h"
 #include "virtio/net-filter.h"
@@ -553,6 +554,32 @@ static void bad_networks_are_one_message(void **state)
 	event_loop_destroy(loop);
 }
 
+/* Nobody is there who could keep the loop waiting. */
+static void a_recording_is_a_regular_file(void **state)
+{
+	char path[] = "/tmp/lkvm-pcap-XXXXXX/fifo", message[256];
+	struct pcap *pcap = NULL;
+
+	(void)state;
+	*strrchr(path, '/') = '\0';
+	assert_non_null(mkdtemp(path));
+	path[strlen(path)] = '/';
+	assert_int_equal(mkfifo(path, 0600), 0);
+	for (unsigned int has_reader = 0; has_reader < 2; has_reader++) {
+		int reader = has_reader ? open(path, O_RDONLY | O_NONBLOCK) : -1;
+		int saved = begin_capture(), rc = pcap_create(&pcap, path);
+
+		end_capture(saved, message, sizeof(message));
+		assert_int_equal(rc, -EINVAL);
+		assert_non_null(strstr(message, "fifo: not a regular file\n"));
+		if (has_reader)
+			close(reader);
+	}
+	unlink(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
+}
+
 /* ---- passt, played by a script ---- */
 
 static const char fake_passt[] =
@@ -680,6 +707,7 @@ int main(void)
 		cmocka_unit_test(a_peer_that_leaves_when_full_blocks_nobody),
 		cmocka_unit_test(peers_that_come_and_go_do_not_fill_the_log),
 		cmocka_unit_test(bad_networks_are_one_message),
+		cmocka_unit_test(a_recording_is_a_regular_file),
 		cmocka_unit_test(passt_is_ready_or_says_why_not),
 		cmocka_unit_test(frames_are_recorded),
 	};

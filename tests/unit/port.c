@@ -7,6 +7,7 @@
 #include "tests/lib/unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -139,6 +140,40 @@ static void a_client_shuts_down(void **state)
 	go_on_after(client_shuts_down);
 }
 
+/* What the caller's other processes share keeps the flag that it has, and we wait all the same for nothing. */
+static void an_inherited_socket_stays_as_it_is(void **state)
+{
+	struct port_config config = { .kind = PORT_FD, .name = "p" };
+	static char buf[1 << 16];
+	const struct iovec room = { buf, sizeof(buf) };
+	struct rig r = { .full = false };
+	int pair[2];
+	ssize_t n;
+
+	(void)state;
+	alarm(20);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(event_loop_create(&r.loop), 0);
+	config.fd = pair[0];
+	assert_int_equal(port_create(&r.port, r.loop, &config), 0);
+	assert_int_equal(fcntl(pair[0], F_GETFL) & O_NONBLOCK, 0);
+	assert_int_equal(port_read(r.port, &room, 1), -EAGAIN);
+	assert_int_equal(write(pair[1], "hello", 5), 5);
+	assert_int_equal(port_read(r.port, &room, 1), 5);
+	assert_memory_equal(buf, "hello", 5);
+	while ((n = port_write(r.port, &a_chunk, 1, true)) > 0)
+		;
+	assert_int_equal(n, -EAGAIN);
+	port_destroy(r.port);
+	event_loop_destroy(r.loop);
+	/* The caller's end is the caller's. */
+	assert_int_equal(write(pair[1], "more", 4), 4);
+	assert_int_equal(read(pair[0], buf, sizeof(buf)), 4);
+	close(pair[0]);
+	close(pair[1]);
+	alarm(0);
+}
+
 static int dry_run(struct rig *r, const char *path)
 {
 	const struct port_config config = { .kind = PORT_UNIX, .name = "p", .path = path, .dry_run = true };
@@ -180,6 +215,7 @@ int main(void)
 		cmocka_unit_test(a_client_reads),
 		cmocka_unit_test(a_client_leaves),
 		cmocka_unit_test(a_client_shuts_down),
+		cmocka_unit_test(an_inherited_socket_stays_as_it_is),
 		cmocka_unit_test(a_dry_run_makes_no_socket),
 	};
 

@@ -71,7 +71,8 @@ faulty net sendmsg ECONNRESET no
 faulty net sendmsg ENOBUFS no
 faulty console read EIO no
 faulty console write EIO no
-faulty console read EINTR yes
+faulty console recvmsg EINTR yes
+faulty console sendmsg EINTR yes
 faulty rng getrandom EINTR yes
 faulty rng getrandom EAGAIN no
 faulty rng epoll_ctl ENOMEM no
