@@ -33,6 +33,9 @@
 #include "util.h"
 
 #define CHILD_FD 3
+#define LOG_CHUNK_BYTES 512u
+#define LOG_EVENT_BYTES 4096u		/* of its messages, before others have their turn */
+#define LOG_PIPE_BYTES 65536u		/* all that it can have left behind */
 #define PATIENCE_NS 1000000000ull	/* with its end */
 #define READY_MS 30000			/* and with its start, on a busy host */
 #define PUBLISH_BYTES 80u
@@ -64,12 +67,14 @@ static void end_line(struct passt *p)
 	p->line_bytes = 0;
 }
 
-static void read_log(struct passt *p)
+/* At most about @most bytes: it may write as fast as we read. */
+static void read_log(struct passt *p, uint32_t most)
 {
-	char text[512];
-	ssize_t n;
+	char text[LOG_CHUNK_BYTES];
+	ssize_t n = 1;
 
-	while ((n = read(p->log_fd, text, sizeof(text))) > 0) {
+	for (uint32_t done = 0; done < most && n > 0; done += LOG_CHUNK_BYTES) {
+		n = read(p->log_fd, text, sizeof(text));
 		for (ssize_t i = 0; i < n; i++) {
 			if (text[i] == '\n' || p->line_bytes == sizeof(p->line) - 1)
 				end_line(p);
@@ -86,7 +91,7 @@ static void read_log(struct passt *p)
 static void on_log(void *arg, uint32_t events)
 {
 	(void)events;
-	read_log(arg);
+	read_log(arg, LOG_EVENT_BYTES);
 }
 
 static void on_lost(struct stream *s)
@@ -94,7 +99,7 @@ static void on_lost(struct stream *s)
 	struct passt *p = (struct passt *)s;
 
 	if (p->log_watch >= 0)
-		read_log(p);
+		read_log(p, LOG_PIPE_BYTES);
 	log_notice("%s: passt has ended; the guest's link is down%s%s", s->net.name,
 		   *p->last_line ? "\n" : "", p->last_line);
 }
@@ -249,7 +254,7 @@ static int passt_wait_ready(struct net *net)
 		return -ETIMEDOUT;
 	}
 	rc = (int)read(p->ready_fd, pid, sizeof(pid));
-	read_log(p);
+	read_log(p, LOG_PIPE_BYTES);
 	rc = rc > 0 ? 0 : explain_end(p);
 	close(p->ready_fd);
 	p->ready_fd = -1;

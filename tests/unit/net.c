@@ -9,6 +9,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -595,6 +598,32 @@ static const char fake_passt[] =
 	"echo $$ >$pid\n"
 	"cat <&3 >/dev/null\n";
 
+/* A script that is found as passt. */
+struct fake {
+	char folder[32], path[64], old[4096];
+};
+
+static void install(struct fake *f, const char *script)
+{
+	char new[4200];
+
+	strcpy(f->folder, "/tmp/lkvm-passt-XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	snprintf(f->path, sizeof(f->path), "%s/passt", f->folder);
+	write_file(f->path, script, strlen(script));
+	assert_int_equal(chmod(f->path, 0755), 0);
+	snprintf(f->old, sizeof(f->old), "%s", getenv("PATH"));
+	snprintf(new, sizeof(new), "%s:%s", f->folder, f->old);
+	setenv("PATH", new, 1);
+}
+
+static void uninstall(const struct fake *f)
+{
+	setenv("PATH", f->old, 1);
+	unlink(f->path);
+	rmdir(f->folder);
+}
+
 static int start_passt(const char *publish, char *message, size_t bytes)
 {
 	const struct net_config config = {
@@ -615,20 +644,14 @@ static int start_passt(const char *publish, char *message, size_t bytes)
 
 static void passt_is_ready_or_says_why_not(void **state)
 {
-	char folder[] = "/tmp/lkvm-passt-XXXXXX", path[64], old[4096], new[4200];
+	struct fake fake;
 	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int busy = socket(AF_INET, SOCK_STREAM, 0), busy_udp = socket(AF_INET, SOCK_DGRAM, 0);
 	socklen_t bytes = sizeof(addr);
 	char message[512], publish[64], expected[256];
 
 	(void)state;
-	assert_non_null(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/passt", folder);
-	write_file(path, fake_passt, sizeof(fake_passt) - 1);
-	assert_int_equal(chmod(path, 0755), 0);
-	snprintf(old, sizeof(old), "%s", getenv("PATH"));
-	snprintf(new, sizeof(new), "%s:%s", folder, old);
-	setenv("PATH", new, 1);
+	install(&fake, fake_passt);
 	assert_int_equal(start_passt("7:2", message, sizeof(message)), 0);
 	assert_string_equal(message, "");
 	assert_int_equal(start_passt("9:9", message, sizeof(message)), -EIO);
@@ -649,11 +672,87 @@ static void passt_is_ready_or_says_why_not(void **state)
 	/* An address that is nobody's here. */
 	assert_int_equal(start_passt("192.0.2.77:7:1", message, sizeof(message)), -EADDRNOTAVAIL);
 	assert_non_null(strstr(message, "publish=192.0.2.77:7:1: Cannot assign requested address"));
-	setenv("PATH", old, 1);
+	uninstall(&fake);
 	close(busy);
 	close(busy_udp);
-	unlink(path);
-	rmdir(folder);
+}
+
+#define NOISE_BYTES 60000	/* fit into a pipe */
+
+/* Waits for a file of its name and ".go", then says much at once. */
+static const char talker[] =
+	"#!/bin/sh\n"
+	"while [ \"$1\" != --pid ]; do shift; done\n"
+	"echo $$ >$2\n"
+	"until [ -e \"$0.go\" ]; do sleep 0.01; done\n"
+	"head -c 60000 /dev/zero >&2\n"
+	"exec cat <&3 >/dev/null\n";
+
+struct turns {
+	struct event_loop *loop;
+	int pipe, left, most;
+};
+
+static int bytes_in(int fd)
+{
+	struct stat st;
+	int bytes;
+
+	return fstat(fd, &st) || !S_ISFIFO(st.st_mode) || ioctl(fd, FIONREAD, &bytes) ? 0 : bytes;
+}
+
+/* Ours of the pipes that passt writes to. */
+static int find_full_pipe(void)
+{
+	for (unsigned int ticks = 0; ticks < 3000; ticks++) {
+		for (int fd = 3; fd < 256; fd++)
+			if (bytes_in(fd) == NOISE_BYTES)
+				return fd;
+		poll(NULL, 0, 10);
+	}
+	fail_msg("passt says nothing");
+	return -1;
+}
+
+/* What everybody else in the loop is: called once in each of its rounds. */
+static void on_turn(void *arg, uint32_t events)
+{
+	struct turns *t = arg;
+	int left = bytes_in(t->pipe);
+
+	(void)events;
+	if (t->left - left > t->most)
+		t->most = t->left - left;
+	t->left = left;
+	if (!left)
+		event_stop(t->loop);
+}
+
+static void a_talkative_passt_stops_nobody(void **state)
+{
+	const struct net_config config = { .mode = NET_MODE_PASST, .name = "net0" };
+	int others = eventfd(1, EFD_CLOEXEC);
+	struct turns turns = { .left = NOISE_BYTES };
+	struct fake fake;
+	char go[80];
+	struct net *net;
+
+	(void)state;
+	install(&fake, talker);
+	assert_int_equal(event_loop_create(&turns.loop), 0);
+	assert_int_equal(net_open(&net, turns.loop, &config), 0);
+	assert_int_equal(net_wait_ready(net), 0);
+	snprintf(go, sizeof(go), "%s.go", fake.path);
+	write_file(go, "", 0);
+	turns.pipe = find_full_pipe();
+	assert_true(event_add(turns.loop, others, EPOLLIN, on_turn, &turns) >= 0);
+	assert_int_equal(event_run(turns.loop), 0);
+	assert_in_range(turns.most, 1, 8192);
+	net_close(net);
+	event_loop_destroy(turns.loop);
+	close(others);
+	unlink(go);
+	uninstall(&fake);
 }
 
 static void frames_are_recorded(void **state)
@@ -708,6 +807,7 @@ int main(void)
 		cmocka_unit_test(peers_that_come_and_go_do_not_fill_the_log),
 		cmocka_unit_test(bad_networks_are_one_message),
 		cmocka_unit_test(a_recording_is_a_regular_file),
+		cmocka_unit_test(a_talkative_passt_stops_nobody),
 		cmocka_unit_test(passt_is_ready_or_says_why_not),
 		cmocka_unit_test(frames_are_recorded),
 	};
