@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LKVM_VERSION "0.1"
+#define LKVM_VERSION "0.2"
 
 /* Exit statuses that users rely on; 128+n means: ended by signal n. */
 #define EXIT_OK		0	/* the guest powered off or rebooted cleanly */

@@ -134,7 +134,7 @@ has usage/json-to-a-pipe "$T/piped" '^\{"v":1,"outcome":"error"'
 bash -c '"$1" run -k "$2/fifo" --json "$2/j" --die-with-parent </dev/null 2>/dev/null & exec 8>"$2/fifo"; kill -KILL $$' sh "$LKVM" "$T" 2>/dev/null
 wait_for 20 grep -q '"killed","status":143' "$T/j" && ok usage/die-with-parent || not_ok usage/die-with-parent "$(cat "$T/j")"
 has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"boot_ms":null,'
-"$LKVM" version >"$T/out"; has usage/version "$T/out" '^lkvm [0-9]'
+"$LKVM" version >"$T/out"; has usage/version "$T/out" "^lkvm $(grep -m 1 -oE "^[0-9.]+" CHANGELOG)\$"
 "$LKVM" help >"$T/out"; has usage/help "$T/out" '^usage: lkvm run'
 "$LKVM" help run >"$T/out"; has usage/help-run "$T/out" '^  -k, --kernel FILE'
 "$LKVM" run --help >"$T/out"; has usage/run-help "$T/out" '^  -k, --kernel FILE'
