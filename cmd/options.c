@@ -115,7 +115,7 @@ static int set_cpus(struct run_options *o, const char *value, struct value_error
 	if (!value_number(value, 1, MACHINE_MAX_CPUS, &n))
 		return value_refuse(why, "must be a number from 1 to 255 (without interrupt remapping "
 				    "Linux starts no more)");
-	o->machine.cpus = (unsigned int)n;
+	o->machine.board.cpus = (unsigned int)n;
 	return 0;
 }
 
@@ -147,11 +147,11 @@ static int set_rng(struct run_options *o, const char *value, struct value_error 
 {
 	struct machine_config *m = &o->machine;
 
-	m->rng_asked = m->rng = strcmp(value, "off") != 0;
-	m->rng_rate = 0;
+	m->board.rng_requested = m->board.rng = strcmp(value, "off") != 0;
+	m->board.rng_rate = 0;
 	if (!strcmp(value, "on") || !strcmp(value, "off"))
 		return 0;
-	if (value_size(value, 1, &m->rng_rate) || m->rng_rate < RNG_MIN_RATE || m->rng_rate > GIB(1))
+	if (value_size(value, 1, &m->board.rng_rate) || m->board.rng_rate < RNG_MIN_RATE || m->board.rng_rate > GIB(1))
 		return value_refuse(why, "must be on, off or bytes per second from 64 to 1G");
 	return 0;
 }
@@ -172,7 +172,7 @@ static int add_disk(struct run_options *o, const char *value, struct value_error
 	char *text;
 	int rc;
 
-	if (m->nr_disks == MACHINE_MAX_VIRTIO)
+	if (m->nr_disks == BOARD_MAX_VIRTIO)
 		return value_refuse(why, "too many of them (31 at most)");
 	text = keep(o, value);
 	if (!text)
@@ -190,7 +190,7 @@ static int add_network(struct run_options *o, const char *value, struct value_er
 	char *text;
 	int rc;
 
-	if (m->nr_nets == MACHINE_MAX_VIRTIO)
+	if (m->nr_nets == BOARD_MAX_VIRTIO)
 		return value_refuse(why, "too many of them (31 at most)");
 	text = keep(o, value);
 	if (!text)
@@ -308,22 +308,22 @@ static const struct option_row options[] = {
 	  VALUE(set_mem) },
 	{ "nested", 0, GROUP_MACHINE, "on|off",
 	  "it may run virtual machines itself (default off)",
-	  FIRST(machine.nested) },
+	  FIRST(machine.board.nested) },
 	{ "transport", 0, GROUP_MACHINE, "pci|mmio",
 	  "how the guest reaches its virtio devices (default pci)",
-	  WORD(machine.transport) },
+	  WORD(machine.board.transport) },
 	{ "acpi", 0, GROUP_MACHINE, "on|off",
 	  "describe it by ACPI tables (default on)",
-	  FIRST(machine.acpi) },
+	  FIRST(machine.board.acpi) },
 	{ "mptable", 0, GROUP_MACHINE, "on|off",
 	  "... by an Intel MP table (default on)",
-	  FIRST(machine.mptable) },
+	  FIRST(machine.board.mptable) },
 	{ "fdt", 0, GROUP_MACHINE, "on|off",
 	  "... by a device tree (default off)",
-	  FIRST(machine.fdt) },
+	  FIRST(machine.board.fdt) },
 	{ "dump-dtb", 0, GROUP_MACHINE, "FILE",
 	  "write that device tree to FILE",
-	  STRING(machine.dump_dtb) },
+	  STRING(machine.board.dump_dtb) },
 
 	{ "console", 0, GROUP_RUN, "serial|virtio",
 	  "what the terminal is attached to: ttyS0 or hvc0\n"
@@ -435,11 +435,8 @@ static void defaults(struct run_options *o)
 	*o = (struct run_options){
 		.machine = {
 			.boot = { .ram_bytes = DEFAULT_RAM_BYTES, .use_cache = true },
-			.cpus = 1,
-			.acpi = true,
-			.mptable = true,
+			.board = { .cpus = 1, .acpi = true, .mptable = true, .rng = true },
 			.sandbox = SANDBOX_ON,
-			.rng = true,
 			.log_fd = -1,
 		},
 	};
@@ -495,7 +492,7 @@ static int check(const struct run_options *o)
 
 	if (boot->flat && boot->nr_initrds)
 		return bad("--initrd", boot->initrds[0], "a flat image takes none");
-	if (options_nr_virtio(o) > MACHINE_MAX_VIRTIO) {
+	if (options_nr_virtio(o) > BOARD_MAX_VIRTIO) {
 		log_error("machine: disks, networks, console and rng are %u devices; 31 fit",
 			  options_nr_virtio(o));
 		return -EINVAL;
@@ -536,7 +533,7 @@ unsigned int options_nr_virtio(const struct run_options *o)
 {
 	const struct machine_config *m = &o->machine;
 
-	return m->nr_disks + m->nr_nets + m->rng + (m->virtio_console || m->nr_ports);
+	return m->nr_disks + m->nr_nets + m->board.rng + (m->virtio_console || m->nr_ports);
 }
 
 void options_fini(struct run_options *o)

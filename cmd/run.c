@@ -144,7 +144,7 @@ static void put_virtio_mmio(FILE *out, const struct run_options *o)
 {
 	char param[64];
 
-	if (o->machine.transport != TRANSPORT_MMIO || o->machine.acpi)
+	if (o->machine.board.transport != TRANSPORT_MMIO || o->machine.board.acpi)
 		return;
 	for (unsigned int i = 0; i < options_nr_virtio(o); i++) {
 		snprintf(param, sizeof(param), "virtio_mmio.device=%u@%#lx:%u", VIRTIO_MMIO_BYTES,
@@ -279,7 +279,7 @@ static int prepare_networks(struct run *run)
 	int rc = 0;
 
 	for (unsigned int i = 0; i < m->nr_nets && !rc; i++) {
-		m->nets[i].cpus = m->cpus;
+		m->nets[i].cpus = m->board.cpus;
 		m->nets[i].dry_run = run->options.dry_run;
 		rc = choose_mac(&m->nets[i], run->options.name, i);
 	}
@@ -311,7 +311,7 @@ static int prepare(struct run *run, uint64_t start_ns)
 	 * A kernel without KVM's clock calibrates against the 8254, and one
 	 * without ACPI ticks by it. Flat images pay for one if they ask.
 	 */
-	m->pit = !m->boot.flat || !m->acpi;
+	m->pit = !m->boot.flat || !m->board.acpi;
 	m->start_ns = start_ns;
 	m->in_fd = STDIN_FILENO;
 	m->out_fd = STDOUT_FILENO;
@@ -511,7 +511,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		log_set_level(LOG_VERBOSE);
 	run.report.name = run.options.name;
 	run.report.kernel = kernel_of(&run);
-	run.report.cpus = run.options.machine.cpus;
+	run.report.cpus = run.options.machine.board.cpus;
 	run.report.ram_bytes = run.options.machine.boot.ram_bytes;
 	if (!rc)
 		rc = close_unnamed(&run, argc, argv);

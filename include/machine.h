@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The board: everything that makes up one virtual machine.
+ * One virtual machine, from its start to its end.
  *
  *	machine_open()     open what the user has named, and KVM
  *	machine_separate() go on in a process of its own, behind the sandbox's first wall
@@ -24,6 +24,7 @@
 #include "sandbox/supervisor.h"
 #include "virtio/console.h"
 #include "virtio/port.h"
+#include "x86/board.h"
 #include "x86/boot/boot.h"
 #include "x86/end-watch.h"
 
@@ -32,14 +33,6 @@
 #define MACHINE_MIN_RAM_BYTES 0x200000ull
 #define MACHINE_LOST_LINES 50u
 
-/* Devices that fit: one in each PCI slot but the bridge's. */
-#define MACHINE_MAX_VIRTIO 31u
-
-enum machine_transport {
-	TRANSPORT_PCI,
-	TRANSPORT_MMIO,
-};
-
 struct machine_disk {
 	struct disk_config disk;
 	const char *serial;		/* or NULL */
@@ -47,24 +40,17 @@ struct machine_disk {
 
 struct machine_config {
 	struct boot_config boot;
-	enum machine_transport transport;
+	struct board_config board;
 	unsigned int nr_disks;
-	struct machine_disk disks[MACHINE_MAX_VIRTIO];
+	struct machine_disk disks[BOARD_MAX_VIRTIO];
 	enum aio_engine aio;
 	unsigned int nr_nets;		/* without those of mode=none */
-	struct net_config nets[MACHINE_MAX_VIRTIO];	/* each has a mac */
+	struct net_config nets[BOARD_MAX_VIRTIO];	/* each has a mac */
 	bool virtio_console;		/* the terminal is hvc0 instead of ttyS0 */
 	unsigned int nr_ports;
 	struct port_config ports[CONSOLE_MAX_PORTS];
-	bool rng;
-	bool rng_asked;			/* ... by the user */
-	uint64_t rng_rate;		/* bytes per second; 0: no limit */
-	unsigned int cpus;
-	bool nested;			/* guests may have guests: VMX, SVM */
-	bool acpi, mptable, fdt;
 	bool pit;			/* an 8254 */
 	enum sandbox_mode sandbox;
-	const char *dump_dtb;		/* path, or NULL */
 	uint64_t timeout_ns;		/* 0: none */
 	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */
 	int in_fd, out_fd;		/* console */

@@ -15,7 +15,7 @@
 
 #include "machine.h"
 
-#define OPTIONS_MAX_TEXTS (2 * MACHINE_MAX_VIRTIO + CONSOLE_MAX_PORTS + 1)
+#define OPTIONS_MAX_TEXTS (2 * BOARD_MAX_VIRTIO + CONSOLE_MAX_PORTS + 1)
 
 struct run_options {
 	struct machine_config machine;	/* what options say about it; cmd/run.c adds the rest */
@@ -26,7 +26,7 @@ struct run_options {
 	char *params;			/* of all -p, joined by spaces; ours, or NULL */
 	unsigned int nr_texts;
 	char *texts[OPTIONS_MAX_TEXTS];	/* copies of values; ours */
-	char net_names[MACHINE_MAX_VIRTIO][8];
+	char net_names[BOARD_MAX_VIRTIO][8];
 };
 
 /*

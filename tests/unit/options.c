@@ -39,10 +39,10 @@ static void good_lines(void **state)
 	assert_string_equal(o.machine.boot.kernel, "bz");
 	assert_int_equal(o.machine.boot.nr_initrds, 2);
 	assert_string_equal(o.machine.boot.user_cmdline, "x=1 y");
-	assert_int_equal(o.machine.cpus, 4);
+	assert_int_equal(o.machine.board.cpus, 4);
 	assert_int_equal(o.machine.boot.ram_bytes, GIB(2));
-	assert_false(o.machine.acpi);
-	assert_true(o.machine.mptable && o.machine.sandbox == SANDBOX_ON && !o.no_default_params);
+	assert_false(o.machine.board.acpi);
+	assert_true(o.machine.board.mptable && o.machine.sandbox == SANDBOX_ON && !o.no_default_params);
 	assert_int_equal(o.machine.timeout_ns, 1500000000);
 	options_fini(&o);
 	assert_int_equal(parse("bz --no-default-params", &o, message, sizeof(message)), 0);
@@ -53,11 +53,11 @@ static void good_lines(void **state)
 	assert_int_equal(parse("--flat img@0x7c00", &o, message, sizeof(message)), 0);
 	assert_string_equal(o.machine.boot.flat, "img");
 	assert_int_equal(o.machine.boot.flat_address, 0x7c00);
-	assert_false(o.machine.nested);
+	assert_false(o.machine.board.nested);
 	options_fini(&o);
 	assert_int_equal(parse("k --nested on -c 255", &o, message, sizeof(message)), 0);
-	assert_true(o.machine.nested);
-	assert_int_equal(o.machine.cpus, 255);
+	assert_true(o.machine.board.nested);
+	assert_int_equal(o.machine.board.cpus, 255);
 	options_fini(&o);
 }
 
@@ -105,8 +105,8 @@ static void devices_are_counted(void **state)
 	assert_memory_equal(o.machine.nets[0].mac, "\x02\xaa\xbb\x03\x04\x05", 6);
 	assert_int_equal(o.machine.nets[1].nr_publish, 2);
 	assert_string_equal(o.machine.nets[1].publish[1], "3:4/udp");
-	assert_true(o.machine.nets[1].host_loopback && o.machine.virtio_console && o.machine.rng_asked);
-	assert_int_equal(o.machine.rng_rate, 1024);
+	assert_true(o.machine.nets[1].host_loopback && o.machine.virtio_console && o.machine.board.rng_requested);
+	assert_int_equal(o.machine.board.rng_rate, 1024);
 	assert_string_equal(o.machine.ports[0].path, "/x");
 	assert_int_equal(o.machine.ports[1].fd, 5);
 	options_fini(&o);
