@@ -28,7 +28,6 @@
 #include "log.h"
 #include "mem.h"
 #include "util.h"
-#include "x86/layout.h"
 
 #define KVM_DEVICE "/dev/kvm"
 
@@ -153,22 +152,22 @@ static int map_memory(struct vm *vm, const struct mem *mem)
 }
 
 /* Order matters: addresses before vCPUs, irqchip before PIT (api.rst 4.28, 4.71). */
-static int set_up_board(struct vm *vm, bool pit)
+static int set_up_platform(struct vm *vm, const struct vm_config *config)
 {
-	uint64_t identity_map = LAYOUT_IDENTITY_MAP;
+	uint64_t identity_map = config->identity_map;
 	struct kvm_pit_config pit_config = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	const char *step = "KVM_SET_IDENTITY_MAP_ADDR";
 	int rc = ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 
 	if (!rc) {
 		step = "KVM_SET_TSS_ADDR";
-		rc = ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)LAYOUT_TSS);
+		rc = ioctl(vm->fd, KVM_SET_TSS_ADDR, (unsigned long)config->tss);
 	}
 	if (!rc) {
 		step = "KVM_CREATE_IRQCHIP";
 		rc = ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0);
 	}
-	if (!rc && pit) {
+	if (!rc && config->pit) {
 		step = "KVM_CREATE_PIT2";
 		rc = ioctl(vm->fd, KVM_CREATE_PIT2, &pit_config);
 	}
@@ -185,7 +184,7 @@ static int set_up_board(struct vm *vm, bool pit)
  */
 #define PIC_LINES 16u
 #define MAX_MESSAGES 1024u
-#define FIRST_MESSAGE_GSI IOAPIC_PINS
+#define FIRST_MESSAGE_GSI KVM_IOAPIC_NUM_PINS
 
 struct vm_routes {
 	struct {
@@ -197,7 +196,7 @@ struct vm_routes {
 	union {
 		struct kvm_irq_routing table;
 		uint8_t room[sizeof(struct kvm_irq_routing) +
-			     (IOAPIC_PINS + PIC_LINES + MAX_MESSAGES) *
+			     (KVM_IOAPIC_NUM_PINS + PIC_LINES + MAX_MESSAGES) *
 			     sizeof(struct kvm_irq_routing_entry)];
 	};
 };
@@ -215,7 +214,7 @@ static void build_routes(struct vm_routes *r)
 {
 	r->table.nr = 0;
 	r->table.flags = 0;
-	for (uint32_t pin = 0; pin < IOAPIC_PINS; pin++)
+	for (uint32_t pin = 0; pin < KVM_IOAPIC_NUM_PINS; pin++)
 		add_route(&r->table, pin, KVM_IRQCHIP_IOAPIC, pin);
 	for (uint32_t line = 0; line < PIC_LINES; line++)
 		add_route(&r->table, line,
@@ -354,7 +353,7 @@ static int create_teardown_ring(int vm_fd)
 	return -1;
 }
 
-int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool pit)
+int vm_create(struct vm **out, int sys_fd, const struct mem *mem, const struct vm_config *config)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	int rc;
@@ -369,7 +368,7 @@ int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool pit)
 	if (!rc)
 		rc = map_memory(vm, mem);
 	if (!rc)
-		rc = set_up_board(vm, pit);
+		rc = set_up_platform(vm, config);
 	if (rc) {
 		vm_destroy(vm);
 		return rc;

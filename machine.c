@@ -38,6 +38,7 @@
 #include "x86/board.h"
 #include "x86/cpu.h"
 #include "x86/end-watch.h"
+#include "x86/layout.h"
 #include "x86/serial.h"
 #include "x86/tables.h"
 
@@ -99,7 +100,12 @@ static int open_kvm(struct machine *m)
 
 static int create_vm(struct machine *m)
 {
-	int rc = vm_create(&m->host.vm, m->kvm_fd, m->host.mem, m->config->pit);
+	const struct vm_config config = {
+		.identity_map = LAYOUT_IDENTITY_MAP,
+		.tss = LAYOUT_TSS,
+		.pit = m->config->pit,
+	};
+	int rc = vm_create(&m->host.vm, m->kvm_fd, m->host.mem, &config);
 
 	if (rc)
 		return rc;

@@ -24,7 +24,6 @@
 #include "msix.h"
 #include "pci.h"
 #include "util.h"
-#include "x86/layout.h"
 
 #define ADDRESS_ENABLE		0x80000000u
 #define ADDRESS_MASK		0x80fffffcu	/* the bits that can be stored */
@@ -33,6 +32,8 @@
 #define BRIDGE_VENDOR		0x1b36
 #define BRIDGE_DEVICE		0x0008
 #define CLASS_HOST_BRIDGE	0x060000
+
+#define DATA_PORT		4u		/* of the eight; the address is at 0 */
 
 #define FIRST_CAPABILITY	0x40u
 #define COMMAND_WRITABLE	(PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | \
@@ -116,9 +117,9 @@ static void update_mappings(struct pci_function *fn)
 
 /* ---- INTx ---- */
 
-uint32_t pci_intx_gsi(unsigned int slot)
+static uint32_t intx_gsi(const struct pci *pci, unsigned int slot)
 {
-	return GSI_PCI_FIRST + slot % PCI_INTX_LINES;
+	return pci->places->first_gsi + slot % PCI_INTX_LINES;
 }
 
 /* A line is up as long as any function holds it. Under intx_lock. */
@@ -136,7 +137,7 @@ static void update_intx(struct pci_function *fn)
 	else
 		--*holders;
 	if (pci->vm && *holders == (level ? 1 : 0))
-		vm_set_irq_level(pci->vm, pci_intx_gsi(fn->slot), level);
+		vm_set_irq_level(pci->vm, intx_gsi(pci, fn->slot), level);
 }
 
 void pci_set_intx(struct pci_function *fn, bool level)
@@ -209,7 +210,7 @@ static uint64_t port_read(void *dev, uint64_t offset, unsigned int size)
 	pthread_mutex_lock(&pci->lock);
 	address = pci->address;
 	pthread_mutex_unlock(&pci->lock);
-	if (PORT_PCI_ADDRESS + offset >= PORT_PCI_DATA) {
+	if (offset >= DATA_PORT) {
 		if (address & ADDRESS_ENABLE)
 			value = config_read(pci, address >> 8 & 0xffff,
 					    (address & 0xfc) + (uint32_t)(offset & 3), size);
@@ -224,7 +225,7 @@ static void port_write(void *dev, uint64_t offset, uint64_t value, unsigned int 
 	struct pci *pci = dev;
 	uint32_t address;
 
-	if (PORT_PCI_ADDRESS + offset >= PORT_PCI_DATA) {
+	if (offset >= DATA_PORT) {
 		pthread_mutex_lock(&pci->lock);
 		address = pci->address;
 		pthread_mutex_unlock(&pci->lock);
@@ -307,11 +308,12 @@ uint8_t pci_add_capability(struct pci_function *fn, uint8_t id, const void *cap,
 	return at;
 }
 
-/* Memory BARs of a slot share 64 KiB of the window; ports are 256 per slot. */
+/* The BARs of a slot share its part of each window. */
 static void place_bars(struct pci_function *fn)
 {
-	uint32_t mem = LAYOUT_PCI_WINDOW + fn->slot * LAYOUT_PCI_SLOT_SIZE;
-	uint32_t port = PORT_PCI_WINDOW + fn->slot * PORT_PCI_SLOT_SIZE;
+	const struct pci_places *places = fn->pci->places;
+	uint32_t mem = places->window + fn->slot * places->window_slot_bytes;
+	uint32_t port = places->ports_window + fn->slot * places->ports_slot_bytes;
 
 	for (unsigned int i = 0; i < PCI_NR_BARS; i++) {
 		const struct pci_bar *bar = &fn->bars[i];
@@ -336,7 +338,7 @@ int pci_attach(struct pci *pci, struct pci_function *fn)
 		place_bars(fn);
 		if (slot) {
 			fn->config[PCI_INTERRUPT_PIN] = 1;
-			fn->config[PCI_INTERRUPT_LINE] = (uint8_t)pci_intx_gsi(slot);
+			fn->config[PCI_INTERRUPT_LINE] = (uint8_t)intx_gsi(pci, slot);
 		}
 		pci->slots[slot] = fn;
 		return msix_attach(fn);
@@ -367,7 +369,8 @@ static void bridge_moved(struct pci_function *fn, unsigned int bar, uint64_t add
 	(void)addr;	/* it has no BARs */
 }
 
-int pci_init(struct pci *pci, struct vm *vm, struct bus *pio, struct bus *mmio)
+int pci_init(struct pci *pci, const struct pci_places *places, struct vm *vm, struct bus *pio,
+	     struct bus *mmio)
 {
 	static const struct pci_function_ops bridge_ops = { .moved = bridge_moved };
 	static const struct pci_ids bridge_ids = {
@@ -378,6 +381,7 @@ int pci_init(struct pci *pci, struct vm *vm, struct bus *pio, struct bus *mmio)
 	int rc;
 
 	memset(pci, 0, sizeof(*pci));
+	pci->places = places;
 	pci->vm = vm;
 	pci->pio = pio;
 	pci->mmio = mmio;
@@ -387,13 +391,13 @@ int pci_init(struct pci *pci, struct vm *vm, struct bus *pio, struct bus *mmio)
 	memset(pci->bridge.writable, 0, sizeof(pci->bridge.writable));
 	pci_attach(pci, &pci->bridge);
 	rc = bus_add(pio, &(struct bus_region){
-		.start = PORT_PCI_ADDRESS, .len = 8, .max_access = 4,
+		.start = places->ports, .len = 8, .max_access = 4,
 		.ops = &port_ops, .dev = pci, .name = "pci",
 	});
 	if (rc)
 		return rc;
 	return bus_add(mmio, &(struct bus_region){
-		.start = LAYOUT_ECAM, .len = LAYOUT_ECAM_SIZE, .max_access = 4,
+		.start = places->ecam, .len = places->ecam_bytes, .max_access = 4,
 		.ops = &ecam_ops, .dev = pci, .name = "pci-ecam",
 	});
 }

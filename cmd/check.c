@@ -26,6 +26,7 @@
 #include "util.h"
 #include "x86/cpu.h"
 #include "x86/cpuid.h"
+#include "x86/layout.h"
 
 #define PROBE_RAM_BYTES MIB(4)
 #define PROBE_SECONDS 5
@@ -108,6 +109,7 @@ static int load_probe(struct probe_vm *p, const uint8_t *entry, struct cpu_start
 
 static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns)
 {
+	const struct vm_config config = { .identity_map = LAYOUT_IDENTITY_MAP, .tss = LAYOUT_TSS };
 	struct cpuid_table *cpuid = malloc(sizeof(*cpuid));
 	struct cpu_start start;
 	struct kvm_regs regs;
@@ -115,7 +117,7 @@ static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns
 
 	bus_init(&p->bus);
 	if (!rc)
-		rc = vm_create(&p->vm, p->kvm_fd, p->mem, false);
+		rc = vm_create(&p->vm, p->kvm_fd, p->mem, &config);
 	if (!rc)
 		rc = vcpu_create(&p->vcpu, p->vm, 0, 0, &p->bus, &p->bus, p->mem);
 	if (!rc)

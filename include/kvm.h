@@ -66,12 +66,18 @@ int kvm_check_capabilities(int sys_fd, bool quiet);
 /* KVM_CHECK_EXTENSION; 0 if unknown. */
 int kvm_capability(int sys_fd, int cap);
 
+struct vm_config {
+	/* Guest-physical addresses where nothing else is, for KVM's own use (api.rst: KVM_SET_TSS_ADDR). */
+	uint64_t identity_map;	/* a page */
+	uint64_t tss;		/* three pages */
+	bool pit;		/* an 8254. It makes the end longer: two grace periods of the host's kernel */
+};
+
 /*
  * Creates the VM by @sys_fd (kvm_open()), with @mem as its RAM (both are lent and must outlive it),
- * in-kernel irqchip and, with @pit, the 8254, which makes the end longer (two grace
- * periods of the host's kernel). 0 or -errno, after a message.
+ * in-kernel irqchip and what @config asks for. 0 or -errno, after a message.
  */
-int vm_create(struct vm **out, int sys_fd, const struct mem *mem, bool pit);
+int vm_create(struct vm **out, int sys_fd, const struct mem *mem, const struct vm_config *config);
 
 /*
  * No vCPU will run any more: from now on ioeventfds and irqfds are not removed one by one, which

@@ -90,9 +90,19 @@ struct pci_function {
 #define PCI_SLOTS 32u
 #define PCI_INTX_LINES 8u
 
+/* Where the bus can be reached, and where it puts what is on it. */
+struct pci_places {
+	uint64_t ports;			/* eight: address, data */
+	uint64_t ecam, ecam_bytes;	/* configuration space in memory */
+	uint32_t window, window_slot_bytes;	/* memory BARs: the start, and the part of each slot */
+	uint32_t ports_window, ports_slot_bytes;	/* BARs of ports */
+	uint32_t first_gsi;		/* of PCI_INTX_LINES; slots share them by their number */
+};
+
 struct pci {
 	pthread_mutex_t lock;	/* configuration space and where BARs are */
 	uint32_t address;	/* port 0xcf8 */
+	const struct pci_places *places;	/* lent */
 	struct vm *vm;		/* NULL in unit tests: no interrupts */
 	struct bus *pio, *mmio;
 	struct pci_function bridge;		/* 00:00.0 */
@@ -103,12 +113,10 @@ struct pci {
 	atomic_bool ecam_was_read;	/* whose address only ACPI tells */
 };
 
-/* 0 or -errno. */
-int pci_init(struct pci *pci, struct vm *vm, struct bus *pio, struct bus *mmio);
+/* All but @pci is lent. 0 or -errno. */
+int pci_init(struct pci *pci, const struct pci_places *places, struct vm *vm, struct bus *pio,
+	     struct bus *mmio);
 void pci_fini(struct pci *pci);
-
-/* The GSI of the pin INTA# of @slot. */
-uint32_t pci_intx_gsi(unsigned int slot);
 
 void pci_function_init(struct pci_function *fn, const struct pci_function_ops *ops,
 		       const struct pci_ids *ids);

@@ -415,7 +415,7 @@ static void dsdt_pci_interrupts(struct buffer *b)
 		put8(b, AML_ZERO);	/* INTA# */
 		put8(b, AML_ZERO);	/* no link device: a GSI follows */
 		put8(b, AML_BYTE);
-		put8(b, pci_intx_gsi(slot));
+		put8(b, layout_pci_gsi(slot));
 		aml_end(b, one);
 	}
 	aml_end(b, all);

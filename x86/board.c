@@ -84,7 +84,10 @@ static void destroy_i8042(struct board *b)
 
 static int create_pci(struct board *b)
 {
-	return pci_init(&b->pci, b->host->vm, &b->pio, &b->mmio);
+	static const struct pci_places places = LAYOUT_PCI_PLACES;
+
+	static_assert(GSI_PCI_LINES == PCI_INTX_LINES, "as many as the bus has");
+	return pci_init(&b->pci, &places, b->host->vm, &b->pio, &b->mmio);
 }
 
 static void destroy_pci(struct board *b)

@@ -205,7 +205,7 @@ static void read_ioapic(struct shutdown_traces *t, const struct vm *vm)
 	if (ioctl(vm->fd, KVM_GET_IRQCHIP, &chip))
 		return;
 	t->lines_used |= chip.chip.ioapic.ioregsel != 0;
-	for (unsigned int i = 0; i < IOAPIC_PINS; i++)
+	for (unsigned int i = 0; i < KVM_IOAPIC_NUM_PINS; i++)
 		t->lines_on += !(chip.chip.ioapic.redirtbl[i].bits & IOAPIC_ENTRY_MASKED);
 }
 

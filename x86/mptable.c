@@ -83,7 +83,7 @@ static void add_pci_interrupt(struct cursor *c, unsigned int slot, uint8_t ioapi
 {
 	const uint8_t e[ENTRY_BYTES] = {
 		ENTRY_IO_INT, INT_VECTORED, 0, 0, PCI_BUS, (uint8_t)(slot << 2), ioapic,
-		(uint8_t)pci_intx_gsi(slot),
+		(uint8_t)layout_pci_gsi(slot),
 	};
 
 	add_entry(c, e);

@@ -79,8 +79,8 @@
 /* Interrupt lines; KVM's default routing makes GSI n pin n of the I/O APIC. */
 #define GSI_KEYBOARD		1
 #define GSI_COM1		4
-#define GSI_PCI_FIRST		16		/* eight lines, shared by slot number */
-#define IOAPIC_PINS		24
+#define GSI_PCI_FIRST		16
+#define GSI_PCI_LINES		8		/* shared by slot number */
 
 /* Values of ours that the tables announce and the ports accept. */
 #define SLEEP_TYPE_S5		5
@@ -93,7 +93,22 @@
 #define APIC_ID_BROADCAST	255
 #define APIC_ID_MAX_LEGACY	254
 
+/* A struct pci_places. */
+#define LAYOUT_PCI_PLACES { \
+	.ports = PORT_PCI_ADDRESS, \
+	.ecam = LAYOUT_ECAM, .ecam_bytes = LAYOUT_ECAM_SIZE, \
+	.window = LAYOUT_PCI_WINDOW, .window_slot_bytes = LAYOUT_PCI_SLOT_SIZE, \
+	.ports_window = PORT_PCI_WINDOW, .ports_slot_bytes = PORT_PCI_SLOT_SIZE, \
+	.first_gsi = GSI_PCI_FIRST, \
+}
+
 #ifndef __ASSEMBLER__
+/* The line of the pin INTA# of a PCI slot. */
+static inline unsigned int layout_pci_gsi(unsigned int slot)
+{
+	return GSI_PCI_FIRST + slot % GSI_PCI_LINES;
+}
+
 static inline unsigned int layout_apic_id(unsigned int cpu)
 {
 	return cpu < APIC_ID_BROADCAST ? cpu : cpu + 1;

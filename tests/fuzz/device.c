@@ -34,6 +34,8 @@
 #include "virtio/rng.h"
 #include "x86/layout.h"
 
+static const struct pci_places pci_places = LAYOUT_PCI_PLACES;
+
 #define RAM	MIB(2)
 #define RINGS	0x10000		/* of queue n at n * RING_STEP */
 #define RING_STEP 0x4000
@@ -197,7 +199,7 @@ static void create(struct rig *r, enum device_kind kind, bool is_pci)
 	must(!mem_create(&r->mem, RAM));
 	bus_init(&r->pio);
 	bus_init(&r->mmio);
-	must(!pci_init(&r->pci, NULL, &r->pio, &r->mmio));
+	must(!pci_init(&r->pci, &pci_places, NULL, &r->pio, &r->mmio));
 	create_device(r, kind);
 	if (is_pci)
 		must(!virtio_pci_create(&r->vp, r->dev, &r->pci, NULL));

@@ -24,6 +24,8 @@
 #include "virtio/pci.h"
 #include "x86/layout.h"
 
+static const struct pci_places pci_places = LAYOUT_PCI_PLACES;
+
 /* ---- counting allocations ---- */
 
 static bool counting;
@@ -119,7 +121,7 @@ static void create(struct rig *r, bool is_pci, unsigned int queues)
 	assert_int_equal(mem_create(&r->mem, RAM), 0);
 	bus_init(&r->pio);
 	bus_init(&r->mmio);
-	assert_int_equal(pci_init(&r->pci, NULL, &r->pio, &r->mmio), 0);
+	assert_int_equal(pci_init(&r->pci, &pci_places, NULL, &r->pio, &r->mmio), 0);
 	r->disk = open_disk(&(struct disk_config){ .path = path, .format = DISK_FORMAT_RAW });
 	assert_int_equal(blk_create(&r->blk, loop, r->mem, r->disk, &c), 0);
 	r->is_pci = is_pci;

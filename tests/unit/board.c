@@ -13,6 +13,8 @@
 #include "x86/pvpanic.h"
 #include "x86/rtc.h"
 
+static const struct pci_places pci_places = LAYOUT_PCI_PLACES;
+
 struct rig {
 	struct bus pio, mmio;
 	struct vm vm;		/* only its stop request is used */
@@ -255,7 +257,7 @@ static void pci_shows_one_bridge(void **state)
 	struct pci pci;
 	uint32_t v;
 
-	assert_int_equal(pci_init(&pci, NULL, &r->pio, &r->mmio), 0);
+	assert_int_equal(pci_init(&pci, &pci_places, NULL, &r->pio, &r->mmio), 0);
 	out32(r, PORT_PCI_ADDRESS, 0x80000000);
 	assert_int_equal(in32(r, PORT_PCI_ADDRESS), 0x80000000);
 	assert_int_equal(in32(r, PORT_PCI_DATA), 0x00081b36);

@@ -43,7 +43,7 @@ static void mptable_lists_every_cpu(void **state)
 				lines++;
 			}
 			if (p[0] == 3 && p[4] == 0) {
-				assert_int_equal(p[7], pci_intx_gsi(p[5] >> 2));
+				assert_int_equal(p[7], layout_pci_gsi(p[5] >> 2));
 				slots++;
 			}
 			p += 8;
