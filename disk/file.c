@@ -22,8 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "disk/disk.h"
 #include "disk/file.h"
+#include "disk/format.h"
 #include "log.h"
 #include "util.h"
 

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "disk/disk.h"
 #include "disk/file.h"
+#include "disk/format.h"
 #include "disk/probe.h"
 #include "disk/raw.h"
 #include "util.h"

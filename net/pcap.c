@@ -16,7 +16,7 @@
 
 #include "iov.h"
 #include "log.h"
-#include "net/net.h"
+#include "net/frame.h"
 #include "net/pcap.h"
 
 #define MAGIC_NANOSECONDS 0xa1b23c4du

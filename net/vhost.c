@@ -17,7 +17,7 @@
 
 #include "log.h"
 #include "mem.h"
-#include "net/net.h"
+#include "net/frame.h"
 #include "net/vhost.h"
 #include "util.h"
 

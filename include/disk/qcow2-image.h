@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 #include "disk/aio.h"
-#include "disk/disk.h"
+#include "disk/format.h"
 #include "disk/unzip.h"
 
 #define QCOW2_MAX_CHAIN		16u

@@ -33,6 +33,7 @@
 #include <sys/uio.h>
 
 #include "log.h"
+#include "net/frame.h"
 #include "socket-name.h"
 
 struct event_loop;
@@ -40,12 +41,6 @@ struct net;
 struct pcap;
 struct vhost;
 
-#define NET_HEADER_BYTES	12u
-#define NET_MAC_BYTES		6u
-#define NET_MIN_FRAME_BYTES	14u
-/* The biggest that offloads make, VLAN tag included; also the limit of streams. */
-#define NET_MAX_FRAME_BYTES	65553u
-#define NET_MAX_QUEUES		8u
 #define NET_MAX_PUBLISH		32u
 #define NET_MIN_MTU		68u
 #define NET_MAX_MTU		65535u
