@@ -6,7 +6,7 @@
  * sandbox has such a namespace the process that was started stays outside and the VM runs in
  * its child: the first process of a namespace in which there is nobody to signal, trace or look at.
  * The supervisor has given up everything but signals, the job and the terminal's mode. It
- * reads signals and sends orders (signals.h), stops when the VM's user stops the job, takes the
+ * reads signals and sends orders (signal-source.h), stops when the VM's user stops the job, takes the
  * VM with it if it is killed, keeps the VM's report for whoever writes it down, and
  * ends with the VM's status.
  *
@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "signals.h"
+#include "signal-source.h"
 
 struct sandbox;
 

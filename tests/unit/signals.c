@@ -13,6 +13,7 @@
 #include "io.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/supervisor.h"
+#include "signal-source.h"
 #include "signals.h"
 #include "util.h"
 
