@@ -69,7 +69,7 @@ struct machine {
 	bool tells_waiting;		/* that it does has been said */
 	uint64_t deliver_until_ns;	/* 0: as long as it takes */
 	struct end_watch end_watch;
-	struct keeper keeper;
+	struct broker broker;
 	struct front front;
 	struct sandbox sandbox;
 };
@@ -366,7 +366,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	end_watch_init(&m->end_watch);
 	m->host.end_watch = &m->end_watch;
 	board_init(&m->board, &config->board, &m->host);
-	keeper_init(&m->keeper, NULL);
+	broker_init(&m->broker, NULL);
 	front_init(&m->front);
 	sandbox_init(&m->sandbox, config->sandbox);
 	rc = take_steps(m, steps);
@@ -403,16 +403,16 @@ int machine_update_cmdline(struct machine *m)
 }
 
 /* Beside the VM: what needs names of files while it runs. */
-static int start_keeper(struct machine *m)
+static int start_broker(struct machine *m)
 {
-	keeper_init(&m->keeper, m->config->log_path);
+	broker_init(&m->broker, m->config->log_path);
 	for (unsigned int i = 0; i < m->config->nr_ports; i++)
-		keeper_add_socket(&m->keeper, port_take_name(m->host.ports[i]));
+		broker_add_socket(&m->broker, port_take_name(m->host.ports[i]));
 	for (unsigned int i = 0; i < m->config->nr_nets; i++) {
-		keeper_add_socket(&m->keeper, net_take_name(m->host.nets[i].net));
-		keeper_add_child(&m->keeper, net_take_child(m->host.nets[i].net));
+		broker_add_socket(&m->broker, net_take_name(m->host.nets[i].net));
+		broker_add_child(&m->broker, net_take_child(m->host.nets[i].net));
 	}
-	return keeper_start(&m->keeper, &m->sandbox);
+	return broker_start(&m->broker, &m->sandbox);
 }
 
 int machine_separate(struct machine *m, int keep_fd, struct front_end *end)
@@ -422,7 +422,7 @@ int machine_separate(struct machine *m, int keep_fd, struct front_end *end)
 		.has_log = m->config->log_path != NULL,
 		.keep_fd = keep_fd,
 	};
-	int rc = start_keeper(m);
+	int rc = start_broker(m);
 
 	return rc ? rc : front_separate(&m->front, &m->sandbox, &config, end);
 }
@@ -463,7 +463,7 @@ static void leave(struct machine *m)
 {
 	for (unsigned int i = m->config->nr_nets; i--;)
 		net_close(m->host.nets[i].net);
-	keeper_stop(&m->keeper);
+	broker_stop(&m->broker);
 }
 
 void machine_destroy(struct machine *m)
@@ -499,7 +499,7 @@ void machine_destroy(struct machine *m)
 	event_loop_destroy(m->host.loop);
 	mem_destroy(m->host.mem);
 	boot_destroy(m->boot);
-	keeper_stop(&m->keeper);
+	broker_stop(&m->broker);
 	front_fini(&m->front);
 	sandbox_fini(&m->sandbox);
 	free(m);
@@ -539,7 +539,7 @@ static void reopen_log(void *arg)
 {
 	struct machine *m = arg;
 
-	keeper_reopen_log(&m->keeper);
+	broker_reopen_log(&m->broker);
 }
 
 static void on_log_opened(void *arg, int fd)
@@ -651,7 +651,7 @@ static int watch_for_the_end(struct machine *m)
 	int rc = take_signals(m);
 
 	if (rc >= 0)
-		rc = keeper_watch(&m->keeper, m->host.loop, on_log_opened, m);
+		rc = broker_watch(&m->broker, m->host.loop, on_log_opened, m);
 	if (rc >= 0)
 		rc = event_add(m->host.loop, m->host.vm->stop_fd, EPOLLIN, on_stop, m);
 	if (rc >= 0)

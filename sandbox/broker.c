@@ -27,7 +27,7 @@
 #define ORDER_LOG 'l'
 #define ORDER_END 'e'
 #define PATIENCE_MS 1000	/* with processes that should have ended */
-#define END_MS 3000		/* the keeper's own end may take so long */
+#define END_MS 3000		/* the broker's own end may take so long */
 
 /* Room for one descriptor beside a message. */
 union ancillary {
@@ -35,26 +35,26 @@ union ancillary {
 	char room[CMSG_SPACE(sizeof(int))];
 };
 
-void keeper_init(struct keeper *k, const char *log_path)
+void broker_init(struct broker *k, const char *log_path)
 {
 	memset(k, 0, sizeof(*k));
 	k->helper = k->watch = -1;
 	k->log_path = log_path;
 }
 
-void keeper_add_socket(struct keeper *k, struct socket_name name)
+void broker_add_socket(struct broker *k, struct socket_name name)
 {
-	if (name.path && k->nr_sockets < KEEPER_MAX_SOCKETS)
+	if (name.path && k->nr_sockets < BROKER_MAX_SOCKETS)
 		k->sockets[k->nr_sockets++] = name;
 }
 
-void keeper_add_child(struct keeper *k, pid_t child)
+void broker_add_child(struct broker *k, pid_t child)
 {
-	if (child && k->nr_children < KEEPER_MAX_CHILDREN)
+	if (child && k->nr_children < BROKER_MAX_CHILDREN)
 		k->children[k->nr_children++] = child;
 }
 
-static void remove_sockets(struct keeper *k)
+static void remove_sockets(struct broker *k)
 {
 	for (unsigned int i = 0; i < k->nr_sockets; i++)
 		socket_name_remove(&k->sockets[i]);
@@ -64,7 +64,7 @@ static void remove_sockets(struct keeper *k)
 /* ---- in the process of its own ---- */
 
 /* Answers with the descriptor, or with the error number alone. */
-static void send_log(const struct keeper *k, int socket)
+static void send_log(const struct broker *k, int socket)
 {
 	int fd = output_open(k->log_path, O_APPEND);
 	int error = fd < 0 ? -fd : 0;
@@ -85,9 +85,9 @@ static void send_log(const struct keeper *k, int socket)
 }
 
 /* Handles for processes whose parent is another; -1 where the host has none (Linux 5.3). */
-static void open_children(const struct keeper *k, int *fds)
+static void open_children(const struct broker *k, int *fds)
 {
-	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++)
+	for (unsigned int i = 0; i < BROKER_MAX_CHILDREN; i++)
 		fds[i] = i < k->nr_children ? (int)syscall(SYS_pidfd_open, k->children[i], 0) : -1;
 }
 
@@ -96,7 +96,7 @@ static void end_children(const int *fds)
 {
 	const uint64_t deadline = now_ns() + PATIENCE_MS * 1000000ull;
 
-	for (unsigned int i = 0; i < KEEPER_MAX_CHILDREN; i++) {
+	for (unsigned int i = 0; i < BROKER_MAX_CHILDREN; i++) {
 		struct pollfd p = { .fd = fds[i], .events = POLLIN };
 
 		uint64_t now = now_ns();
@@ -108,12 +108,12 @@ static void end_children(const int *fds)
 
 static void serve(int socket, void *arg)
 {
-	struct keeper *k = arg;
-	int children[KEEPER_MAX_CHILDREN];
+	struct broker *k = arg;
+	int children[BROKER_MAX_CHILDREN];
 	char order;
 
 	open_children(k, children);
-	if (sandbox_confine_helper(k->sandbox, SANDBOX_KEEPER))
+	if (sandbox_confine_helper(k->sandbox, SANDBOX_BROKER))
 		return;
 	while (helper_next(socket, &order) && order == ORDER_LOG)
 		if (k->log_path)
@@ -124,12 +124,12 @@ static void serve(int socket, void *arg)
 
 /* ---- in the VM's ---- */
 
-int keeper_start(struct keeper *k, struct sandbox *sandbox)
+int broker_start(struct broker *k, struct sandbox *sandbox)
 {
 	if (!k->log_path && !k->nr_sockets && !k->nr_children)
 		return 0;
 	k->sandbox = sandbox;
-	k->helper = helper_start("keeper", serve, k, NULL, 0);
+	k->helper = helper_start("broker", serve, k, NULL, 0);
 	if (k->helper >= 0)
 		return 0;
 	log_error("a process for sockets and the console log: %s", strerror(-k->helper));
@@ -138,7 +138,7 @@ int keeper_start(struct keeper *k, struct sandbox *sandbox)
 }
 
 /* What it has opened, or -errno; -EAGAIN: it is not so far, -EPIPE: it is gone. */
-static int take_answer(const struct keeper *k)
+static int take_answer(const struct broker *k)
 {
 	int error = EPIPE, fd = -1;
 	struct iovec iov = { &error, sizeof(error) };
@@ -159,9 +159,9 @@ static int take_answer(const struct keeper *k)
 	return error > 0 && error != EAGAIN ? -error : -EIO;
 }
 
-static void keeper_on_answer(void *arg, uint32_t events)
+static void broker_on_answer(void *arg, uint32_t events)
 {
-	struct keeper *k = arg;
+	struct broker *k = arg;
 	bool was_asked = k->asked, again = k->asked_again;
 	int fd = take_answer(k);
 
@@ -178,10 +178,10 @@ static void keeper_on_answer(void *arg, uint32_t events)
 	else if (fd >= 0)
 		close(fd);
 	if (again)
-		keeper_reopen_log(k);
+		broker_reopen_log(k);
 }
 
-int keeper_watch(struct keeper *k, struct event_loop *loop, void (*opened)(void *arg, int fd),
+int broker_watch(struct broker *k, struct event_loop *loop, void (*opened)(void *arg, int fd),
 		 void *arg)
 {
 	k->loop = loop;
@@ -189,14 +189,14 @@ int keeper_watch(struct keeper *k, struct event_loop *loop, void (*opened)(void 
 	k->opened_arg = arg;
 	if (k->helper < 0)
 		return 0;
-	k->watch = event_add(loop, k->helper, EPOLLIN, keeper_on_answer, k);
+	k->watch = event_add(loop, k->helper, EPOLLIN, broker_on_answer, k);
 	if (k->watch < 0)
 		return k->watch;
 	event_keep(loop, k->watch);
 	return 0;
 }
 
-void keeper_reopen_log(struct keeper *k)
+void broker_reopen_log(struct broker *k)
 {
 	if (k->asked) {
 		k->asked_again = true;	/* the name may have come to stand for yet another file */
@@ -207,12 +207,12 @@ void keeper_reopen_log(struct keeper *k)
 		k->opened(k->opened_arg, -EPIPE);
 }
 
-void keeper_stop(struct keeper *k)
+void broker_stop(struct broker *k)
 {
 	if (k->helper < 0)
 		return;
 	if (!helper_end(k->helper, ORDER_END, END_MS))
-		log_error("the keeper process does not end: sockets and passt may be left behind\n"
+		log_error("the broker process does not end: sockets and passt may be left behind\n"
 			  "the file system of the console log does not answer, perhaps.");
 	k->helper = k->watch = -1;
 }

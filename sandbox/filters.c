@@ -36,10 +36,10 @@
 #define VCPU	(1u << SANDBOX_VCPU)
 #define WORKER	(1u << SANDBOX_WORKER)
 #define STORE	(1u << SANDBOX_STORE)
-#define KEEPER	(1u << SANDBOX_KEEPER)
+#define BROKER	(1u << SANDBOX_BROKER)
 #define FRONT	(1u << SANDBOX_FRONT)
 #define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | KEEPER | FRONT)
+#define ALL	(THREADS | STORE | BROKER | FRONT)
 
 #define MAX_CALL 1024u	/* no number beyond has been given out */
 
@@ -62,13 +62,13 @@ struct call {
 static const struct call calls[] = {
 	CALL(futex, ALL, "locks, joining threads"),
 	CALL(write, ALL, "eventfds, messages, console"),
-	CALL(read, LOOP | KEEPER | FRONT, "eventfds, timers, signals, input; orders"),
+	CALL(read, LOOP | BROKER | FRONT, "eventfds, timers, signals, input; orders"),
 	CALL(exit_group, ALL, "the end, also after a forbidden call"),
 	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
 	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
 	CALL(brk, ALL, "malloc(), free()"),
 	CALL(munmap, THREADS | STORE | FRONT, "free(), guest memory at the end"),
-	CALL(close, LOOP | VCPU | STORE | KEEPER | FRONT, "what is not used any more"),
+	CALL(close, LOOP | VCPU | STORE | BROKER | FRONT, "what is not used any more"),
 	CALL(rt_sigprocmask, ALL, "Ctrl-A z; the end of a thread; abort()"),
 	CALL2(mmap, ALL, NO_EXEC, ANONYMOUS, "malloc()"),
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
@@ -100,10 +100,10 @@ static const struct call calls[] = {
 	CALL(ftruncate, LOOP | STORE | FRONT, "an image grows, a cache file gets its size, a report is empty"),
 	CALL(lseek, LOOP | STORE, "has a disk's file grown; reading a folder"),
 
-	CALL(openat, STORE | KEEPER, "the cache's files; the console log"),
+	CALL(openat, STORE | BROKER, "the cache's files; the console log"),
 	CALL(unlinkat, STORE, "old files of the cache"),
 	CALL(renameat, STORE, "a complete file gets its name"),
-	CALL(newfstatat, STORE | KEEPER, "how big and old are these files"),
+	CALL(newfstatat, STORE | BROKER, "how big and old are these files"),
 	CALL(getdents64, STORE, "the oldest files of the cache"),
 	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
 	CALL1(fcntl, STORE, IS(1, F_SETFD), "the same"),
@@ -111,8 +111,8 @@ static const struct call calls[] = {
 	CALL(fsync, STORE, "complete before it has its name"),
 	CALL(utimensat, STORE, "it bears the time of its kernel"),
 	CALL(pwrite64, STORE, "writing files of the cache"),
-	CALL(unlink, KEEPER, "sockets, at the end"),
-	CALL(pidfd_send_signal, KEEPER, "passt, if it does not end"),
+	CALL(unlink, BROKER, "sockets, at the end"),
+	CALL(pidfd_send_signal, BROKER, "passt, if it does not end"),
 };
 
 /* The argument that matters most: what an ioctl(2) does. */
@@ -156,7 +156,7 @@ static const struct request requests[] = {
 
 static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
-	[SANDBOX_STORE] = "store", [SANDBOX_KEEPER] = "keeper",
+	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
 	[SANDBOX_FRONT] = "front",
 };
 

@@ -91,7 +91,7 @@ _Static_assert(sizeof(filter_loop) / sizeof(filter_loop[0]) + 3 <= INSNS_MAX, "r
 _Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
-_Static_assert(sizeof(filter_keeper) / sizeof(filter_keeper[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_broker) / sizeof(filter_broker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_front) / sizeof(filter_front[0]) + 3 <= INSNS_MAX, "room for it");
 
 /* ---- the layers ---- */
@@ -529,7 +529,7 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 
 	if (s->mode == SANDBOX_OFF)
 		return 0;
-	if (kind == SANDBOX_KEEPER)
+	if (kind == SANDBOX_BROKER)
 		rc = set_no_new_privs();
 	else
 		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
@@ -582,7 +582,7 @@ static const struct {
 	[SANDBOX_VCPU] = { "vcpu thread", filter_vcpu, ARRAY_SIZE(filter_vcpu) },
 	[SANDBOX_WORKER] = { "disk thread", filter_worker, ARRAY_SIZE(filter_worker) },
 	[SANDBOX_STORE] = { "kernel-cache process", filter_store, ARRAY_SIZE(filter_store) },
-	[SANDBOX_KEEPER] = { "keeper process", filter_keeper, ARRAY_SIZE(filter_keeper) },
+	[SANDBOX_BROKER] = { "broker process", filter_broker, ARRAY_SIZE(filter_broker) },
 	[SANDBOX_FRONT] = { "front process", filter_front, ARRAY_SIZE(filter_front) },
 };
 

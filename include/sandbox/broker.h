@@ -20,15 +20,15 @@
 struct event_loop;
 struct sandbox;
 
-#define KEEPER_MAX_SOCKETS 64u
-#define KEEPER_MAX_CHILDREN 32u
+#define BROKER_MAX_SOCKETS 64u
+#define BROKER_MAX_CHILDREN 32u
 
-struct keeper {
+struct broker {
 	int helper;				/* -1: none */
 	const char *log_path;			/* or NULL; lent, as all of them */
-	struct socket_name sockets[KEEPER_MAX_SOCKETS];
+	struct socket_name sockets[BROKER_MAX_SOCKETS];
 	unsigned int nr_sockets;
-	pid_t children[KEEPER_MAX_CHILDREN];
+	pid_t children[BROKER_MAX_CHILDREN];
 	unsigned int nr_children;
 	struct sandbox *sandbox;
 	/* What is asked of it while the loop runs. */
@@ -39,31 +39,31 @@ struct keeper {
 	bool asked, asked_again;
 };
 
-void keeper_init(struct keeper *k, const char *log_path);
+void broker_init(struct broker *k, const char *log_path);
 
-/* @name, if there is one, is removed at the end from now on. Before keeper_start(). */
-void keeper_add_socket(struct keeper *k, struct socket_name name);
+/* @name, if there is one, is removed at the end from now on. Before broker_start(). */
+void broker_add_socket(struct broker *k, struct socket_name name);
 
 /* @child, if it is not 0, is waited for at the end, and killed if it does not end soon. */
-void keeper_add_child(struct keeper *k, pid_t child);
+void broker_add_child(struct broker *k, pid_t child);
 
 /* Before sandbox_enter(). 0 or -errno, after a message; the sockets are removed then, too. */
-int keeper_start(struct keeper *k, struct sandbox *sandbox);
+int broker_start(struct broker *k, struct sandbox *sandbox);
 
 /*
- * @opened is called on the loop's thread with what comes of keeper_reopen_log(): a descriptor, which
- * is its own then, or -errno. After keeper_start(). 0 or -errno.
+ * @opened is called on the loop's thread with what comes of broker_reopen_log(): a descriptor, which
+ * is its own then, or -errno. After broker_start(). 0 or -errno.
  */
-int keeper_watch(struct keeper *k, struct event_loop *loop, void (*opened)(void *arg, int fd),
+int broker_watch(struct broker *k, struct event_loop *loop, void (*opened)(void *arg, int fd),
 		 void *arg);
 
 /* Has the log's file opened again, made if it is not there. Does not wait. */
-void keeper_reopen_log(struct keeper *k);
+void broker_reopen_log(struct broker *k);
 
 /*
  * All that was said above about the end. Waits for it, and says so if it takes too long. The loop
  * does not run any more.
  */
-void keeper_stop(struct keeper *k);
+void broker_stop(struct broker *k);
 
 #endif

@@ -33,7 +33,7 @@ enum sandbox_kind {
 	SANDBOX_VCPU,
 	SANDBOX_WORKER,
 	SANDBOX_STORE,
-	SANDBOX_KEEPER,
+	SANDBOX_BROKER,
 	SANDBOX_FRONT,
 	SANDBOX_NR_KINDS,
 };
@@ -93,7 +93,7 @@ int sandbox_confine(struct sandbox *s, enum sandbox_kind kind);
 int sandbox_wait(struct sandbox *s, unsigned int nr);
 
 /*
- * For a process of our own beside the VM, in that process: no capabilities (the keeper has
+ * For a process of our own beside the VM, in that process: no capabilities (the broker has
  * those of the user) and the filter of @kind. 0 or -errno.
  */
 int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What processes of lkvm have open, what they leave behind in the file system, and that the VM's
- * does not wait for the keeper.
+ * does not wait for the broker.
  */
 #include "tests/lib/unit.h"
 
@@ -159,12 +159,12 @@ static void only_our_own_socket_is_removed(void **state)
 	rmdir(folder);
 }
 
-/* ---- the keeper ---- */
+/* ---- the broker ---- */
 
 struct log_rig {
 	struct event_loop *loop;
-	struct keeper keeper;
-	int other;		/* what a keeper of ours would have; -1 */
+	struct broker broker;
+	int other;		/* what a broker of ours would have; -1 */
 	unsigned int opened;
 	struct stat file;
 	int error;
@@ -186,21 +186,21 @@ static void on_opened(void *arg, int fd)
 static void open_log_rig(struct log_rig *r, const char *path)
 {
 	*r = (struct log_rig){ .other = -1 };
-	alarm(20);	/* whoever waits for a keeper that does not answer */
+	alarm(20);	/* whoever waits for a broker that does not answer */
 	assert_int_equal(event_loop_create(&r->loop), 0);
-	keeper_init(&r->keeper, path);
+	broker_init(&r->broker, path);
 }
 
 static void close_log_rig(struct log_rig *r)
 {
-	keeper_stop(&r->keeper);
+	broker_stop(&r->broker);
 	event_loop_destroy(r->loop);
 	alarm(0);
 }
 
 static void the_log_is_opened_again(void **state)
 {
-	char folder[] = "/tmp/lkvm-keeper-XXXXXX", path[64];
+	char folder[] = "/tmp/lkvm-broker-XXXXXX", path[64];
 	struct sandbox sandbox;
 	struct log_rig r;
 	struct stat st;
@@ -210,9 +210,9 @@ static void the_log_is_opened_again(void **state)
 	snprintf(path, sizeof(path), "%s/log", folder);
 	sandbox_init(&sandbox, SANDBOX_OFF);
 	open_log_rig(&r, path);
-	assert_int_equal(keeper_start(&r.keeper, &sandbox), 0);
-	assert_int_equal(keeper_watch(&r.keeper, r.loop, on_opened, &r), 0);
-	keeper_reopen_log(&r.keeper);
+	assert_int_equal(broker_start(&r.broker, &sandbox), 0);
+	assert_int_equal(broker_watch(&r.broker, r.loop, on_opened, &r), 0);
+	broker_reopen_log(&r.broker);
 	assert_int_equal(r.opened, 0);
 	assert_int_equal(event_run(r.loop), 0);
 	assert_int_equal(r.opened, 1);
@@ -236,17 +236,17 @@ static unsigned int orders_of(int fd)
 	return n;
 }
 
-static void be_the_keeper(struct log_rig *r)
+static void be_the_broker(struct log_rig *r)
 {
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
-	r->keeper.helper = pair[0];
+	r->broker.helper = pair[0];
 	r->other = pair[1];
-	assert_int_equal(keeper_watch(&r->keeper, r->loop, on_opened, r), 0);
+	assert_int_equal(broker_watch(&r->broker, r->loop, on_opened, r), 0);
 }
 
-static void nobody_waits_for_a_keeper(void **state)
+static void nobody_waits_for_a_broker(void **state)
 {
 	const int error = ENOSPC;
 	struct log_rig r;
@@ -254,9 +254,9 @@ static void nobody_waits_for_a_keeper(void **state)
 
 	(void)state;
 	open_log_rig(&r, "log");
-	be_the_keeper(&r);
+	be_the_broker(&r);
 	for (unsigned int i = 0; i < 3; i++)
-		keeper_reopen_log(&r.keeper);
+		broker_reopen_log(&r.broker);
 	assert_int_equal(r.opened, 0);
 	assert_int_equal(orders_of(r.other), 1);
 	/* An answer, and it is asked what else has changed meanwhile: once. */
@@ -272,19 +272,19 @@ static void nobody_waits_for_a_keeper(void **state)
 	close(r.other);
 }
 
-static void a_keeper_that_is_gone_is_noticed(void **state)
+static void a_broker_that_is_gone_is_noticed(void **state)
 {
 	struct log_rig r;
 
 	(void)state;
 	open_log_rig(&r, "log");
-	be_the_keeper(&r);
-	keeper_reopen_log(&r.keeper);
+	be_the_broker(&r);
+	broker_reopen_log(&r.broker);
 	close(r.other);
 	assert_int_equal(event_run(r.loop), 0);
 	assert_int_equal(r.opened, 1);
 	assert_int_equal(r.error, -EPIPE);
-	keeper_reopen_log(&r.keeper);
+	broker_reopen_log(&r.broker);
 	assert_int_equal(r.opened, 2);
 	close_log_rig(&r);
 }
@@ -297,8 +297,8 @@ int main(void)
 		cmocka_unit_test(there_is_a_limit_to_what_is_named),
 		cmocka_unit_test(only_our_own_socket_is_removed),
 		cmocka_unit_test(the_log_is_opened_again),
-		cmocka_unit_test(nobody_waits_for_a_keeper),
-		cmocka_unit_test(a_keeper_that_is_gone_is_noticed),
+		cmocka_unit_test(nobody_waits_for_a_broker),
+		cmocka_unit_test(a_broker_that_is_gone_is_noticed),
 	};
 
 	return cmocka_run_group_tests_name("processes", tests, NULL, NULL);

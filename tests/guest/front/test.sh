@@ -80,13 +80,13 @@ same front/log-status 143 $?
 
 # Nobody waits for a process that does not answer, on the way or at the end.
 start --console-log "$T/log" --port "a=unix:$T/sock"
-keeper=$(pgrep -P "$pid" -x keeper)
-kill -STOP "$keeper"; kill -HUP $pid
+broker=$(pgrep -P "$pid" -x broker)
+kill -STOP "$broker"; kill -HUP $pid
 sleep 0.5	# for the loop to hear of it, and wait
 kill -TERM $pid; wait $pid
-same front/keeper-status 143 $?
-has front/keeper-said "$T/err" '^lkvm: the keeper process does not end'
-kill -CONT "$keeper"; wait_for 10 test ! -e "$T/sock" && ok front/keeper-goes-on || not_ok front/keeper-goes-on
+same front/broker-status 143 $?
+has front/broker-said "$T/err" '^lkvm: the broker process does not end'
+kill -CONT "$broker"; wait_for 10 test ! -e "$T/sock" && ok front/broker-goes-on || not_ok front/broker-goes-on
 
 # Before the VM listens a signal is the end: here its initrd does not come.
 mkfifo "$T/fifo"; sleep 60 >"$T/fifo" & writer=$!

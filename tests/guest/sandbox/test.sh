@@ -80,7 +80,7 @@ export NO_IO_URING=1
 try disk 'disk thread' io_uring_setup 125 -d "$T/disk,format=raw"
 unset NO_IO_URING
 # This one may open files, and is not what a guest can reach; the VM goes on.
-try keeper 'keeper process' "openat openat-up openat-create unlink" 0 --console-log "$T/log"
+try broker 'broker process' "openat openat-up openat-create unlink" 0 --console-log "$T/log"
 # It signals the VM's process, and cannot know its number before it is there.
 if has_pid_namespaces; then try front 'front process' kill 125
 else skip sandbox/front "no PID namespaces here"; fi
