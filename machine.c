@@ -70,7 +70,7 @@ struct machine {
 	uint64_t deliver_until_ns;	/* 0: as long as it takes */
 	struct end_watch end_watch;
 	struct broker broker;
-	struct front front;
+	struct supervisor supervisor;
 	struct sandbox sandbox;
 };
 
@@ -367,7 +367,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	m->host.end_watch = &m->end_watch;
 	board_init(&m->board, &config->board, &m->host);
 	broker_init(&m->broker, NULL);
-	front_init(&m->front);
+	supervisor_init(&m->supervisor);
 	sandbox_init(&m->sandbox, config->sandbox);
 	rc = take_steps(m, steps);
 	if (rc)
@@ -415,26 +415,26 @@ static int start_broker(struct machine *m)
 	return broker_start(&m->broker, &m->sandbox);
 }
 
-int machine_separate(struct machine *m, int keep_fd, struct front_end *end)
+int machine_separate(struct machine *m, int keep_fd, struct supervisor_end *end)
 {
-	const struct front_config config = {
+	const struct supervisor_config config = {
 		.tty = m->config->in_fd,
 		.has_log = m->config->log_path != NULL,
 		.keep_fd = keep_fd,
 	};
 	int rc = start_broker(m);
 
-	return rc ? rc : front_separate(&m->front, &m->sandbox, &config, end);
+	return rc ? rc : supervisor_separate(&m->supervisor, &m->sandbox, &config, end);
 }
 
 bool machine_report(struct machine *m, const void *report, size_t bytes)
 {
-	return front_report(&m->front, report, bytes);
+	return supervisor_report(&m->supervisor, report, bytes);
 }
 
 bool machine_is_supervised(const struct machine *m)
 {
-	return front_is_there(&m->front);
+	return supervisor_is_there(&m->supervisor);
 }
 
 int machine_create(struct machine *m)
@@ -500,7 +500,7 @@ void machine_destroy(struct machine *m)
 	mem_destroy(m->host.mem);
 	boot_destroy(m->boot);
 	broker_stop(&m->broker);
-	front_fini(&m->front);
+	supervisor_fini(&m->supervisor);
 	sandbox_fini(&m->sandbox);
 	free(m);
 }
@@ -613,7 +613,7 @@ static int take_signals(struct machine *m)
 		.arg = m,
 	};
 
-	return signals_start(&m->signals, m->host.loop, &m->front, m->config->in_fd,
+	return signals_start(&m->signals, m->host.loop, &m->supervisor, m->config->in_fd,
 			     m->config->log_path != NULL, &client);
 }
 
@@ -791,7 +791,7 @@ static int start(struct machine *m, struct machine_result *result)
 	rc = start_log(m);
 	if (rc)
 		return rc;
-	rc = front_wait(&m->front, &m->sandbox);
+	rc = supervisor_wait(&m->supervisor, &m->sandbox);
 	if (!rc)
 		rc = sandbox_enter(&m->sandbox);
 	if (rc)

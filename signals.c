@@ -24,7 +24,7 @@
 
 struct signals {
 	struct event_loop *loop;
-	struct front *front;
+	struct supervisor *supervisor;
 	struct signals_client client;
 	struct signal_source source;
 	/* Without a supervisor. */
@@ -82,7 +82,7 @@ static void take_order(struct signals *s, struct order order)
 		suspend_alone(s);
 		break;
 	case ORDER_CONTINUED:
-		if (s->has_terminal && !front_is_there(s->front))
+		if (s->has_terminal && !supervisor_is_there(s->supervisor))
 			look_at_terminal(s);
 		call(s, s->client.continued);
 		break;
@@ -105,11 +105,11 @@ static void on_signal(void *arg, uint32_t events)
 	take_order(s, signal_source_next(&s->source));
 }
 
-static void on_front(void *arg, uint32_t events)
+static void on_supervisor(void *arg, uint32_t events)
 {
 	struct signals *s = arg;
 	struct order order = { .kind = ORDER_NONE };
-	int rc = front_recv(s->front, &order);
+	int rc = supervisor_recv(s->supervisor, &order);
 
 	(void)events;
 	if (!rc)
@@ -127,20 +127,20 @@ static int add_lasting(struct signals *s, int handle)
 
 static int watch(struct signals *s, bool has_log)
 {
-	bool supervised = front_is_there(s->front);
+	bool supervised = supervisor_is_there(s->supervisor);
 	int rc = signal_source_open(&s->source, supervised ? SIGNALS_SUPERVISED_VM : SIGNALS_VM,
 				    has_log);
 
 	if (rc >= 0)
 		rc = add_lasting(s, event_add(s->loop, s->source.fd, EPOLLIN, on_signal, s));
 	if (rc >= 0 && supervised)
-		rc = add_lasting(s, event_add(s->loop, front_fd(s->front), EPOLLIN, on_front, s));
+		rc = add_lasting(s, event_add(s->loop, supervisor_fd(s->supervisor), EPOLLIN, on_supervisor, s));
 	if (rc >= 0 && !supervised)
 		rc = s->timer = add_lasting(s, event_timer_create(s->loop, on_look_timer, s));
 	return rc < 0 ? rc : 0;
 }
 
-int signals_start(struct signals **out, struct event_loop *loop, struct front *front, int tty,
+int signals_start(struct signals **out, struct event_loop *loop, struct supervisor *supervisor, int tty,
 		  bool has_log, const struct signals_client *client)
 {
 	struct signals *s = calloc(1, sizeof(*s));
@@ -150,14 +150,14 @@ int signals_start(struct signals **out, struct event_loop *loop, struct front *f
 		return -ENOMEM;
 	*out = s;
 	s->loop = loop;
-	s->front = front;
+	s->supervisor = supervisor;
 	s->client = *client;
 	s->tty = tty;
 	s->timer = -1;
-	if (!front_is_there(front))
+	if (!supervisor_is_there(supervisor))
 		tty_init();	/* what the sandbox will not allow */
 	rc = watch(s, has_log);
-	front_send(front, ORDER_READY);
+	supervisor_send(supervisor, ORDER_READY);
 	return rc;
 }
 
@@ -172,8 +172,8 @@ void signals_stop(struct signals *s)
 void signals_take_terminal(struct signals *s)
 {
 	s->has_terminal = true;
-	if (front_is_there(s->front))
-		front_send(s->front, ORDER_LOOK);
+	if (supervisor_is_there(s->supervisor))
+		supervisor_send(s->supervisor, ORDER_LOOK);
 	else
 		look_at_terminal(s);
 }
@@ -182,13 +182,13 @@ void signals_take_terminal(struct signals *s)
 static void wait_for_release(struct signals *s)
 {
 	const uint64_t deadline = now_ns() + RELEASE_TIMEOUT_MS * 1000000ull;
-	struct pollfd p = { .fd = front_fd(s->front), .events = POLLIN };
+	struct pollfd p = { .fd = supervisor_fd(s->supervisor), .events = POLLIN };
 	struct order order = { .kind = ORDER_NONE };
 	int rc = 0;
 
 	while (rc != -EPIPE && now_ns() < deadline) {
 		poll_fds(&p, 1, RELEASE_TIMEOUT_MS);
-		rc = front_recv(s->front, &order);
+		rc = supervisor_recv(s->supervisor, &order);
 		if (rc)
 			continue;
 		if (order.kind == ORDER_END)
@@ -203,17 +203,17 @@ void signals_release_terminal(struct signals *s)
 	if (!s || !s->has_terminal)
 		return;
 	s->has_terminal = false;
-	if (!front_is_there(s->front))
+	if (!supervisor_is_there(s->supervisor))
 		tty_give_back();
-	else if (front_send(s->front, ORDER_RELEASE))
+	else if (supervisor_send(s->supervisor, ORDER_RELEASE))
 		wait_for_release(s);
 	s->client.terminal(s->client.arg, TTY_NONE);
 }
 
 void signals_suspend(struct signals *s)
 {
-	if (front_is_there(s->front))
-		front_send(s->front, ORDER_SUSPEND);
+	if (supervisor_is_there(s->supervisor))
+		supervisor_send(s->supervisor, ORDER_SUSPEND);
 	else
 		suspend_alone(s);
 }

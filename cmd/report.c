@@ -205,7 +205,7 @@ static const char *const words[] = {
 	"error", "poweroff", "reset", "panic", "triple-fault", "kvm-error", "timeout", "killed",
 };
 
-_Static_assert(sizeof(struct wire) <= FRONT_MAX_REPORT_BYTES, "fits");
+_Static_assert(sizeof(struct wire) <= SUPERVISOR_MAX_REPORT_BYTES, "fits");
 
 bool report_send(const struct report *r, struct machine *machine)
 {
@@ -223,7 +223,7 @@ bool report_send(const struct report *r, struct machine *machine)
 	return machine_report(machine, &w, sizeof(w));
 }
 
-void report_receive(struct report *r, const struct front_end *end)
+void report_receive(struct report *r, const struct supervisor_end *end)
 {
 	bool has_report = end->report_bytes == sizeof(struct wire);
 	struct wire w = { 0 };

@@ -428,7 +428,7 @@ static int find_root(struct run *run, struct machine *machine)
 static void run_all(struct run *run, uint64_t start_ns)
 {
 	struct machine *machine;
-	struct front_end end;
+	struct supervisor_end end;
 	int rc = 0;
 
 	if (prepare(run, start_ns))

@@ -95,12 +95,12 @@ int machine_update_cmdline(struct machine *machine);
  * all descriptors only @keep_fd (-1: none) is left there, and @machine is of no use any more, not
  * even to destroy. -errno after a message.
  */
-int machine_separate(struct machine *machine, int keep_fd, struct front_end *end);
+int machine_separate(struct machine *machine, int keep_fd, struct supervisor_end *end);
 
 /* There is a supervisor, which writes down what it is told: */
 bool machine_is_supervised(const struct machine *machine);
 
-/* Tells it (front_report()). False without one. */
+/* Tells it (supervisor_report()). False without one. */
 bool machine_report(struct machine *machine, const void *report, size_t bytes);
 
 /* 0 or -errno, after a message; it has to be destroyed in any case. */

@@ -14,7 +14,7 @@
 #include "tty.h"
 
 struct event_loop;
-struct front;
+struct supervisor;
 
 struct signals;
 
@@ -32,7 +32,7 @@ struct signals_client {
  * Signals arrive from now on, as calls of @client on the loop. Before the sandbox. @tty: our input.
  * 0 or -errno.
  */
-int signals_start(struct signals **out, struct event_loop *loop, struct front *front, int tty,
+int signals_start(struct signals **out, struct event_loop *loop, struct supervisor *supervisor, int tty,
 		  bool has_log, const struct signals_client *client);
 
 /* Accepts NULL; the terminal has been released. */

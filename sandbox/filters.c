@@ -37,9 +37,9 @@
 #define WORKER	(1u << SANDBOX_WORKER)
 #define STORE	(1u << SANDBOX_STORE)
 #define BROKER	(1u << SANDBOX_BROKER)
-#define FRONT	(1u << SANDBOX_FRONT)
+#define SUPERVISOR	(1u << SANDBOX_SUPERVISOR)
 #define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | BROKER | FRONT)
+#define ALL	(THREADS | STORE | BROKER | SUPERVISOR)
 
 #define MAX_CALL 1024u	/* no number beyond has been given out */
 
@@ -62,13 +62,13 @@ struct call {
 static const struct call calls[] = {
 	CALL(futex, ALL, "locks, joining threads"),
 	CALL(write, ALL, "eventfds, messages, console"),
-	CALL(read, LOOP | BROKER | FRONT, "eventfds, timers, signals, input; orders"),
+	CALL(read, LOOP | BROKER | SUPERVISOR, "eventfds, timers, signals, input; orders"),
 	CALL(exit_group, ALL, "the end, also after a forbidden call"),
 	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
 	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
 	CALL(brk, ALL, "malloc(), free()"),
-	CALL(munmap, THREADS | STORE | FRONT, "free(), guest memory at the end"),
-	CALL(close, LOOP | VCPU | STORE | BROKER | FRONT, "what is not used any more"),
+	CALL(munmap, THREADS | STORE | SUPERVISOR, "free(), guest memory at the end"),
+	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR, "what is not used any more"),
 	CALL(rt_sigprocmask, ALL, "Ctrl-A z; the end of a thread; abort()"),
 	CALL2(mmap, ALL, NO_EXEC, ANONYMOUS, "malloc()"),
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
@@ -80,8 +80,8 @@ static const struct call calls[] = {
 	CALL(restart_syscall, VCPU, "the same, if we were stopped meanwhile"),
 	CALL1(tgkill, ALL, IS(0, SANDBOX_OWN_PID), "kicks, fatal signals; own threads only"),
 	CALL2(kill, LOOP, IS(0, 0), IS(1, SIGTSTP), "Ctrl-A z: stops the job, nothing else"),
-	CALL(kill, FRONT, "signals for the VM and its job"),
-	CALL(wait4, FRONT, "the VM's end"),
+	CALL(kill, SUPERVISOR, "signals for the VM and its job"),
+	CALL(wait4, SUPERVISOR, "the VM's end"),
 	CALL(epoll_wait, LOOP, "waiting for events"),
 	CALL(epoll_ctl, LOOP, "what to wait for"),
 	CALL(timerfd_settime, LOOP, "timers"),
@@ -90,14 +90,14 @@ static const struct call calls[] = {
 	CALL(io_uring_register, LOOP, "files of a ring are given back at the end"),
 	CALL(getrandom, LOOP, "virtio-rng"),
 	CALL(accept4, LOOP, "connections to ports and mode=stream"),
-	CALL(recvmsg, LOOP | FRONT, "frames, news about interfaces, the console log's new file, orders"),
+	CALL(recvmsg, LOOP | SUPERVISOR, "frames, news about interfaces, the console log's new file, orders"),
 	CALL(sendmsg, ALL, "frames, output to a socket, orders"),
 
 	CALL(preadv2, LOOP | WORKER, "disks, frames, console input"),
 	CALL(pwritev2, ALL, "disks, frames, output to a pipe"),
 	CALL(fdatasync, WORKER, "flush"),
 	CALL(fallocate, WORKER, "discard, write zeroes"),
-	CALL(ftruncate, LOOP | STORE | FRONT, "an image grows, a cache file gets its size, a report is empty"),
+	CALL(ftruncate, LOOP | STORE | SUPERVISOR, "an image grows, a cache file gets its size, a report is empty"),
 	CALL(lseek, LOOP | STORE, "has a disk's file grown; reading a folder"),
 
 	CALL(openat, STORE | BROKER, "the cache's files; the console log"),
@@ -137,7 +137,7 @@ static const struct request requests[] = {
 	{ KVM_KVMCLOCK_CTRL, VCPU, "the guest was stopped" },
 	{ TCGETS, ALL, "is it a terminal, and in which mode; asked after TCSETS, too" },
 	{ TCSETS, ALL, "its mode, also in handlers of fatal signals" },
-	{ TIOCGPGRP, LOOP | FRONT, "may we use the terminal" },
+	{ TIOCGPGRP, LOOP | SUPERVISOR, "may we use the terminal" },
 	{ TIOCGWINSZ, LOOP, "its size" },
 	{ BLKGETSIZE64, LOOP, "has a disk grown" },
 	{ TUNSETOFFLOAD, LOOP, "what a network driver can do" },
@@ -157,7 +157,7 @@ static const struct request requests[] = {
 static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
 	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
-	[SANDBOX_FRONT] = "front",
+	[SANDBOX_SUPERVISOR] = "supervisor",
 };
 
 static void die(const char *what, int rc)

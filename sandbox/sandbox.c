@@ -92,7 +92,7 @@ _Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "r
 _Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_broker) / sizeof(filter_broker[0]) + 3 <= INSNS_MAX, "room for it");
-_Static_assert(sizeof(filter_front) / sizeof(filter_front[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_supervisor) / sizeof(filter_supervisor[0]) + 3 <= INSNS_MAX, "room for it");
 
 /* ---- the layers ---- */
 
@@ -583,7 +583,7 @@ static const struct {
 	[SANDBOX_WORKER] = { "disk thread", filter_worker, ARRAY_SIZE(filter_worker) },
 	[SANDBOX_STORE] = { "kernel-cache process", filter_store, ARRAY_SIZE(filter_store) },
 	[SANDBOX_BROKER] = { "broker process", filter_broker, ARRAY_SIZE(filter_broker) },
-	[SANDBOX_FRONT] = { "front process", filter_front, ARRAY_SIZE(filter_front) },
+	[SANDBOX_SUPERVISOR] = { "supervisor process", filter_supervisor, ARRAY_SIZE(filter_supervisor) },
 };
 
 /*

@@ -40,8 +40,8 @@ struct attendant {
 	pid_t vm;
 	int socket;		/* -1: the VM has closed it */
 	struct signal_source signals;
-	const struct front_config *config;
-	struct front_end *end;
+	const struct supervisor_config *config;
+	struct supervisor_end *end;
 	bool ready;		/* the VM reads orders */
 	bool ended;
 	unsigned int due;	/* orders not sent yet: 1 << kind */
@@ -52,12 +52,12 @@ struct attendant {
 	enum tty_state tty;
 };
 
-void front_init(struct front *f)
+void supervisor_init(struct supervisor *f)
 {
 	f->socket = -1;
 }
 
-void front_fini(struct front *f)
+void supervisor_fini(struct supervisor *f)
 {
 	if (f->socket >= 0)
 		close(f->socket);
@@ -66,17 +66,17 @@ void front_fini(struct front *f)
 
 /* ---- in the VM's process ---- */
 
-bool front_is_there(const struct front *f)
+bool supervisor_is_there(const struct supervisor *f)
 {
 	return f->socket >= 0;
 }
 
-int front_fd(const struct front *f)
+int supervisor_fd(const struct supervisor *f)
 {
 	return f->socket;
 }
 
-int front_wait(const struct front *f, struct sandbox *s)
+int supervisor_wait(const struct supervisor *f, struct sandbox *s)
 {
 	struct pollfd p = { .fd = f->socket, .events = POLLIN };
 
@@ -89,14 +89,14 @@ int front_wait(const struct front *f, struct sandbox *s)
 	return -EPIPE;	/* after a message of the other */
 }
 
-bool front_send(const struct front *f, enum order_kind kind)
+bool supervisor_send(const struct supervisor *f, enum order_kind kind)
 {
 	const struct order order = { .kind = (uint8_t)kind };
 
 	return f->socket >= 0 && socket_send(f->socket, &order, sizeof(order)) >= 0;
 }
 
-int front_recv(const struct front *f, struct order *order)
+int supervisor_recv(const struct supervisor *f, struct order *order)
 {
 	ssize_t n = socket_recv(f->socket, order, sizeof(*order));
 
@@ -105,7 +105,7 @@ int front_recv(const struct front *f, struct order *order)
 	return n < 0 && errno == EAGAIN ? -EAGAIN : -EPIPE;
 }
 
-bool front_report(const struct front *f, const void *report, size_t bytes)
+bool supervisor_report(const struct supervisor *f, const void *report, size_t bytes)
 {
 	return f->socket >= 0 && socket_send(f->socket, report, bytes) == (ssize_t)bytes;
 }
@@ -202,7 +202,7 @@ static void stop_job(struct attendant *a)
 /* False if there is none. */
 static bool take_message(struct attendant *a)
 {
-	uint8_t message[FRONT_MAX_REPORT_BYTES];
+	uint8_t message[SUPERVISOR_MAX_REPORT_BYTES];
 	struct order order;
 	ssize_t n = socket_recv(a->socket, message, sizeof(message));
 
@@ -362,7 +362,7 @@ static int build(const struct attendant *a, struct sandbox *s)
 
 static int confine(struct sandbox *s)
 {
-	int rc = sandbox_confine_helper(s, SANDBOX_FRONT);
+	int rc = sandbox_confine_helper(s, SANDBOX_SUPERVISOR);
 
 	if (rc)
 		log_error("sandbox: the process in front: %s", strerror(-rc));
@@ -386,9 +386,9 @@ static void be_front(struct attendant *a, struct sandbox *s)
 
 /* ---- the separation ---- */
 
-static int be_vm(struct front *f, int socket)
+static int be_vm(struct supervisor *f, int socket)
 {
-	struct pollfd front = { .fd = socket };
+	struct pollfd supervisor = { .fd = socket };
 
 	f->socket = socket;
 	/* Its stop comes from the process in front. */
@@ -396,7 +396,7 @@ static int be_vm(struct front *f, int socket)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
 		return -errno;
 	/* Killed before that call? */
-	return poll_fds(&front, 1, 0) > 0 && front.revents & POLLHUP ? -EPIPE : 0;
+	return poll_fds(&supervisor, 1, 0) > 0 && supervisor.revents & POLLHUP ? -EPIPE : 0;
 }
 
 /*
@@ -426,8 +426,8 @@ static pid_t fork_here(void)
 	return child;
 }
 
-/* As front_separate(), without the message. What is left open is closed by the end that follows. */
-static int split(struct front *f, struct sandbox *s, struct attendant *a)
+/* As supervisor_separate(), without the message. What is left open is closed by the end that follows. */
+static int split(struct supervisor *f, struct sandbox *s, struct attendant *a)
 {
 	/* Blocked in both processes: each reads what is meant for it. */
 	int pair[2], rc = signal_source_open(&a->signals, SIGNALS_SUPERVISOR, a->config->has_log);
@@ -450,15 +450,15 @@ static int split(struct front *f, struct sandbox *s, struct attendant *a)
 	return 1;
 }
 
-int front_separate(struct front *f, struct sandbox *s, const struct front_config *config,
-		   struct front_end *end)
+int supervisor_separate(struct supervisor *f, struct sandbox *s, const struct supervisor_config *config,
+		   struct supervisor_end *end)
 {
 	struct attendant a = { .config = config, .end = end };
 	int rc = sandbox_separate(s);
 
 	if (rc <= 0)
 		return rc;
-	*end = (struct front_end){ .status = SANDBOX_EXIT_STATUS };
+	*end = (struct supervisor_end){ .status = SANDBOX_EXIT_STATUS };
 	rc = split(f, s, &a);
 	if (rc < 0)
 		log_error("a process in front of the VM's: %s", strerror(-rc));

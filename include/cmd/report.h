@@ -49,7 +49,7 @@ char *report_text(const struct report *report, size_t *bytes);
 bool report_send(const struct report *report, struct machine *machine);
 
 /* In the supervisor: what was sent if that agrees with how the VM ended, else what is known. */
-void report_receive(struct report *report, const struct front_end *end);
+void report_receive(struct report *report, const struct supervisor_end *end);
 
 /* One JSON object and a newline. */
 void report_write(FILE *out, const struct report *report);

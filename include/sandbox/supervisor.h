@@ -14,7 +14,7 @@
  *	from the VM	on the same: orders (ready; stop the job; look at the terminal, give it
  *			back), a report; its end
  *
- * Without the namespace there is no supervisor: front_is_there() is false, front_send() too, and
+ * Without the namespace there is no supervisor: supervisor_is_there() is false, supervisor_send() too, and
  * whoever asks does the work itself. All of them: the main thread.
  *
  * Sources: pid_namespaces(7), PR_SET_PDEATHSIG in prctl(2).
@@ -30,63 +30,63 @@
 
 struct sandbox;
 
-#define FRONT_MAX_REPORT_BYTES 128u
+#define SUPERVISOR_MAX_REPORT_BYTES 128u
 
 /* What the supervisor knows of the run. */
-struct front_config {
+struct supervisor_config {
 	int tty;		/* our input; -1: none */
 	bool has_log;
 	int keep_fd;		/* stays open in it, for the report; -1: none */
 };
 
 /* How the VM ended. */
-struct front_end {
+struct supervisor_end {
 	int status;			/* to end with */
 	int signal;			/* that ended it or its process; 0: none */
 	bool timed_out;			/* before it ran */
 	bool left;			/* it did not end in time, and is left to the kernel */
 	size_t report_bytes;		/* of its report; 0: it had no chance to send one */
-	uint8_t report[FRONT_MAX_REPORT_BYTES];
+	uint8_t report[SUPERVISOR_MAX_REPORT_BYTES];
 };
 
-struct front {
+struct supervisor {
 	int socket;		/* to the supervisor; -1: there is none */
 };
 
-void front_init(struct front *f);
+void supervisor_init(struct supervisor *f);
 
 /*
  * Goes on in a child, if the sandbox has it: 0 in the VM's process; 1 in the supervisor,
  * when the VM has ended as @end tells; everything else there is closed by then. -errno after a
  * message. On the only thread there is; descriptors stay with the VM.
  */
-int front_separate(struct front *f, struct sandbox *s, const struct front_config *config,
-		   struct front_end *end);
+int supervisor_separate(struct supervisor *f, struct sandbox *s, const struct supervisor_config *config,
+		   struct supervisor_end *end);
 
 /* There is a supervisor, and this is the VM's process. */
-bool front_is_there(const struct front *f);
+bool supervisor_is_there(const struct supervisor *f);
 
 /*
  * Waits for the namespaces that the supervisor makes; before sandbox_enter(). 0 or -errno,
  * after a message.
  */
-int front_wait(const struct front *f, struct sandbox *s);
+int supervisor_wait(const struct supervisor *f, struct sandbox *s);
 
 /* Sends an order to the supervisor. False without one. */
-bool front_send(const struct front *f, enum order_kind kind);
+bool supervisor_send(const struct supervisor *f, enum order_kind kind);
 
 /* The next order of the supervisor's. 0, -EAGAIN, or -EPIPE: it is gone. */
-int front_recv(const struct front *f, struct order *order);
+int supervisor_recv(const struct supervisor *f, struct order *order);
 
 /* Readable when there is one. */
-int front_fd(const struct front *f);
+int supervisor_fd(const struct supervisor *f);
 
 /*
- * Sends @bytes as the VM's report: more than an order has, FRONT_MAX_REPORT_BYTES at most. False
+ * Sends @bytes as the VM's report: more than an order has, SUPERVISOR_MAX_REPORT_BYTES at most. False
  * without a supervisor.
  */
-bool front_report(const struct front *f, const void *report, size_t bytes);
+bool supervisor_report(const struct supervisor *f, const void *report, size_t bytes);
 
-void front_fini(struct front *f);
+void supervisor_fini(struct supervisor *f);
 
 #endif

@@ -34,7 +34,7 @@ struct end {
 };
 
 static const enum sandbox_kind all_kinds[] = {
-	SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_WORKER, SANDBOX_STORE, SANDBOX_BROKER, SANDBOX_FRONT,
+	SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_WORKER, SANDBOX_STORE, SANDBOX_BROKER, SANDBOX_SUPERVISOR,
 };
 
 static void be_confined(enum sandbox_kind kind, void (*act)(void))

@@ -93,7 +93,7 @@ static void on_terminal(void *arg, enum tty_state state)
 /* As an lkvm without a supervisor; ends with 0. */
 static void __attribute__((noreturn)) be_job(void)
 {
-	struct front front = { .socket = -1 };
+	struct supervisor supervisor = { .socket = -1 };
 	struct signals_client client = {
 		.end = on_end, .reopen_log = on_reopen, .continued = on_continued, .terminal = on_terminal,
 	};
@@ -103,7 +103,7 @@ static void __attribute__((noreturn)) be_job(void)
 	if (event_loop_create(&loop))
 		_exit(1);
 	client.arg = loop;
-	if (signals_start(&s, loop, &front, STDIN_FILENO, true, &client))
+	if (signals_start(&s, loop, &supervisor, STDIN_FILENO, true, &client))
 		_exit(2);
 	signals_take_terminal(s);
 	if (event_run(loop))
@@ -272,12 +272,12 @@ static void a_hang_up_that_is_passed_on_ends_a_background_job(void **state)
 #define NOT_HERE 77
 
 /* The VM's process: reports its end, and ends when it is let. */
-static void report_and_stay(const struct front *front, int said, int let)
+static void report_and_stay(const struct supervisor *supervisor, int said, int let)
 {
 	char byte = 0;
 
-	front_send(front, ORDER_READY);
-	if (!front_report(front, "its report", 10) || write(said, "", 1) != 1 || read(let, &byte, 1) != 1)
+	supervisor_send(supervisor, ORDER_READY);
+	if (!supervisor_report(supervisor, "its report", 10) || write(said, "", 1) != 1 || read(let, &byte, 1) != 1)
 		_exit(1);
 	_exit(7);
 }
@@ -285,19 +285,19 @@ static void report_and_stay(const struct front *front, int said, int let)
 /* The supervisor's process: its status is that of the VM's end. */
 static void supervise(int said, int let)
 {
-	const struct front_config config = { .tty = -1, .keep_fd = -1 };
-	struct front_end end;
+	const struct supervisor_config config = { .tty = -1, .keep_fd = -1 };
+	struct supervisor_end end;
 	struct sandbox sandbox;
-	struct front front;
+	struct supervisor supervisor;
 	int rc;
 
-	front_init(&front);
+	supervisor_init(&supervisor);
 	sandbox_init(&sandbox, SANDBOX_ON);
-	rc = front_separate(&front, &sandbox, &config, &end);
-	if (!rc && !front_is_there(&front))
+	rc = supervisor_separate(&supervisor, &sandbox, &config, &end);
+	if (!rc && !supervisor_is_there(&supervisor))
 		_exit(NOT_HERE);
 	if (!rc)
-		report_and_stay(&front, said, let);
+		report_and_stay(&supervisor, said, let);
 	_exit(rc == 1 && !end.left ? end.status : 1);
 }
 
