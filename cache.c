@@ -22,7 +22,7 @@
 
 #define TEMPORARY	CACHE_PREFIX "new.tmp"
 
-static int64_t to_ns(const struct timespec *t)
+static int64_t cache_to_ns(const struct timespec *t)
 {
 	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
 }
@@ -87,7 +87,7 @@ bool cache_is_unchanged(int entry, int64_t made_ns)
 	struct stat st;
 
 	return !fstat(entry, &st) && S_ISREG(st.st_mode) && is_private(&st) &&
-	       to_ns(&st.st_mtim) == made_ns;
+	       cache_to_ns(&st.st_mtim) == made_ns;
 }
 
 int cache_open_entry(int folder, const char *name, int64_t made_ns)
@@ -176,8 +176,8 @@ static uint64_t find_oldest(DIR *dir, const char *suffix, char oldest[NAME_MAX +
 		    fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
 			continue;
 		bytes += (uint64_t)st.st_blocks * 512;
-		if (to_ns(&st.st_atim) < oldest_ns) {
-			oldest_ns = to_ns(&st.st_atim);
+		if (cache_to_ns(&st.st_atim) < oldest_ns) {
+			oldest_ns = cache_to_ns(&st.st_atim);
 			snprintf(oldest, NAME_MAX + 1, "%s", e->d_name);
 		}
 	}

@@ -106,7 +106,7 @@ static void run_calls(struct event_loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 }
 
-static void on_wake(void *arg, uint32_t events)
+static void event_on_wake(void *arg, uint32_t events)
 {
 	struct event_loop *loop = arg;
 
@@ -136,7 +136,7 @@ int event_loop_create(struct event_loop **out)
 		event_loop_destroy(loop);
 		return rc;
 	}
-	rc = event_add(loop, loop->wake_fd, EPOLLIN, on_wake, loop);
+	rc = event_add(loop, loop->wake_fd, EPOLLIN, event_on_wake, loop);
 	if (rc < 0) {
 		event_loop_destroy(loop);
 		return rc;
@@ -329,7 +329,7 @@ void event_run_deferred(struct event_loop *loop)
 	}
 }
 
-static void dispatch(struct event_loop *loop, const struct epoll_event *ev)
+static void event_dispatch(struct event_loop *loop, const struct epoll_event *ev)
 {
 	struct watch *w = watch_of(loop, (int)ev->data.u32);
 
@@ -355,7 +355,7 @@ int event_run(struct event_loop *loop)
 		if (n < 0 && errno != EINTR)
 			rc = -errno;
 		for (int i = 0; i < n; i++)
-			dispatch(loop, &events[i]);
+			event_dispatch(loop, &events[i]);
 		event_run_deferred(loop);
 	}
 	event_stop(loop);
@@ -380,7 +380,7 @@ void event_poll(struct event_loop *loop)
 	int n = epoll_wait(loop->epoll_fd, events, EVENT_BATCH, 0);
 
 	for (int i = 0; i < n; i++)
-		dispatch(loop, &events[i]);
+		event_dispatch(loop, &events[i]);
 }
 
 int event_fd(const struct event_loop *loop)

@@ -36,7 +36,7 @@ static void wait_for(struct listener *l, enum wait what)
 	event_timer_set(l->loop, l->timer, what == WAIT_DESCRIPTORS ? RETRY_NS : 0, 0);
 }
 
-static void on_client(void *arg, uint32_t events)
+static void listener_on_client(void *arg, uint32_t events)
 {
 	struct listener *l = arg;
 	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -56,12 +56,12 @@ static void on_client(void *arg, uint32_t events)
 	}
 }
 
-static int start(struct listener *l)
+static int listener_start(struct listener *l)
 {
-	l->timer = event_timer_create(l->loop, on_client, l);
+	l->timer = event_timer_create(l->loop, listener_on_client, l);
 	if (l->timer < 0)
 		return l->timer;
-	l->watch = event_add(l->loop, l->fd, EPOLLIN, on_client, l);
+	l->watch = event_add(l->loop, l->fd, EPOLLIN, listener_on_client, l);
 	return l->watch < 0 ? l->watch : 0;
 }
 
@@ -165,7 +165,7 @@ int listener_open(struct listener *l, struct event_loop *loop, const char *owner
 	l->fd = fd;
 	if (listen(fd, 1))
 		return -errno;
-	return start(l);
+	return listener_start(l);
 }
 
 void listener_resume(struct listener *l)

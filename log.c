@@ -64,7 +64,7 @@ static void write_directly(const char *text, size_t len)
 		     output_write_all(&out, text, len, patience_ms) == -ETIMEDOUT);
 }
 
-static void write_all(const char *text, size_t len)
+static void log_write_all(const char *text, size_t len)
 {
 	struct sink *sink = atomic_load(&log_state.sink);
 	int saved_errno = errno;
@@ -124,14 +124,14 @@ void log_raw(const char *text)
 
 	for (; *text; text++) {
 		if (len + 2 > sizeof(out)) {
-			write_all(out, len);
+			log_write_all(out, len);
 			len = 0;
 		}
 		if (raw && *text == '\n')
 			out[len++] = '\r';
 		out[len++] = *text;
 	}
-	write_all(out, len);
+	log_write_all(out, len);
 }
 
 static void log_line(const char *fmt, va_list ap)

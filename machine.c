@@ -325,7 +325,7 @@ static int write_tables(struct machine *m)
 	return tables_write(&m->board, m->boot);
 }
 
-static int set_entry(struct machine *m)
+static int set_boot_entry(struct machine *m)
 {
 	return cpu_set_start(m->board.vcpus[0], &boot_get_plan(m->boot)->start);
 }
@@ -448,7 +448,7 @@ int machine_create(struct machine *m)
 		wait_for_networks,	/* they and the loader had time */
 		finish_loading,
 		write_tables,		/* ACPI, MP table, device tree, zero page */
-		set_entry,
+		set_boot_entry,
 		NULL
 	};
 
@@ -584,7 +584,7 @@ static void on_resize(void *arg)
 	board_update_window_size(&m->board);
 }
 
-static void on_terminal(void *arg, enum tty_state state)
+static void machine_on_terminal(void *arg, enum tty_state state)
 {
 	struct machine *m = arg;
 	char text[512];
@@ -609,7 +609,7 @@ static int take_signals(struct machine *m)
 		.reopen_log = reopen_log,
 		.continued = on_continue,
 		.resized = on_resize,
-		.terminal = on_terminal,
+		.terminal = machine_on_terminal,
 		.arg = m,
 	};
 
@@ -781,7 +781,7 @@ static int start_log(struct machine *m)
 	return rc;
 }
 
-static int start(struct machine *m, struct machine_result *result)
+static int machine_start(struct machine *m, struct machine_result *result)
 {
 	int rc = watch_for_the_end(m);
 
@@ -861,7 +861,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	int rc;
 
 	*result = (struct machine_result){ .reason = STOP_ERROR };
-	rc = start(m, result);
+	rc = machine_start(m, result);
 	if (!rc) {
 		rc = event_run(m->host.loop);
 		if (rc)

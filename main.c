@@ -28,7 +28,7 @@ static const struct {
 	{ "-h", cmd_help },
 };
 
-static int dispatch(int argc, char **argv, uint64_t start_ns)
+static int main_dispatch(int argc, char **argv, uint64_t start_ns)
 {
 	if (argc < 2) {
 		log_error("no command\n`lkvm help` lists them.");
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 	log_init();
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
 	signal(SIGXFSZ, SIG_IGN);	/* so is a file that may not grow any more */
-	status = dispatch(argc, argv, start_ns);
+	status = main_dispatch(argc, argv, start_ns);
 	if (fflush(stdout) && status == EXIT_OK)
 		status = EXIT_LKVM;
 	return status;

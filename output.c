@@ -38,7 +38,7 @@ static int open_again(int fd)
 	return open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-static enum output_kind kind_of(const struct stat *st)
+static enum output_kind output_kind_of(const struct stat *st)
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
 		return OUTPUT_FILE;
@@ -58,7 +58,7 @@ void output_init(struct output *o, int fd)
 	o->is_null = false;
 	if (fstat(fd, &st))
 		return;
-	o->kind = kind_of(&st);
+	o->kind = output_kind_of(&st);
 	o->is_null = is_null_device(&st);
 }
 

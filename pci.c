@@ -47,7 +47,7 @@ static uint16_t get_le16(const uint8_t *p)
 	return v;
 }
 
-static uint32_t get_le32(const uint8_t *p)
+static uint32_t pci_get_le32(const uint8_t *p)
 {
 	uint32_t v;
 
@@ -59,7 +59,7 @@ static uint32_t get_le32(const uint8_t *p)
 
 static uint64_t bar_address(const struct pci_function *fn, unsigned int i)
 {
-	uint32_t v = get_le32(fn->config + PCI_BASE_ADDRESS_0 + 4ul * i);
+	uint32_t v = pci_get_le32(fn->config + PCI_BASE_ADDRESS_0 + 4ul * i);
 
 	if (fn->bars[i].pio)
 		return v & (uint32_t)PCI_BASE_ADDRESS_IO_MASK & 0xffff;

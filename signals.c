@@ -33,13 +33,13 @@ struct signals {
 	bool has_terminal;	/* taken, not yet released */
 };
 
-static void call(const struct signals *s, void (*fn)(void *arg))
+static void signals_call(const struct signals *s, void (*fn)(void *arg))
 {
 	if (fn)
 		fn(s->client.arg);
 }
 
-static void look_at_terminal(struct signals *s)
+static void signals_look_at_terminal(struct signals *s)
 {
 	enum tty_state state = tty_take(s->tty);
 
@@ -53,7 +53,7 @@ static void on_look_timer(void *arg, uint32_t events)
 
 	(void)events;
 	if (s->has_terminal)
-		look_at_terminal(s);
+		signals_look_at_terminal(s);
 }
 
 static void suspend_alone(struct signals *s)
@@ -62,8 +62,8 @@ static void suspend_alone(struct signals *s)
 		tty_give_back();
 	signal_stop_job();
 	if (s->has_terminal)
-		look_at_terminal(s);
-	call(s, s->client.continued);
+		signals_look_at_terminal(s);
+	signals_call(s, s->client.continued);
 }
 
 static void take_order(struct signals *s, struct order order)
@@ -73,21 +73,21 @@ static void take_order(struct signals *s, struct order order)
 		s->client.end(s->client.arg, order.arg);
 		break;
 	case ORDER_TIMEOUT:
-		call(s, s->client.timed_out);
+		signals_call(s, s->client.timed_out);
 		break;
 	case ORDER_REOPEN_LOG:
-		call(s, s->client.reopen_log);
+		signals_call(s, s->client.reopen_log);
 		break;
 	case ORDER_SUSPEND:
 		suspend_alone(s);
 		break;
 	case ORDER_CONTINUED:
 		if (s->has_terminal && !supervisor_is_there(s->supervisor))
-			look_at_terminal(s);
-		call(s, s->client.continued);
+			signals_look_at_terminal(s);
+		signals_call(s, s->client.continued);
 		break;
 	case ORDER_RESIZED:
-		call(s, s->client.resized);
+		signals_call(s, s->client.resized);
 		break;
 	case ORDER_TERMINAL:
 		s->client.terminal(s->client.arg, order.arg);
@@ -97,7 +97,7 @@ static void take_order(struct signals *s, struct order order)
 	}
 }
 
-static void on_signal(void *arg, uint32_t events)
+static void signals_on_signal(void *arg, uint32_t events)
 {
 	struct signals *s = arg;
 
@@ -132,7 +132,7 @@ static int watch(struct signals *s, bool has_log)
 				    has_log);
 
 	if (rc >= 0)
-		rc = add_lasting(s, event_add(s->loop, s->source.fd, EPOLLIN, on_signal, s));
+		rc = add_lasting(s, event_add(s->loop, s->source.fd, EPOLLIN, signals_on_signal, s));
 	if (rc >= 0 && supervised)
 		rc = add_lasting(s, event_add(s->loop, supervisor_fd(s->supervisor), EPOLLIN, on_supervisor, s));
 	if (rc >= 0 && !supervised)
@@ -175,7 +175,7 @@ void signals_take_terminal(struct signals *s)
 	if (supervisor_is_there(s->supervisor))
 		supervisor_send(s->supervisor, ORDER_LOOK);
 	else
-		look_at_terminal(s);
+		signals_look_at_terminal(s);
 }
 
 /* The supervisor answers when it has done it; signals that end the VM wait until then. */

@@ -121,7 +121,7 @@ static void discard(struct sink *s)
 	s->tail = s->head;
 }
 
-static void die(struct sink *s, int error)
+static void sink_die(struct sink *s, int error)
 {
 	pthread_mutex_lock(&s->lock);
 	s->error = error;
@@ -131,7 +131,7 @@ static void die(struct sink *s, int error)
 }
 
 /* The reader took @bytes from @from on; what was pushed out meanwhile went, too. */
-static void advance(struct sink *s, uint64_t from, size_t bytes)
+static void sink_advance(struct sink *s, uint64_t from, size_t bytes)
 {
 	pthread_mutex_lock(&s->lock);
 	s->tail = max_u64(s->tail, from + bytes);
@@ -163,11 +163,11 @@ static bool write_until(struct sink *s, uint64_t until)
 			return true;
 		n = output_write(&s->out, chunk, bytes);
 		if (n >= 0)
-			advance(s, from, (size_t)n);
+			sink_advance(s, from, (size_t)n);
 		else if (errno == EAGAIN)
 			return false;
 		else
-			die(s, errno);
+			sink_die(s, errno);
 	}
 }
 
@@ -225,7 +225,7 @@ static void wait_for_reader(struct sink *s)
 }
 
 /* Somebody may have waited for what is there now. */
-static void tell_listener(struct sink *s)
+static void sink_tell_listener(struct sink *s)
 {
 	bool tell;
 
@@ -255,7 +255,7 @@ void sink_flush(struct sink *s)
 		watch_reader(s, false);
 	else
 		wait_for_reader(s);
-	tell_listener(s);
+	sink_tell_listener(s);
 }
 
 static void on_flush_timer(void *arg, uint32_t events)
@@ -267,10 +267,10 @@ static void on_flush_timer(void *arg, uint32_t events)
 static void on_patience_timer(void *arg, uint32_t events)
 {
 	(void)events;
-	tell_listener(arg);
+	sink_tell_listener(arg);
 }
 
-static void on_wake(void *arg, uint32_t events)
+static void sink_on_wake(void *arg, uint32_t events)
 {
 	struct sink *s = arg;
 
@@ -286,7 +286,7 @@ static int add_events(struct sink *s)
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->wake_fd < 0)
 		return -errno;
-	s->wake_watch = event_add(s->loop, s->wake_fd, EPOLLIN, on_wake, s);
+	s->wake_watch = event_add(s->loop, s->wake_fd, EPOLLIN, sink_on_wake, s);
 	if (s->wake_watch < 0)
 		return s->wake_watch;
 	event_keep(s->loop, s->wake_watch);

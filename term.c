@@ -80,7 +80,7 @@ bool term_output_ready(struct term *term, bool polled)
 	return output_room(term, 1, !polled) > 0;
 }
 
-static void tell_listener(void *arg)
+static void term_tell_listener(void *arg)
 {
 	struct term *term = arg;
 
@@ -97,7 +97,7 @@ static uint32_t input_room(const struct term *term)
 	return TERM_INPUT_BYTES - (term->input_head - term->input_tail);
 }
 
-static void call(const struct term *term, void (*fn)(void *arg))
+static void term_call(const struct term *term, void (*fn)(void *arg))
 {
 	if (fn)
 		fn(term->config.arg);
@@ -109,15 +109,15 @@ static bool escape_key(struct term *term, uint8_t key)
 	switch (key) {
 	case 'x':
 	case 'X':
-		call(term, term->config.quit);
+		term_call(term, term->config.quit);
 		return false;
 	case 'z':
 	case 'Z':
-		call(term, term->config.suspend);
+		term_call(term, term->config.suspend);
 		return false;
 	case 'b':
 	case 'B':
-		call(term, term->config.send_break);
+		term_call(term, term->config.send_break);
 		return false;
 	case '?':
 		log_raw("\nCtrl-A then x: quit, z: suspend, b: break (SysRq), ?: this, "
@@ -150,7 +150,7 @@ static void filter_escapes(struct term *term, const uint8_t *data, size_t len)
 
 	for (size_t i = 0; i < len; i++) {
 		if (data[i] == INTERRUPT_KEY && term->has_ended)
-			call(term, term->config.quit);
+			term_call(term, term->config.quit);
 		if (!term->escape_seen && data[i] != ESCAPE_KEY)
 			continue;
 		input_append(term, data + from, i - from);
@@ -195,7 +195,7 @@ static bool read_input(struct term *term)
 	if (n < 0 && errno == EIO && term->config.refused) {
 		/* A background job of the terminal's, with SIGTTIN blocked; or it has hung up. */
 		term->in_background = true;	/* until term_set_terminal() */
-		call(term, term->config.refused);
+		term_call(term, term->config.refused);
 		return false;
 	}
 	if (n <= 0) {
@@ -247,7 +247,7 @@ static void on_hunger(void *arg, uint32_t events)
 static void pump_input(struct term *term)
 {
 	if (read_input(term))
-		tell_listener(term);
+		term_tell_listener(term);
 	update_input_watch(term);
 }
 
@@ -276,7 +276,7 @@ void term_type(struct term *term, const void *data, size_t len)
 	pthread_mutex_unlock(&term->lock);
 	if (room)
 		input_append(term, data, len);
-	tell_listener(term);
+	term_tell_listener(term);
 }
 
 size_t term_input_bytes(struct term *term)
@@ -304,7 +304,7 @@ size_t term_get(struct term *term, uint8_t *data, size_t max)
 	return n;
 }
 
-static void on_wake(void *arg, uint32_t events)
+static void term_on_wake(void *arg, uint32_t events)
 {
 	struct term *term = arg;
 
@@ -341,7 +341,7 @@ static int watch_all(struct term *term)
 	term->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (term->wake_fd < 0)
 		return -errno;
-	rc = event_add(term->loop, term->wake_fd, EPOLLIN, on_wake, term);
+	rc = event_add(term->loop, term->wake_fd, EPOLLIN, term_on_wake, term);
 	if (rc < 0)
 		return rc;
 	term->wake_watch = rc;
@@ -373,7 +373,7 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 		term_destroy(term);
 		return rc;
 	}
-	sink_set_listener(term->out, tell_listener, term);
+	sink_set_listener(term->out, term_tell_listener, term);
 	*out = term;
 	return 0;
 }

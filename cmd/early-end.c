@@ -36,7 +36,7 @@ static struct {
 	size_t bytes[ARRAY_SIZE(endings)];
 } early;
 
-static void on_signal(int signal)
+static void early_end_on_signal(int signal)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
 		if (endings[i].signal != signal || !atomic_load(&early.armed))
@@ -51,7 +51,7 @@ static void on_signal(int signal)
 
 static void set_handlers(void)
 {
-	struct sigaction sa = { .sa_handler = on_signal }, old;
+	struct sigaction sa = { .sa_handler = early_end_on_signal }, old;
 
 	sigfillset(&sa.sa_mask);
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++)

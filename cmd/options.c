@@ -84,7 +84,7 @@ static int set_flat(struct run_options *o, const char *value, struct value_error
 	return 0;
 }
 
-static int add_initrd(struct run_options *o, const char *value, struct value_error *why)
+static int options_add_initrd(struct run_options *o, const char *value, struct value_error *why)
 {
 	struct boot_config *boot = &o->machine.boot;
 
@@ -253,7 +253,7 @@ static const struct option_row options[] = {
 	  VALUE(set_kernel) },
 	{ "initrd", 'i', GROUP_BOOT, "FILE",
 	  "may be repeated: concatenated in order",
-	  VALUE(add_initrd) },
+	  VALUE(options_add_initrd) },
 	{ "params", 'p', GROUP_BOOT, "STR",
 	  "kernel parameters, after ours; may be repeated",
 	  VALUE(add_params) },
@@ -388,8 +388,8 @@ static int refuse_word(const char *words, struct value_error *why)
 	return value_refuse(why, "must be %s", text);
 }
 
-static int store(struct run_options *o, const struct option_row *row, const char *value,
-		 struct value_error *why)
+static int options_store(struct run_options *o, const struct option_row *row, const char *value,
+			 struct value_error *why)
 {
 	void *field = (char *)o + row->offset;
 	int word = 0;
@@ -423,7 +423,7 @@ static int store(struct run_options *o, const struct option_row *row, const char
 static int apply(struct run_options *o, const struct option_row *row, const char *value)
 {
 	struct value_error why = { "" };
-	int rc = store(o, row, value, &why);
+	int rc = options_store(o, row, value, &why);
 
 	if (rc && *why.text)
 		log_error("--%s: %s: %s", row->name, value, why.text);
@@ -486,7 +486,7 @@ static int report_unknown(char **argv, int value)
 }
 
 /* What no option can know alone. */
-static int check(const struct run_options *o)
+static int options_check(const struct run_options *o)
 {
 	const struct boot_config *boot = &o->machine.boot;
 
@@ -526,7 +526,7 @@ int options_parse(struct run_options *out, int argc, char **argv)
 	}
 	if (optind < argc)
 		return bad("argument", argv[optind], "unexpected; one kernel is enough");
-	return check(out);
+	return options_check(out);
 }
 
 unsigned int options_nr_virtio(const struct run_options *o)

@@ -294,7 +294,7 @@ static const char *kernel_of(const struct run *run)
 }
 
 /* What the options leave open of the machine's configuration. */
-static int prepare(struct run *run, uint64_t start_ns)
+static int run_prepare(struct run *run, uint64_t start_ns)
 {
 	struct machine_config *m = &run->options.machine;
 	int rc = choose_kernel(run);
@@ -431,7 +431,7 @@ static void run_all(struct run *run, uint64_t start_ns)
 	struct supervisor_end end;
 	int rc = 0;
 
-	if (prepare(run, start_ns))
+	if (run_prepare(run, start_ns))
 		return;
 	if (machine_open(&machine, &run->options.machine))
 		return;

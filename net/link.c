@@ -26,7 +26,7 @@
 #include "net/link.h"
 #include "util.h"
 
-static void hear(struct link *link, const struct nlmsghdr *message)
+static void link_hear(struct link *link, const struct nlmsghdr *message)
 {
 	const struct ifinfomsg *info = NLMSG_DATA(message);
 
@@ -70,7 +70,7 @@ static void on_news(void *arg, uint32_t events)
 
 		for (const struct nlmsghdr *m = (void *)buf; NLMSG_OK(m, left);
 		     m = NLMSG_NEXT(m, left))
-			hear(link, m);
+			link_hear(link, m);
 	}
 	if (n < 0 && errno == ENOBUFS)	/* news were lost */
 		ask(link);

@@ -94,7 +94,7 @@ static void on_log(void *arg, uint32_t events)
 	read_log(arg, LOG_EVENT_BYTES);
 }
 
-static void on_lost(struct stream *s)
+static void passt_on_lost(struct stream *s)
 {
 	struct passt *p = (struct passt *)s;
 
@@ -105,7 +105,7 @@ static void on_lost(struct stream *s)
 }
 
 /* Waits a moment for the child that has lost its socket, then ends it. */
-static void reap(struct passt *p)
+static void passt_reap(struct passt *p)
 {
 	uint64_t deadline = now_ns() + PATIENCE_NS;
 	pid_t rc;
@@ -125,7 +125,7 @@ static void passt_destroy(struct net *net)
 
 	stream_fini(&p->stream);
 	if (p->stream.net.child)
-		reap(p);
+		passt_reap(p);
 	event_remove(net->loop, p->log_watch);
 	if (p->log_fd >= 0)
 		close(p->log_fd);
@@ -361,7 +361,7 @@ static void close_end(int fd)
 		close(fd);
 }
 
-static int start(struct passt *p, const struct net_config *config)
+static int passt_start(struct passt *p, const struct net_config *config)
 {
 	struct arguments arguments;
 	struct ends e;
@@ -401,9 +401,9 @@ int net_passt_open(struct net **out, struct event_loop *loop, const struct net_c
 	p->config = config;
 	p->ready_fd = p->log_fd = p->log_watch = -1;
 	rc = stream_init(&p->stream, &passt_ops, loop, config);
-	p->stream.lost = on_lost;
+	p->stream.lost = passt_on_lost;
 	if (!rc)
-		rc = start(p, config);
+		rc = passt_start(p, config);
 	if (rc) {
 		passt_destroy(&p->stream.net);
 		return rc;

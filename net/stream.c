@@ -25,7 +25,7 @@
 
 #define MAX_IOV 1024u
 
-static void update_watch(struct stream *s)
+static void stream_update_watch(struct stream *s)
 {
 	uint32_t events = (s->reads ? EPOLLIN : 0) | (s->writes ? EPOLLOUT : 0);
 
@@ -72,7 +72,7 @@ static int flush(struct stream *s)
 		}
 		if (!s->writes) {
 			s->writes = true;
-			update_watch(s);
+			stream_update_watch(s);
 		}
 		return -EAGAIN;
 	}
@@ -136,7 +136,7 @@ static int next_frame(const struct stream *s)
 }
 
 /* Reads more into the buffer. 0, -EAGAIN: there is nothing, or no peer any more; -errno. */
-static int fill(struct stream *s)
+static int stream_fill(struct stream *s)
 {
 	ssize_t n;
 	int err;
@@ -168,7 +168,7 @@ ssize_t stream_recv(struct net *net, unsigned int queue, const struct iovec *iov
 	if (s->fd < 0)
 		return -EAGAIN;
 	while (!(length = next_frame(s))) {
-		rc = fill(s);
+		rc = stream_fill(s);
 		if (rc)
 			return rc;
 	}
@@ -191,7 +191,7 @@ static void on_socket(void *arg, uint32_t events)
 
 	if (events & (EPOLLOUT | EPOLLHUP) && s->writes) {
 		s->writes = false;
-		update_watch(s);
+		stream_update_watch(s);
 		if (!flush(s))
 			net_writable(&s->net, 0);
 	}
@@ -212,7 +212,7 @@ void stream_watch(struct net *net, unsigned int queue, bool on)
 		return;
 	s->reads = on;
 	if (s->fd >= 0)
-		update_watch(s);
+		stream_update_watch(s);
 }
 
 int stream_connect(struct stream *s, int fd)
@@ -226,7 +226,7 @@ int stream_connect(struct stream *s, int fd)
 		return rc;
 	}
 	s->fd = fd;
-	update_watch(s);
+	stream_update_watch(s);
 	net_set_link(&s->net, true);
 	return 0;
 }
@@ -289,7 +289,7 @@ static int on_peer(void *arg, int fd)
 	return stream_connect(&m->stream, fd);
 }
 
-static void on_lost(struct stream *s)
+static void stream_on_lost(struct stream *s)
 {
 	struct stream_mode *m = (struct stream_mode *)s;
 
@@ -321,7 +321,7 @@ static int connect_to(struct stream_mode *m, const struct sockaddr_un *addr)
 	return stream_connect(&m->stream, fd);
 }
 
-static int start(struct stream_mode *m, const struct net_config *config)
+static int stream_start(struct stream_mode *m, const struct net_config *config)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int rc;
@@ -351,9 +351,9 @@ int net_stream_open(struct net **out, struct event_loop *loop, const struct net_
 	m->path = config->path;
 	m->listener = (struct listener)LISTENER_CLOSED;
 	rc = stream_init(&m->stream, &stream_mode_ops, loop, config);
-	m->stream.lost = on_lost;
+	m->stream.lost = stream_on_lost;
 	if (!rc)
-		rc = start(m, config);
+		rc = stream_start(m, config);
 	if (rc) {
 		stream_mode_destroy(&m->stream.net);
 		return rc;

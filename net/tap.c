@@ -57,7 +57,7 @@ struct tap {
 
 static void on_tap(void *arg, uint32_t events);
 
-static void update_watch(struct tap_queue *q)
+static void tap_update_watch(struct tap_queue *q)
 {
 	struct tap *tap = q->tap;
 	uint32_t events = (q->reads ? EPOLLIN : 0) | (q->writes ? EPOLLOUT : 0);
@@ -76,7 +76,7 @@ static void on_tap(void *arg, uint32_t events)
 
 	if (events & EPOLLOUT && q->writes) {
 		q->writes = false;
-		update_watch(q);
+		tap_update_watch(q);
 		net_writable(net, i);
 	}
 	if (events & EPOLLIN && q->reads)
@@ -97,7 +97,7 @@ static void tap_watch(struct net *net, unsigned int queue, bool on)
 	if (q->reads == on)
 		return;
 	q->reads = on;
-	update_watch(q);
+	tap_update_watch(q);
 }
 
 static ssize_t tap_recv(struct net *net, unsigned int queue, const struct iovec *iov,
@@ -141,7 +141,7 @@ static int tap_send(struct net *net, unsigned int queue, const struct iovec *iov
 	err = errno;
 	if (err == EAGAIN && !q->writes) {
 		q->writes = true;
-		update_watch(q);
+		tap_update_watch(q);
 	}
 	return -err;
 }
@@ -217,15 +217,15 @@ static int interface_ioctl(struct tap *tap, unsigned long request, struct ifreq 
 	return rc;
 }
 
-static void on_link(void *arg, bool up)
+static void tap_on_link(void *arg, bool up)
 {
 	net_set_link(arg, up);
 }
 
 /* ---- opening ---- */
 
-static int refuse(const struct net_config *config, const char *object, const char *reason,
-		  const char *advice)
+static int tap_refuse(const struct net_config *config, const char *object, const char *reason,
+		      const char *advice)
 {
 	log_error("%s: %s: %s%s%s", config->name, object, reason, advice ? "\n" : "",
 		  advice ? advice : "");
@@ -243,7 +243,7 @@ static int refuse_interface(const struct net_config *config, const char *ifname,
 		snprintf(advice, sizeof(advice), "another process has it.");
 	else if (error == EINVAL)
 		snprintf(advice, sizeof(advice), "it exists but is no tap, or was made with other flags.");
-	return refuse(config, *ifname ? ifname : "tap", strerror(error), *advice ? advice : NULL);
+	return tap_refuse(config, *ifname ? ifname : "tap", strerror(error), *advice ? advice : NULL);
 }
 
 static int add_queue(struct tap *tap, int fd)
@@ -261,8 +261,8 @@ static int open_tun(const struct net_config *config)
 
 	if (fd >= 0)
 		return fd;
-	refuse(config, "/dev/net/tun", strerror(errno), errno == ENOENT || errno == ENODEV ?
-	       "the module tun is not loaded, or the container lacks --device /dev/net/tun." : NULL);
+	tap_refuse(config, "/dev/net/tun", strerror(errno), errno == ENOENT || errno == ENODEV ?
+		   "the module tun is not loaded, or the container lacks --device /dev/net/tun." : NULL);
 	return -EINVAL;
 }
 
@@ -326,7 +326,7 @@ static int bring_up(struct tap *tap, const struct net_config *config)
 	if (!rc)
 		rc = interface_ioctl(tap, SIOCSIFFLAGS, &ifr);
 	if (rc)
-		return refuse(config, tap->ifname, strerror(-rc), NULL);
+		return tap_refuse(config, tap->ifname, strerror(-rc), NULL);
 	log_notice("%s: created interface %s", config->name, tap->ifname);
 	return 0;
 }
@@ -337,8 +337,8 @@ static int open_by_name(struct tap *tap, const struct net_config *config)
 	int rc = 0;
 
 	if (config->tapif && strlen(config->tapif) >= IFNAMSIZ)
-		return refuse(config, config->tapif, "the name of an interface has at most 15 characters",
-			      NULL);
+		return tap_refuse(config, config->tapif, "the name of an interface has at most 15 characters",
+				  NULL);
 	strcpy(tap->ifname, config->tapif ? config->tapif : "lkvm%d");
 	existed = config->tapif && if_nametoindex(config->tapif);
 	tap->multi_queue = config->queues > 1;
@@ -359,11 +359,11 @@ static int open_by_fd(struct tap *tap, const struct net_config *config)
 
 	snprintf(number, sizeof(number), "fd %d", config->fd);
 	if (ioctl(config->fd, TUNGETIFF, &ifr))
-		return refuse(config, number, errno == EBADF ? strerror(errno) :
-			      "not a tap or macvtap", "it has to be opened by the program that starts lkvm.");
+		return tap_refuse(config, number, errno == EBADF ? strerror(errno) :
+				  "not a tap or macvtap", "it has to be opened by the program that starts lkvm.");
 	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
-		return refuse(config, number, "not a tap without packet information (IFF_TAP | IFF_NO_PI)",
-			      NULL);
+		return tap_refuse(config, number, "not a tap without packet information (IFF_TAP | IFF_NO_PI)",
+				  NULL);
 	/*
 	 * The number is the parent's choice. O_NONBLOCK is set for the parent's descriptor as well: a
 	 * queue cannot be opened again, and whoever read it beside us would take the guest's frames.
@@ -374,7 +374,7 @@ static int open_by_fd(struct tap *tap, const struct net_config *config)
 
 		if (fd >= 0)
 			close(fd);
-		return refuse(config, number, strerror(err), NULL);
+		return tap_refuse(config, number, strerror(err), NULL);
 	}
 	memcpy(tap->ifname, ifr.ifr_name, IFNAMSIZ);
 	return add_queue(tap, fd);
@@ -396,31 +396,31 @@ static void find_offloads(struct tap *tap)
 	tap->net.sends_offloads = true;
 }
 
-static int set_header(struct tap *tap, const struct net_config *config)
+static int tap_set_header(struct tap *tap, const struct net_config *config)
 {
 	unsigned int flags = 0;
 	int bytes = NET_HEADER_BYTES;
 	struct ifreq ifr = { 0 };
 
 	if (ioctl(tap->queues[0].fd, TUNGETIFF, &ifr))
-		return refuse(config, tap->ifname, strerror(errno), NULL);
+		return tap_refuse(config, tap->ifname, strerror(errno), NULL);
 	flags = (unsigned int)ifr.ifr_flags;
 	tap->has_header = flags & IFF_VNET_HDR;
 	for (unsigned int i = 0; i < tap->nr_open && tap->has_header; i++)
 		if (ioctl(tap->queues[i].fd, TUNSETVNETHDRSZ, &bytes))
-			return refuse(config, tap->ifname, strerror(errno), NULL);
+			return tap_refuse(config, tap->ifname, strerror(errno), NULL);
 	if (tap->has_header)
 		find_offloads(tap);
 	return 0;
 }
 
-static int init(struct tap *tap, const struct net_config *config)
+static int tap_init(struct tap *tap, const struct net_config *config)
 {
 	struct ifreq ifr = { 0 };
 	int rc = config->mode == NET_MODE_FD ? open_by_fd(tap, config) : open_by_name(tap, config);
 
 	if (!rc)
-		rc = set_header(tap, config);
+		rc = tap_set_header(tap, config);
 	if (rc)
 		return rc;
 	tap->net.nr_queues = tap->nr_open;
@@ -429,7 +429,7 @@ static int init(struct tap *tap, const struct net_config *config)
 	if (config->mode == NET_MODE_FD)
 		tap->net.link_up = true;
 	else
-		rc = link_open(&tap->link, tap->net.loop, if_nametoindex(tap->ifname), on_link,
+		rc = link_open(&tap->link, tap->net.loop, if_nametoindex(tap->ifname), tap_on_link,
 			       &tap->net);
 	if (!rc && config->mode == NET_MODE_TAP && !config->mtu &&
 	    !interface_ioctl(tap, SIOCGIFMTU, &ifr) && ifr.ifr_mtu != DEFAULT_MTU)
@@ -437,7 +437,7 @@ static int init(struct tap *tap, const struct net_config *config)
 	if (!rc)
 		rc = tap_set_queues(&tap->net, 1);
 	if (rc)
-		return refuse(config, tap->ifname, strerror(-rc), NULL);
+		return tap_refuse(config, tap->ifname, strerror(-rc), NULL);
 	if (!tap->net.link_up)
 		log_notice("%s: %s is down, so the guest's link is down\nTry: ip link set %s up",
 			   config->name, tap->ifname, tap->ifname);
@@ -455,7 +455,7 @@ int net_tap_open(struct net **out, struct event_loop *loop, const struct net_con
 		.ops = &tap_ops, .name = config->name, .loop = loop, .repeats = true,
 	};
 	tap->link = (struct link)LINK_CLOSED;
-	rc = init(tap, config);
+	rc = tap_init(tap, config);
 	if (rc) {
 		tap_destroy(&tap->net);
 		return rc;

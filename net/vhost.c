@@ -29,7 +29,7 @@ struct vhost {
 	uint64_t features;
 };
 
-static int call(int fd, unsigned long request, const void *arg)
+static int vhost_call(int fd, unsigned long request, const void *arg)
 {
 	return ioctl(fd, request, arg) ? -errno : 0;
 }
@@ -47,7 +47,7 @@ static int open_pair(struct vhost *v, const char *name)
 		return rc;
 	}
 	v->fds[v->nr_pairs++] = fd;
-	rc = call(fd, VHOST_GET_FEATURES, &features);
+	rc = vhost_call(fd, VHOST_GET_FEATURES, &features);
 	if (rc)
 		log_error("%s: vhost: %s", name, strerror(-rc));
 	v->features &= features;
@@ -97,16 +97,16 @@ int vhost_own(struct vhost *v, const struct mem *mem)
 
 	mem_fill_vhost_table(mem, (struct vhost_memory *)table);
 	for (unsigned int i = 0; i < v->nr_pairs && !rc; i++) {
-		rc = call(v->fds[i], VHOST_SET_OWNER, NULL);
+		rc = vhost_call(v->fds[i], VHOST_SET_OWNER, NULL);
 		if (!rc)
-			rc = call(v->fds[i], VHOST_SET_MEM_TABLE, table);
+			rc = vhost_call(v->fds[i], VHOST_SET_MEM_TABLE, table);
 	}
 	return rc;
 }
 
 static int set_fd(int fd, unsigned long request, unsigned int ring, int value)
 {
-	return call(fd, request, &(struct vhost_vring_file){ .index = ring, .fd = value });
+	return vhost_call(fd, request, &(struct vhost_vring_file){ .index = ring, .fd = value });
 }
 
 static int set_ring(int fd, unsigned int i, const struct vhost_ring *r, uint32_t next_avail)
@@ -119,12 +119,12 @@ static int set_ring(int fd, unsigned int i, const struct vhost_ring *r, uint32_t
 		.avail_user_addr = (uintptr_t)r->avail,
 		.used_user_addr = (uintptr_t)r->used,
 	};
-	int rc = call(fd, VHOST_SET_VRING_NUM, &size);
+	int rc = vhost_call(fd, VHOST_SET_VRING_NUM, &size);
 
 	if (!rc)
-		rc = call(fd, VHOST_SET_VRING_BASE, &base);
+		rc = vhost_call(fd, VHOST_SET_VRING_BASE, &base);
 	if (!rc)
-		rc = call(fd, VHOST_SET_VRING_ADDR, &addr);
+		rc = vhost_call(fd, VHOST_SET_VRING_ADDR, &addr);
 	if (!rc)
 		rc = set_fd(fd, VHOST_SET_VRING_CALL, i, r->call_fd);
 	if (!rc)
@@ -140,7 +140,7 @@ int vhost_start(struct vhost *v, unsigned int pair, uint64_t features,
 	int fd = v->fds[pair], rc;
 
 	features &= v->features;
-	rc = call(fd, VHOST_SET_FEATURES, &features);
+	rc = vhost_call(fd, VHOST_SET_FEATURES, &features);
 	for (unsigned int i = 0; i < 2 && !rc; i++)
 		rc = set_ring(fd, i, &rings[i], v->next_avail[pair][i]);
 	for (unsigned int i = 0; i < 2 && !rc; i++)
@@ -161,7 +161,7 @@ void vhost_stop(struct vhost *v, unsigned int pair)
 		struct vhost_vring_state base = { .index = i };
 
 		set_fd(v->fds[pair], VHOST_SET_VRING_KICK, i, VHOST_FILE_UNBIND);
-		if (!call(v->fds[pair], VHOST_GET_VRING_BASE, &base))
+		if (!vhost_call(v->fds[pair], VHOST_GET_VRING_BASE, &base))
 			v->next_avail[pair][i] = base.num;
 	}
 	v->running[pair] = false;

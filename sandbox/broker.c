@@ -106,7 +106,7 @@ static void end_children(const int *fds)
 	}
 }
 
-static void serve(int socket, void *arg)
+static void broker_serve(int socket, void *arg)
 {
 	struct broker *k = arg;
 	int children[BROKER_MAX_CHILDREN];
@@ -129,7 +129,7 @@ int broker_start(struct broker *k, struct sandbox *sandbox)
 	if (!k->log_path && !k->nr_sockets && !k->nr_children)
 		return 0;
 	k->sandbox = sandbox;
-	k->helper = helper_start("broker", serve, k, NULL, 0);
+	k->helper = helper_start("broker", broker_serve, k, NULL, 0);
 	if (k->helper >= 0)
 		return 0;
 	log_error("a process for sockets and the console log: %s", strerror(-k->helper));

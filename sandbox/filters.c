@@ -160,7 +160,7 @@ static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_SUPERVISOR] = "supervisor",
 };
 
-static void die(const char *what, int rc)
+static void filters_die(const char *what, int rc)
 {
 	fprintf(stderr, "sandbox-filters: %s: %s\n", what, strerror(-rc));
 	_exit(1);	/* what was written so far is not used */
@@ -185,7 +185,7 @@ static void add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind)
 	int rc;
 
 	if (count_calls(kind) > SANDBOX_MAX_CALLS)
-		die(kind_names[kind], -E2BIG);
+		filters_die(kind_names[kind], -E2BIG);
 
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
 		const struct call *c = &calls[i];
@@ -195,7 +195,7 @@ static void add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind)
 		rc = seccomp_rule_add_exact_array(ctx, SCMP_ACT_ALLOW, c->nr, c->nr_checks,
 						  c->checks);
 		if (rc)
-			die(c->why, rc);
+			filters_die(c->why, rc);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		const struct request *r = &requests[i];
@@ -205,7 +205,7 @@ static void add_rules(scmp_filter_ctx ctx, enum sandbox_kind kind)
 		rc = seccomp_rule_add_exact(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
 					    (struct scmp_arg_cmp)IS(1, r->request));
 		if (rc)
-			die(r->why, rc);
+			filters_die(r->why, rc);
 	}
 }
 
@@ -221,13 +221,13 @@ static void print_filter(enum sandbox_kind kind)
 	int rc;
 
 	if (!ctx || !program)
-		die("memory", -ENOMEM);
+		filters_die("memory", -ENOMEM);
 	add_rules(ctx, kind);
 	seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	rc = seccomp_export_bpf(ctx, fileno(program));
 	if (rc)
-		die("export", rc);
+		filters_die("export", rc);
 	rewind(program);
 	printf("static const struct sock_filter filter_%s[] = {\n", kind_names[kind]);
 	while (fread(&insn, sizeof(insn), 1, program) == 1)

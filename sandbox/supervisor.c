@@ -133,7 +133,7 @@ static void send_due(struct attendant *a)
 	}
 }
 
-static void look_at_terminal(struct attendant *a)
+static void supervisor_look_at_terminal(struct attendant *a)
 {
 	enum tty_state before = a->tty;
 
@@ -182,7 +182,7 @@ static void go_on(struct attendant *a)
 {
 	kill(a->vm, SIGCONT);
 	if (a->has_terminal)
-		look_at_terminal(a);
+		supervisor_look_at_terminal(a);
 	queue(a, ORDER_CONTINUED);
 }
 
@@ -227,7 +227,7 @@ static bool take_message(struct attendant *a)
 		stop_job(a);
 	} else if (order.kind == ORDER_LOOK && !a->released) {
 		a->has_terminal = true;
-		look_at_terminal(a);
+		supervisor_look_at_terminal(a);
 		queue(a, ORDER_TERMINAL);
 	} else if (order.kind == ORDER_RELEASE) {
 		release_terminal(a);
@@ -307,7 +307,7 @@ static void take_signal(struct attendant *a)
 }
 
 /* Until there is something to do without news: a look at the terminal, the VM's last moment. */
-static int wait_ms(const struct attendant *a)
+static int supervisor_wait_ms(const struct attendant *a)
 {
 	bool looks = a->has_terminal && a->tty == TTY_BACKGROUND;
 	uint64_t now = now_ns(), ms = looks ? TTY_LOOK_MS : INT32_MAX;
@@ -326,7 +326,7 @@ static void attend(struct attendant *a)
 			{ .fd = a->signals.fd, .events = POLLIN },
 		};
 		uint64_t start = now_ns();
-		int ms = wait_ms(a), n = poll_fds(p, ARRAY_SIZE(p), ms);
+		int ms = supervisor_wait_ms(a), n = poll_fds(p, ARRAY_SIZE(p), ms);
 
 		if (ms >= 0)	/* whoever stopped us stopped the VM, too */
 			put_off_end(a, stopped_ns(start, ms));
@@ -335,7 +335,7 @@ static void attend(struct attendant *a)
 		if (n > 0 && p[1].revents)
 			take_signal(a);
 		if (n == 0 && a->has_terminal)
-			look_at_terminal(a);
+			supervisor_look_at_terminal(a);
 		if (!a->ended && a->deadline && now_ns() >= a->deadline)
 			leave_vm(a);
 		send_due(a);

@@ -65,7 +65,7 @@ struct blk {
 
 /* ---- completing ---- */
 
-static void complete(struct blk_request *req, uint8_t status)
+static void blk_complete(struct blk_request *req, uint8_t status)
 {
 	struct blk_queue *q = req->queue;
 	struct virtio_device *dev = &q->blk->dev;
@@ -87,7 +87,7 @@ static uint8_t status_of(int error)
 	       error == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 }
 
-static void report(struct blk_request *req, int error)
+static void blk_report(struct blk_request *req, int error)
 {
 	static const char *const what[] = {
 		[DISK_READ] = "read", [DISK_WRITE] = "write", [DISK_FLUSH] = "flush",
@@ -100,7 +100,7 @@ static void report(struct blk_request *req, int error)
 		  (unsigned long long)req->disk.offset, strerror(-error));
 }
 
-static void next_range(struct blk_request *req);
+static void blk_next_range(struct blk_request *req);
 
 static void request_done(struct disk_request *disk_req, int error)
 {
@@ -108,12 +108,12 @@ static void request_done(struct disk_request *disk_req, int error)
 	struct blk *blk = req->queue->blk;
 
 	if (error) {
-		report(req, error);
-		complete(req, status_of(error));
+		blk_report(req, error);
+		blk_complete(req, status_of(error));
 		return;
 	}
 	if (req->range < req->nr_ranges) {
-		next_range(req);
+		blk_next_range(req);
 		return;
 	}
 	/* A driver that never flushes takes every completed write for durable (§5.2.6.2). */
@@ -123,19 +123,19 @@ static void request_done(struct disk_request *disk_req, int error)
 		disk_submit(blk->disk, disk_req);
 		return;
 	}
-	complete(req, VIRTIO_BLK_S_OK);
+	blk_complete(req, VIRTIO_BLK_S_OK);
 }
 
 /* ---- parsing and acting ---- */
 
-static void submit(struct blk_request *req, enum disk_operation operation, uint64_t sector,
-		   uint64_t bytes)
+static void blk_submit(struct blk_request *req, enum disk_operation operation, uint64_t sector,
+		       uint64_t bytes)
 {
 	req->disk.operation = operation;
 	req->disk.bytes = bytes;
 	req->disk.done = request_done;
 	if (!mul_u64(sector, DISK_SECTOR_BYTES, &req->disk.offset)) {
-		complete(req, VIRTIO_BLK_S_IOERR);
+		blk_complete(req, VIRTIO_BLK_S_IOERR);
 		return;
 	}
 	disk_submit(req->queue->blk->disk, &req->disk);
@@ -179,27 +179,27 @@ static void get_id(struct blk_request *req)
 	use_writable(req);
 	req->data_bytes = iov_write(req->disk.iov, req->disk.nr_iov, 0, blk->serial,
 				    BLK_SERIAL_BYTES);
-	complete(req, VIRTIO_BLK_S_OK);
+	blk_complete(req, VIRTIO_BLK_S_OK);
 }
 
 /* Ranges one after the other: one request, one answer. */
-static void next_range(struct blk_request *req)
+static void blk_next_range(struct blk_request *req)
 {
 	const struct virtio_blk_discard_write_zeroes *r = &req->ranges[req->range++];
 	bool discard = req->type == VIRTIO_BLK_T_DISCARD;
 	uint32_t allowed = discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
 
 	if (r->flags & ~allowed) {
-		complete(req, VIRTIO_BLK_S_UNSUPP);
+		blk_complete(req, VIRTIO_BLK_S_UNSUPP);
 		return;
 	}
 	if (r->num_sectors > MAX_RANGE_SECTORS) {
-		complete(req, VIRTIO_BLK_S_IOERR);
+		blk_complete(req, VIRTIO_BLK_S_IOERR);
 		return;
 	}
 	req->disk.unmap = r->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
-	submit(req, discard ? DISK_DISCARD : DISK_WRITE_ZEROES, r->sector,
-	       (uint64_t)r->num_sectors * DISK_SECTOR_BYTES);
+	blk_submit(req, discard ? DISK_DISCARD : DISK_WRITE_ZEROES, r->sector,
+		   (uint64_t)r->num_sectors * DISK_SECTOR_BYTES);
 }
 
 static void ranges(struct blk_request *req, unsigned int feature)
@@ -207,20 +207,20 @@ static void ranges(struct blk_request *req, unsigned int feature)
 	uint32_t bytes = req->chain.readable_bytes - (uint32_t)sizeof(struct virtio_blk_outhdr);
 
 	if (!virtio_has_feature(&req->queue->blk->dev, feature)) {
-		complete(req, VIRTIO_BLK_S_UNSUPP);
+		blk_complete(req, VIRTIO_BLK_S_UNSUPP);
 		return;
 	}
 	if (!bytes || bytes % sizeof(req->ranges[0]) || bytes > sizeof(req->ranges)) {
-		complete(req, VIRTIO_BLK_S_IOERR);
+		blk_complete(req, VIRTIO_BLK_S_IOERR);
 		return;
 	}
 	iov_read(req->chain.iov, req->chain.nr_readable, sizeof(struct virtio_blk_outhdr),
 		 req->ranges, bytes);
 	req->nr_ranges = bytes / sizeof(req->ranges[0]);
-	next_range(req);
+	blk_next_range(req);
 }
 
-static void transfer(struct blk_request *req, enum disk_operation operation, uint64_t sector)
+static void blk_transfer(struct blk_request *req, enum disk_operation operation, uint64_t sector)
 {
 	if (operation == DISK_READ) {
 		req->data_bytes = req->chain.writable_bytes - 1;
@@ -231,10 +231,10 @@ static void transfer(struct blk_request *req, enum disk_operation operation, uin
 		use_readable(req, sizeof(struct virtio_blk_outhdr));
 	}
 	if (req->data_bytes > MAX_DATA_BYTES || req->data_bytes % DISK_SECTOR_BYTES) {
-		complete(req, VIRTIO_BLK_S_IOERR);
+		blk_complete(req, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	submit(req, operation, sector, req->data_bytes);
+	blk_submit(req, operation, sector, req->data_bytes);
 }
 
 static void act(struct blk_request *req)
@@ -246,19 +246,19 @@ static void act(struct blk_request *req)
 	req->nr_ranges = req->range = 0;
 	req->type = ~0u;
 	if (iov_read(c->iov, c->nr_readable, 0, &header, sizeof(header)) != sizeof(header)) {
-		complete(req, VIRTIO_BLK_S_IOERR);
+		blk_complete(req, VIRTIO_BLK_S_IOERR);
 		return;
 	}
 	req->type = header.type;
 	switch (header.type) {
 	case VIRTIO_BLK_T_IN:
-		transfer(req, DISK_READ, header.sector);
+		blk_transfer(req, DISK_READ, header.sector);
 		break;
 	case VIRTIO_BLK_T_OUT:
-		transfer(req, DISK_WRITE, header.sector);
+		blk_transfer(req, DISK_WRITE, header.sector);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
-		submit(req, DISK_FLUSH, 0, 0);
+		blk_submit(req, DISK_FLUSH, 0, 0);
 		break;
 	case VIRTIO_BLK_T_GET_ID:
 		get_id(req);
@@ -270,7 +270,7 @@ static void act(struct blk_request *req)
 		ranges(req, VIRTIO_BLK_F_WRITE_ZEROES);
 		break;
 	default:
-		complete(req, VIRTIO_BLK_S_UNSUPP);
+		blk_complete(req, VIRTIO_BLK_S_UNSUPP);
 	}
 }
 
@@ -304,7 +304,7 @@ static void take_free(struct blk_queue *q, struct blk_request *req)
 	req->queue = q;
 }
 
-static void serve(struct blk_queue *q)
+static void blk_serve(struct blk_queue *q)
 {
 	struct virtio_device *dev = &q->blk->dev;
 	struct blk_request *req;
@@ -324,22 +324,22 @@ static void serve(struct blk_queue *q)
 }
 
 /* At the end of a round: interrupt once, then look again before waiting for kicks. */
-static void finish(void *arg)
+static void blk_finish(void *arg)
 {
 	struct blk_queue *q = arg;
 	struct virtio_device *dev = &q->blk->dev;
 
 	virtio_notify(dev, q->index);
 	if (dev->running && virtq_enable_notification(&dev->queues[q->index].ring))
-		serve(q);
+		blk_serve(q);
 }
 
-static void kick(struct virtio_device *dev, unsigned int queue)
+static void blk_kick(struct virtio_device *dev, unsigned int queue)
 {
-	serve(&((struct blk *)dev)->queues[queue]);
+	blk_serve(&((struct blk *)dev)->queues[queue]);
 }
 
-static void start(struct virtio_device *dev)
+static void blk_start(struct virtio_device *dev)
 {
 	(void)dev;	/* nothing depends on the features but what is looked up */
 }
@@ -348,8 +348,8 @@ static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = PCI_CLASS,
 	.driver = "virtio_blk (CONFIG_VIRTIO_BLK)",
-	.start = start,
-	.kick = kick,
+	.start = blk_start,
+	.kick = blk_kick,
 };
 
 /* ---- configuration ---- */
@@ -372,7 +372,7 @@ void blk_poll_size(struct blk *blk)
 			  sizeof(sectors), true);
 }
 
-static void set_config(struct blk *blk)
+static void blk_set_config(struct blk *blk)
 {
 	const struct disk *disk = blk->disk;
 	uint32_t blocks_per_physical = disk->physical_bytes / disk->block_bytes;
@@ -395,7 +395,7 @@ static void set_config(struct blk *blk)
 	virtio_set_config(&blk->dev, 0, &c, sizeof(c), false);
 }
 
-static uint64_t features(const struct blk *blk)
+static uint64_t blk_features(const struct blk *blk)
 {
 	uint64_t f = 1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_SEG_MAX |
 		     1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_TOPOLOGY |
@@ -414,19 +414,19 @@ static uint64_t features(const struct blk *blk)
 
 /* ---- life ---- */
 
-static int init_queue(struct blk *blk, unsigned int index)
+static int blk_init_queue(struct blk *blk, unsigned int index)
 {
 	struct blk_queue *q = &blk->queues[index];
 
 	q->blk = blk;
 	q->index = index;
-	q->finish = (struct event_deferred){ .fn = finish, .arg = q };
+	q->finish = (struct event_deferred){ .fn = blk_finish, .arg = q };
 	q->pool = calloc(VIRTQ_MAX_SIZE, sizeof(*q->pool));
 	return q->pool ? 0 : -ENOMEM;
 }
 
-static int init(struct blk *blk, struct event_loop *loop, const struct mem *mem,
-		const struct blk_config *config)
+static int blk_init(struct blk *blk, struct event_loop *loop, const struct mem *mem,
+		    const struct blk_config *config)
 {
 	int rc = 0;
 
@@ -435,12 +435,12 @@ static int init(struct blk *blk, struct event_loop *loop, const struct mem *mem,
 		return -ENOMEM;
 	blk->nr_queues = config->queues;
 	for (unsigned int i = 0; i < config->queues && !rc; i++)
-		rc = init_queue(blk, i);
+		rc = blk_init_queue(blk, i);
 	if (!rc)
 		rc = virtio_device_init(&blk->dev, &blk_ops, config->name, loop, mem,
-					config->queues, features(blk));
+					config->queues, blk_features(blk));
 	if (!rc)
-		set_config(blk);
+		blk_set_config(blk);
 	return rc;
 }
 
@@ -457,7 +457,7 @@ int blk_create(struct blk **out, struct event_loop *loop, const struct mem *mem,
 	if (config->serial)
 		memcpy(blk->serial, config->serial,
 		       min_u64(strlen(config->serial), BLK_SERIAL_BYTES));
-	rc = init(blk, loop, mem, config);
+	rc = blk_init(blk, loop, mem, config);
 	if (rc) {
 		blk_destroy(blk);
 		return rc;

@@ -89,7 +89,7 @@ static unsigned int tx_queue(unsigned int id)
 	return rx_queue(id) + 1;
 }
 
-static struct virtq *ring(struct console *c, unsigned int queue)
+static struct virtq *console_ring(struct console *c, unsigned int queue)
 {
 	return &c->dev.queues[queue].ring;
 }
@@ -128,7 +128,7 @@ static void show_chain(struct console_port *p, uint32_t until)
  */
 static bool write_chain(struct console_port *p)
 {
-	bool can_wait = virtq_will_notify(ring(p->console, tx_queue(p->id)));
+	bool can_wait = virtq_will_notify(console_ring(p->console, tx_queue(p->id)));
 	struct iovec parts[VIRTQ_MAX_SIZE];
 
 	while (p->done < p->chain.readable_bytes) {
@@ -153,7 +153,7 @@ static bool write_chain(struct console_port *p)
 static void serve_tx(struct console_port *p)
 {
 	struct console *c = p->console;
-	struct virtq *q = ring(c, tx_queue(p->id));
+	struct virtq *q = console_ring(c, tx_queue(p->id));
 	unsigned int budget = BUDGET;
 
 	virtq_disable_notification(q);
@@ -180,11 +180,11 @@ static void finish_tx(void *arg)
 	virtio_notify(&c->dev, tx_queue(p->id));
 	if (!c->dev.running || p->blocked)
 		return;
-	if (p->has_chain || virtq_enable_notification(ring(c, tx_queue(p->id))))
+	if (p->has_chain || virtq_enable_notification(console_ring(c, tx_queue(p->id))))
 		serve_tx(p);
 }
 
-static void on_writable(void *arg)
+static void console_on_writable(void *arg)
 {
 	struct console_port *p = arg;
 
@@ -211,7 +211,7 @@ static void serve_rx(struct console_port *p)
 {
 	struct console *c = p->console;
 	unsigned int queue = rx_queue(p->id), budget = BUDGET;
-	struct virtq *q = ring(c, queue);
+	struct virtq *q = console_ring(c, queue);
 	struct virtq_chain chain;
 
 	if (!c->dev.running || !p->guest_open)
@@ -250,7 +250,7 @@ static void finish_rx(void *arg)
 	serve_rx(p);
 }
 
-static void on_readable(void *arg)
+static void console_on_readable(void *arg)
 {
 	serve_rx(arg);
 }
@@ -302,7 +302,7 @@ static bool tell(struct console_port *p, enum news what)
 		return false;
 	bytes = make_message(p, what, message);
 	written = iov_write(chain.iov + chain.nr_readable, chain.nr_writable, 0, message, bytes);
-	virtq_push(ring(c, CONTROL_RX), chain.head, written);
+	virtq_push(console_ring(c, CONTROL_RX), chain.head, written);
 	if (written < bytes)
 		log_guest(&c->dev.log_limit, "%s: a control buffer of %u bytes is too small",
 			  c->dev.name, written);
@@ -314,7 +314,7 @@ static void tell_news(struct console *c)
 {
 	if (!c->dev.running || !is_multiport(c))
 		return;
-	virtq_disable_notification(ring(c, CONTROL_RX));
+	virtq_disable_notification(console_ring(c, CONTROL_RX));
 	for (unsigned int id = 0; id < c->nr_ports; id++)
 		for (unsigned int what = 0; what < NR_NEWS; what++)
 			if (c->ports[id].news & 1u << what && !tell(&c->ports[id], what)) {
@@ -341,7 +341,7 @@ static void set_guest_open(struct console_port *p, bool open)
 		port_want(p->port, PORT_UNWANTED);
 }
 
-static void hear(struct console *c, const struct virtio_console_control *m)
+static void console_hear(struct console *c, const struct virtio_console_control *m)
 {
 	struct console_port *p = m->id < c->nr_ports ? &c->ports[m->id] : NULL;
 
@@ -366,9 +366,9 @@ static void hear(struct console *c, const struct virtio_console_control *m)
 	}
 }
 
-static void serve_control(struct console *c)
+static void console_serve_control(struct console *c)
 {
-	struct virtq *q = ring(c, CONTROL_TX);
+	struct virtq *q = console_ring(c, CONTROL_TX);
 	struct virtio_console_control message;
 	unsigned int budget = BUDGET;
 	struct virtq_chain chain;
@@ -377,14 +377,14 @@ static void serve_control(struct console *c)
 	while (budget-- && virtio_pop(&c->dev, CONTROL_TX, &chain) > 0) {
 		if (iov_read(chain.iov, chain.nr_readable, 0, &message, sizeof(message)) ==
 		    sizeof(message))
-			hear(c, &message);
+			console_hear(c, &message);
 		virtq_push(q, chain.head, 0);
 	}
 	event_defer(c->dev.loop, &c->finish_control);
 	tell_news(c);
 }
 
-static void finish_control(void *arg)
+static void console_finish_control(void *arg)
 {
 	struct console *c = arg;
 
@@ -392,10 +392,10 @@ static void finish_control(void *arg)
 	virtio_notify(&c->dev, CONTROL_RX);
 	if (!c->dev.running)
 		return;
-	if (has_news(c) && virtq_enable_notification(ring(c, CONTROL_RX)))
+	if (has_news(c) && virtq_enable_notification(console_ring(c, CONTROL_RX)))
 		tell_news(c);
-	if (virtq_enable_notification(ring(c, CONTROL_TX)))
-		serve_control(c);
+	if (virtq_enable_notification(console_ring(c, CONTROL_TX)))
+		console_serve_control(c);
 }
 
 static void on_opened(void *arg, bool open)
@@ -429,7 +429,7 @@ static struct console_port *port_of(struct console *c, unsigned int queue)
 	return c->ports[id].port ? &c->ports[id] : NULL;
 }
 
-static void start(struct virtio_device *dev)
+static void console_start(struct virtio_device *dev)
 {
 	struct console *c = (struct console *)dev;
 
@@ -442,7 +442,7 @@ static void start(struct virtio_device *dev)
 		announce_size(c);
 }
 
-static void kick(struct virtio_device *dev, unsigned int queue)
+static void console_kick(struct virtio_device *dev, unsigned int queue)
 {
 	struct console *c = (struct console *)dev;
 	struct console_port *p = port_of(c, queue);
@@ -452,12 +452,12 @@ static void kick(struct virtio_device *dev, unsigned int queue)
 	else if (p)
 		serve_rx(p);
 	else if (is_multiport(c) && queue == CONTROL_TX)
-		serve_control(c);
+		console_serve_control(c);
 	else if (is_multiport(c) && queue == CONTROL_RX)
 		tell_news(c);
 }
 
-static void stop(struct virtio_device *dev, unsigned int queue)
+static void console_stop(struct virtio_device *dev, unsigned int queue)
 {
 	struct console *c = (struct console *)dev;
 	struct console_port *p = port_of(c, queue);
@@ -470,11 +470,11 @@ static void stop(struct virtio_device *dev, unsigned int queue)
 	}
 	/* What was written of it was written; the rest goes with the queue. */
 	if (p->has_chain)
-		virtq_unpop(ring(c, queue), p->chain.head);
+		virtq_unpop(console_ring(c, queue), p->chain.head);
 	p->has_chain = p->blocked = false;
 }
 
-static void reset(struct virtio_device *dev)
+static void console_reset(struct virtio_device *dev)
 {
 	struct console *c = (struct console *)dev;
 
@@ -488,10 +488,10 @@ static const struct virtio_ops console_ops = {
 	.id = VIRTIO_ID_CONSOLE,
 	.pci_class = PCI_CLASS,
 	.driver = "virtio_console (CONFIG_VIRTIO_CONSOLE)",
-	.start = start,
-	.kick = kick,
-	.stop = stop,
-	.reset = reset,
+	.start = console_start,
+	.kick = console_kick,
+	.stop = console_stop,
+	.reset = console_reset,
 };
 
 void console_set_size(struct console *c, uint16_t columns, uint16_t rows)
@@ -527,13 +527,13 @@ static void init_port(struct console *c, unsigned int id, struct port *port)
 	p->finish_rx = (struct event_deferred){ .fn = finish_rx, .arg = p };
 	if (port)
 		port_set_client(port, &(struct port_client){
-			.readable = on_readable, .writable = on_writable, .opened = on_opened,
+			.readable = console_on_readable, .writable = console_on_writable, .opened = on_opened,
 			.arg = p,
 		});
 }
 
-static int init(struct console *c, struct event_loop *loop, const struct mem *mem,
-		struct port *terminal, struct port *const *ports, unsigned int nr_ports)
+static int console_init(struct console *c, struct event_loop *loop, const struct mem *mem,
+			struct port *terminal, struct port *const *ports, unsigned int nr_ports)
 {
 	struct virtio_console_config config = { .max_nr_ports = nr_ports + 1 };
 	uint64_t features = 1ull << VIRTIO_CONSOLE_F_SIZE;
@@ -543,7 +543,7 @@ static int init(struct console *c, struct event_loop *loop, const struct mem *me
 	if (!c->ports)
 		return -ENOMEM;
 	c->nr_ports = nr_ports + 1;
-	c->finish_control = (struct event_deferred){ .fn = finish_control, .arg = c };
+	c->finish_control = (struct event_deferred){ .fn = console_finish_control, .arg = c };
 	if (nr_ports)
 		features |= 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
 	init_port(c, 0, terminal);
@@ -565,7 +565,7 @@ int console_create(struct console **out, struct event_loop *loop, const struct m
 	if (!c)
 		return -ENOMEM;
 	c->dev.loop = loop;
-	rc = init(c, loop, mem, terminal, ports, nr_ports);
+	rc = console_init(c, loop, mem, terminal, ports, nr_ports);
 	if (rc) {
 		console_destroy(c);
 		return rc;

@@ -11,7 +11,7 @@
  * requests in flight have completed. So no old I/O touches memory that the
  * driver reuses, and the loop never waits.
  *
- * Source: virtio 1.2 §2.1 (status), §2.2 (features), §2.4 (reset), §3.1
+ * Source: virtio 1.2 §2.1 (status), §2.2 (features), §2.4 (virtio_reset), §3.1
  * (initialization). Not here: legacy devices, queue reset, notification data.
  */
 #include <assert.h>
@@ -40,7 +40,7 @@ static void virtio_on_kick(void *arg, uint32_t events)
 		dev->ops->kick(dev, (unsigned int)(q - dev->queues));
 }
 
-static int init_queue(struct virtio_device *dev, struct virtio_queue *q)
+static int virtio_init_queue(struct virtio_device *dev, struct virtio_queue *q)
 {
 	q->dev = dev;
 	q->setup.size = VIRTQ_MAX_SIZE;
@@ -71,7 +71,7 @@ int virtio_device_init(struct virtio_device *dev, const struct virtio_ops *ops, 
 	for (unsigned int i = 0; i < nr_queues; i++)
 		dev->queues[i].kick_fd = dev->queues[i].watch = -1;
 	for (unsigned int i = 0; i < nr_queues; i++) {
-		int rc = init_queue(dev, &dev->queues[i]);
+		int rc = virtio_init_queue(dev, &dev->queues[i]);
 
 		if (rc)
 			return rc;
@@ -295,7 +295,7 @@ uint32_t virtio_get_generation(struct virtio_device *dev)
 	return atomic_load(&dev->generation);
 }
 
-static void reset(struct virtio_device *dev)
+static void virtio_reset(struct virtio_device *dev)
 {
 	call_until_drained(dev, reset_on_loop, dev);
 	for (unsigned int i = 0; i < dev->nr_queues; i++) {
@@ -321,7 +321,7 @@ void virtio_set_status(struct virtio_device *dev, uint8_t value)
 	uint8_t added = (uint8_t)(value & ~old & ~VIRTIO_CONFIG_S_NEEDS_RESET);
 
 	if (!value) {
-		reset(dev);
+		virtio_reset(dev);
 		return;
 	}
 	if (added & VIRTIO_CONFIG_S_ACKNOWLEDGE)

@@ -130,7 +130,7 @@ static void set_high(gpa_t *address, uint32_t value)
 	*address = (*address & 0xffffffffull) | (gpa_t)value << 32;
 }
 
-static void write_queue_register(struct virtio_mmio *vt, uint64_t offset, uint32_t value)
+static void virtio_mmio_write_queue_register(struct virtio_mmio *vt, uint64_t offset, uint32_t value)
 {
 	struct virtio_queue *q = virtio_get_queue(vt->dev, vt->queue_select);
 
@@ -194,7 +194,7 @@ static void virtio_mmio_write_locked(struct virtio_mmio *vt, uint64_t offset, ui
 			atomic_store(&vt->interrupt_status, 0);
 		break;
 	default:
-		write_queue_register(vt, offset, value);
+		virtio_mmio_write_queue_register(vt, offset, value);
 	}
 }
 
@@ -222,7 +222,7 @@ static const struct bus_ops registers_ops = {
 	.read = virtio_mmio_read, .write = virtio_mmio_write,
 };
 
-static struct vm_ioeventfd ioeventfd_of(const struct virtio_mmio *vt, unsigned int queue)
+static struct vm_ioeventfd virtio_mmio_ioeventfd_of(const struct virtio_mmio *vt, unsigned int queue)
 {
 	return (struct vm_ioeventfd){
 		.fd = vt->dev->queues[queue].kick_fd,
@@ -232,7 +232,7 @@ static struct vm_ioeventfd ioeventfd_of(const struct virtio_mmio *vt, unsigned i
 	};
 }
 
-static int init(struct virtio_mmio *vt, uint32_t gsi)
+static int virtio_mmio_init(struct virtio_mmio *vt, uint32_t gsi)
 {
 	int rc = irq_line_init(&vt->irq, vt->vm, gsi);
 
@@ -244,7 +244,7 @@ static int init(struct virtio_mmio *vt, uint32_t gsi)
 	});
 	vt->on_bus = !rc;
 	for (unsigned int i = 0; i < vt->dev->nr_queues && vt->vm && !rc; i++) {
-		struct vm_ioeventfd e = ioeventfd_of(vt, i);
+		struct vm_ioeventfd e = virtio_mmio_ioeventfd_of(vt, i);
 
 		rc = vm_ioeventfd_add(vt->vm, &e);
 		if (!rc)
@@ -266,7 +266,7 @@ int virtio_mmio_create(struct virtio_mmio **out, struct virtio_device *dev, stru
 	vt->bus = mmio;
 	vt->base = base;
 	vt->irq.fd = -1;
-	rc = init(vt, gsi);
+	rc = virtio_mmio_init(vt, gsi);
 	if (rc) {
 		virtio_mmio_destroy(vt);
 		return rc;
@@ -281,7 +281,7 @@ void virtio_mmio_destroy(struct virtio_mmio *vt)
 	if (!vt)
 		return;
 	while (vt->nr_ioeventfds) {
-		struct vm_ioeventfd e = ioeventfd_of(vt, --vt->nr_ioeventfds);
+		struct vm_ioeventfd e = virtio_mmio_ioeventfd_of(vt, --vt->nr_ioeventfds);
 
 		vm_ioeventfd_remove(vt->vm, &e);
 	}

@@ -53,8 +53,8 @@ bool net_filter_accepts(const struct net_filter *f, const uint8_t frame[NET_FILT
 }
 
 /* One table: a 32-bit count and so many addresses. Moves *offset behind it. */
-static bool read_table(struct net_filter_table *t, const struct iovec *iov, unsigned int nr,
-		       uint32_t *offset, uint32_t end)
+static bool net_filter_read_table(struct net_filter_table *t, const struct iovec *iov, unsigned int nr,
+				  uint32_t *offset, uint32_t end)
 {
 	uint32_t entries;
 
@@ -76,8 +76,8 @@ bool net_filter_set_tables(struct net_filter *f, const struct iovec *iov, unsign
 {
 	struct net_filter_table unicast, multicast;
 
-	if (offset > bytes || !read_table(&unicast, iov, nr, &offset, bytes) ||
-	    !read_table(&multicast, iov, nr, &offset, bytes) || offset != bytes)
+	if (offset > bytes || !net_filter_read_table(&unicast, iov, nr, &offset, bytes) ||
+	    !net_filter_read_table(&multicast, iov, nr, &offset, bytes) || offset != bytes)
 		return false;
 	f->unicast = unicast;
 	f->multicast = multicast;

@@ -30,7 +30,7 @@
 #define MAX_FAILURES	64u		/* in a row */
 #define RETRY_NS	20000000u
 
-static struct virtq *ring(const struct net_rx *rx)
+static struct virtq *net_rx_ring(const struct net_rx *rx)
 {
 	return &rx->dev->queues[rx->queue].ring;
 }
@@ -84,7 +84,7 @@ static bool hold_chain(struct net_rx *rx)
 static void release_chains(struct net_rx *rx)
 {
 	while (rx->last > rx->first)
-		virtq_unpop(ring(rx), rx->held[--rx->last].head);
+		virtq_unpop(net_rx_ring(rx), rx->held[--rx->last].head);
 	rx->first = rx->last = rx->iov_first = rx->iov_last = 0;
 	rx->held_bytes = 0;
 	rx->frame_bytes = 0;
@@ -155,7 +155,7 @@ static bool wanted(struct net_rx *rx)
 /* Gives the first chains, with the frame in them, to the driver. */
 static void push_frame(struct net_rx *rx)
 {
-	struct virtq *q = ring(rx);
+	struct virtq *q = net_rx_ring(rx);
 	uint32_t left = rx->frame_bytes;
 	unsigned int last = rx->first;
 	uint16_t nr_buffers;
@@ -200,7 +200,7 @@ static bool place_frame(struct net_rx *rx)
 	while (merges(rx) && rx->held_bytes < rx->frame_bytes) {
 		if (hold_chain(rx))
 			continue;
-		if (rx->last - rx->first < ring(rx)->state.setup.size &&
+		if (rx->last - rx->first < net_rx_ring(rx)->state.setup.size &&
 		    rx->iov_last - rx->iov_first + VIRTQ_MAX_SIZE < NET_RX_MAX_IOV)
 			return false;
 		drop_frame(rx, "the whole queue has no room for it");
@@ -228,7 +228,7 @@ static void net_rx_wait(struct net_rx *rx, enum net_rx_state state)
 		event_defer(rx->dev->loop, &rx->round_end);
 		break;
 	case NET_RX_NO_CHAIN:
-		if (virtq_enable_notification(ring(rx)))
+		if (virtq_enable_notification(net_rx_ring(rx)))
 			net_rx_wait(rx, NET_RX_SOON);
 		break;
 	case NET_RX_FAILED:
@@ -266,7 +266,7 @@ static void net_rx_serve(struct net_rx *rx)
 		net_rx_wait(rx, NET_RX_OFF);
 		return;
 	}
-	virtq_disable_notification(ring(rx));
+	virtq_disable_notification(net_rx_ring(rx));
 	while (rc > 0 && budget--)
 		rc = move_frame(rx);
 	if (rc > 0) {

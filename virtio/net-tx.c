@@ -36,7 +36,7 @@
 #define STREAM_NS	100000u		/* from one look to the next */
 #define STREAM_FRAMES	2u		/* found in a look; with fewer it is over */
 
-static struct virtq *ring(const struct net_tx *tx)
+static struct virtq *net_tx_ring(const struct net_tx *tx)
 {
 	return &tx->dev->queues[tx->queue].ring;
 }
@@ -58,8 +58,8 @@ static bool gso_is_negotiated(const struct virtio_device *dev, uint8_t type)
 }
 
 /* Checks @h, a copy, for a frame of @bytes bytes, and clears what means nothing. */
-static bool header_is_good(const struct virtio_device *dev, struct virtio_net_hdr_v1 *h,
-			   uint32_t bytes)
+static bool net_tx_header_is_good(const struct virtio_device *dev, struct virtio_net_hdr_v1 *h,
+				  uint32_t bytes)
 {
 	uint8_t type = h->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
 
@@ -83,7 +83,7 @@ static bool header_is_good(const struct virtio_device *dev, struct virtio_net_hd
 }
 
 /* Drops what cannot be sent. Returns 0. */
-static int refuse(struct net_tx *tx, const char *what, uint32_t bytes)
+static int net_tx_refuse(struct net_tx *tx, const char *what, uint32_t bytes)
 {
 	log_guest(&tx->dev->log_limit, "%s: a frame of %u bytes with its header%s: dropped",
 		  tx->dev->name, bytes, what);
@@ -92,7 +92,7 @@ static int refuse(struct net_tx *tx, const char *what, uint32_t bytes)
 }
 
 /* Sends a chain. 0 if it is done with, for good or ill; -EAGAIN: later. */
-static int transmit(struct net_tx *tx, const struct virtq_chain *c)
+static int net_tx_transmit(struct net_tx *tx, const struct virtq_chain *c)
 {
 	struct iovec parts[VIRTQ_MAX_SIZE + 1];
 	struct virtio_net_hdr_v1 header = { 0 };
@@ -102,10 +102,10 @@ static int transmit(struct net_tx *tx, const struct virtq_chain *c)
 
 	if (c->readable_bytes < NET_HEADER_BYTES + NET_MIN_FRAME_BYTES ||
 	    bytes > NET_MAX_FRAME_BYTES)
-		return refuse(tx, "", c->readable_bytes);
+		return net_tx_refuse(tx, "", c->readable_bytes);
 	iov_read(c->iov, c->nr_readable, 0, &header, NET_HEADER_BYTES);
-	if (!header_is_good(tx->dev, &header, bytes))
-		return refuse(tx, ", which is bad", c->readable_bytes);
+	if (!net_tx_header_is_good(tx->dev, &header, bytes))
+		return net_tx_refuse(tx, ", which is bad", c->readable_bytes);
 	parts[0] = (struct iovec){ &header, NET_HEADER_BYTES };
 	nr = iov_part(c->iov, c->nr_readable, NET_HEADER_BYTES, bytes, parts + 1);
 	rc = net_send(tx->net, tx->pair, parts, nr + 1);
@@ -143,7 +143,7 @@ static void net_tx_wait(struct net_tx *tx, enum net_tx_state state)
 		event_defer(tx->dev->loop, &tx->round_end);
 		break;
 	case NET_TX_EMPTY:
-		if (virtq_enable_notification(ring(tx)))
+		if (virtq_enable_notification(net_tx_ring(tx)))
 			net_tx_serve(tx);
 		break;
 	case NET_TX_STREAM:
@@ -156,13 +156,13 @@ static void net_tx_wait(struct net_tx *tx, enum net_tx_state state)
 static unsigned int net_tx_serve(struct net_tx *tx)
 {
 	enum net_tx_state next = NET_TX_SERVED;
-	struct virtq *q = ring(tx);
+	struct virtq *q = net_tx_ring(tx);
 	struct virtq_chain chain;
 	unsigned int n = 0;
 
 	virtq_disable_notification(q);
 	while (n < BUDGET && virtio_pop(tx->dev, tx->queue, &chain) > 0) {
-		if (transmit(tx, &chain)) {
+		if (net_tx_transmit(tx, &chain)) {
 			virtq_unpop(q, chain.head);
 			next = NET_TX_FULL;
 			break;
@@ -177,7 +177,7 @@ static unsigned int net_tx_serve(struct net_tx *tx)
 /* Interrupts soon, or now if the driver may be waiting for room in the ring. */
 static void tell_sent(struct net_tx *tx)
 {
-	struct virtq *q = ring(tx);
+	struct virtq *q = net_tx_ring(tx);
 
 	if (2 * virtq_unnotified(q) >= q->state.setup.size)
 		virtio_notify(tx->dev, tx->queue);

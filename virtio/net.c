@@ -67,7 +67,7 @@ struct virtio_net {
 	int error_fd, error_watch;
 };
 
-static struct virtq *ring(struct virtio_net *vn, unsigned int queue)
+static struct virtq *virtio_net_ring(struct virtio_net *vn, unsigned int queue)
 {
 	return &vn->dev.queues[queue].ring;
 }
@@ -84,7 +84,7 @@ static void on_lent_call(void *arg, uint32_t events)
 
 static struct vhost_ring vhost_ring(struct virtio_net *vn, unsigned int queue)
 {
-	const struct virtq *q = ring(vn, queue);
+	const struct virtq *q = virtio_net_ring(vn, queue);
 	int call_fd = virtio_detach_queue(&vn->dev, queue);
 
 	return (struct vhost_ring){
@@ -122,7 +122,7 @@ static void start_vhost(struct virtio_net *vn, unsigned int pair)
 	struct vhost_ring rings[2];
 	int rc;
 
-	if (!ring(vn, 2 * pair)->state.enabled || !ring(vn, 2 * pair + 1)->state.enabled)
+	if (!virtio_net_ring(vn, 2 * pair)->state.enabled || !virtio_net_ring(vn, 2 * pair + 1)->state.enabled)
 		return;
 	for (unsigned int i = 0; i < 2; i++)
 		rings[i] = vhost_ring(vn, 2 * pair + i);
@@ -319,18 +319,18 @@ static bool run_command(struct virtio_net *vn, const struct virtq_chain *c)
 	}
 }
 
-static void serve_control(struct virtio_net *vn)
+static void virtio_net_serve_control(struct virtio_net *vn)
 {
 	unsigned int budget = BUDGET;
 	struct virtq_chain chain;
 
-	virtq_disable_notification(ring(vn, vn->state.control));
+	virtq_disable_notification(virtio_net_ring(vn, vn->state.control));
 	while (budget-- && virtio_pop(&vn->dev, vn->state.control, &chain) > 0) {
 		uint8_t ack = run_command(vn, &chain) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 		uint32_t written = iov_write(chain.iov + chain.nr_readable, chain.nr_writable, 0,
 					     &ack, sizeof(ack));
 
-		virtq_push(ring(vn, vn->state.control), chain.head, written);
+		virtq_push(virtio_net_ring(vn, vn->state.control), chain.head, written);
 		if (!written) {
 			virtio_set_needs_reset(&vn->dev, "a command without room for its answer");
 			return;
@@ -339,15 +339,15 @@ static void serve_control(struct virtio_net *vn)
 	event_defer(vn->dev.loop, &vn->control_finish);
 }
 
-static void finish_control(void *arg)
+static void virtio_net_finish_control(void *arg)
 {
 	struct virtio_net *vn = arg;
 
 	if (!vn->state.control)
 		return;
 	virtio_notify(&vn->dev, vn->state.control);
-	if (vn->dev.running && virtq_enable_notification(ring(vn, vn->state.control)))
-		serve_control(vn);
+	if (vn->dev.running && virtq_enable_notification(virtio_net_ring(vn, vn->state.control)))
+		virtio_net_serve_control(vn);
 }
 
 /* ---- the device ---- */
@@ -370,7 +370,7 @@ static void virtio_net_kick(struct virtio_device *dev, unsigned int queue)
 	struct virtio_net *vn = (struct virtio_net *)dev;
 
 	if (vn->state.control && queue == vn->state.control) {
-		serve_control(vn);
+		virtio_net_serve_control(vn);
 		return;
 	}
 	if (queue / 2 >= vn->nr_pairs || queue / 2 >= vn->state.active_pairs || vn->net->vhost)
@@ -421,17 +421,17 @@ static const struct virtio_ops net_device_ops = {
 
 /* ---- the back end's client ---- */
 
-static void on_readable(void *arg, unsigned int pair)
+static void virtio_net_on_readable(void *arg, unsigned int pair)
 {
 	net_rx_readable(&((struct virtio_net *)arg)->rx[pair]);
 }
 
-static void on_writable(void *arg, unsigned int pair)
+static void virtio_net_on_writable(void *arg, unsigned int pair)
 {
 	net_tx_writable(&((struct virtio_net *)arg)->tx[pair]);
 }
 
-static void on_link(void *arg, bool up)
+static void virtio_net_on_link(void *arg, bool up)
 {
 	struct virtio_net *vn = arg;
 	uint16_t status = up ? VIRTIO_NET_S_LINK_UP : 0;
@@ -444,7 +444,7 @@ static void on_link(void *arg, bool up)
 
 #define F(name) (1ull << VIRTIO_NET_F_##name)
 
-static uint64_t features(const struct virtio_net *vn)
+static uint64_t virtio_net_features(const struct virtio_net *vn)
 {
 	const struct net *net = vn->net;
 	uint64_t f = F(MAC) | F(STATUS) | F(MRG_RXBUF) | F(CTRL_VQ) | F(CTRL_RX) |
@@ -468,7 +468,7 @@ static uint64_t features(const struct virtio_net *vn)
 	return f;
 }
 
-static void set_config(struct virtio_net *vn)
+static void virtio_net_set_config(struct virtio_net *vn)
 {
 	struct virtio_net_config c = {
 		.status = vn->net->link_up ? VIRTIO_NET_S_LINK_UP : 0,
@@ -482,11 +482,12 @@ static void set_config(struct virtio_net *vn)
 	virtio_set_config(&vn->dev, 0, &c, sizeof(c), false);
 }
 
-static int init(struct virtio_net *vn, struct event_loop *loop, const struct mem *mem,
-		const struct virtio_net_params *params)
+static int virtio_net_init(struct virtio_net *vn, struct event_loop *loop, const struct mem *mem,
+			   const struct virtio_net_params *params)
 {
 	const struct net_client client = {
-		.readable = on_readable, .writable = on_writable, .link = on_link, .arg = vn,
+		.readable = virtio_net_on_readable, .writable = virtio_net_on_writable,
+		.link = virtio_net_on_link, .arg = vn,
 	};
 	unsigned int pairs = vn->net->nr_queues;
 	int rc = 0;
@@ -497,7 +498,7 @@ static int init(struct virtio_net *vn, struct event_loop *loop, const struct mem
 		return -ENOMEM;
 	vn->nr_pairs = pairs;
 	vn->state.active_pairs = 1;
-	vn->control_finish = (struct event_deferred){ .fn = finish_control, .arg = vn };
+	vn->control_finish = (struct event_deferred){ .fn = virtio_net_finish_control, .arg = vn };
 	memcpy(vn->mac, params->mac, sizeof(vn->mac));
 	for (unsigned int i = 0; i < pairs && !rc; i++) {
 		rc = net_tx_init(&vn->tx[i], &vn->dev, vn->net, i);
@@ -506,12 +507,12 @@ static int init(struct virtio_net *vn, struct event_loop *loop, const struct mem
 	}
 	if (!rc)
 		rc = virtio_device_init(&vn->dev, &net_device_ops, params->name, loop, mem,
-					2 * pairs + 1, features(vn));
+					2 * pairs + 1, virtio_net_features(vn));
 	if (!rc && vn->net->vhost)
 		rc = init_vhost(vn, mem);
 	if (rc)
 		return rc;
-	set_config(vn);
+	virtio_net_set_config(vn);
 	net_set_client(vn->net, &client);
 	return 0;
 }
@@ -527,7 +528,7 @@ int virtio_net_create(struct virtio_net **out, struct event_loop *loop, const st
 	vn->net = net;
 	vn->dev.loop = loop;
 	vn->error_fd = vn->error_watch = -1;
-	rc = init(vn, loop, mem, params);
+	rc = virtio_net_init(vn, loop, mem, params);
 	if (rc) {
 		virtio_net_destroy(vn);
 		return rc;
@@ -536,7 +537,7 @@ int virtio_net_create(struct virtio_net **out, struct event_loop *loop, const st
 	return 0;
 }
 
-static void report(const struct virtio_net *vn)
+static void virtio_net_report(const struct virtio_net *vn)
 {
 	unsigned long long sent = 0, received = 0, not_sent = 0, dropped = 0, errors = 0;
 
@@ -557,7 +558,7 @@ void virtio_net_destroy(struct virtio_net *vn)
 		return;
 	net_set_client(vn->net, NULL);
 	if (vn->dev.ops && vn->dev.had_driver)
-		report(vn);
+		virtio_net_report(vn);
 	for (unsigned int i = 0; vn->net->vhost && i < vn->nr_pairs; i++)
 		vhost_stop(vn->net->vhost, i);
 	virtio_device_fini(&vn->dev);

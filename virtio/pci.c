@@ -194,7 +194,7 @@ static uint16_t check_vector(const struct virtio_pci *vp, uint32_t vector)
 	return vector < vp->fn.msix.nr_vectors ? (uint16_t)vector : VIRTIO_MSI_NO_VECTOR;
 }
 
-static void write_queue_register(struct virtio_pci *vp, uint64_t offset, uint32_t value)
+static void virtio_pci_write_queue_register(struct virtio_pci *vp, uint64_t offset, uint32_t value)
 {
 	struct virtio_queue *q = virtio_get_queue(vp->dev, vp->queue_select);
 	gpa_t *address;
@@ -254,7 +254,7 @@ static void write_common(struct virtio_pci *vp, uint64_t offset, uint32_t value)
 		vp->queue_select = (uint16_t)value;
 		break;
 	default:
-		write_queue_register(vp, offset, value);
+		virtio_pci_write_queue_register(vp, offset, value);
 	}
 }
 
@@ -349,7 +349,7 @@ static const struct bus_ops notify_ops = {
 
 /* ---- ioeventfds follow the BAR ---- */
 
-static struct vm_ioeventfd ioeventfd_of(const struct virtio_pci *vp, unsigned int queue)
+static struct vm_ioeventfd virtio_pci_ioeventfd_of(const struct virtio_pci *vp, unsigned int queue)
 {
 	return (struct vm_ioeventfd){
 		.fd = vp->dev->queues[queue].kick_fd,
@@ -361,7 +361,7 @@ static struct vm_ioeventfd ioeventfd_of(const struct virtio_pci *vp, unsigned in
 static void remove_ioeventfds(struct virtio_pci *vp)
 {
 	for (unsigned int i = 0; i < vp->dev->nr_queues && vp->ioeventfds_at; i++) {
-		struct vm_ioeventfd e = ioeventfd_of(vp, i);
+		struct vm_ioeventfd e = virtio_pci_ioeventfd_of(vp, i);
 
 		vm_ioeventfd_remove(vp->vm, &e);
 	}
@@ -380,7 +380,7 @@ static void virtio_pci_moved(struct pci_function *fn, unsigned int bar, uint64_t
 	vp->ioeventfds_at = addr;
 	/* One that KVM refuses is served by virtio_pci_notify_write(), only slower. */
 	for (unsigned int i = 0; i < vp->dev->nr_queues; i++) {
-		struct vm_ioeventfd e = ioeventfd_of(vp, i);
+		struct vm_ioeventfd e = virtio_pci_ioeventfd_of(vp, i);
 
 		vm_ioeventfd_add(vp->vm, &e);
 	}

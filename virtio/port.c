@@ -41,7 +41,7 @@ struct port {
 	uint64_t dropped;
 };
 
-static void update_watch(struct port *p)
+static void port_update_watch(struct port *p)
 {
 	uint32_t events = (p->want == PORT_NOW && p->can_read ? EPOLLIN : 0) | (p->writes ? EPOLLOUT : 0);
 
@@ -69,7 +69,7 @@ static void on_fd(void *arg, uint32_t events)
 
 	if (events & (EPOLLOUT | EPOLLERR | EPOLLHUP) && p->writes) {
 		p->writes = false;
-		update_watch(p);
+		port_update_watch(p);
 		if (p->client.writable)
 			p->client.writable(p->client.arg);
 	}
@@ -90,13 +90,13 @@ static int use_fd(struct port *p, int fd)
 		return watch;
 	p->fd = fd;
 	p->watch = watch < 0 ? -1 : watch;
-	update_watch(p);
+	port_update_watch(p);
 	if (p->client.opened)
 		p->client.opened(p->client.arg, true);
 	return 0;
 }
 
-static int on_client(void *arg, int fd)
+static int port_on_client(void *arg, int fd)
 {
 	struct port *p = arg;
 	int rc;
@@ -108,7 +108,7 @@ static int on_client(void *arg, int fd)
 	return rc;
 }
 
-static void on_terminal(void *arg)
+static void port_on_terminal(void *arg)
 {
 	struct port *p = arg;
 
@@ -171,7 +171,7 @@ ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
 		return -EAGAIN;
 	/* The end of what is sent to us; the other side may listen still. */
 	p->can_read = false;
-	update_watch(p);
+	port_update_watch(p);
 	if (!p->can_write || has_hung_up(p))
 		close_fd(p);
 	return -EAGAIN;
@@ -199,7 +199,7 @@ ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr, boo
 			return n;
 		if (errno == EAGAIN || errno == EINTR) {
 			p->writes = true;
-			update_watch(p);
+			port_update_watch(p);
 			return -EAGAIN;
 		}
 		if (p->config.kind != PORT_UNIX)
@@ -219,7 +219,7 @@ void port_want(struct port *p, enum port_want want)
 	if (p->want == want)
 		return;
 	p->want = want;
-	update_watch(p);
+	port_update_watch(p);
 	/* What a client that has gone left behind is not wanted any more. */
 	if (want == PORT_UNWANTED && listener_is_open(&p->listener) && p->fd >= 0 && has_hung_up(p))
 		close_fd(p);
@@ -242,7 +242,7 @@ void port_set_client(struct port *p, const struct port_client *client)
 
 /* ---- opening ---- */
 
-static int refuse(const struct port *p, const char *object, int error)
+static int port_refuse(const struct port *p, const char *object, int error)
 {
 	log_error("%s: %s: %s", p->label, object, strerror(-error));
 	return error;
@@ -250,11 +250,11 @@ static int refuse(const struct port *p, const char *object, int error)
 
 static int open_socket(struct port *p)
 {
-	const struct listener_client client = { .accepted = on_client, .arg = p };
+	const struct listener_client client = { .accepted = port_on_client, .arg = p };
 	int rc = p->config.dry_run ? listener_check(p->config.path) :
 		 listener_open(&p->listener, p->loop, p->label, p->config.path, &client);
 
-	return rc ? refuse(p, p->config.path, rc) : 0;
+	return rc ? port_refuse(p, p->config.path, rc) : 0;
 }
 
 static int open_file(struct port *p)
@@ -263,10 +263,10 @@ static int open_file(struct port *p)
 	struct stat st;
 
 	if (fd < 0)
-		return refuse(p, p->config.path, -errno);
+		return port_refuse(p, p->config.path, -errno);
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
 		close(fd);
-		return refuse(p, p->config.path, -EINVAL);
+		return port_refuse(p, p->config.path, -EINVAL);
 	}
 	p->can_write = true;
 	return use_fd(p, fd);
@@ -297,16 +297,16 @@ static int open_fd(struct port *p)
 
 	snprintf(number, sizeof(number), "fd %d", p->config.fd);
 	if (flags < 0)
-		return refuse(p, number, -errno);
+		return port_refuse(p, number, -errno);
 	fd = reopen(p->config.fd, access, &p->is_socket);
 	if (fd < 0)
-		return refuse(p, number, fd);
+		return port_refuse(p, number, fd);
 	p->can_read = access != O_WRONLY;
 	p->can_write = access != O_RDONLY;
 	rc = use_fd(p, fd);
 	if (rc)
 		close(fd);
-	return rc ? refuse(p, number, rc) : 0;
+	return rc ? port_refuse(p, number, rc) : 0;
 }
 
 static int open_pty(struct port *p)
@@ -316,11 +316,11 @@ static int open_pty(struct port *p)
 	char name[64];
 
 	if (fd < 0)
-		return refuse(p, "pty", -errno);
+		return port_refuse(p, "pty", -errno);
 	if (grantpt(fd) || unlockpt(fd) || ptsname_r(fd, name, sizeof(name))) {
 		rc = -errno;
 		close(fd);
-		return refuse(p, "pty", rc);
+		return port_refuse(p, "pty", rc);
 	}
 	p->slave_fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (p->slave_fd >= 0 && !tcgetattr(p->slave_fd, &mode)) {
@@ -331,7 +331,7 @@ static int open_pty(struct port *p)
 	rc = use_fd(p, fd);
 	if (rc) {
 		close(fd);
-		return refuse(p, name, rc);
+		return port_refuse(p, name, rc);
 	}
 	log_notice("%s: %s", p->label, name);
 	return 0;
@@ -339,7 +339,7 @@ static int open_pty(struct port *p)
 
 static int open_term(struct port *p)
 {
-	term_set_listener(p->config.term, on_terminal, p);
+	term_set_listener(p->config.term, port_on_terminal, p);
 	return 0;
 }
 

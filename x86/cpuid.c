@@ -230,7 +230,7 @@ static void remove_leaf(struct cpuid_table *table, uint32_t function)
 	table->nent = kept;
 }
 
-static void add_entry(struct cpuid_table *table, uint32_t function, uint32_t index, uint32_t flags)
+static void cpuid_add_entry(struct cpuid_table *table, uint32_t function, uint32_t index, uint32_t flags)
 {
 	if (table->nent < CPUID_MAX_ENTRIES)
 		table->entries[table->nent++] = (struct kvm_cpuid_entry2){
@@ -245,7 +245,7 @@ static void make_topology_leaf(struct cpuid_table *table, uint32_t function)
 		return;		/* the host's CPU is too old for it */
 	remove_leaf(table, function);
 	for (uint32_t index = 0; index < 3; index++)
-		add_entry(table, function, index, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
+		cpuid_add_entry(table, function, index, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
 }
 
 /* KVM names AMX's instructions whether or not a guest may have their state. */
@@ -280,7 +280,7 @@ void cpuid_fit(struct cpuid_table *table, const struct cpuid_machine *machine)
 	make_topology_leaf(table, 0x1f);
 	remove_leaf(table, LEAF_CLOCK);
 	if (machine->tsc_khz && cpuid_find(table, KVM_CPUID_SIGNATURE, 0))
-		add_entry(table, LEAF_CLOCK, 0, 0);
+		cpuid_add_entry(table, LEAF_CLOCK, 0, 0);
 	for (uint32_t i = 0; i < table->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &table->entries[i];
 

@@ -96,7 +96,7 @@ static enum stamp next_stamp(enum stamp now, char c)
 }
 
 /* The messages of @candidates whose next byte is @c. One that is complete counts. */
-static unsigned int compare(struct console_watch *w, unsigned int candidates, char c)
+static unsigned int end_watch_compare(struct console_watch *w, unsigned int candidates, char c)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(messages); i++) {
 		const char *rest = messages[i].text + w->compared;
@@ -118,7 +118,7 @@ static void message_may_begin(struct console_watch *w)
 	w->compared = 0;
 }
 
-static void look_at(struct console_watch *w, char c)
+static void end_watch_look_at(struct console_watch *w, char c)
 {
 	bool begins = c == '\n' || c == '\r' || (w->stamp == STAMP_CLOSED && c == ' ');
 
@@ -126,7 +126,7 @@ static void look_at(struct console_watch *w, char c)
 	if (begins) {
 		message_may_begin(w);
 	} else if (w->candidates) {
-		w->candidates = (uint8_t)compare(w, w->candidates, c);
+		w->candidates = (uint8_t)end_watch_compare(w, w->candidates, c);
 		w->compared++;
 	}
 }
@@ -140,7 +140,7 @@ void console_watch_init(struct console_watch *watch, atomic_int *words)
 void console_watch_put(struct console_watch *watch, const char *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		look_at(watch, data[i]);
+		end_watch_look_at(watch, data[i]);
 }
 
 /* ---- shutdown ---- */

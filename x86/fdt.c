@@ -36,7 +36,7 @@ static void note(struct writer *w, int rc)
 		w->error = rc;
 }
 
-static void begin(struct writer *w, const char *name)
+static void fdt_begin(struct writer *w, const char *name)
 {
 	note(w, fdt_begin_node(w->fdt, name));
 }
@@ -90,7 +90,7 @@ static void add_memory(struct writer *w, uint64_t ram_bytes)
 	const uint32_t reg[] = { 0, 0, hi(low), lo(low),
 				 hi(MEM_HOLE_END), lo(MEM_HOLE_END), hi(high), lo(high) };
 
-	begin(w, "memory@0");
+	fdt_begin(w, "memory@0");
 	string(w, "device_type", "memory");
 	cells(w, "reg", reg, high ? 8 : 4);
 	end(w);
@@ -100,14 +100,14 @@ static void add_cpus(struct writer *w, unsigned int cpus)
 {
 	char name[24];
 
-	begin(w, "cpus");
+	fdt_begin(w, "cpus");
 	CELLS(w, "#address-cells", 1);
 	CELLS(w, "#size-cells", 0);
 	for (unsigned int i = 0; i < cpus; i++) {
 		unsigned int id = layout_apic_id(i);
 
 		snprintf(name, sizeof(name), "cpu@%x", id);
-		begin(w, name);
+		fdt_begin(w, name);
 		string(w, "device_type", "cpu");
 		CELLS(w, "reg", id);
 		end(w);
@@ -119,7 +119,7 @@ static void add_chosen(struct writer *w, const struct fdt_input *in)
 {
 	uint64_t initrd_end = in->initrd + in->initrd_bytes;
 
-	begin(w, "chosen");
+	fdt_begin(w, "chosen");
 	string(w, "bootargs", in->cmdline);
 	string(w, "stdout-path", "/isa@1,0/serial@i3f8");
 	if (in->initrd_bytes) {
@@ -134,7 +134,7 @@ static void add_apics(struct writer *w)
 	char name[40];
 
 	snprintf(name, sizeof(name), "interrupt-controller@%x", LAYOUT_IOAPIC);
-	begin(w, name);
+	fdt_begin(w, name);
 	string(w, "compatible", "intel,ce4100-ioapic");
 	CELLS(w, "reg", 0, LAYOUT_IOAPIC, 0, 0x1000);
 	CELLS(w, "#interrupt-cells", 2);
@@ -143,7 +143,7 @@ static void add_apics(struct writer *w)
 	CELLS(w, "phandle", PHANDLE_IOAPIC);
 	end(w);
 	snprintf(name, sizeof(name), "lapic@%x", LAYOUT_LAPIC);
-	begin(w, name);
+	fdt_begin(w, name);
 	string(w, "compatible", "intel,ce4100-lapic");
 	CELLS(w, "reg", 0, LAYOUT_LAPIC, 0, 0x1000);
 	end(w);
@@ -151,19 +151,19 @@ static void add_apics(struct writer *w)
 
 static void add_isa(struct writer *w)
 {
-	begin(w, "isa@1,0");
+	fdt_begin(w, "isa@1,0");
 	string(w, "compatible", "isa");
 	string(w, "device_type", "isa");
 	CELLS(w, "#address-cells", 2);
 	CELLS(w, "#size-cells", 1);
 	CELLS(w, "ranges", ISA_SPACE_IO, 0, 0, 0, 0x10000);
-	begin(w, "serial@i3f8");
+	fdt_begin(w, "serial@i3f8");
 	string(w, "compatible", "ns16550a");
 	CELLS(w, "reg", ISA_SPACE_IO, PORT_COM1, 8);
 	CELLS(w, "clock-frequency", UART_CLOCK_HZ);
 	CELLS(w, "interrupts", GSI_COM1, IRQ_EDGE_RISING);
 	end(w);
-	begin(w, "rtc@i70");
+	fdt_begin(w, "rtc@i70");
 	string(w, "compatible", "motorola,mc146818");
 	CELLS(w, "reg", ISA_SPACE_IO, PORT_RTC, 2);
 	end(w);
@@ -175,7 +175,7 @@ static void add_pci(struct writer *w)
 	char name[24];
 
 	snprintf(name, sizeof(name), "pcie@%x", LAYOUT_ECAM);
-	begin(w, name);
+	fdt_begin(w, name);
 	string(w, "compatible", "pci-host-ecam-generic");
 	string(w, "device_type", "pci");
 	CELLS(w, "reg", 0, LAYOUT_ECAM, 0, LAYOUT_ECAM_SIZE);
@@ -195,7 +195,7 @@ static void add_virtio_mmio(struct writer *w, const struct fdt_input *in)
 		uint32_t base = (uint32_t)layout_virtio_mmio(i);
 
 		snprintf(name, sizeof(name), "virtio@%x", base);
-		begin(w, name);
+		fdt_begin(w, name);
 		string(w, "compatible", "virtio,mmio");
 		CELLS(w, "reg", 0, base, 0, VIRTIO_MMIO_BYTES);
 		CELLS(w, "interrupts", layout_virtio_mmio_gsi(i, in->acpi), IRQ_EDGE_RISING);
@@ -214,7 +214,7 @@ int fdt_build(void *out, size_t out_bytes, const struct fdt_input *in)
 
 	note(&w, fdt_create(out, (int)out_bytes));
 	note(&w, fdt_finish_reservemap(out));
-	begin(&w, "");
+	fdt_begin(&w, "");
 	string(&w, "compatible", "lkvm,x86");
 	string(&w, "model", "lkvm");
 	CELLS(&w, "#address-cells", 2);

@@ -63,7 +63,7 @@ static void add_processor(struct cursor *c, unsigned int cpu)
 	c->entries++;
 }
 
-static void add_entry(struct cursor *c, const uint8_t entry[ENTRY_BYTES])
+static void mptable_add_entry(struct cursor *c, const uint8_t entry[ENTRY_BYTES])
 {
 	memcpy(c->p, entry, ENTRY_BYTES);
 	c->p += ENTRY_BYTES;
@@ -76,7 +76,7 @@ static void add_interrupt(struct cursor *c, uint8_t kind, uint8_t type, uint8_t 
 	/* Polarity and trigger mode (bytes 2, 3) as the bus has them. */
 	const uint8_t e[ENTRY_BYTES] = { kind, type, 0, 0, ISA_BUS, line, dest, pin };
 
-	add_entry(c, e);
+	mptable_add_entry(c, e);
 }
 
 static void add_pci_interrupt(struct cursor *c, unsigned int slot, uint8_t ioapic)
@@ -86,7 +86,7 @@ static void add_pci_interrupt(struct cursor *c, unsigned int slot, uint8_t ioapi
 		(uint8_t)layout_pci_gsi(slot),
 	};
 
-	add_entry(c, e);
+	mptable_add_entry(c, e);
 }
 
 int mptable_build(uint8_t *out, size_t out_bytes, gpa_t base, unsigned int cpus)
@@ -104,9 +104,9 @@ int mptable_build(uint8_t *out, size_t out_bytes, gpa_t base, unsigned int cpus)
 	memset(out, 0, need);
 	for (unsigned int i = 0; i < listed; i++)
 		add_processor(&c, i);
-	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, PCI_BUS, 'P', 'C', 'I', ' ', ' ', ' ' });
-	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, ISA_BUS, 'I', 'S', 'A', ' ', ' ', ' ' });
-	add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_IOAPIC, ioapic, IOAPIC_VERSION, 1 });
+	mptable_add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, PCI_BUS, 'P', 'C', 'I', ' ', ' ', ' ' });
+	mptable_add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_BUS, ISA_BUS, 'I', 'S', 'A', ' ', ' ', ' ' });
+	mptable_add_entry(&c, (const uint8_t[ENTRY_BYTES]){ ENTRY_IOAPIC, ioapic, IOAPIC_VERSION, 1 });
 	put_le32(c.p - 4, LAYOUT_IOAPIC);
 	for (uint8_t i = 0; i < ISA_LINES; i++)
 		add_interrupt(&c, ENTRY_IO_INT, INT_VECTORED, i, ioapic, i);

@@ -113,7 +113,7 @@ static void store_time(struct rtc *rtc)
 	rtc->state.offset_s = (int64_t)timegm(&tm) - (int64_t)rtc->host_time();
 }
 
-static uint8_t read_register(struct rtc *rtc, uint8_t reg)
+static uint8_t rtc_read_register(struct rtc *rtc, uint8_t reg)
 {
 	switch (reg) {
 	case REG_A:
@@ -129,7 +129,7 @@ static uint8_t read_register(struct rtc *rtc, uint8_t reg)
 	}
 }
 
-static void write_register(struct rtc *rtc, uint8_t reg, uint8_t value)
+static void rtc_write_register(struct rtc *rtc, uint8_t reg, uint8_t value)
 {
 	uint8_t old = rtc->state.ram[REG_B];
 
@@ -159,7 +159,7 @@ static uint64_t rtc_read(void *dev, uint64_t offset, unsigned int size)
 	if (offset == 0)
 		return 0xff;	/* the index is write-only */
 	pthread_mutex_lock(&rtc->lock);
-	value = read_register(rtc, rtc->state.index);
+	value = rtc_read_register(rtc, rtc->state.index);
 	pthread_mutex_unlock(&rtc->lock);
 	return value;
 }
@@ -173,7 +173,7 @@ static void rtc_write(void *dev, uint64_t offset, uint64_t value, unsigned int s
 	if (offset == 0)
 		rtc->state.index = value & (RTC_RAM_BYTES - 1);	/* bit 7 masks NMIs */
 	else
-		write_register(rtc, rtc->state.index, (uint8_t)value);
+		rtc_write_register(rtc, rtc->state.index, (uint8_t)value);
 	pthread_mutex_unlock(&rtc->lock);
 }
 

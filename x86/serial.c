@@ -78,7 +78,7 @@ static void offer_thr(struct serial *s)
 	s->state.thr_waits = !s->state.thr_pending;
 }
 
-static void transmit(struct serial *s, uint8_t byte)
+static void serial_transmit(struct serial *s, uint8_t byte)
 {
 	struct serial_state *st = &s->state;
 
@@ -91,7 +91,7 @@ static void transmit(struct serial *s, uint8_t byte)
 	console_watch_put(s->watch, (const char *)&byte, 1);
 	/*
 	 * The byte has left at once, unless the terminal is full: then the
-	 * interrupt comes with the room (on_terminal()).
+	 * interrupt comes with the room (serial_on_terminal()).
 	 */
 	st->irq = false;	/* THR was written: a new edge is due */
 	offer_thr(s);
@@ -168,7 +168,7 @@ static uint8_t interrupt_identification(struct serial *s)
 	return id | (s->state.fcr & UART_FCR_ENABLE_FIFO ? 0xc0 : 0);
 }
 
-static uint8_t read_register(struct serial *s, uint64_t reg)
+static uint8_t serial_read_register(struct serial *s, uint64_t reg)
 {
 	const struct serial_state *st = &s->state;
 	bool divisor = st->lcr & UART_LCR_DLAB;
@@ -218,7 +218,7 @@ static void write_fcr(struct serial *s, uint8_t value)
 	st->fcr = value & (uint8_t)~(UART_FCR_CLEAR_RCVR | UART_FCR_CLEAR_XMIT);
 }
 
-static void write_register(struct serial *s, uint64_t reg, uint8_t value)
+static void serial_write_register(struct serial *s, uint64_t reg, uint8_t value)
 {
 	struct serial_state *st = &s->state;
 	bool divisor = st->lcr & UART_LCR_DLAB;
@@ -228,7 +228,7 @@ static void write_register(struct serial *s, uint64_t reg, uint8_t value)
 		if (divisor)
 			st->dll = value;
 		else
-			transmit(s, value);
+			serial_transmit(s, value);
 		break;
 	case UART_IER:
 		if (divisor)
@@ -262,7 +262,7 @@ static uint64_t serial_read(void *dev, uint64_t offset, unsigned int size)
 	pthread_mutex_lock(&s->lock);
 	if (offset != UART_LSR)
 		s->state.polls = 0;
-	value = read_register(s, offset);
+	value = serial_read_register(s, offset);
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
 	return value;
@@ -275,7 +275,7 @@ static void serial_write(void *dev, uint64_t offset, uint64_t value, unsigned in
 	(void)size;
 	pthread_mutex_lock(&s->lock);
 	s->state.polls = 0;
-	write_register(s, offset, (uint8_t)value);
+	serial_write_register(s, offset, (uint8_t)value);
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
 }
@@ -283,7 +283,7 @@ static void serial_write(void *dev, uint64_t offset, uint64_t value, unsigned in
 static const struct bus_ops serial_ops = { .read = serial_read, .write = serial_write };
 
 /* Loop's thread: input has come, or the terminal has room again. */
-static void on_terminal(void *arg)
+static void serial_on_terminal(void *arg)
 {
 	struct serial *s = arg;
 
@@ -325,7 +325,7 @@ int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct te
 	rc = irq_line_init(&serial->irq, vm, GSI_COM1);
 	if (rc)
 		return rc;
-	term_set_listener(term, on_terminal, serial);
+	term_set_listener(term, serial_on_terminal, serial);
 	return bus_add(pio, &(struct bus_region){
 		.start = PORT_COM1, .len = 8, .max_access = 1,
 		.ops = &serial_ops, .dev = serial, .name = "serial",

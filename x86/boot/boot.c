@@ -80,7 +80,7 @@ struct boot {
 };
 
 __attribute__((format(printf, 2, 3)))
-static int fail(struct boot_error *error, const char *fmt, ...)
+static int boot_fail(struct boot_error *error, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -117,11 +117,11 @@ static void cut_header(struct setup_header *h)
 static int check_header(const struct setup_header *h, struct boot_error *error)
 {
 	if (h->version < PROTOCOL_MIN)
-		return fail(error, "boot protocol %u.%02u is too old\n"
-			    "kernels from Linux 2.6.22 on (2.06) are supported.",
-			    h->version >> 8, h->version & 0xff);
+		return boot_fail(error, "boot protocol %u.%02u is too old\n"
+				 "kernels from Linux 2.6.22 on (2.06) are supported.",
+				 h->version >> 8, h->version & 0xff);
 	if (!(h->loadflags & LOADED_HIGH))
-		return fail(error, "a zImage, which loads below 1 MiB\nbuild a bzImage instead.");
+		return boot_fail(error, "a zImage, which loads below 1 MiB\nbuild a bzImage instead.");
 	return 0;
 }
 
@@ -134,16 +134,16 @@ static int find_payload(const struct setup_header *h, uint64_t file_bytes,
 
 	seg->offset = (sects + 1) * SECTOR_BYTES;
 	if (seg->offset >= file_bytes)
-		return fail(error, "truncated: the kernel starts at byte %llu, the file has %llu",
-			    (unsigned long long)seg->offset, (unsigned long long)file_bytes);
+		return boot_fail(error, "truncated: the kernel starts at byte %llu, the file has %llu",
+				 (unsigned long long)seg->offset, (unsigned long long)file_bytes);
 	seg->file_bytes = file_bytes - seg->offset;
 	if (promised < 2ull * ENTRY_64_OFFSET)
-		return fail(error, "its header promises a kernel of %llu bytes",
-			    (unsigned long long)promised);
+		return boot_fail(error, "its header promises a kernel of %llu bytes",
+				 (unsigned long long)promised);
 	if (promised >= seg->file_bytes + SYSSIZE_UNIT)
-		return fail(error, "truncated: the header promises %llu bytes, the file has %llu",
-			    (unsigned long long)(seg->offset + promised),
-			    (unsigned long long)file_bytes);
+		return boot_fail(error, "truncated: the header promises %llu bytes, the file has %llu",
+				 (unsigned long long)(seg->offset + promised),
+				 (unsigned long long)file_bytes);
 	/* What follows (a signature, say) is not the kernel's. */
 	seg->file_bytes = min_u64(seg->file_bytes, promised);
 	seg->mem_bytes = seg->file_bytes;
@@ -159,13 +159,13 @@ static int find_kernel_end(struct boot_plan *plan, uint64_t ram_bytes, struct bo
 	uint64_t unpacked = loaded;
 
 	if (h->version >= PROTOCOL_INIT_SIZE && !add_u64(h->pref_address, h->init_size, &unpacked))
-		return fail(error, "its header wants to run at %#llx",
-			    (unsigned long long)h->pref_address);
+		return boot_fail(error, "its header wants to run at %#llx",
+				 (unsigned long long)h->pref_address);
 	plan->kernel_end = max_u64(loaded, unpacked);
 	if (plan->kernel_end > low_ram(ram_bytes))
-		return fail(error, "needs %llu MiB of RAM to start, the machine has %llu\n"
-			    "use -m %lluM or more.", mib_up(plan->kernel_end),
-			    (unsigned long long)(ram_bytes >> 20), mib_up(plan->kernel_end) + 32);
+		return boot_fail(error, "needs %llu MiB of RAM to start, the machine has %llu\n"
+				 "use -m %lluM or more.", mib_up(plan->kernel_end),
+				 (unsigned long long)(ram_bytes >> 20), mib_up(plan->kernel_end) + 32);
 	return 0;
 }
 
@@ -178,7 +178,7 @@ int boot_plan_bzimage(struct boot_plan *plan, const uint8_t *page, size_t page_b
 
 	memset(plan, 0, sizeof(*plan));
 	if (page_bytes < HEADER_OFFSET + sizeof(*h))
-		return fail(error, "truncated: %llu bytes", (unsigned long long)file_bytes);
+		return boot_fail(error, "truncated: %llu bytes", (unsigned long long)file_bytes);
 	memcpy(h, page + HEADER_OFFSET, sizeof(*h));
 	cut_header(h);
 	plan->has_header = true;
@@ -215,20 +215,20 @@ static int plan_segment(struct boot_plan *plan, const Elf64_Phdr *ph, unsigned i
 	if (!ph->p_memsz)
 		return 0;
 	if (plan->nr_segments == BOOT_MAX_SEGMENTS)
-		return fail(error, "more than %u loadable segments", BOOT_MAX_SEGMENTS);
+		return boot_fail(error, "more than %u loadable segments", BOOT_MAX_SEGMENTS);
 	if (ph->p_filesz > ph->p_memsz)
-		return fail(error, "segment %u: %llu bytes in the file, %llu in memory", index,
-			    (unsigned long long)ph->p_filesz, (unsigned long long)ph->p_memsz);
+		return boot_fail(error, "segment %u: %llu bytes in the file, %llu in memory", index,
+				 (unsigned long long)ph->p_filesz, (unsigned long long)ph->p_memsz);
 	if (!range_within(ph->p_offset, ph->p_filesz, file_bytes))
-		return fail(error, "truncated: segment %u ends beyond the file's %llu bytes", index,
-			    (unsigned long long)file_bytes);
+		return boot_fail(error, "truncated: segment %u ends beyond the file's %llu bytes", index,
+				 (unsigned long long)file_bytes);
 	if (ph->p_paddr < LAYOUT_HIGH_START)
-		return fail(error, "segment %u: physical address %#llx is below 1 MiB", index,
-			    (unsigned long long)ph->p_paddr);
+		return boot_fail(error, "segment %u: physical address %#llx is below 1 MiB", index,
+				 (unsigned long long)ph->p_paddr);
 	if (!range_within(ph->p_paddr, ph->p_memsz, low_ram(ram_bytes)))
-		return fail(error, "segment %u: %#llx + %#llx is outside of the %llu MiB of RAM\n"
-			    "use a larger -m.", index, (unsigned long long)ph->p_paddr,
-			    (unsigned long long)ph->p_memsz, (unsigned long long)(ram_bytes >> 20));
+		return boot_fail(error, "segment %u: %#llx + %#llx is outside of the %llu MiB of RAM\n"
+				 "use a larger -m.", index, (unsigned long long)ph->p_paddr,
+				 (unsigned long long)ph->p_memsz, (unsigned long long)(ram_bytes >> 20));
 	*seg = (struct boot_segment){
 		.offset = ph->p_offset,
 		.file_bytes = ph->p_filesz,
@@ -308,19 +308,19 @@ int boot_plan_elf(struct boot_plan *plan, const struct boot_elf *elf, uint64_t f
 			return rc;
 	}
 	if (!plan->nr_segments)
-		return fail(error, "an ELF file without loadable segments");
+		return boot_fail(error, "an ELF file without loadable segments");
 	plan->cmdline_max = CMDLINE_MAX_VMLINUX;
 	plan->initrd_limit = elf->is_64bit ? MEM_HOLE_START : 0x38000000;
 	plan->start.entry = elf->is_64bit ? CPU_ENTRY_64 : CPU_ENTRY_32;
 	if (find_pvh_entry(elf->notes, elf->notes_bytes, &pvh)) {
 		if (!in_segments(plan, pvh))
-			return fail(error, "its PVH entry %#llx is in no loadable segment",
-				    (unsigned long long)pvh);
+			return boot_fail(error, "its PVH entry %#llx is in no loadable segment",
+					 (unsigned long long)pvh);
 		plan->start.entry = CPU_ENTRY_PVH;
 		plan->start.rip = pvh;
 	} else if (!find_entry(elf, &plan->start.rip)) {
-		return fail(error, "its entry point %#llx is in no loadable segment",
-			    (unsigned long long)elf->entry);
+		return boot_fail(error, "its entry point %#llx is in no loadable segment",
+				 (unsigned long long)elf->entry);
 	}
 	return 0;
 }
@@ -340,10 +340,10 @@ static int read_phdrs(int fd, uint64_t offset, unsigned int nr, bool is_64bit,
 	size_t entry = is_64bit ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
 
 	if (nr == 0 || nr > ELF_MAX_PHDRS)
-		return fail(error, "an ELF file with %u program headers", nr);
+		return boot_fail(error, "an ELF file with %u program headers", nr);
 	if (!range_within(offset, nr * entry, file_bytes))
-		return fail(error, "truncated: program headers at %#llx, the file has %llu bytes",
-			    (unsigned long long)offset, (unsigned long long)file_bytes);
+		return boot_fail(error, "truncated: program headers at %#llx, the file has %llu bytes",
+				 (unsigned long long)offset, (unsigned long long)file_bytes);
 	for (unsigned int i = 0; i < nr; i++) {
 		Elf32_Phdr narrow;
 		int rc;
@@ -353,7 +353,7 @@ static int read_phdrs(int fd, uint64_t offset, unsigned int nr, bool is_64bit,
 		else
 			rc = pread_all(fd, &narrow, entry, offset + i * entry);
 		if (rc)
-			return fail(error, "reading program header %u: %s", i, strerror(-rc));
+			return boot_fail(error, "reading program header %u: %s", i, strerror(-rc));
 		if (!is_64bit)
 			phdrs[i] = widen(&narrow);
 	}
@@ -381,15 +381,15 @@ static int check_elf_header(const uint8_t *page, size_t page_bytes, struct boot_
 	Elf64_Ehdr e;	/* the fields up to e_version are the same in both classes */
 
 	if (page_bytes < sizeof(e))
-		return fail(error, "truncated: %zu bytes", page_bytes);
+		return boot_fail(error, "truncated: %zu bytes", page_bytes);
 	memcpy(&e, page, sizeof(e));
 	if (e.e_ident[EI_DATA] != ELFDATA2LSB ||
 	    (e.e_ident[EI_CLASS] != ELFCLASS64 && e.e_ident[EI_CLASS] != ELFCLASS32) ||
 	    (e.e_machine != EM_X86_64 && e.e_machine != EM_386))
-		return fail(error, "an ELF file for another machine (class %u, machine %u)",
-			    e.e_ident[EI_CLASS], e.e_machine);
+		return boot_fail(error, "an ELF file for another machine (class %u, machine %u)",
+				 e.e_ident[EI_CLASS], e.e_machine);
 	if (e.e_type != ET_EXEC)
-		return fail(error, "an ELF file of type %u, not an executable kernel", e.e_type);
+		return boot_fail(error, "an ELF file of type %u, not an executable kernel", e.e_type);
 	return 0;
 }
 
@@ -414,13 +414,13 @@ static int plan_elf_file(struct boot_plan *plan, int fd, const uint8_t *page, si
 	phoff = elf.is_64bit ? e64.e_phoff : e32.e_phoff;
 	if ((elf.is_64bit ? e64.e_phentsize : e32.e_phentsize) !=
 	    (elf.is_64bit ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr)))
-		return fail(error, "an ELF file with program headers of an unknown size");
+		return boot_fail(error, "an ELF file with program headers of an unknown size");
 	rc = read_phdrs(fd, phoff, elf.nr_phdrs, elf.is_64bit, phdrs, file_bytes, error);
 	if (rc)
 		return rc;
 	notes = malloc(ELF_MAX_NOTES_BYTES);
 	if (!notes)
-		return fail(error, "no memory");
+		return boot_fail(error, "no memory");
 	elf.notes = notes;
 	elf.notes_bytes = read_notes(fd, phdrs, elf.nr_phdrs, file_bytes, notes);
 	rc = boot_plan_elf(plan, &elf, file_bytes, ram_bytes, error);
@@ -437,13 +437,13 @@ static int plan_flat(struct boot_plan *plan, gpa_t address, uint64_t file_bytes,
 
 	memset(plan, 0, sizeof(*plan));
 	if (address % 16 || address >= limit)
-		return fail(error, "cannot be entered at segment:0 of address %#llx\n"
-			    "the address has to be a multiple of 16 below %#x.",
-			    (unsigned long long)address, LAYOUT_ACPI);
+		return boot_fail(error, "cannot be entered at segment:0 of address %#llx\n"
+				 "the address has to be a multiple of 16 below %#x.",
+				 (unsigned long long)address, LAYOUT_ACPI);
 	if (!range_within(address, file_bytes, limit))
-		return fail(error, "%llu bytes at %#llx reach beyond %#llx",
-			    (unsigned long long)file_bytes, (unsigned long long)address,
-			    (unsigned long long)limit);
+		return boot_fail(error, "%llu bytes at %#llx reach beyond %#llx",
+				 (unsigned long long)file_bytes, (unsigned long long)address,
+				 (unsigned long long)limit);
 	plan->nr_segments = 1;
 	plan->segments[0] = (struct boot_segment){
 		.file_bytes = file_bytes, .gpa = address, .mem_bytes = file_bytes,
@@ -472,12 +472,12 @@ int boot_place_initrd(const struct boot_plan *plan, uint64_t bytes, uint64_t ram
 		*gpa = align_down(MEM_HOLE_END + (ram_bytes - low) - bytes, INITRD_ALIGN);
 		return 0;
 	}
-	return fail(error, "%llu bytes do not fit: this kernel takes an initrd between %#llx and "
-		    "%#llx, %llu bytes less\n%s", (unsigned long long)bytes,
-		    (unsigned long long)start, (unsigned long long)limit,
-		    (unsigned long long)(bytes - room),
-		    limit < align_down(plan->initrd_limit, INITRD_ALIGN) ?
-		    "use a larger -m or a smaller initrd." : "use a smaller initrd.");
+	return boot_fail(error, "%llu bytes do not fit: this kernel takes an initrd between %#llx and "
+			 "%#llx, %llu bytes less\n%s", (unsigned long long)bytes,
+			 (unsigned long long)start, (unsigned long long)limit,
+			 (unsigned long long)(bytes - room),
+			 limit < align_down(plan->initrd_limit, INITRD_ALIGN) ?
+			 "use a larger -m or a smaller initrd." : "use a smaller initrd.");
 }
 
 /* A pipe has no size: copies it into a memory file, bounded by RAM. */
@@ -515,7 +515,7 @@ static int slurp(int pipe_fd, uint64_t max_bytes)
 	}
 }
 
-static const char *kind_of(mode_t mode)
+static const char *boot_kind_of(mode_t mode)
 {
 	return S_ISDIR(mode) ? "is a directory" : S_ISCHR(mode) ? "is a character device" :
 	       S_ISBLK(mode) ? "is a block device" : "is neither a file nor a pipe";
@@ -552,7 +552,7 @@ static int open_input(const char *what, const char *path, uint64_t max_bytes, ui
 	}
 	if (!S_ISREG(st.st_mode)) {
 		log_error("%s: %s: %s\nit has to be a file or a pipe.", what, path,
-			  kind_of(st.st_mode));
+			  boot_kind_of(st.st_mode));
 		close(fd);
 		return -EINVAL;
 	}
@@ -561,7 +561,7 @@ static int open_input(const char *what, const char *path, uint64_t max_bytes, ui
 }
 
 /* Behind those that are there. @bytes at @at of the file; -errno after a message. */
-static int add_initrd(struct boot *boot, const char *path, int fd, uint64_t at, uint64_t bytes)
+static int boot_add_initrd(struct boot *boot, const char *path, int fd, uint64_t at, uint64_t bytes)
 {
 	uint64_t offset = align_up(boot->initrd_bytes, INITRD_PART_ALIGN);
 
@@ -590,7 +590,7 @@ static int add_own_initrd(struct boot *boot)
 		fd = -errno;
 		log_error("kernel: %s: %s", boot->path, strerror(-fd));
 	}
-	return add_initrd(boot, boot->path, fd, boot->uki.initrd.offset, boot->uki.initrd.bytes);
+	return boot_add_initrd(boot, boot->path, fd, boot->uki.initrd.offset, boot->uki.initrd.bytes);
 }
 
 static int open_initrds(struct boot *boot)
@@ -603,7 +603,7 @@ static int open_initrds(struct boot *boot)
 		uint64_t bytes = 0;
 		int fd = open_input("initrd", c->initrds[i], c->ram_bytes, &bytes);
 
-		rc = add_initrd(boot, c->initrds[i], fd, 0, bytes);
+		rc = boot_add_initrd(boot, c->initrds[i], fd, 0, bytes);
 	}
 	if (rc || !boot->initrd_bytes)
 		return rc;
@@ -636,20 +636,20 @@ static int identify_uki(struct boot *boot, uint64_t file_bytes, struct boot_erro
 	size_t n = min_u64(boot->uki.kernel.bytes, sizeof(page));
 
 	if (rc)
-		return rc == -ENOENT ? rc : fail(error, "%s", why);
+		return rc == -ENOENT ? rc : boot_fail(error, "%s", why);
 	boot->kind = "unified kernel image";
 	boot->at = boot->uki.kernel.offset;
 	rc = pread_all(boot->fd, page, n, boot->at);
 	if (rc)
-		return fail(error, "%s", strerror(-rc));
+		return boot_fail(error, "%s", strerror(-rc));
 	if (!has_bzimage_header(page, n))
-		return fail(error, "an EFI program whose section .linux is not a bzImage");
+		return boot_fail(error, "an EFI program whose section .linux is not a bzImage");
 	return boot_plan_bzimage(&boot->plan, page, n, boot->uki.kernel.bytes,
 				 boot->config->ram_bytes, error);
 }
 
 /* Recognises the kernel by its first page and makes the plan. */
-static int identify(struct boot *boot, uint64_t file_bytes, struct boot_error *error)
+static int boot_identify(struct boot *boot, uint64_t file_bytes, struct boot_error *error)
 {
 	uint8_t page[BOOT_PAGE_BYTES];
 	size_t n = min_u64(file_bytes, sizeof(page));
@@ -657,7 +657,7 @@ static int identify(struct boot *boot, uint64_t file_bytes, struct boot_error *e
 	int rc = pread_all(boot->fd, page, n, 0);
 
 	if (rc)
-		return fail(error, "%s", strerror(-rc));
+		return boot_fail(error, "%s", strerror(-rc));
 	if (boot->config->flat) {
 		boot->kind = "flat image";
 		return plan_flat(&boot->plan, boot->config->flat_address, file_bytes, ram, error);
@@ -674,12 +674,12 @@ static int identify(struct boot *boot, uint64_t file_bytes, struct boot_error *e
 	if (rc != -ENOENT)
 		return rc;
 	if (n < 4)
-		return fail(error, "not a bzImage or ELF vmlinux (%zu bytes)", n);
-	return fail(error, "not a bzImage or ELF vmlinux (first bytes %02x %02x %02x %02x)",
-		    page[0], page[1], page[2], page[3]);
+		return boot_fail(error, "not a bzImage or ELF vmlinux (%zu bytes)", n);
+	return boot_fail(error, "not a bzImage or ELF vmlinux (first bytes %02x %02x %02x %02x)",
+			 page[0], page[1], page[2], page[3]);
 }
 
-static int open_kernel(struct boot *boot)
+static int boot_open_kernel(struct boot *boot)
 {
 	const char *what = boot->config->flat ? "flat" : "kernel";
 	struct boot_error error = { "" };
@@ -690,7 +690,7 @@ static int open_kernel(struct boot *boot)
 	boot->fd = open_input(what, boot->path, MAX_KERNEL_PIPE_BYTES, &file_bytes);
 	if (boot->fd < 0)
 		return boot->fd;
-	rc = identify(boot, file_bytes, &error);
+	rc = boot_identify(boot, file_bytes, &error);
 	if (rc)
 		log_error("%s: %s: %s", what, boot->path, error.text);
 	return rc;
@@ -742,7 +742,7 @@ int boot_open(struct boot **out, const struct boot_config *config)
 		return log_enomem("boot");
 	boot->config = config;
 	boot->fd = -1;
-	rc = open_kernel(boot);
+	rc = boot_open_kernel(boot);
 	if (!rc)
 		rc = open_initrds(boot);
 	if (!rc)

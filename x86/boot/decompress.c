@@ -175,7 +175,7 @@ static int decode_zstd(void *library, struct input *in, struct output *out)
 #define LZ4_MAGIC_BYTES 4u
 #define LZ4_BLOCK_BYTES (8u << 20)	/* unpacked; the last one may be shorter */
 
-static bool take(struct input *in, void *to, size_t bytes)
+static bool decompress_take(struct input *in, void *to, size_t bytes)
 {
 	if (!range_within(in->at, bytes, in->bytes))
 		return false;
@@ -197,7 +197,7 @@ static int decode_lz4(void *library, struct input *in, struct output *out)
 		size_t room = min_u64(out->bytes - out->at, LZ4_BLOCK_BYTES);
 		int n;
 
-		if (!take(in, &bytes, sizeof(bytes)) ||
+		if (!decompress_take(in, &bytes, sizeof(bytes)) ||
 		    !range_within(in->at, bytes, in->bytes) || bytes > INT32_MAX)
 			return -EINVAL;
 		n = block_decode((const char *)in->data + in->at, (char *)out->data + out->at,
@@ -224,7 +224,7 @@ static bool take_be(struct input *in, size_t bytes, uint32_t *value)
 {
 	uint8_t b[4];
 
-	if (!take(in, b, bytes))
+	if (!decompress_take(in, b, bytes))
 		return false;
 	*value = 0;
 	for (size_t i = 0; i < bytes; i++)

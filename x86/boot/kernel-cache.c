@@ -81,12 +81,12 @@ struct cached_kernel {
 
 static const char entry_magic[8] = { 'l', 'k', 'v', 'm', 'k', 'r', 'n', '\n' };
 
-static int64_t to_ns(const struct timespec *t)
+static int64_t kernel_cache_to_ns(const struct timespec *t)
 {
 	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
-static bool identify(int fd, struct identity *id)
+static bool kernel_cache_identify(int fd, struct identity *id)
 {
 	struct stat st;
 
@@ -94,7 +94,7 @@ static bool identify(int fd, struct identity *id)
 		return false;
 	*id = (struct identity){
 		.dev = st.st_dev, .ino = st.st_ino, .bytes = (uint64_t)st.st_size,
-		.modified_ns = to_ns(&st.st_mtim), .changed_ns = to_ns(&st.st_ctim),
+		.modified_ns = kernel_cache_to_ns(&st.st_mtim), .changed_ns = kernel_cache_to_ns(&st.st_ctim),
 	};
 	return true;
 }
@@ -111,7 +111,8 @@ static bool is_settled(const struct identity *id)
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	return to_ns(&now) - id->changed_ns > SETTLE_NS && to_ns(&now) - id->modified_ns > SETTLE_NS;
+	return kernel_cache_to_ns(&now) - id->changed_ns > SETTLE_NS &&
+	       kernel_cache_to_ns(&now) - id->modified_ns > SETTLE_NS;
 }
 
 struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const char **why)
@@ -124,7 +125,7 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
 	c->kernel_fd = kernel_fd;
 	c->helper = c->orders = -1;
 	c->folder = cache_open_folder(dir, why);
-	if (c->folder >= 0 && !identify(kernel_fd, &c->kernel)) {
+	if (c->folder >= 0 && !kernel_cache_identify(kernel_fd, &c->kernel)) {
 		*why = "the kernel is not a file";
 		close(c->folder);
 		c->folder = -1;
@@ -202,7 +203,7 @@ static uint32_t crc_of(const struct entry_header *h, const void *bitmap, const s
 	return (uint32_t)crc;
 }
 
-static bool header_is_good(const struct entry_header *h, const struct kernel_cache *c)
+static bool kernel_cache_header_is_good(const struct entry_header *h, const struct kernel_cache *c)
 {
 	return !memcmp(h->magic, entry_magic, sizeof(h->magic)) && h->version == VERSION &&
 	       is_same(&h->kernel, &c->kernel) && h->image_bytes &&
@@ -260,7 +261,7 @@ struct cached_kernel *kernel_cache_find(struct kernel_cache *c, const char **why
 	}
 	k->fd = fd;
 	k->made_ns = c->kernel.changed_ns;
-	if (pread_all(fd, &h, sizeof(h), 0) || !header_is_good(&h, c) || !read_tables(k, &h)) {
+	if (pread_all(fd, &h, sizeof(h), 0) || !kernel_cache_header_is_good(&h, c) || !read_tables(k, &h)) {
 		*why = "what is in the cache is damaged";
 		cached_kernel_free(k);
 		return NULL;
@@ -321,7 +322,7 @@ void cached_kernel_free(struct cached_kernel *k)
 
 /* ---- storing, in a process of its own ---- */
 
-static bool write_all(int fd, const void *data, size_t bytes, uint64_t offset)
+static bool kernel_cache_write_all(int fd, const void *data, size_t bytes, uint64_t offset)
 {
 	const uint8_t *p = data;
 
@@ -380,7 +381,7 @@ static bool write_image(struct kernel_cache *c, int fd, uint64_t offset, uint8_t
 		if (!fill_page(&c->v, page, data))
 			continue;
 		bitmap[page / 8] = (uint8_t)(bitmap[page / 8] | 1u << page % 8);
-		if (!write_all(fd, data, PAGE_BYTES, offset + page * PAGE_BYTES))
+		if (!kernel_cache_write_all(fd, data, PAGE_BYTES, offset + page * PAGE_BYTES))
 			return false;
 	}
 	return true;
@@ -410,10 +411,10 @@ static struct iovec table_of(const struct vmlinux_relocs *r)
 	return (struct iovec){ (void *)r->first, 4 * r->nr };
 }
 
-static bool write_tables(int fd, const struct iovec *tables, unsigned int nr, uint64_t at)
+static bool kernel_cache_write_tables(int fd, const struct iovec *tables, unsigned int nr, uint64_t at)
 {
 	for (unsigned int i = 0; i < nr; at += tables[i++].iov_len)
-		if (!write_all(fd, tables[i].iov_base, tables[i].iov_len, at))
+		if (!kernel_cache_write_all(fd, tables[i].iov_base, tables[i].iov_len, at))
 			return false;
 	return true;
 }
@@ -433,16 +434,16 @@ static bool write_entry(struct kernel_cache *c, int fd)
 	fill_header(c, &h);
 	image = image_offset(&h);
 	ok = !ftruncate(fd, (off_t)(image + nr_pages(h.image_bytes) * PAGE_BYTES)) &&
-	     write_tables(fd, tables, ARRAY_SIZE(tables), PAGE_BYTES + bits) &&
-	     write_image(c, fd, image, bitmap) && write_all(fd, bitmap, bits, PAGE_BYTES);
+	     kernel_cache_write_tables(fd, tables, ARRAY_SIZE(tables), PAGE_BYTES + bits) &&
+	     write_image(c, fd, image, bitmap) && kernel_cache_write_all(fd, bitmap, bits, PAGE_BYTES);
 	h.crc = crc_of(&h, bitmap, tables, ARRAY_SIZE(tables));
-	ok = ok && write_all(fd, &h, sizeof(h), 0);
+	ok = ok && kernel_cache_write_all(fd, &h, sizeof(h), 0);
 	free(bitmap);
 	return ok;
 }
 
 /* Why it is not stored; NULL if it is. */
-static const char *store(struct kernel_cache *c)
+static const char *kernel_cache_store(struct kernel_cache *c)
 {
 	const char *why;
 	int lock, fd = cache_begin(c->folder, &lock, &why);
@@ -471,7 +472,7 @@ static void run_store(int socket, void *arg)
 	c->orders = socket;
 	setpriority(PRIO_PROCESS, 0, 10);	/* the guest is booting: it comes first */
 	if (!sandbox_confine_helper(c->sandbox, SANDBOX_STORE))
-		why = store(c);
+		why = kernel_cache_store(c);
 	if (why)
 		log_verbose("kernel cache: not stored: %s", why);
 	else
@@ -486,7 +487,7 @@ void kernel_cache_keep(struct kernel_cache *c, const struct vmlinux *v,
 	c->v = *v;
 	c->memory = *memory;
 	/* What was read is what the name says, unless it was changed meanwhile. */
-	c->settled = c->settled && identify(c->kernel_fd, &now) && is_same(&now, &c->kernel);
+	c->settled = c->settled && kernel_cache_identify(c->kernel_fd, &now) && is_same(&now, &c->kernel);
 }
 
 static void start_store(struct kernel_cache *c)

@@ -33,7 +33,7 @@
 #define ALIGN_MAX	GIB(1)
 
 __attribute__((format(printf, 3, 4)))
-static int refuse(struct payload *p, int rc, const char *fmt, ...)
+static int payload_refuse(struct payload *p, int rc, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -98,14 +98,14 @@ static int check_kernel(struct payload *p, const struct payload_config *c)
 	const struct setup_header *h = c->header;
 
 	if (h->version < PROTOCOL_2_15 || !(h->xloadflags & XLF_KERNEL_64))
-		return refuse(p, -ENOTSUP, "it is a 32-bit kernel or older than Linux 5.5");
+		return payload_refuse(p, -ENOTSUP, "it is a 32-bit kernel or older than Linux 5.5");
 	if (!h->payload_length || !h->init_size || h->pref_address < MIB(1) ||
 	    !h->kernel_alignment || h->kernel_alignment & (h->kernel_alignment - 1) ||
 	    h->kernel_alignment < HUGE_PAGE_BYTES || h->kernel_alignment > ALIGN_MAX)
-		return refuse(p, -ENOTSUP, "its header does not say how to place it");
+		return payload_refuse(p, -ENOTSUP, "its header does not say how to place it");
 	for (size_t i = 0; i < ARRAY_SIZE(by_hand); i++)
 		if (has_parameter(c->cmdline, by_hand[i]))
-			return refuse(p, -ENOTSUP, "there is %s on its command line", by_hand[i]);
+			return payload_refuse(p, -ENOTSUP, "there is %s on its command line", by_hand[i]);
 	return 0;
 }
 
@@ -116,16 +116,16 @@ static int read_payload(struct payload *p, const struct payload_config *c, struc
 
 	if (h->payload_length <= SIZE_BYTES ||
 	    !range_within(h->payload_offset, h->payload_length, c->bytes))
-		return refuse(p, -EINVAL, "its payload of %u bytes at %#x is not inside of it",
-			      h->payload_length, h->payload_offset);
+		return payload_refuse(p, -EINVAL, "its payload of %u bytes at %#x is not inside of it",
+				      h->payload_length, h->payload_offset);
 	rc = scratch_create(packed, h->payload_length);
 	if (rc)
-		return refuse(p, rc, "no memory for its %u bytes", h->payload_length);
+		return payload_refuse(p, rc, "no memory for its %u bytes", h->payload_length);
 	rc = pread_all(c->fd, packed->data, h->payload_length, c->offset + h->payload_offset);
 	if (rc) {
 		scratch_destroy(packed);
-		return refuse(p, rc, "%s", rc == -ENODATA ? "became shorter while it was read" :
-			      strerror(-rc));
+		return payload_refuse(p, rc, "%s", rc == -ENODATA ? "became shorter while it was read" :
+				      strerror(-rc));
 	}
 	return 0;
 }
@@ -138,15 +138,15 @@ static int unpack_payload(struct payload *p, const struct payload_config *c,
 	int rc;
 
 	if (!u)
-		return refuse(p, -ENOTSUP, "its compression is not known");
+		return payload_refuse(p, -ENOTSUP, "its compression is not known");
 	p->source = unpack_name(u);
 	assert(packed->data && packed->bytes > SIZE_BYTES);	/* read_payload() */
 	memcpy(&bytes, packed->data + packed->bytes - SIZE_BYTES, sizeof(bytes));
 	if (!bytes || bytes > c->header->init_size)
-		return refuse(p, -EINVAL, "its payload unpacks to %u bytes, its header allows %u",
-			      bytes, c->header->init_size);
+		return payload_refuse(p, -EINVAL, "its payload unpacks to %u bytes, its header allows %u",
+				      bytes, c->header->init_size);
 	if (scratch_create(file, bytes))
-		return refuse(p, -ENOMEM, "no memory to unpack its %u bytes", bytes);
+		return payload_refuse(p, -ENOMEM, "no memory to unpack its %u bytes", bytes);
 	/* The last four bytes: gzip's own trailer, or what the kernel's build has added. */
 	rc = unpack(u, packed->data, packed->bytes - (*packed->data == 0x1f ? 0 : SIZE_BYTES),
 		    file->data, bytes);
@@ -154,11 +154,11 @@ static int unpack_payload(struct payload *p, const struct payload_config *c,
 		return 0;
 	scratch_destroy(file);
 	if (rc == -ENOSYS)
-		return refuse(p, -ENOTSUP, "this host has no %s, which unpacks %s",
-			      unpack_library(u), p->source);
+		return payload_refuse(p, -ENOTSUP, "this host has no %s, which unpacks %s",
+				      unpack_library(u), p->source);
 	if (rc == -ENOMEM)
-		return refuse(p, rc, "no memory to unpack it");
-	return refuse(p, rc, "its payload (%s) is damaged\nget or build it again.", p->source);
+		return payload_refuse(p, rc, "no memory to unpack it");
+	return payload_refuse(p, rc, "its payload (%s) is damaged\nget or build it again.", p->source);
 }
 
 static int choose_place(struct payload *p, const struct payload_config *c, const struct vmlinux *v,
@@ -176,9 +176,9 @@ static int choose_place(struct payload *p, const struct payload_config *c, const
 	p->randomized = v->has_relocs && !has_parameter(c->cmdline, "nokaslr");
 	if (p->randomized) {
 		if (random_bytes(random, sizeof(random)))
-			return refuse(p, -EIO, "no random numbers for its address");
+			return payload_refuse(p, -EIO, "no random numbers for its address");
 		if (!vmlinux_choose(v, &limits, random, place))
-			return refuse(p, -ENOTSUP, "there is no room for it");
+			return payload_refuse(p, -ENOTSUP, "there is no room for it");
 		explicit_bzero(random, sizeof(random));
 	}
 	p->five_levels = c->header->xloadflags & XLF_5LEVEL_ENABLED &&
@@ -192,8 +192,8 @@ static int choose_place(struct payload *p, const struct payload_config *c, const
 static int check_image(struct payload *p, const struct payload_config *c, const struct vmlinux *v)
 {
 	if (v->image_bytes > c->header->init_size)
-		return refuse(p, -EINVAL, "it needs %llu bytes of RAM, its header says %u",
-			      (unsigned long long)v->image_bytes, c->header->init_size);
+		return payload_refuse(p, -EINVAL, "it needs %llu bytes of RAM, its header says %u",
+				      (unsigned long long)v->image_bytes, c->header->init_size);
 	return 0;
 }
 
@@ -208,7 +208,7 @@ static int load_cached(struct payload *p, const struct payload_config *c, const 
 	int rc;
 
 	if (!k)
-		return refuse(p, -ENOTSUP, "%s", p->source);
+		return payload_refuse(p, -ENOTSUP, "%s", p->source);
 	p->source = "from the cache";
 	v = cached_kernel_vmlinux(k);
 	rc = v->link_gpa == c->header->pref_address ? check_image(p, c, v) : -ENOTSUP;
@@ -222,7 +222,7 @@ static int load_cached(struct payload *p, const struct payload_config *c, const 
 			mem_zero(mem, place.gpa, v->image_bytes);
 	}
 	cached_kernel_free(k);
-	return rc ? refuse(p, -ENOTSUP, "what is in the cache cannot be read") : 0;
+	return rc ? payload_refuse(p, -ENOTSUP, "what is in the cache cannot be read") : 0;
 }
 
 static int load_file(struct payload *p, const struct payload_config *c,
@@ -233,15 +233,15 @@ static int load_file(struct payload *p, const struct payload_config *c,
 	int rc = vmlinux_parse(v, file->data, file->bytes, c->header->pref_address, &why);
 
 	if (rc)
-		return refuse(p, rc, "what is in it has another form than expected: %s", why);
+		return payload_refuse(p, rc, "what is in it has another form than expected: %s", why);
 	rc = check_image(p, c, v);
 	if (!rc)
 		rc = choose_place(p, c, v, &place);
 	if (rc)
 		return rc;
 	if (vmlinux_copy(v, place.gpa, mem) || vmlinux_relocate(v, &place, mem))
-		return refuse(p, -EFAULT, "it does not fit into RAM at %#llx",
-			      (unsigned long long)place.gpa);
+		return payload_refuse(p, -EFAULT, "it does not fit into RAM at %#llx",
+				      (unsigned long long)place.gpa);
 	return 0;
 }
 

@@ -50,7 +50,7 @@ static bool has_name(const struct section *s, const char *name)
 }
 
 /* Where in @uki a section belongs; NULL: nowhere. */
-static struct uki_section *place_of(struct uki *uki, const struct section *s)
+static struct uki_section *uki_place_of(struct uki *uki, const struct section *s)
 {
 	if (has_name(s, ".linux"))
 		return &uki->kernel;
@@ -64,7 +64,7 @@ static struct uki_section *place_of(struct uki *uki, const struct section *s)
 static int take_section(struct uki *uki, const struct section *s, uint64_t file_bytes,
 			const char **why)
 {
-	struct uki_section *place = place_of(uki, s);
+	struct uki_section *place = uki_place_of(uki, s);
 	uint64_t bytes = s->file_bytes;
 
 	if (s->virtual_bytes && s->virtual_bytes < bytes)

@@ -92,7 +92,7 @@ static uint32_t word(const uint8_t *at)
 }
 
 /* The address in the image of the word that relocation @i changes. */
-static uint64_t place_of(const struct vmlinux *v, const struct vmlinux_relocs *r, size_t i)
+static uint64_t vmlinux_place_of(const struct vmlinux *v, const struct vmlinux_relocs *r, size_t i)
 {
 	/* Addresses of the kernel's 2 GiB are kept as 32 bits with the sign extended. */
 	return (uint64_t)(int64_t)(int32_t)word(r->first + 4 * i) - v->link_address;
@@ -101,7 +101,7 @@ static uint64_t place_of(const struct vmlinux *v, const struct vmlinux_relocs *r
 static bool inside_image(const struct vmlinux *v, const struct vmlinux_relocs *r, size_t width)
 {
 	for (size_t i = 0; i < r->nr; i++)
-		if (!range_within(place_of(v, r, i), width, v->image_bytes))
+		if (!range_within(vmlinux_place_of(v, r, i), width, v->image_bytes))
 			return false;
 	return true;
 }
@@ -234,7 +234,7 @@ static void relocate32(const struct vmlinux *v, const struct vmlinux_relocs *r, 
 		       uint32_t add)
 {
 	for (size_t i = 0; i < r->nr; i++) {
-		uint8_t *at = image + place_of(v, r, i);
+		uint8_t *at = image + vmlinux_place_of(v, r, i);
 
 		put_le32(at, word(at) + add);
 	}
@@ -244,7 +244,7 @@ static void relocate64(const struct vmlinux *v, const struct vmlinux_relocs *r, 
 		       uint64_t add)
 {
 	for (size_t i = 0; i < r->nr; i++) {
-		uint8_t *at = image + place_of(v, r, i);
+		uint8_t *at = image + vmlinux_place_of(v, r, i);
 		uint64_t value;
 
 		memcpy(&value, at, sizeof(value));

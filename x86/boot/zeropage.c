@@ -59,7 +59,7 @@ void e820_build(struct e820_map *map, uint64_t ram_bytes)
 	add(map, MEM_HOLE_END, MEM_HOLE_END + (ram_bytes - low), E820_RAM);
 }
 
-static void set_header(struct boot_params *bp, const struct zeropage_input *in)
+static void zeropage_set_header(struct boot_params *bp, const struct zeropage_input *in)
 {
 	struct setup_header *h = &bp->hdr;
 
@@ -86,7 +86,7 @@ void zeropage_build(struct boot_params *bp, const struct zeropage_input *in)
 	struct e820_map map;
 
 	memset(bp, 0, sizeof(*bp));
-	set_header(bp, in);
+	zeropage_set_header(bp, in);
 	bp->acpi_rsdp_addr = in->rsdp;
 	e820_build(&map, in->ram_bytes);
 	bp->e820_entries = (uint8_t)map.nr;
