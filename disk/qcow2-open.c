@@ -170,7 +170,7 @@ static int check_features(const struct qcow2_image *img, const struct header *h,
 	if (h->incompatible & INCOMPATIBLE_DIRTY && img->writable)
 		return refuse(img, "it was not closed properly and its refcounts are not up to date\n"
 			      "repair them: qemu-img check -r all %s; or use ,ro.", img->path);
-	if (h->compression > UNZIP_ZSTD ||
+	if (h->compression > QCOW2_DECOMPRESS_ZSTD ||
 	    (h->compression && !(h->incompatible & INCOMPATIBLE_COMPRESSION)))
 		return refuse(img, "its compression type %u is unknown", h->compression);
 	return 0;
@@ -427,7 +427,7 @@ static void close_image(struct qcow2_image *img)
 	qcow2_table_free(&img->refcounts);
 	if (img->metadata)
 		munmap(img->metadata, img->metadata_reserved);
-	unzip_destroy(img->unzip);
+	qcow2_decompress_destroy(img->decompress);
 	free(img->path);
 	free(img);
 }
@@ -471,7 +471,7 @@ static int read_image(struct qcow2_image *img, struct header *h)
 	img->size_bytes = align_down(h->size_bytes, DISK_SECTOR_BYTES);
 	if (!img->size_bytes || h->size_bytes > INT64_MAX)
 		return refuse(img, "its size is %llu", (unsigned long long)h->size_bytes);
-	rc = unzip_create(&img->unzip, (enum unzip_kind)h->compression);
+	rc = qcow2_decompress_create(&img->decompress, (enum qcow2_decompress_kind)h->compression);
 	if (rc == -ENOTSUP)
 		return refuse(img, "it is compressed by zstd\ninstall libzstd (libzstd1 on Debian).");
 	if (!rc)

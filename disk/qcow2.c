@@ -360,7 +360,7 @@ static int unpack(struct qcow2_job *job)
 {
 	struct qcow2 *q = job->disk;
 	const struct qcow2_image *img = q->unpacked_image;
-	int rc = unzip(img->unzip, q->packed, qcow2_compressed_bytes(img, q->unpacked_entry),
+	int rc = qcow2_decompress(img->decompress, q->packed, qcow2_compressed_bytes(img, q->unpacked_entry),
 		       q->unpacked, img->cluster_bytes);
 
 	if (rc)

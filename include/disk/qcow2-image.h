@@ -28,7 +28,7 @@
 
 #include "disk/aio.h"
 #include "disk/format.h"
-#include "disk/unzip.h"
+#include "disk/qcow2-decompress.h"
 
 #define QCOW2_MAX_CHAIN		16u
 #define QCOW2_SLICE_BYTES	4096u	/* or a cluster, if that is smaller */
@@ -126,8 +126,8 @@ struct qcow2_image {
 	unsigned int version, cluster_bits, refcount_order;
 	uint32_t cluster_bytes;
 	uint64_t size_bytes;
-	enum unzip_kind compression;
-	struct unzip *unzip;
+	enum qcow2_decompress_kind compression;
+	struct qcow2_decompress *decompress;
 	struct qcow2_table l1, refcounts;
 
 	/* The header itself; top only. */

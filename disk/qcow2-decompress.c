@@ -2,7 +2,7 @@
 /*
  * Decompression of qcow2 clusters: raw deflate by zlib, zstd by libzstd.
  *
- * zlib's memory comes from an arena inside struct unzip, so that nothing is
+ * zlib's memory comes from an arena inside struct qcow2_decompress, so that nothing is
  * allocated while a guest runs. libzstd is looked for when the first image that
  * needs it is opened (dlopen), so that the binary does not depend on it; its
  * window is bounded by its own default limit.
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
-#include "disk/unzip.h"
+#include "disk/qcow2-decompress.h"
 #include "util.h"
 
 /* inflate needs about 9.5 KiB and a window of 32 KiB (zconf.h). */
@@ -25,8 +25,8 @@ struct zstd_buffer {
 	size_t size, pos;
 };
 
-struct unzip {
-	enum unzip_kind kind;
+struct qcow2_decompress {
+	enum qcow2_decompress_kind kind;
 	z_stream z;
 	_Alignas(16) uint8_t arena[ARENA_BYTES];
 	size_t arena_used;
@@ -40,7 +40,7 @@ struct unzip {
 
 static void *arena_alloc(void *opaque, unsigned int items, unsigned int size)
 {
-	struct unzip *u = opaque;
+	struct qcow2_decompress *u = opaque;
 	size_t bytes = align_up((size_t)items * size, 16);
 	void *p = u->arena + u->arena_used;
 
@@ -53,10 +53,10 @@ static void *arena_alloc(void *opaque, unsigned int items, unsigned int size)
 static void arena_free(void *opaque, void *p)
 {
 	(void)opaque;
-	(void)p;	/* all at once, with struct unzip */
+	(void)p;	/* all at once, with struct qcow2_decompress */
 }
 
-static int start_zstd(struct unzip *u)
+static int start_zstd(struct qcow2_decompress *u)
 {
 	void *(*create_stream)(void);
 
@@ -76,15 +76,15 @@ static int start_zstd(struct unzip *u)
 	return u->stream ? 0 : -ENOMEM;
 }
 
-int unzip_create(struct unzip **out, enum unzip_kind kind)
+int qcow2_decompress_create(struct qcow2_decompress **out, enum qcow2_decompress_kind kind)
 {
-	struct unzip *u = calloc(1, sizeof(*u));
+	struct qcow2_decompress *u = calloc(1, sizeof(*u));
 	int rc = 0;
 
 	if (!u)
 		return -ENOMEM;
 	u->kind = kind;
-	if (kind == UNZIP_ZSTD) {
+	if (kind == QCOW2_DECOMPRESS_ZSTD) {
 		rc = start_zstd(u);
 	} else {
 		u->z.zalloc = arena_alloc;
@@ -94,14 +94,14 @@ int unzip_create(struct unzip **out, enum unzip_kind kind)
 			rc = -ENOMEM;
 	}
 	if (rc) {
-		unzip_destroy(u);
+		qcow2_decompress_destroy(u);
 		return rc;
 	}
 	*out = u;
 	return 0;
 }
 
-void unzip_destroy(struct unzip *u)
+void qcow2_decompress_destroy(struct qcow2_decompress *u)
 {
 	if (!u)
 		return;
@@ -112,7 +112,7 @@ void unzip_destroy(struct unzip *u)
 	free(u);
 }
 
-static int unzip_deflate(struct unzip *u, const void *in, size_t in_bytes, void *out,
+static int qcow2_decompress_deflate(struct qcow2_decompress *u, const void *in, size_t in_bytes, void *out,
 			 size_t out_bytes)
 {
 	int rc;
@@ -128,7 +128,7 @@ static int unzip_deflate(struct unzip *u, const void *in, size_t in_bytes, void 
 	return (rc == Z_STREAM_END || rc == Z_BUF_ERROR) && !u->z.avail_out ? 0 : -EIO;
 }
 
-static int unzip_zstd(struct unzip *u, const void *in, size_t in_bytes, void *out,
+static int qcow2_decompress_zstd(struct qcow2_decompress *u, const void *in, size_t in_bytes, void *out,
 		      size_t out_bytes)
 {
 	struct zstd_buffer src = { (void *)(uintptr_t)in, in_bytes, 0 };
@@ -148,9 +148,9 @@ static int unzip_zstd(struct unzip *u, const void *in, size_t in_bytes, void *ou
 	return 0;
 }
 
-int unzip(struct unzip *u, const void *in, size_t in_bytes, void *out, size_t out_bytes)
+int qcow2_decompress(struct qcow2_decompress *u, const void *in, size_t in_bytes, void *out, size_t out_bytes)
 {
-	if (u->kind == UNZIP_ZSTD)
-		return unzip_zstd(u, in, in_bytes, out, out_bytes);
-	return unzip_deflate(u, in, in_bytes, out, out_bytes);
+	if (u->kind == QCOW2_DECOMPRESS_ZSTD)
+		return qcow2_decompress_zstd(u, in, in_bytes, out, out_bytes);
+	return qcow2_decompress_deflate(u, in, in_bytes, out, out_bytes);
 }
