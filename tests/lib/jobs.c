@@ -34,8 +34,7 @@
 #define MAX_VMS LENGTH
 #define PATIENCE_S 40		/* for any one step; an emulated host is slow */
 
-/* EITHER: as the shell likes, which may or may not pass a hang-up on to what runs behind. */
-enum vm_state { NONE, BACK, FRONT, STOPPED, ENDS, EITHER };
+enum vm_state { NONE, BACK, FRONT, STOPPED, ENDS };
 
 struct model {
 	unsigned int nr;
@@ -45,7 +44,7 @@ struct model {
 
 struct driver {
 	const char *shell, *lkvm, *sandbox, *guest;
-	bool resends_hangup;	/* bash does, to its jobs, mostly */
+	bool resends_hangup;	/* bash does, to all its jobs */
 	const char *sequence;
 	pid_t shell_pid, pids[MAX_VMS];
 	int master;
@@ -78,10 +77,8 @@ static enum vm_state *last(struct model *m)
 static void lose_shell(struct model *m, bool resends)
 {
 	for (unsigned int i = 0; i < m->nr; i++)
-		if (m->vms[i] != BACK)		/* stopped orphans get a hang-up, too */
+		if (m->vms[i] != BACK || resends)	/* stopped orphans get a hang-up, too */
 			m->vms[i] = ENDS;
-		else if (resends)
-			m->vms[i] = EITHER;
 	m->has_shell = false;
 }
 
@@ -373,7 +370,7 @@ static void check(struct driver *d, const struct model *m)
 	for (unsigned int i = 0; i < m->nr && !d->failed; i++) {
 		if (m->vms[i] == STOPPED)
 			wait_until(d, "the VM is stopped", is_stopped, i);
-		else if (m->vms[i] != ENDS && m->vms[i] != EITHER)
+		else if (m->vms[i] != ENDS)
 			wait_until(d, "the VM runs", is_running, i);
 	}
 	if (!m->has_shell || d->failed)
@@ -448,19 +445,20 @@ static void play_step(struct driver *d, const struct model *m, char action, bool
 		break;
 	case 'C':
 		/*
-		 * As terminals do. Without the signal a shell may see the end of its input before the
-		 * kernel's hang-up, and leave its jobs alone.
+		 * As terminals do, but one after the other: bash, which gets the kernel's hang-up while it
+		 * is about to pass the first one on, does not do that for some jobs: "sleep 1000 &" stays
+		 * in 44 of 300 cases, and in none of 1250 this way.
 		 */
 		kill(d->shell_pid, SIGHUP);
+		wait_until(d, "the shell is gone", shell_is_gone, 0);
 		close(d->master);
 		d->master = -1;
 		break;
 	case 'K':
 		kill(d->shell_pid, SIGKILL);
+		wait_until(d, "the shell is gone", shell_is_gone, 0);
 		break;
 	}
-	if (!m->has_shell)
-		wait_until(d, "the shell is gone", shell_is_gone, 0);
 }
 
 static void clean_up(struct driver *d, const struct model *m)
@@ -470,7 +468,7 @@ static void clean_up(struct driver *d, const struct model *m)
 		if (m->vms[i] == ENDS)
 			wait_until(d, "the VM ends with its terminal or shell", has_ended, i);
 	for (unsigned int i = 0; i < m->nr && !d->failed; i++)
-		if (m->vms[i] != ENDS && m->vms[i] != EITHER && !both_are(d, i, m->vms[i] == STOPPED))
+		if (m->vms[i] != ENDS && !both_are(d, i, m->vms[i] == STOPPED))
 			fail(d, "VM %u should be there still", i + 1);
 	if (!d->failed && front_of(m) >= 0 && m->has_shell) {
 		type(d, "\001x");
