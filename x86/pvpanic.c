@@ -28,7 +28,10 @@ static void pvpanic_write(void *dev, uint64_t offset, uint64_t value, unsigned i
 
 	(void)offset;
 	(void)size;
-	/* A crash kernel is about to write its dump: let it, the reset comes later. */
+	/*
+	 * A crash kernel is about to write its dump: let it. How that one ends is how the guest ends
+	 * (lkvm.1): it may not have saved anything, which nobody but itself knows.
+	 */
 	if (value & PVPANIC_CRASH_LOADED)
 		log_verbose("guest: its kernel panicked; a crash kernel takes over");
 	else if (value & PVPANIC_PANICKED)
