@@ -842,16 +842,21 @@ static void on_disks_wait(void *arg)
 
 static void finish_disks(struct machine *m, struct machine_result *result)
 {
+	unsigned int nr = m->config->nr_disks;
+	struct disk *disks[BOARD_MAX_VIRTIO];
+	int errors[BOARD_MAX_VIRTIO];
+
 	m->urgent |= is_urgent(result->reason);
 	if (m->aio) {
 		aio_set_news(m->aio, event_fd(m->host.loop), on_disks_wait, m);
 		limit_disks(m);
 	}
-	for (unsigned int i = 0; i < m->config->nr_disks; i++) {
-		int rc = disk_finish(m->host.disks[i].disk);
-
-		result->data_lost |= rc != 0;
-		m->disks_stuck |= rc == -ETIMEDOUT;
+	for (unsigned int i = 0; i < nr; i++)
+		disks[i] = m->host.disks[i].disk;
+	disk_finish_all(disks, nr, errors);
+	for (unsigned int i = 0; i < nr; i++) {
+		result->data_lost |= errors[i] != 0;
+		m->disks_stuck |= errors[i] == -ETIMEDOUT;
 	}
 	result->disks_stuck = m->disks_stuck;
 }

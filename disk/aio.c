@@ -7,12 +7,19 @@
  * call, without an event. For the rest epoll watches the ring itself. Files are
  * registered, which saves the kernel a look-up per operation.
  *
- * Threads: a queue, a few workers, a list of what is done. Workers touch the
+ * Threads: a queue for each client, workers, a list of what is done. Workers touch the
  * operation that they took and nothing else.
+ *
+ * A file that never answers must not take from others what they need. Of the workers one is
+ * kept for each client, and only the others can be had by who has one already. With io_uring
+ * most operations need no thread; those that always do go to the kernel a few at a time for
+ * each client, and the kernel may start as many threads as all clients together need. One thing
+ * is out of reach: the kernel has 64 queues for buffered writes that are left to its threads, by
+ * a hash of the file, so that one that hangs can, once in 64, hold up the writes of another.
  *
  * Short reads and writes are continued here, so that devices see whole operations. What
  * O_DIRECT cannot take, because virtio asks no alignment of a guest's buffers, goes through
- * bounce buffers, piece by piece; who finds none waits for one.
+ * bounce buffers, piece by piece; who finds none of his client's waits for one.
  *
  * Source: io_uring_setup(2), io_uring_enter(2) of liburing 2.3.
  */
@@ -39,18 +46,14 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define NR_WORKERS	4u
+#define SPARE_WORKERS	3u	/* beside one for each client */
 #define MAX_FILES	64u
 #define MAX_DEPTH	1024u
 #define LONE_MAX_BYTES	MIB(1)	/* what the loop may copy at a time */
-#define NR_BOUNCES	8u
 #define BOUNCE_BYTES	KIB(128)
+#define MAX_BLOCKING	2u	/* of a client: fsync or fallocate, by threads of the kernel */
+#define KERNEL_THREADS	128u	/* 32 clients; these two, and some for writes to each of its files */
 #define RETRY_MS	1	/* after the kernel has refused what was submitted */
-
-/* Operations that wait for something, in order. */
-struct op_list {
-	struct aio_op *head, **tail;
-};
 
 struct aio {
 	struct event_loop *loop;
@@ -65,39 +68,40 @@ struct aio {
 	uint64_t deadline;
 	struct event_deferred submit;
 	struct aio_op *lone;		/* the only operation of this round so far */
-	struct op_list for_ring;	/* wait for room in it */
-	struct op_list for_bounce;	/* wait for a buffer */
-	unsigned int in_flight, held;
+	struct aio_list for_ring;	/* wait for room in it */
+	unsigned int in_flight, held;	/* of all clients */
+	uint64_t completed;
 	uint64_t files_used;		/* registered slots */
-	uint8_t *bounce_memory;
-	uint8_t *bounces[NR_BOUNCES];	/* free ones */
-	unsigned int nr_bounces;
 	struct io_uring ring;
 
 	/* Threads. */
 	struct sandbox *sandbox;	/* lent to them */
-	pthread_t workers[NR_WORKERS];
+	pthread_t *workers;
 	unsigned int nr_workers;
 	pthread_mutex_t lock;		/* guards what follows */
 	pthread_cond_t work;
-	struct op_list todo, done;
+	struct aio_client *clients;	/* who was served last is last */
+	unsigned int nr_clients;
+	unsigned int spare;		/* workers that are kept for nobody */
+	unsigned int spare_taken;	/* ... by clients that have another one */
+	struct aio_list done;
 	bool quit;
 };
 
-static void list_init(struct op_list *list)
+static void list_init(struct aio_list *list)
 {
 	list->head = NULL;
 	list->tail = &list->head;
 }
 
-static void list_add(struct op_list *list, struct aio_op *op)
+static void list_add(struct aio_list *list, struct aio_op *op)
 {
 	op->next = NULL;
 	*list->tail = op;
 	list->tail = &op->next;
 }
 
-static struct aio_op *list_take(struct op_list *list)
+static struct aio_op *list_take(struct aio_list *list)
 {
 	struct aio_op *op = list->head;
 
@@ -190,23 +194,45 @@ static bool settle(struct aio_op *op, int result, int *error)
 static void start_op(struct aio *aio, struct aio_op *op);
 
 /* Buffer @bounce is free again: the next that waits has it. */
-static void give_bounce(struct aio *aio, uint8_t *bounce)
+static void give_bounce(struct aio_client *client, uint8_t *bounce)
 {
-	struct aio_op *op = list_take(&aio->for_bounce);
+	struct aio_op *op = list_take(&client->for_bounce);
 
 	if (op) {
 		op->bounce = bounce;
-		start_op(aio, op);
+		start_op(client->aio, op);
 	} else {
-		aio->bounces[aio->nr_bounces++] = bounce;
+		client->bounces[client->nr_bounces++] = bounce;
 	}
+}
+
+static bool is_blocking(const struct aio_op *op)
+{
+	return op->kind == AIO_SYNC || op->kind == AIO_ALLOCATE;
+}
+
+/* An operation of a kind that takes turns is over: the next one begins. */
+static void give_turn(struct aio_client *client)
+{
+	struct aio_op *op = list_take(&client->for_turn);
+
+	if (op)
+		start_op(client->aio, op);
+	else
+		client->blocking--;
 }
 
 static void complete(struct aio *aio, struct aio_op *op, int error)
 {
+	struct aio_client *client = op->file->client;
+
 	aio->in_flight--;
+	aio->completed++;
+	client->in_flight--;
 	if (op->bounce)
-		give_bounce(aio, op->bounce);
+		give_bounce(client, op->bounce);
+	if (aio->uring && is_blocking(op))
+		give_turn(client);
 	op->done(op, error);
 }
 
@@ -387,6 +413,21 @@ static int restrict_uring(struct aio *aio)
 	return rc ? rc : register_uring(aio, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 }
 
+/*
+ * The kernel's limit depends on the number of CPUs, not of disks. Where it cannot be raised
+ * (before Linux 5.15) many disks that hang may hold up the others.
+ */
+static void allow_kernel_threads(struct aio *aio)
+{
+	unsigned int max[2] = { 0, 0 };		/* bounded, unbounded; 0: as it is */
+
+	if (register_uring(aio, IORING_REGISTER_IOWQ_MAX_WORKERS, max, 2) || max[0] >= KERNEL_THREADS)
+		return;
+	max[0] = KERNEL_THREADS;
+	max[1] = 0;
+	register_uring(aio, IORING_REGISTER_IOWQ_MAX_WORKERS, max, 2);
+}
+
 static int start_uring(struct aio *aio, unsigned int depth)
 {
 	struct io_uring_params params = { .flags = IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED };
@@ -395,6 +436,7 @@ static int start_uring(struct aio *aio, unsigned int depth)
 
 	if (rc < 0)
 		return rc;
+	allow_kernel_threads(aio);
 	/* Before Linux 5.10 it cannot be restricted: then it is not used. */
 	rc = restrict_uring(aio);
 	if (rc < 0) {
@@ -444,16 +486,73 @@ static int run_once(struct aio_op *op)
 	return n < 0 ? -errno : (int)n;
 }
 
+/* How many workers can be had by clients that have one. The lock is held. */
+static void count_spare(struct aio *aio)
+{
+	aio->spare = aio->nr_workers - (unsigned int)min_u64(aio->nr_workers, aio->nr_clients);
+}
+
+static bool may_have_worker(const struct aio *aio, const struct aio_client *client)
+{
+	return client->todo.head && (!client->running || aio->spare_taken < aio->spare);
+}
+
+static void link_client(struct aio *aio, struct aio_client *client)
+{
+	struct aio_client **last = &aio->clients;
+
+	while (*last)
+		last = &(*last)->next;
+	client->next = NULL;
+	*last = client;
+}
+
+static void unlink_client(struct aio *aio, const struct aio_client *client)
+{
+	struct aio_client **link = &aio->clients;
+
+	while (*link != client)
+		link = &(*link)->next;
+	*link = client->next;
+}
+
+/* The next operation of the client that has waited longest; NULL if none may have a worker. */
+static struct aio_op *choose_todo(struct aio *aio)
+{
+	struct aio_client *client = aio->clients;
+
+	while (client && !may_have_worker(aio, client))
+		client = client->next;
+	if (!client)
+		return NULL;
+	if (client->next) {
+		unlink_client(aio, client);
+		link_client(aio, client);
+	}
+	if (client->running++)
+		aio->spare_taken++;
+	return list_take(&client->todo);
+}
+
 static struct aio_op *take_todo(struct aio *aio)
 {
 	struct aio_op *op;
 
 	pthread_mutex_lock(&aio->lock);
-	while (!aio->todo.head && !aio->quit)
+	while (!(op = choose_todo(aio)) && !aio->quit)
 		pthread_cond_wait(&aio->work, &aio->lock);
-	op = list_take(&aio->todo);
 	pthread_mutex_unlock(&aio->lock);
 	return op;
+}
+
+static void give_done(struct aio *aio, struct aio_op *op)
+{
+	pthread_mutex_lock(&aio->lock);
+	if (--op->file->client->running)
+		aio->spare_taken--;
+	list_add(&aio->done, op);
+	pthread_mutex_unlock(&aio->lock);
+	eventfd_signal(aio->done_fd);
 }
 
 static void *worker(void *arg)
@@ -466,10 +565,7 @@ static void *worker(void *arg)
 	while ((op = take_todo(aio))) {
 		while (!settle(op, run_once(op), &op->error))
 			;
-		pthread_mutex_lock(&aio->lock);
-		list_add(&aio->done, op);
-		pthread_mutex_unlock(&aio->lock);
-		eventfd_signal(aio->done_fd);
+		give_done(aio, op);
 	}
 	return NULL;
 }
@@ -498,26 +594,43 @@ static int prepare_threads(struct aio *aio)
 }
 
 /* Signals are for the main thread, but for those that a thread causes itself. */
-int aio_start(struct aio *aio, struct sandbox *sandbox)
+static int start_workers(struct aio *aio, unsigned int wanted)
 {
 	sigset_t all, old;
 	int rc = 0;
 
-	if (aio->uring)
-		return 0;
-	aio->sandbox = sandbox;
 	sigfillset(&all);
 	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (aio->nr_workers < NR_WORKERS && !rc) {
+	while (aio->nr_workers < wanted && !rc) {
 		rc = -pthread_create(&aio->workers[aio->nr_workers], NULL, worker, aio);
 		if (!rc)
 			aio->nr_workers++;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!aio->nr_workers)
-		log_error("disk: starting a thread: %s", strerror(-rc));
-	return aio->nr_workers ? (int)aio->nr_workers : rc;
+	pthread_mutex_lock(&aio->lock);
+	count_spare(aio);
+	pthread_mutex_unlock(&aio->lock);
+	return rc;
+}
+
+int aio_start(struct aio *aio, struct sandbox *sandbox)
+{
+	unsigned int wanted = SPARE_WORKERS + (aio->nr_clients ? aio->nr_clients : 1);
+	int rc;
+
+	if (aio->uring)
+		return 0;
+	aio->sandbox = sandbox;
+	aio->workers = calloc(wanted, sizeof(*aio->workers));
+	if (!aio->workers)
+		return log_enomem("disk");
+	rc = start_workers(aio, wanted);
+	/* One for each is necessary, more are good. */
+	if (aio->nr_workers >= wanted - SPARE_WORKERS)
+		return (int)aio->nr_workers;
+	log_error("disk: starting a thread: %s", strerror(-rc));
+	return rc;
 }
 
 /* ---- both ---- */
@@ -554,23 +667,39 @@ static void start_op(struct aio *aio, struct aio_op *op)
 		return;
 	}
 	pthread_mutex_lock(&aio->lock);
-	list_add(&aio->todo, op);
+	list_add(&op->file->client->todo, op);
 	pthread_cond_signal(&aio->work);
 	pthread_mutex_unlock(&aio->lock);
+}
+
+/* What @op needs beside its own is there; otherwise it waits for it. */
+static bool may_start(const struct aio *aio, struct aio_op *op)
+{
+	struct aio_client *client = op->file->client;
+
+	if (is_blocking(op)) {
+		if (aio->uring && client->blocking == MAX_BLOCKING) {
+			list_add(&client->for_turn, op);
+			return false;
+		}
+		client->blocking += aio->uring;
+	} else if (needs_bounce(op)) {
+		if (!client->nr_bounces) {
+			list_add(&client->for_bounce, op);
+			return false;
+		}
+		op->bounce = client->bounces[--client->nr_bounces];
+	}
+	return true;
 }
 
 void aio_submit(struct aio *aio, struct aio_op *op)
 {
 	aio->in_flight++;
+	op->file->client->in_flight++;
 	op->bounce = NULL;
-	if (needs_bounce(op)) {
-		if (!aio->nr_bounces) {
-			list_add(&aio->for_bounce, op);
-			return;
-		}
-		op->bounce = aio->bounces[--aio->nr_bounces];
-	}
-	start_op(aio, op);
+	if (may_start(aio, op))
+		start_op(aio, op);
 }
 
 struct event_loop *aio_loop(const struct aio *aio)
@@ -578,14 +707,21 @@ struct event_loop *aio_loop(const struct aio *aio)
 	return aio->loop;
 }
 
-void aio_hold(struct aio *aio)
+void aio_hold(struct aio_client *client)
 {
-	aio->held++;
+	client->held++;
+	client->aio->held++;
 }
 
-void aio_release(struct aio *aio)
+void aio_release(struct aio_client *client)
 {
-	aio->held--;
+	client->held--;
+	client->aio->held--;
+}
+
+bool aio_is_idle(const struct aio_client *client)
+{
+	return !client->in_flight && !client->held;
 }
 
 void aio_set_limit(struct aio *aio, uint64_t deadline)
@@ -618,7 +754,8 @@ static void work_here(struct aio *aio)
 {
 	struct aio_op *op;
 
-	while ((op = list_take(&aio->todo))) {
+	while ((op = choose_todo(aio))) {
+		op->file->client->running--;
 		while (!settle(op, run_once(op), &op->error))
 			;
 		complete(aio, op, op->error);
@@ -656,43 +793,107 @@ static int wait_for_completions(struct aio *aio)
 	return 0;
 }
 
+int aio_wait(struct aio *aio)
+{
+	uint64_t before = aio->completed;
+
+	event_run_deferred(aio->loop);
+	/* Somebody may have waited for what was completed then; or there is something to submit. */
+	if (aio->completed != before || !aio->in_flight || aio->submit.queued)
+		return 0;
+	return wait_for_completions(aio);
+}
+
 int aio_drain(struct aio *aio)
 {
-	int rc = 0;
+	int rc;
 
-	do {
-		event_run_deferred(aio->loop);
-		/* The last round may have left something to submit. */
-		if (aio->in_flight && !aio->submit.queued)
-			rc = wait_for_completions(aio);
-	} while (!rc && (aio->in_flight || aio->held));
+	do
+		rc = aio_wait(aio);
+	while (!rc && (aio->in_flight || aio->held));
 	return rc;
 }
 
-void aio_add_file(struct aio *aio, struct aio_file *file, int fd, uint32_t align)
-{
-	struct statfs fs;
+/* ---- clients and files ---- */
 
-	file->fd = fd;
-	file->index = -1;
-	file->align = align;
-	file->in_memory = !fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC;
+void aio_add_client(struct aio *aio, struct aio_client *client)
+{
+	*client = (struct aio_client){ .aio = aio };
+	list_init(&client->for_bounce);
+	list_init(&client->for_turn);
+	list_init(&client->todo);
+	pthread_mutex_lock(&aio->lock);
+	link_client(aio, client);
+	aio->nr_clients++;
+	count_spare(aio);
+	pthread_mutex_unlock(&aio->lock);
+}
+
+void aio_remove_client(struct aio_client *client)
+{
+	struct aio *aio = client->aio;
+
+	if (!aio)
+		return;
+	assert(!client->in_flight);
+	pthread_mutex_lock(&aio->lock);
+	unlink_client(aio, client);
+	aio->nr_clients--;
+	count_spare(aio);
+	pthread_mutex_unlock(&aio->lock);
+	free(client->bounce_memory);
+	client->aio = NULL;
+}
+
+/* Memory that is not used is never touched. */
+static int create_bounces(struct aio_client *client)
+{
+	client->bounce_memory = aligned_alloc(4096, AIO_NR_BOUNCES * BOUNCE_BYTES);
+	if (!client->bounce_memory)
+		return -ENOMEM;
+	while (client->nr_bounces < AIO_NR_BOUNCES) {
+		client->bounces[client->nr_bounces] =
+			client->bounce_memory + client->nr_bounces * BOUNCE_BYTES;
+		client->nr_bounces++;
+	}
+	return 0;
+}
+
+static void register_file(struct aio *aio, struct aio_file *file)
+{
 	for (int i = 0; aio->fixed_files && i < (int)MAX_FILES && file->index < 0; i++) {
 		if (aio->files_used >> i & 1)
 			continue;
-		if (io_uring_register_files_update(&aio->ring, (unsigned int)i, &fd, 1) < 0)
+		if (io_uring_register_files_update(&aio->ring, (unsigned int)i, &file->fd, 1) < 0)
 			return;
 		aio->files_used |= 1ull << i;
 		file->index = i;
 	}
 }
 
-void aio_remove_file(struct aio *aio, struct aio_file *file)
+int aio_add_file(struct aio_client *client, struct aio_file *file, int fd, uint32_t align)
 {
+	struct statfs fs;
+
+	file->fd = fd;
+	file->client = client;
+	file->index = -1;
+	file->align = align;
+	file->in_memory = !fstatfs(fd, &fs) && fs.f_type == TMPFS_MAGIC;
+	if (align > 1 && !client->bounce_memory && create_bounces(client))
+		return -ENOMEM;
+	register_file(client->aio, file);
+	return 0;
+}
+
+void aio_remove_file(struct aio_file *file)
+{
+	struct aio *aio;
 	int none = -1;
 
 	if (file->index < 0)
 		return;
+	aio = file->client->aio;
 	io_uring_register_files_update(&aio->ring, (unsigned int)file->index, &none, 1);
 	aio->files_used &= ~(1ull << file->index);
 	file->index = -1;
@@ -717,19 +918,6 @@ static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
 	return rc;
 }
 
-/* Memory that is not used is never touched. */
-static int create_bounces(struct aio *aio)
-{
-	aio->bounce_memory = aligned_alloc(4096, NR_BOUNCES * BOUNCE_BYTES);
-	if (!aio->bounce_memory)
-		return -ENOMEM;
-	while (aio->nr_bounces < NR_BOUNCES) {
-		aio->bounces[aio->nr_bounces] = aio->bounce_memory + aio->nr_bounces * BOUNCE_BYTES;
-		aio->nr_bounces++;
-	}
-	return 0;
-}
-
 int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine,
 	       unsigned int depth)
 {
@@ -744,12 +932,8 @@ int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine
 	pthread_mutex_init(&aio->lock, NULL);
 	pthread_cond_init(&aio->work, NULL);
 	list_init(&aio->for_ring);
-	list_init(&aio->for_bounce);
-	list_init(&aio->todo);
 	list_init(&aio->done);
-	rc = create_bounces(aio);
-	if (!rc)
-		rc = start(aio, engine, depth);
+	rc = start(aio, engine, depth);
 	if (rc) {
 		aio_destroy(aio);
 		return rc;
@@ -783,6 +967,6 @@ void aio_destroy(struct aio *aio)
 		close(aio->done_fd);
 	pthread_cond_destroy(&aio->work);
 	pthread_mutex_destroy(&aio->lock);
-	free(aio->bounce_memory);
+	free(aio->workers);
 	free(aio);
 }

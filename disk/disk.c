@@ -121,16 +121,44 @@ int disk_open(struct disk **out, struct aio *aio, const struct disk_config *conf
 	return rc;
 }
 
+/* ---- the end ---- */
+
+#define UNTOUCHED 2	/* states beside 0 and -errno; 1 is of disk_ops */
+
+/* Each disk of which nothing is in flight goes on. True if one has not come to its end. */
+static bool go_on_finishing(struct disk *const disks[], unsigned int nr, int states[])
+{
+	bool unfinished = false;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		if (states[i] > 0 && aio_is_idle(&disks[i]->client))
+			states[i] = disks[i]->ops->finish(disks[i], states[i] != UNTOUCHED);
+		unfinished |= states[i] > 0;
+	}
+	return unfinished;
+}
+
+void disk_finish_all(struct disk *const disks[], unsigned int nr, int errors[])
+{
+	for (unsigned int i = 0; i < nr; i++)
+		errors[i] = UNTOUCHED;
+	while (go_on_finishing(disks, nr, errors) && !aio_wait(disks[0]->aio))
+		;
+	for (unsigned int i = 0; i < nr; i++) {
+		if (errors[i] > 0)
+			errors[i] = -ETIMEDOUT;
+		if (errors[i])
+			log_error("disk: %s: what was written last may be lost: %s", disks[i]->path,
+				  errors[i] == -ETIMEDOUT ? "it does not answer" : strerror(-errors[i]));
+	}
+}
+
 int disk_finish(struct disk *disk)
 {
-	int rc = aio_drain(disk->aio);
+	int error;
 
-	if (!rc)
-		rc = disk->ops->finish(disk);
-	if (rc)
-		log_error("disk: %s: what was written last may be lost: %s", disk->path,
-			  rc == -ETIMEDOUT ? "it does not answer" : strerror(-rc));
-	return rc;
+	disk_finish_all(&disk, 1, &error);
+	return error;
 }
 
 void disk_close(struct disk *disk)
@@ -184,7 +212,7 @@ static void resume(void *arg)
 		disk->waiting = req->next;
 		if (!disk->waiting)
 			disk->waiting_tail = &disk->waiting;
-		aio_release(disk->aio);
+		aio_release(&disk->client);
 		begin(disk, req);
 	}
 	if (disk->waiting)
@@ -196,7 +224,7 @@ static void wait_for_next_round(struct disk *disk, struct disk_request *req)
 	req->next = NULL;
 	*disk->waiting_tail = req;
 	disk->waiting_tail = &req->next;
-	aio_hold(disk->aio);
+	aio_hold(&disk->client);
 	event_defer(aio_loop(disk->aio), &disk->resume);
 }
 

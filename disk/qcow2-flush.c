@@ -287,15 +287,12 @@ void qcow2_flush_init(struct qcow2 *q)
 	q->flush_waiter.run = flush_free_slice;
 }
 
-int qcow2_flush_all(struct qcow2 *q)
+int qcow2_flush_all(struct qcow2 *q, bool again)
 {
-	int rc;
-
 	/* Freeing makes changes of its own, fewer each time. */
-	do {
-		q->flush_wanted = q->flush_begun + 1;
-		qcow2_pump(q);
-		rc = aio_drain(q->disk.aio);
-	} while (!rc && !q->flush_error && has_changes(q->images[0]));
-	return rc ? rc : q->flush_error;
+	if (again && (q->flush_error || !has_changes(q->images[0])))
+		return q->flush_error;
+	q->flush_wanted = q->flush_begun + 1;
+	qcow2_pump(q);
+	return 1;
 }

@@ -409,13 +409,10 @@ static int prepare_writing(struct qcow2_image *img, const struct header *h)
 
 static void close_image(struct qcow2_image *img)
 {
-	struct aio *aio;
-
 	if (!img)
 		return;
-	aio = img->disk->disk.aio;
-	aio_remove_file(aio, &img->data);
-	aio_remove_file(aio, &img->file);
+	aio_remove_file(&img->data);
+	aio_remove_file(&img->file);
 	if (img->direct_fd >= 0)
 		close(img->direct_fd);
 	if (img->fd >= 0)
@@ -430,6 +427,16 @@ static void close_image(struct qcow2_image *img)
 	qcow2_decompress_destroy(img->decompress);
 	free(img->path);
 	free(img);
+}
+
+static int add_files(struct qcow2_image *img, int data_fd, uint32_t align)
+{
+	struct aio_client *client = &img->disk->disk.client;
+
+	if (aio_add_file(client, &img->file, img->fd, 1) ||
+	    aio_add_file(client, &img->data, data_fd, align))
+		return log_enomem("disk");
+	return 0;
 }
 
 static int open_descriptors(struct qcow2_image *img, bool direct)
@@ -451,9 +458,7 @@ static int open_descriptors(struct qcow2_image *img, bool direct)
 	img->file_bytes = g.size_bytes;
 	img->regular = g.regular;
 	img->disk->disk.block_bytes = (uint32_t)max_u64(img->disk->disk.block_bytes, g.block_bytes);
-	aio_add_file(img->disk->disk.aio, &img->file, img->fd, 1);
-	aio_add_file(img->disk->disk.aio, &img->data, direct ? img->direct_fd : img->fd, g.align);
-	return 0;
+	return add_files(img, direct ? img->direct_fd : img->fd, g.align);
 }
 
 static int read_image(struct qcow2_image *img, struct header *h)
@@ -523,7 +528,8 @@ static int add_base(struct qcow2 *q, const char *path, int lock_fd, bool direct)
 	/* What is past the end of its last block reads as zeros. */
 	q->base_bytes = align_up(g.size_bytes, g.block_bytes);
 	q->disk.block_bytes = (uint32_t)max_u64(q->disk.block_bytes, g.block_bytes);
-	aio_add_file(q->disk.aio, &q->base, q->base_fd, g.align);
+	if (aio_add_file(&q->disk.client, &q->base, q->base_fd, g.align))
+		return log_enomem("disk");
 	return 0;
 }
 
@@ -739,7 +745,7 @@ void qcow2_close_images(struct qcow2 *q)
 {
 	while (q->nr_images)
 		close_image(q->images[--q->nr_images]);
-	aio_remove_file(q->disk.aio, &q->base);
+	aio_remove_file(&q->base);
 	if (q->base_fd >= 0)
 		close(q->base_fd);
 	if (q->base_lock_fd >= 0)

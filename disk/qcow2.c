@@ -958,7 +958,7 @@ static void qcow2_submit(struct disk *disk, struct disk_request *req)
 	q->backlog_tail = &req->next;
 }
 
-static int qcow2_finish(struct disk *disk)
+static int qcow2_finish(struct disk *disk, bool again)
 {
 	struct qcow2 *q = (struct qcow2 *)disk;
 	struct qcow2_image *top = q->images[0];
@@ -966,7 +966,7 @@ static int qcow2_finish(struct disk *disk)
 
 	if (disk->read_only || q->temporary)
 		return 0;
-	rc = qcow2_flush_all(q);
+	rc = qcow2_flush_all(q, again);
 	/* The file had grown in bigger steps than it needed. */
 	if (!rc && top->regular && top->fresh_from << top->cluster_bits < top->file_bytes &&
 	    !ftruncate(top->fd, (off_t)(top->fresh_from << top->cluster_bits)))
@@ -979,6 +979,7 @@ static void qcow2_close(struct disk *disk)
 	struct qcow2 *q = (struct qcow2 *)disk;
 
 	qcow2_close_images(q);
+	aio_remove_client(&disk->client);
 	free(q->packed);
 	free(q->unpacked);
 	free(q->bounce);
@@ -1025,6 +1026,7 @@ static struct qcow2 *new_disk(struct aio *aio, const struct disk_config *config)
 		return NULL;
 	q->disk.ops = &qcow2_ops;
 	q->disk.aio = aio;
+	aio_add_client(aio, &q->disk.client);
 	q->disk.block_bytes = DISK_SECTOR_BYTES;
 	q->disk.read_only = config->read_only;
 	q->base_lock_fd = q->base_fd = q->base.index = -1;

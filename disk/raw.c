@@ -252,26 +252,27 @@ static void last_sync_done(struct aio_op *op, int error)
 }
 
 /* By the engine, since this thread could wait for ever. */
-static int raw_finish(struct disk *disk)
+static int raw_finish(struct disk *disk, bool again)
 {
 	struct raw *raw = (struct raw *)disk;
-	int rc;
 
 	if (disk->read_only)
 		return 0;
+	if (again)
+		return raw->last_error;
 	raw->last_sync = (struct aio_op){
 		.kind = AIO_SYNC, .file = &raw->file, .done = last_sync_done,
 	};
 	aio_submit(disk->aio, &raw->last_sync);
-	rc = aio_drain(disk->aio);
-	return rc ? rc : raw->last_error;
+	return 1;
 }
 
 static void raw_close(struct disk *disk)
 {
 	struct raw *raw = (struct raw *)disk;
 
-	aio_remove_file(disk->aio, &raw->file);
+	aio_remove_file(&raw->file);
+	aio_remove_client(&disk->client);
 	if (raw->fd >= 0)
 		close(raw->fd);
 	close(raw->lock_fd);
@@ -308,10 +309,9 @@ static int init(struct raw *raw, const struct disk_config *config)
 	rc = file_geometry(raw->fd, config->path, config->direct, &g);
 	if (rc)
 		return rc;
-	aio_add_file(disk->aio, &raw->file, raw->fd, g.align);
 	disk->path = strdup(config->path);
 	raw->first = aligned_alloc(FIRST_BYTES, FIRST_BYTES);
-	if (!disk->path || !raw->first)
+	if (!disk->path || !raw->first || aio_add_file(&disk->client, &raw->file, raw->fd, g.align))
 		return log_enomem("disk");
 	disk->read_only = config->read_only;
 	disk->block_bytes = g.block_bytes;
@@ -349,6 +349,7 @@ int raw_open(struct disk **out, struct aio *aio, const struct disk_config *confi
 	}
 	raw->disk.ops = &raw_ops;
 	raw->disk.aio = aio;
+	aio_add_client(aio, &raw->disk.client);
 	raw->lock_fd = lock_fd;
 	raw->fd = -1;
 	raw->guessed = guessed && !config->read_only;

@@ -14,8 +14,11 @@
 #include <sys/uio.h>
 
 struct aio;
+struct aio_op;
 struct event_loop;
 struct sandbox;
+
+#define AIO_NR_BOUNCES 8u
 
 enum aio_engine {
 	AIO_AUTO,	/* io_uring if the host lets us */
@@ -29,9 +32,37 @@ enum aio_kind {
 	AIO_ALLOCATE,	/* fallocate(2) with @mode */
 };
 
+/* Operations that wait for something, in order. */
+struct aio_list {
+	struct aio_op *head, **tail;
+};
+
+/*
+ * Who has files: one disk. What one client waits for holds nobody else up: each has bounce
+ * buffers and a turn of its own. All of it is the engine's.
+ */
+struct aio_client {
+	struct aio *aio;
+	unsigned int in_flight, held;
+	uint8_t *bounce_memory;
+	uint8_t *bounces[AIO_NR_BOUNCES];	/* free ones */
+	unsigned int nr_bounces;
+	struct aio_list for_bounce;		/* wait for a buffer */
+
+	/* io_uring: operations for which the kernel needs a thread. */
+	unsigned int blocking;
+	struct aio_list for_turn;
+
+	/* Threads; under their lock. */
+	struct aio_client *next;
+	struct aio_list todo;
+	unsigned int running;			/* workers that do something for it */
+};
+
 /* A file that operations refer to. All but @fd is for the engine. */
 struct aio_file {
 	int fd;
+	struct aio_client *client;
 	int index;
 	bool in_memory;
 	uint32_t align;		/* of buffers' addresses and lengths; 1 without O_DIRECT */
@@ -76,12 +107,21 @@ int aio_start(struct aio *aio, struct sandbox *sandbox);
 /* Accepts NULL. Nothing may be in flight. */
 void aio_destroy(struct aio *aio);
 
+/* Before its files. Of more than are there when aio_start() is called, some may wait for others. */
+void aio_add_client(struct aio *aio, struct aio_client *client);
+
+/* After its files; nothing of it is in flight. Accepts one that is all zero. */
+void aio_remove_client(struct aio_client *client);
+
 /*
  * Prepares @fd, which stays the caller's, for use in operations. @align: what O_DIRECT asks of
- * buffers, or 1; a power of two. Other buffers are copied through some of ours.
+ * buffers, or 1; a power of two. Other buffers are copied through some of the client's. 0 or
+ * -ENOMEM.
  */
-void aio_add_file(struct aio *aio, struct aio_file *file, int fd, uint32_t align);
-void aio_remove_file(struct aio *aio, struct aio_file *file);
+int aio_add_file(struct aio_client *client, struct aio_file *file, int fd, uint32_t align);
+
+/* Accepts one that was never added, if its index is -1. */
+void aio_remove_file(struct aio_file *file);
 
 void aio_submit(struct aio *aio, struct aio_op *op);
 
@@ -89,20 +129,29 @@ void aio_submit(struct aio *aio, struct aio_op *op);
 struct event_loop *aio_loop(const struct aio *aio);
 
 /* Requests that will lead to operations only later; aio_drain() waits for them, too. */
-void aio_hold(struct aio *aio);
-void aio_release(struct aio *aio);
+void aio_hold(struct aio_client *client);
+void aio_release(struct aio_client *client);
+
+/* True if nothing of @client is in flight or held. */
+bool aio_is_idle(const struct aio_client *client);
 
 /*
- * Waits until nothing is in flight or held, also nothing that callbacks submit. 0, or
+ * Waits for something to complete, whosever it is, if anything is in flight. 0, or -ETIMEDOUT at
+ * the limit.
+ */
+int aio_wait(struct aio *aio);
+
+/*
+ * Waits until nothing is in flight or held of any client, also nothing that callbacks submit. 0, or
  * -ETIMEDOUT at the limit: then operations still belong to the engine, and with them all they
  * refer to.
  */
 int aio_drain(struct aio *aio);
 
-/* When aio_drain() gives up: at @deadline (of now_ns(); 0, as at first: never). From @fn below, too. */
+/* When waiting is given up: at @deadline (of now_ns(); 0, as at first: never). From @fn below, too. */
 void aio_set_limit(struct aio *aio, uint64_t deadline);
 
-/* While aio_drain() waits it calls @fn(@arg) whenever @fd (lent; -1: never) is readable. */
+/* While aio_wait() waits it calls @fn(@arg) whenever @fd (lent; -1: never) is readable. */
 void aio_set_news(struct aio *aio, int fd, void (*fn)(void *arg), void *arg);
 
 #endif

@@ -19,10 +19,14 @@
 int disk_open(struct disk **out, struct aio *aio, const struct disk_config *config);
 
 /*
- * Waits for what is in flight and makes everything durable, until the limit of the engine
- * (aio_set_limit()). -errno, after a message, if something may be lost; -ETIMEDOUT: requests
- * are still in flight, and the disk cannot be closed.
+ * Waits for what is in flight and makes everything durable, of @nr disks of one engine beside
+ * each other, until the limit of the engine (aio_set_limit()). errors[i]: 0, or -errno, after a
+ * message, if something of disks[i] may be lost; -ETIMEDOUT: requests are still in flight, and
+ * it cannot be closed.
  */
+void disk_finish_all(struct disk *const disks[], unsigned int nr, int errors[]);
+
+/* The same for one. */
 int disk_finish(struct disk *disk);
 
 /* Accepts NULL. Nothing is in flight. */

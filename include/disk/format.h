@@ -66,8 +66,11 @@ struct disk_request {
 struct disk_ops {
 	const char *format;
 	void (*submit)(struct disk *disk, struct disk_request *req);
-	/* Nothing is in flight. Makes everything durable; 0 or -errno. */
-	int (*finish)(struct disk *disk);
+	/*
+	 * Nothing is in flight. Begins to make everything durable, or goes on with it (@again).
+	 * 1: it is to be called again when nothing is in flight any more; 0 or -errno: the end.
+	 */
+	int (*finish)(struct disk *disk, bool again);
 	void (*close)(struct disk *disk);
 	/* The size of the file, if it may change while it is open; or NULL. */
 	uint64_t (*poll_size)(struct disk *disk);
@@ -76,6 +79,7 @@ struct disk_ops {
 struct disk {
 	const struct disk_ops *ops;
 	struct aio *aio;
+	struct aio_client client;
 	char *path;
 	uint64_t size_bytes;
 	bool read_only;

@@ -9,9 +9,10 @@
 void qcow2_flush_init(struct qcow2 *q);
 
 /*
- * Waits until all is in the file and all that could be freed is free. -errno, if a write failed.
- * Nothing else is in flight.
+ * Begins to bring all into the file and to free what can be freed, or goes on with it (@again).
+ * Nothing is in flight. 1: it is to be called again when nothing is in flight any more; 0 or
+ * -errno: the end.
  */
-int qcow2_flush_all(struct qcow2 *q);
+int qcow2_flush_all(struct qcow2 *q, bool again);
 
 #endif

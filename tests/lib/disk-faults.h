@@ -5,7 +5,7 @@
  * what the call is about, not from which thread comes first.
  *
  * For io_uring the entries are changed before they are submitted: a write that is to fail
- * goes to /dev/full.
+ * goes to /dev/full, what a file is not to answer is read from an eventfd.
  */
 #ifndef LKVM_TESTS_DISK_FAULTS_H
 #define LKVM_TESTS_DISK_FAULTS_H
@@ -18,6 +18,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -28,8 +30,14 @@ static struct {
 	unsigned int short_percent;	/* of transfers */
 	unsigned int full_percent;	/* of writes and allocations */
 	atomic_bool hangs;		/* nothing is completed */
+	atomic_ullong hung_inode;	/* ... of this file; 0: of none */
+	atomic_ullong only_inode;	/* ... but of this one; 0: see above */
 	int full_fd;			/* /dev/full, once it is needed */
-} faults = { .full_fd = -1 };
+	int hung_fd;			/* what is read instead of the file that hangs */
+	uint64_t hung_value;
+	unsigned int nr_hung;		/* entries that were changed so */
+	int files[64];			/* registered ones */
+} faults = { .full_fd = -1, .hung_fd = -1 };
 
 static inline bool fault_strikes(uint64_t what, uint64_t offset, unsigned int percent)
 {
@@ -41,10 +49,50 @@ static inline bool fault_strikes(uint64_t what, uint64_t offset, unsigned int pe
 	return (h ^ h >> 32) % 100 < percent;
 }
 
-static inline void fault_hang(void)
+static inline bool fault_hangs(int fd)
 {
-	while (atomic_load(&faults.hangs))
+	uint64_t inode = atomic_load(&faults.hung_inode), only = atomic_load(&faults.only_inode);
+	struct stat st;
+
+	if ((!inode && !only) || fstat(fd, &st))
+		return atomic_load(&faults.hangs);
+	return only ? st.st_ino != only : st.st_ino == inode;
+}
+
+static inline void fault_hang(int fd)
+{
+	while (fault_hangs(fd))
 		usleep(1000);
+}
+
+/* From now on nothing of the file @path is completed. */
+static inline void fault_hang_file(const char *path)
+{
+	struct stat st;
+
+	if (!stat(path, &st))
+		atomic_store(&faults.hung_inode, st.st_ino);
+}
+
+/* ... of any other file. */
+static inline void fault_hang_all_but(const char *path)
+{
+	struct stat st;
+
+	if (!stat(path, &st))
+		atomic_store(&faults.only_inode, st.st_ino);
+}
+
+/* It answers again. What it was asked for is over somehow: reads did not read, writes may fail. */
+static inline void fault_answer(void)
+{
+	uint64_t nr = faults.nr_hung;
+
+	atomic_store(&faults.hung_inode, 0);
+	atomic_store(&faults.only_inode, 0);
+	if (nr && write(faults.hung_fd, &nr, 8) != 8)
+		_exit(7);
+	faults.nr_hung = 0;
 }
 
 /* Whole sectors, as a file system that was interrupted would do it. */
@@ -59,7 +107,7 @@ static inline ssize_t faulty_transfer(long nr_call, int fd, const struct iovec *
 {
 	struct iovec first = iov[0];
 
-	fault_hang();
+	fault_hang(fd);
 	/* The loop's own writes, of a few tables, are all or nothing. */
 	if (nr_call == SYS_pwritev2 && getpid() == gettid())
 		return syscall(nr_call, fd, iov, nr, offset, 0, 0);
@@ -87,7 +135,7 @@ ssize_t pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flag
 
 int fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
-	fault_hang();
+	fault_hang(fd);
 	if (fault_strikes(3, (uint64_t)offset, faults.full_percent)) {
 		errno = ENOSPC;
 		return -1;
@@ -97,14 +145,40 @@ int fallocate(int fd, int mode, off_t offset, off_t bytes)
 
 int fdatasync(int fd)
 {
-	fault_hang();
+	fault_hang(fd);
 	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int io_uring_register_files_update(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr)
+{
+	static int (*next)(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr);
+
+	for (unsigned int i = 0; i < nr; i++)
+		faults.files[at + i] = fds[i];
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_register_files_update");
+	return next(ring, at, fds, nr);
+}
+
+static inline void fault_hang_entry(struct io_uring_sqe *sqe)
+{
+	if (faults.hung_fd < 0)
+		faults.hung_fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+	io_uring_prep_read(sqe, faults.hung_fd, &faults.hung_value, 8, 0);
+	faults.nr_hung++;
 }
 
 static inline void fault_entry(struct io_uring_sqe *sqe)
 {
+	uint64_t owner = sqe->user_data;
+	int fd = sqe->flags & IOSQE_FIXED_FILE ? faults.files[sqe->fd] : sqe->fd;
 	bool writes = sqe->opcode == IORING_OP_WRITE || sqe->opcode == IORING_OP_WRITEV;
 
+	if (fault_hangs(fd)) {
+		fault_hang_entry(sqe);
+		sqe->user_data = owner;
+		return;
+	}
 	if (writes && fault_strikes(2, sqe->off, faults.full_percent)) {
 		if (faults.full_fd < 0)
 			faults.full_fd = open("/dev/full", O_WRONLY | O_CLOEXEC);

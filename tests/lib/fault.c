@@ -3,7 +3,8 @@
  * A host whose system calls fail, to be preloaded: FAULT=CALL:ERRNO:FIRST:COUNT makes
  * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread; with
  * 0 they never return. FAULT=CALL:-SIGNAL:FIRST:COUNT: they succeed, and this signal comes at once.
- * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring.
+ * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring. FAULT_FILE=PATH: only calls
+ * for this file, of fdatasync, fallocate and transfers. (In builds that are fortified.)
  */
 #define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
 #include <dlfcn.h>
@@ -23,6 +24,7 @@
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -31,10 +33,14 @@ static char call[32];
 static int error;
 static unsigned int first, count;
 static atomic_uint calls;
+static const char *only_file;
+static atomic_bool is_only_file[1024];	/* descriptors; filters forbid to look later */
 
 __attribute__((constructor)) static void read_environment(void)
 {
 	const char *fault = getenv("FAULT");
+
+	only_file = getenv("FAULT_FILE");
 
 	if (fault && sscanf(fault, "%31[a-z0-9_]:%d:%u:%u", call, &error, &first, &count) != 4)
 		abort();
@@ -67,11 +73,36 @@ static bool fails(const char *name)
 	return true;
 }
 
+static bool fails_for(const char *name, int fd)
+{
+	return (!only_file || (fd >= 0 && fd < 1024 && is_only_file[fd])) && fails(name);
+}
+
+/* What open() becomes with _FORTIFY_SOURCE, without a mode. */
+int open_checked(const char *path, int flags) __asm__("__open64_2");
+
+int open_checked(const char *path, int flags)
+{
+	static int (*next)(const char *path, int flags);
+	struct stat a, b;
+	int fd;
+
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "__open64_2");
+	fd = next(path, flags);
+	if (only_file && fd >= 0 && fd < 1024)
+		is_only_file[fd] = !stat(only_file, &a) && !fstat(fd, &b) && a.st_dev == b.st_dev &&
+				   a.st_ino == b.st_ino;
+	return fd;
+}
+
 /* The function itself, once it is not to fail. */
-#define PASS_ON(name, ...) \
+#define PASS_ON(name, ...) PASS_ON_IF(!fails(#name), name, __VA_ARGS__)
+#define PASS_ON_FOR(fd, name, ...) PASS_ON_IF(!fails_for(#name, fd), name, fd, __VA_ARGS__)
+#define PASS_ON_IF(works, name, ...) \
 	do { \
 		static __typeof__(&name) next; \
-		if (fails(#name)) \
+		if (!(works)) \
 			return -1; \
 		if (!next) \
 			*(void **)&next = dlsym(RTLD_NEXT, #name); \
@@ -80,17 +111,17 @@ static bool fails(const char *name)
 
 ssize_t preadv2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
 {
-	PASS_ON(preadv2, fd, iov, nr, offset, flags);
+	PASS_ON_FOR(fd, preadv2, iov, nr, offset, flags);
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
 {
-	PASS_ON(pwritev2, fd, iov, nr, offset, flags);
+	PASS_ON_FOR(fd, pwritev2, iov, nr, offset, flags);
 }
 
 int fdatasync(int fd)
 {
-	PASS_ON(fdatasync, fd);
+	PASS_ON_IF(!fails_for("fdatasync", fd), fdatasync, fd);
 }
 
 ssize_t read(int fd, void *buf, size_t n)
@@ -133,7 +164,7 @@ int epoll_ctl(int fd, int op, int what, struct epoll_event *event)
 
 int fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
-	PASS_ON(fallocate, fd, mode, offset, bytes);
+	PASS_ON_FOR(fd, fallocate, mode, offset, bytes);
 }
 
 /* These do not fail, but a signal may follow them. */
