@@ -82,8 +82,8 @@ unset NO_IO_URING
 # This one may open files, and is not what a guest can reach; the VM goes on.
 try broker 'broker process' "openat openat-up openat-create unlink" 0 --console-log "$T/log"
 # It signals the VM's process, and cannot know its number before it is there.
-if has_pid_namespaces; then try front 'supervisor process' kill 125
-else skip sandbox/front "no PID namespaces here"; fi
+if has_pid_namespaces; then try supervisor 'supervisor process' kill 125
+else skip sandbox/supervisor "no PID namespaces here"; fi
 # Of another architecture: the end without a word.
 for place in vcpu loop; do
 	hooked $place:int80
