@@ -232,12 +232,16 @@ int file_open(const char *path, enum file_use use)
 /* By its name, where there is no /proc: it has to be the same file still. fd or -errno. */
 static int reopen_by_name(int fd, const char *path, int flags)
 {
+	/* It could be a FIFO by now, and must not make us wait. What is used is to wait. */
 	int again = open(path, flags | O_NONBLOCK | O_NOCTTY);
 	struct stat a, b;
+	int have;
 
 	if (again < 0)
 		return -errno;
-	if (!fstat(fd, &a) && !fstat(again, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+	have = fcntl(again, F_GETFL);
+	if (!fstat(fd, &a) && !fstat(again, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino &&
+	    have >= 0 && !fcntl(again, F_SETFL, have & ~O_NONBLOCK))
 		return again;
 	close(again);
 	return -ESTALE;

@@ -7,10 +7,12 @@
 #include "tests/lib/disk.h"
 #include "tests/lib/disk-faults.h"
 
+#include "disk/file.h"
 #include "disk/partition.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -354,6 +356,41 @@ static void tables_in_wrong_places_are_named(void **state)
 	refused(&(struct disk_config){ .path = path_in("v") }, "L1 table");
 	assert_int_equal(tool("truncate -s 100000 v"), 0);
 	assert_int_not_equal(try_open(&(struct disk_config){ .path = path_in("v") }), 0);
+}
+
+/* Opens the image again, without /proc or with it. 0, 1: it cannot be hidden, 2: no, 3: O_NONBLOCK. */
+static int open_again(bool proc)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		int fd, again;
+
+		if (!proc && (unshare(CLONE_NEWUSER | CLONE_NEWNS) || mount("none", "/proc", "tmpfs", 0, NULL)))
+			_exit(1);
+		fd = file_open(path_in("raw"), FILE_WRITE);
+		again = fd < 0 ? fd : file_reopen(fd, path_in("raw"), true, false);
+		_exit(again < 0 ? 2 : fcntl(again, F_GETFL) & O_NONBLOCK ? 3 : 0);
+	}
+	waitpid(child, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+/* A descriptor that does not wait could give EAGAIN for ever, and would be asked for ever. */
+static void what_is_used_waits(void **state)
+{
+	int without;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 1M raw"), 0);
+	assert_int_equal(open_again(true), 0);
+	without = open_again(false);
+	if (without == 1) {
+		print_message("# cannot hide /proc\n");
+		skip();
+	}
+	assert_int_equal(without, 0);
 }
 
 /* Of this process, whatever else the machine has to do. */
@@ -1088,6 +1125,7 @@ int main(void)
 		TEST_BOTH(each_of_a_round_does_its_work),
 		TEST_BOTH(the_first_block_is_the_one_that_was_checked),
 		TEST(an_image_is_locked),
+		TEST(what_is_used_waits),
 		TEST(backing_files_stay_in_their_folder),
 		TEST(what_cannot_be_read_is_refused_by_name),
 		TEST(tables_in_wrong_places_are_named),
