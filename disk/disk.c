@@ -153,14 +153,6 @@ void disk_finish_all(struct disk *const disks[], unsigned int nr, int errors[])
 	}
 }
 
-int disk_finish(struct disk *disk)
-{
-	int error;
-
-	disk_finish_all(&disk, 1, &error);
-	return error;
-}
-
 void disk_close(struct disk *disk)
 {
 	if (!disk)

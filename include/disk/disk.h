@@ -26,9 +26,6 @@ int disk_open(struct disk **out, struct aio *aio, const struct disk_config *conf
  */
 void disk_finish_all(struct disk *const disks[], unsigned int nr, int errors[]);
 
-/* The same for one. */
-int disk_finish(struct disk *disk);
-
 /* Accepts NULL. Nothing is in flight. */
 void disk_close(struct disk *disk);
 

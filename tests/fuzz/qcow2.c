@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			disk_submit(disk, &job.req);
 			aio_drain(aio);
 		}
-		disk_finish(disk);
+		disk_finish_all(&disk, 1, &(int){ 0 });
 		disk_close(disk);
 	}
 	close(fd);

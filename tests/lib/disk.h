@@ -75,6 +75,15 @@ static inline struct disk *open_disk(const struct disk_config *config)
 	return disk;
 }
 
+/* disk_finish_all() of one. */
+static inline int disk_finish(struct disk *disk)
+{
+	int error;
+
+	disk_finish_all(&disk, 1, &error);
+	return error;
+}
+
 static inline void close_disk(struct disk *disk)
 {
 	assert_int_equal(disk_finish(disk), 0);

@@ -53,7 +53,7 @@ for k in $(choose "cloud generic cloud612 generic612" cloud); do
 		alike 4 warm
 	esac
 	# By chance, with the flag that says so.
-	for from in warm warm warm $(choose "warm guest host host" host); do
+	for from in warm warm $(choose "warm warm guest host host" warm); do
 		case $from in guest) args="--unpack guest" ;; host) args="--kernel-cache off" ;; warm) args=$cache ;; esac
 		run -m 512 -k /g/$k/bzImage -i /g/$k/initrd -i one.gz -p "quiet do=poweroff" $args
 		flags=$(part params | sed -n 34p | awk '{print $2}')
