@@ -201,7 +201,7 @@ static void config_write(struct pci *pci, uint32_t function, uint32_t reg, uint3
 	pthread_mutex_unlock(&pci->lock);
 }
 
-static uint64_t port_read(void *dev, uint64_t offset, unsigned int size)
+static uint64_t pci_port_read(void *dev, uint64_t offset, unsigned int size)
 {
 	struct pci *pci = dev;
 	uint64_t value = ~0ull;
@@ -220,7 +220,7 @@ static uint64_t port_read(void *dev, uint64_t offset, unsigned int size)
 	return value;
 }
 
-static void port_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
+static void pci_port_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
 {
 	struct pci *pci = dev;
 	uint32_t address;
@@ -256,7 +256,7 @@ static void ecam_write(void *dev, uint64_t offset, uint64_t value, unsigned int 
 	config_write(dev, (uint32_t)(offset >> 12), offset & 0xfff, (uint32_t)value, size);
 }
 
-static const struct bus_ops port_ops = { .read = port_read, .write = port_write };
+static const struct bus_ops port_ops = { .read = pci_port_read, .write = pci_port_write };
 static const struct bus_ops ecam_ops = { .read = ecam_read, .write = ecam_write };
 
 /* ---- setting up ---- */

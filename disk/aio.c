@@ -115,7 +115,7 @@ static struct aio_op *list_take(struct aio_list *list)
 /* ---- what both engines do with an operation ---- */
 
 /* Takes @n bytes off the front of what is left to transfer. */
-static void advance(struct aio_op *op, uint64_t n)
+static void aio_advance(struct aio_op *op, uint64_t n)
 {
 	op->offset += n;
 	op->bytes -= n;
@@ -166,7 +166,7 @@ static bool settle_transfer(struct aio_op *op, int result, int *error)
 		iov_write(op->iov, op->nr_iov, 0, op->bounce, (uint32_t)result);
 	if ((uint64_t)result >= op->bytes)
 		return true;
-	advance(op, (uint64_t)result);
+	aio_advance(op, (uint64_t)result);
 	if (!met_the_end(op, result))
 		return false;
 	if (op->kind == AIO_READ && op->zero_past_end)
@@ -191,7 +191,7 @@ static bool settle(struct aio_op *op, int result, int *error)
 	return settle_transfer(op, result, error);
 }
 
-static void start_op(struct aio *aio, struct aio_op *op);
+static void aio_start_op(struct aio *aio, struct aio_op *op);
 
 /* Buffer @bounce is free again: the next that waits has it. */
 static void give_bounce(struct aio_client *client, uint8_t *bounce)
@@ -200,7 +200,7 @@ static void give_bounce(struct aio_client *client, uint8_t *bounce)
 
 	if (op) {
 		op->bounce = bounce;
-		start_op(client->aio, op);
+		aio_start_op(client->aio, op);
 	} else {
 		client->bounces[client->nr_bounces++] = bounce;
 	}
@@ -217,12 +217,12 @@ static void give_turn(struct aio_client *client)
 	struct aio_op *op = list_take(&client->for_turn);
 
 	if (op)
-		start_op(client->aio, op);
+		aio_start_op(client->aio, op);
 	else
 		client->blocking--;
 }
 
-static void complete(struct aio *aio, struct aio_op *op, int error)
+static void aio_complete(struct aio *aio, struct aio_op *op, int error)
 {
 	struct aio_client *client = op->file->client;
 
@@ -319,7 +319,7 @@ static void reap(struct aio *aio)
 
 		io_uring_cqe_seen(&aio->ring, cqe);
 		if (settle(op, result, &error))
-			complete(aio, op, error);
+			aio_complete(aio, op, error);
 		else
 			enqueue(aio, op);
 	}
@@ -345,7 +345,7 @@ static bool run_lone(struct aio *aio)
 	}
 	while (!settle(op, run_once(op), &error))
 		;
-	complete(aio, op, error);
+	aio_complete(aio, op, error);
 	return true;
 }
 
@@ -580,7 +580,7 @@ static void collect(struct aio *aio)
 	pthread_mutex_unlock(&aio->lock);
 	for (; op; op = next) {
 		next = op->next;
-		complete(aio, op, op->error);
+		aio_complete(aio, op, op->error);
 	}
 }
 
@@ -660,7 +660,7 @@ static void start_on_ring(struct aio *aio, struct aio_op *op)
 	event_defer(aio->loop, &aio->submit);
 }
 
-static void start_op(struct aio *aio, struct aio_op *op)
+static void aio_start_op(struct aio *aio, struct aio_op *op)
 {
 	if (aio->uring) {
 		start_on_ring(aio, op);
@@ -699,7 +699,7 @@ void aio_submit(struct aio *aio, struct aio_op *op)
 	op->file->client->in_flight++;
 	op->bounce = NULL;
 	if (may_start(aio, op))
-		start_op(aio, op);
+		aio_start_op(aio, op);
 }
 
 struct event_loop *aio_loop(const struct aio *aio)
@@ -758,7 +758,7 @@ static void work_here(struct aio *aio)
 		op->file->client->running--;
 		while (!settle(op, run_once(op), &op->error))
 			;
-		complete(aio, op, op->error);
+		aio_complete(aio, op, op->error);
 	}
 }
 
@@ -899,7 +899,7 @@ void aio_remove_file(struct aio_file *file)
 	file->index = -1;
 }
 
-static int start(struct aio *aio, enum aio_engine engine, unsigned int depth)
+static int start_engine(struct aio *aio, enum aio_engine engine, unsigned int depth)
 {
 	int rc = -ENOSYS;
 
@@ -933,7 +933,7 @@ int aio_create(struct aio **out, struct event_loop *loop, enum aio_engine engine
 	pthread_cond_init(&aio->work, NULL);
 	list_init(&aio->for_ring);
 	list_init(&aio->done);
-	rc = start(aio, engine, depth);
+	rc = start_engine(aio, engine, depth);
 	if (rc) {
 		aio_destroy(aio);
 		return rc;

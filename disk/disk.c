@@ -91,7 +91,7 @@ static int choose_format(int fd, const struct disk_config *config, enum disk_for
 
 static void resume(void *arg);
 
-static void init(struct disk *disk, const struct disk_config *config)
+static void disk_init(struct disk *disk, const struct disk_config *config)
 {
 	if (config->no_discard)
 		disk->can_discard = false;
@@ -117,7 +117,7 @@ int disk_open(struct disk **out, struct aio *aio, const struct disk_config *conf
 	else
 		rc = raw_open(out, aio, config, fd, config->format == DISK_FORMAT_AUTO);
 	if (!rc)
-		init(*out, config);
+		disk_init(*out, config);
 	return rc;
 }
 

@@ -339,7 +339,7 @@ static int add_block(struct qcow2_image *img, uint64_t block, struct qcow2_waite
 }
 
 /* The fields of the header that change: where the refcount table is (bytes 48 to 59). */
-static void set_header(struct qcow2_image *img)
+static void qcow2_set_header(struct qcow2_image *img)
 {
 	uint64_t offset = htobe64(img->refcounts.offset);
 	uint32_t clusters = htobe32((uint32_t)(img->refcounts.entries * 8ull >> img->cluster_bits));
@@ -381,7 +381,7 @@ static int grow_table(struct qcow2_image *img, struct qcow2_waiter *w)
 	used(img, base, blocks + clusters);
 	t->entries = (uint32_t)entries;
 	t->offset = (base + blocks) << img->cluster_bits;
-	set_header(img);
+	qcow2_set_header(img);
 	for (uint64_t i = 0; i < entries; i++)	/* all of it is new where it is now */
 		qcow2_table_set(t, i, qcow2_table_get(t, i));
 	for (uint64_t i = 0; i < blocks; i++) {
@@ -575,7 +575,7 @@ static void drop_reference(struct qcow2_image *img, struct qcow2_slot *slot, uin
 }
 
 /* The first @n clusters of the last freeable range have been dealt with. */
-static void advance(struct qcow2_image *img, uint64_t n)
+static void forget_freeable(struct qcow2_image *img, uint64_t n)
 {
 	struct range_list *list = &img->freeable;
 	struct cluster_range *r = &list->ranges[list->nr - 1];
@@ -615,7 +615,7 @@ enum free_step qcow2_free_step(struct qcow2_image *img, struct qcow2_waiter *w,
 	r = &img->freeable.ranges[img->freeable.nr - 1];
 	offset = slice_offset(img, r->first);
 	if (!offset) {
-		advance(img, 1);
+		forget_freeable(img, 1);
 		return FREE_NEXT;
 	}
 	if (qcow2_cache_get(img, false, offset, w, &slot) != 1)
@@ -631,11 +631,11 @@ enum free_step qcow2_free_step(struct qcow2_image *img, struct qcow2_waiter *w,
 	}
 	for (uint64_t c = 0; c < n; c++)
 		drop_reference(img, slot, r->first + c);
-	advance(img, n);
+	forget_freeable(img, n);
 	return FREE_NEXT;
 }
 
 void qcow2_free_skip(struct qcow2_image *img)
 {
-	advance(img, img->freeable.ranges[img->freeable.nr - 1].count);
+	forget_freeable(img, img->freeable.ranges[img->freeable.nr - 1].count);
 }

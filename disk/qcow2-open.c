@@ -63,10 +63,10 @@ struct header {
 	char backing_format[16];
 };
 
-static int refuse(const struct qcow2_image *img, const char *fmt, ...)
+static int qcow2_refuse(const struct qcow2_image *img, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-static int refuse(const struct qcow2_image *img, const char *fmt, ...)
+static int qcow2_refuse(const struct qcow2_image *img, const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -123,17 +123,17 @@ static void parse_fixed(struct header *h, const uint8_t *p)
 static int check_fixed(const struct qcow2_image *img, const struct header *h)
 {
 	if (h->version != 2 && h->version != 3)
-		return refuse(img, "qcow2 version %u is unknown (2 and 3 are not)", h->version);
+		return qcow2_refuse(img, "qcow2 version %u is unknown (2 and 3 are not)", h->version);
 	if (h->cluster_bits < 9 || h->cluster_bits > 21)
-		return refuse(img, "clusters of 2^%u bytes (9 to 21 are valid)", h->cluster_bits);
+		return qcow2_refuse(img, "clusters of 2^%u bytes (9 to 21 are valid)", h->cluster_bits);
 	if (h->encryption)
-		return refuse(img, "it is encrypted (method %u), which lkvm cannot read\n"
+		return qcow2_refuse(img, "it is encrypted (method %u), which lkvm cannot read\n"
 			      "convert it with qemu-img.", h->encryption);
 	if (h->version == 3 && (h->header_bytes < QCOW2_HEADER_BYTES || h->header_bytes % 8 ||
 				h->header_bytes > 1u << h->cluster_bits))
-		return refuse(img, "a header of %u bytes", h->header_bytes);
+		return qcow2_refuse(img, "a header of %u bytes", h->header_bytes);
 	if (h->refcount_order > 6)
-		return refuse(img, "refcounts of 2^%u bits (0 to 6 are valid)", h->refcount_order);
+		return qcow2_refuse(img, "refcounts of 2^%u bits (0 to 6 are valid)", h->refcount_order);
 	return 0;
 }
 
@@ -155,24 +155,24 @@ static int check_features(const struct qcow2_image *img, const struct header *h,
 	char name[47];
 
 	if (h->incompatible & INCOMPATIBLE_DATA_FILE)
-		return refuse(img, "its data is in another file (data_file), which lkvm cannot read\n"
+		return qcow2_refuse(img, "its data is in another file (data_file), which lkvm cannot read\n"
 			      "convert it with qemu-img.");
 	if (h->incompatible & INCOMPATIBLE_EXTENDED_L2)
-		return refuse(img, "it has extended L2 entries (extended_l2), which lkvm cannot read\n"
+		return qcow2_refuse(img, "it has extended L2 entries (extended_l2), which lkvm cannot read\n"
 			      "convert it with qemu-img.");
 	if (unknown) {
 		feature_name(names, names_bytes, (unsigned int)__builtin_ctzll(unknown), name);
-		return refuse(img, "it uses a feature that lkvm does not know: %s", name);
+		return qcow2_refuse(img, "it uses a feature that lkvm does not know: %s", name);
 	}
 	if (h->incompatible & INCOMPATIBLE_CORRUPT && img->writable)
-		return refuse(img, "it is marked corrupt\n"
+		return qcow2_refuse(img, "it is marked corrupt\n"
 			      "repair it: qemu-img check -r all %s; or use ,ro.", img->path);
 	if (h->incompatible & INCOMPATIBLE_DIRTY && img->writable)
-		return refuse(img, "it was not closed properly and its refcounts are not up to date\n"
+		return qcow2_refuse(img, "it was not closed properly and its refcounts are not up to date\n"
 			      "repair them: qemu-img check -r all %s; or use ,ro.", img->path);
 	if (h->compression > QCOW2_DECOMPRESS_ZSTD ||
 	    (h->compression && !(h->incompatible & INCOMPATIBLE_COMPRESSION)))
-		return refuse(img, "its compression type %u is unknown", h->compression);
+		return qcow2_refuse(img, "its compression type %u is unknown", h->compression);
 	return 0;
 }
 
@@ -188,7 +188,7 @@ static int parse_extensions(const struct qcow2_image *img, struct header *h, con
 
 		at += 8;
 		if (len > bytes - at)
-			return refuse(img, "header extension %#x at %u is longer than the header's cluster",
+			return qcow2_refuse(img, "header extension %#x at %u is longer than the header's cluster",
 				      type, at - 8);
 		if (type == EXTENSION_BACKING_FORMAT)
 			snprintf(h->backing_format, sizeof(h->backing_format), "%.*s", (int)len,
@@ -211,7 +211,7 @@ static int parse_backing(const struct qcow2_image *img, struct header *h, const 
 	if (!offset || !len)
 		return 0;
 	if (len > MAX_BACKING_NAME || !range_within(offset, len, bytes))
-		return refuse(img, "the name of its backing file (%u bytes at %#llx) is not in its first "
+		return qcow2_refuse(img, "the name of its backing file (%u bytes at %#llx) is not in its first "
 			      "cluster", len, (unsigned long long)offset);
 	memcpy(h->backing, p + offset, len);
 	return 0;
@@ -227,7 +227,7 @@ static int read_header(const struct qcow2_image *img, struct header *h)
 	memset(h, 0, sizeof(*h));
 	if (pread(img->fd, start, sizeof(start), 0) < (ssize_t)QCOW2_HEADER_BYTES_V2 ||
 	    be32(start) != MAGIC)
-		return refuse(img, "its header is too short");
+		return qcow2_refuse(img, "its header is too short");
 	parse_fixed(h, start);
 	memcpy(h->bytes, start, sizeof(h->bytes));
 	rc = check_fixed(img, h);
@@ -238,7 +238,7 @@ static int read_header(const struct qcow2_image *img, struct header *h)
 	if (!p)
 		return log_enomem("disk");
 	if (pread(img->fd, p, bytes, 0) < 0)
-		rc = refuse(img, "reading its header: %s", strerror(errno));
+		rc = qcow2_refuse(img, "reading its header: %s", strerror(errno));
 	if (!rc)
 		rc = parse_extensions(img, h, p, bytes);
 	if (!rc)
@@ -254,10 +254,10 @@ static int check_place(const struct qcow2_image *img, const char *what, uint64_t
 		       uint64_t bytes)
 {
 	if (offset & (img->cluster_bytes - 1))
-		return refuse(img, "the %s at %#llx is not at the start of a cluster", what,
+		return qcow2_refuse(img, "the %s at %#llx is not at the start of a cluster", what,
 			      (unsigned long long)offset);
 	if (!range_within(offset, bytes, align_up(img->file_bytes, img->cluster_bytes)))
-		return refuse(img, "the %s at %#llx, %llu bytes, is past the end of the file (%#llx)",
+		return qcow2_refuse(img, "the %s at %#llx, %llu bytes, is past the end of the file (%#llx)",
 			      what, (unsigned long long)offset, (unsigned long long)bytes,
 			      (unsigned long long)img->file_bytes);
 	return 0;
@@ -272,7 +272,7 @@ static int read_table(struct qcow2_image *img, struct qcow2_table *t, const char
 		return rc;
 	rc = qcow2_table_read(img, t, offset, (uint32_t)entries, max_entries);
 	if (rc)
-		return refuse(img, "reading the %s at %#llx: %s", what, (unsigned long long)offset,
+		return qcow2_refuse(img, "reading the %s at %#llx: %s", what, (unsigned long long)offset,
 			      strerror(-rc));
 	return 0;
 }
@@ -283,10 +283,10 @@ static int read_l1(struct qcow2_image *img, const struct header *h)
 	uint64_t needed = h->size_bytes / per_entry + (h->size_bytes % per_entry != 0);
 
 	if (h->l1_entries * 8ull > MAX_L1_BYTES || needed * 8 > MAX_L1_BYTES)
-		return refuse(img, "its L1 table has %u entries, more than lkvm reads (%llu)",
+		return qcow2_refuse(img, "its L1 table has %u entries, more than lkvm reads (%llu)",
 			      h->l1_entries, MAX_L1_BYTES / 8ull);
 	if (h->l1_entries < needed)
-		return refuse(img, "its L1 table at %#llx has %u entries; %llu are needed for its size",
+		return qcow2_refuse(img, "its L1 table at %#llx has %u entries; %llu are needed for its size",
 			      (unsigned long long)h->l1_offset, h->l1_entries,
 			      (unsigned long long)needed);
 	return read_table(img, &img->l1, "L1 table", h->l1_offset, h->l1_entries, h->l1_entries);
@@ -316,7 +316,7 @@ static int read_refcounts(struct qcow2_image *img, const struct header *h)
 	int rc;
 
 	if (!bytes || bytes > MAX_REFCOUNT_TABLE_BYTES)
-		return refuse(img, "its refcount table at %#llx has %u clusters",
+		return qcow2_refuse(img, "its refcount table at %#llx has %u clusters",
 			      (unsigned long long)h->refcount_table_offset,
 			      h->refcount_table_clusters);
 	rc = read_table(img, &img->refcounts, "refcount table", h->refcount_table_offset, bytes / 8,
@@ -341,14 +341,14 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 	if (!h->nr_snapshots)
 		return 0;
 	if (h->nr_snapshots > MAX_SNAPSHOTS)
-		return refuse(img, "%u snapshots", h->nr_snapshots);
+		return qcow2_refuse(img, "%u snapshots", h->nr_snapshots);
 	for (uint32_t i = 0; i < h->nr_snapshots; i++) {
 		uint8_t s[40];
 		uint64_t l1, l1_bytes;
 		int rc;
 
 		if (pread_all(img->fd, s, sizeof(s), at))
-			return refuse(img, "the snapshot table at %#llx is past the end of the file",
+			return qcow2_refuse(img, "the snapshot table at %#llx is past the end of the file",
 				      (unsigned long long)h->snapshots_offset);
 		l1 = be64(s);
 		l1_bytes = be32(s + 8) * 8ull;
@@ -356,7 +356,7 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 		if (rc)
 			return rc;
 		if (l1_bytes > MAX_L1_BYTES)
-			return refuse(img, "the L1 table of a snapshot at %#llx is too long",
+			return qcow2_refuse(img, "the L1 table of a snapshot at %#llx is too long",
 				      (unsigned long long)l1);
 		rc = qcow2_metadata_note(img, l1, l1_bytes, METADATA_SNAPSHOT_L1);
 		if (rc)
@@ -364,7 +364,7 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 		/* Id and name have 16-bit lengths at 12 and 14, extra data a 32-bit one at 36. */
 		at += sizeof(s) + be32(s + 36) + (s[12] << 8 | s[13]) + (s[14] << 8 | s[15]);
 		if (at > img->file_bytes)
-			return refuse(img, "the snapshot table at %#llx is past the end of the file",
+			return qcow2_refuse(img, "the snapshot table at %#llx is past the end of the file",
 				      (unsigned long long)h->snapshots_offset);
 		at = align_up(at, 8);	/* but for the last, which may end the file */
 	}
@@ -475,10 +475,10 @@ static int read_image(struct qcow2_image *img, struct header *h)
 	memcpy(img->header, h->bytes, sizeof(img->header));
 	img->size_bytes = align_down(h->size_bytes, DISK_SECTOR_BYTES);
 	if (!img->size_bytes || h->size_bytes > INT64_MAX)
-		return refuse(img, "its size is %llu", (unsigned long long)h->size_bytes);
+		return qcow2_refuse(img, "its size is %llu", (unsigned long long)h->size_bytes);
 	rc = qcow2_decompress_create(&img->decompress, (enum qcow2_decompress_kind)h->compression);
 	if (rc == -ENOTSUP)
-		return refuse(img, "it is compressed by zstd\ninstall libzstd (libzstd1 on Debian).");
+		return qcow2_refuse(img, "it is compressed by zstd\ninstall libzstd (libzstd1 on Debian).");
 	if (!rc)
 		rc = qcow2_cache_create(img, img->writable ? QCOW2_TOP_SLOTS : QCOW2_BASE_SLOTS);
 	if (rc)
@@ -565,15 +565,15 @@ static int open_backing(struct qcow2 *q, const struct qcow2_image *img, const st
 			bool anywhere, char path[PATH_MAX])
 {
 	if (q->nr_images == QCOW2_MAX_CHAIN)
-		return refuse(img, "its chain of backing files loops or has more than %u images",
+		return qcow2_refuse(img, "its chain of backing files loops or has more than %u images",
 			      QCOW2_MAX_CHAIN);
 	if (resolve(img->path, h->backing, path))
-		return refuse(img, "the name of its backing file is too long");
+		return qcow2_refuse(img, "the name of its backing file is too long");
 	if (!anywhere && !same_directory(img->path, path))
-		return refuse(img, "its backing file is in another directory: %s\n"
+		return qcow2_refuse(img, "its backing file is in another directory: %s\n"
 			      "if that is what you want, say backing=on.", path);
 	if (strcmp(h->backing_format, "raw") && strcmp(h->backing_format, "qcow2"))
-		return refuse(img, "it does not say which format its backing file has%s%s\n"
+		return qcow2_refuse(img, "it does not say which format its backing file has%s%s\n"
 			      "record it: qemu-img rebase -u -b %s -F qcow2 (or raw) %s",
 			      *h->backing_format ? " that lkvm can read: " : "", h->backing_format,
 			      h->backing, img->path);
@@ -695,7 +695,7 @@ static int size_below(const struct disk_config *config, int fd, bool is_qcow2, u
 		rc = file_geometry(fd, config->path, config->direct, &g);
 		*size = align_up(g.size_bytes, g.block_bytes);
 		if (!rc && !*size)
-			return refuse(&probe, "it is empty");
+			return qcow2_refuse(&probe, "it is empty");
 		return rc;
 	}
 	rc = read_header(&probe, &h);

@@ -99,7 +99,7 @@ static void job_op_done(struct aio_op *op, int error)
 	qcow2_pump(job->disk);
 }
 
-static void start_op(struct qcow2_job *job, enum step next, enum aio_kind kind,
+static void qcow2_start_op(struct qcow2_job *job, enum step next, enum aio_kind kind,
 		     const struct aio_file *file, uint64_t offset, struct iovec *iov,
 		     unsigned int nr_iov, uint64_t bytes)
 {
@@ -244,7 +244,7 @@ static void start_job(struct qcow2 *q, struct disk_request *req)
 	qcow2_make_runnable(q, &job->waiter, 0);
 }
 
-static void finish(struct qcow2_job *job, int error)
+static void qcow2_end_job(struct qcow2_job *job, int error)
 {
 	struct qcow2 *q = job->disk;
 	struct disk_request *req = job->req, *waiting = q->backlog;
@@ -267,11 +267,11 @@ static void fail(struct qcow2_job *job, int error)
 	struct qcow2_image *top = top_of(job);
 
 	if (!job->clusters) {
-		finish(job, error);
+		qcow2_end_job(job, error);
 		return;
 	}
 	job->error = error;
-	start_op(job, STEP_PUNCHED, AIO_ALLOCATE, &top->file, job->host, NULL, 0,
+	qcow2_start_op(job, STEP_PUNCHED, AIO_ALLOCATE, &top->file, job->host, NULL, 0,
 		 job->clusters << top->cluster_bits);
 }
 
@@ -284,7 +284,7 @@ static bool unalloc(struct qcow2_job *job, int error)
 				     &job->waiter))
 		return false;
 	job->clusters = 0;
-	finish(job, job->error);
+	qcow2_end_job(job, job->error);
 	return false;
 }
 
@@ -352,11 +352,11 @@ static void read_packed(struct qcow2_job *job, const struct extent *e, enum step
 	q->unpacked_image = e->image;	/* what step @next will make true */
 	q->unpacked_entry = e->entry;
 	job->fill_iov = (struct iovec){ q->packed, bytes };
-	start_op(job, next, AIO_READ, &e->image->file, qcow2_compressed_offset(e->image, e->entry),
+	qcow2_start_op(job, next, AIO_READ, &e->image->file, qcow2_compressed_offset(e->image, e->entry),
 		 &job->fill_iov, 1, bytes);
 }
 
-static int unpack(struct qcow2_job *job)
+static int decompress_cluster(struct qcow2_job *job)
 {
 	struct qcow2 *q = job->disk;
 	const struct qcow2_image *img = q->unpacked_image;
@@ -409,7 +409,7 @@ static bool read_part(struct qcow2_job *job)
 	}
 	begin_part(job, e.bytes);
 	if (e.kind == EXTENT_DATA) {
-		start_op(job, STEP_DATA, AIO_READ, e.file, e.host, job->iov, job->nr_part,
+		qcow2_start_op(job, STEP_DATA, AIO_READ, e.file, e.host, job->iov, job->nr_part,
 			 e.bytes);
 		return false;
 	}
@@ -551,7 +551,7 @@ static bool write_part(struct qcow2_job *job)
 		return false;
 	if (rc == 1 && p.in_place) {
 		begin_part(job, p.bytes);
-		start_op(job, STEP_DATA, AIO_WRITE, &top_of(job)->data, p.host, part_iov(job),
+		qcow2_start_op(job, STEP_DATA, AIO_WRITE, &top_of(job)->data, p.host, part_iov(job),
 			 job->nr_part, p.bytes);
 		return false;
 	}
@@ -574,7 +574,7 @@ static uint64_t new_host(const struct qcow2_job *job, uint64_t pos)
 
 static void start_new_data(struct qcow2_job *job)
 {
-	start_op(job, STEP_NEW_DATA, AIO_WRITE, &top_of(job)->data, new_host(job, job->pos),
+	qcow2_start_op(job, STEP_NEW_DATA, AIO_WRITE, &top_of(job)->data, new_host(job, job->pos),
 		 part_iov(job), job->nr_part, job->bytes);
 }
 
@@ -585,7 +585,7 @@ static void write_fill(struct qcow2_job *job, const void *from, uint64_t bytes)
 	job->fill_pos += bytes;
 	/* Through the page cache: a fill need not be aligned for direct I/O. */
 	job->fill_iov = (struct iovec){ (void *)(uintptr_t)from, bytes };
-	start_op(job, STEP_FILL_WRITTEN, AIO_WRITE, &top_of(job)->file, new_host(job, pos),
+	qcow2_start_op(job, STEP_FILL_WRITTEN, AIO_WRITE, &top_of(job)->file, new_host(job, pos),
 		 &job->fill_iov, 1, bytes);
 }
 
@@ -601,7 +601,7 @@ static void next_range(struct qcow2_job *job)
 	fill_range(job, end, align_up(end, top_of(job)->cluster_bytes));
 }
 
-static bool fill(struct qcow2_job *job)
+static bool qcow2_fill(struct qcow2_job *job)
 {
 	struct qcow2 *q = job->disk;
 	uint64_t max = job->fill_end - job->fill_pos;
@@ -631,7 +631,7 @@ static bool fill(struct qcow2_job *job)
 	if (e.kind == EXTENT_DATA) {
 		job->fill_iov = (struct iovec){ q->bounce, e.bytes };
 		job->fill_bytes = e.bytes;
-		start_op(job, STEP_FILL_READ, AIO_READ, e.file, e.host, &job->fill_iov, 1,
+		qcow2_start_op(job, STEP_FILL_READ, AIO_READ, e.file, e.host, &job->fill_iov, 1,
 			 e.bytes);
 	} else if (is_unpacked(q, &e)) {
 		write_fill(job, unpacked_at(job, &e, job->fill_pos), e.bytes);
@@ -853,7 +853,7 @@ static bool next_part(struct qcow2_job *job)
 			return false;
 	}
 	if (job->pos == job->end) {
-		finish(job, 0);
+		qcow2_end_job(job, 0);
 		return false;
 	}
 	if (job->req->operation == DISK_READ)
@@ -876,7 +876,7 @@ static bool step(struct qcow2_job *job)
 		return true;
 	case STEP_UNPACK:
 	case STEP_FILL_UNPACK:
-		rc = unpack(job);
+		rc = decompress_cluster(job);
 		if (rc) {
 			job->disk->unpacked_image = NULL;
 			fail(job, rc);
@@ -885,7 +885,7 @@ static bool step(struct qcow2_job *job)
 		job->step = job->step == STEP_UNPACK ? STEP_NEXT : STEP_FILL;
 		return true;
 	case STEP_FILL:
-		return fill(job);
+		return qcow2_fill(job);
 	case STEP_FILL_READ:
 		write_fill(job, job->disk->bounce, job->fill_bytes);
 		return false;
@@ -903,7 +903,7 @@ static bool step(struct qcow2_job *job)
 	case STEP_UNALLOC:
 		return unalloc(job, 0);
 	case STEP_FLUSHED:
-		finish(job, 0);
+		qcow2_end_job(job, 0);
 		return false;
 	}
 	return false;

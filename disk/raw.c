@@ -297,7 +297,7 @@ static const struct disk_ops raw_ops = {
 	.poll_size = raw_poll_size,
 };
 
-static int init(struct raw *raw, const struct disk_config *config)
+static int raw_init(struct raw *raw, const struct disk_config *config)
 {
 	struct disk *disk = &raw->disk;
 	struct file_geometry g;
@@ -354,7 +354,7 @@ int raw_open(struct disk **out, struct aio *aio, const struct disk_config *confi
 	raw->fd = -1;
 	raw->guessed = guessed && !config->read_only;
 	raw->file.index = -1;
-	rc = init(raw, config);
+	rc = raw_init(raw, config);
 	if (rc) {
 		raw_close(&raw->disk);
 		return rc;
