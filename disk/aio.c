@@ -62,7 +62,7 @@ struct aio {
 	bool refused;			/* the kernel has not taken all of the ring */
 	int done_fd;			/* threads: eventfd, completions wait */
 	int watch, retry_timer;
-	int news_fd;			/* while aio_drain() waits; -1 */
+	int news_fd;			/* while aio_wait() waits; -1 */
 	void (*news)(void *arg);
 	void *news_arg;
 	uint64_t deadline;
@@ -717,6 +717,7 @@ void aio_release(struct aio_client *client)
 {
 	client->held--;
 	client->aio->held--;
+	client->aio->completed++;	/* it may end without I/O, and its disk be idle now */
 }
 
 bool aio_is_idle(const struct aio_client *client)

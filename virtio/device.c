@@ -11,7 +11,7 @@
  * requests in flight have completed. So no old I/O touches memory that the
  * driver reuses, and the loop never waits.
  *
- * Source: virtio 1.2 §2.1 (status), §2.2 (features), §2.4 (virtio_reset), §3.1
+ * Source: virtio 1.2 §2.1 (status), §2.2 (features), §2.4 (reset), §3.1
  * (initialization). Not here: legacy devices, queue reset, notification data.
  */
 #include <assert.h>

@@ -217,6 +217,44 @@ static void many_disks_hang_one_goes_on(void **state)
 		close_disk(disks[i]);
 }
 
+/*
+ * More than a round of the loop begins, of clusters that are not there: the last of them end within the
+ * disk, without a completion, and the disk's last flush begins all the same.
+ */
+static void what_ends_without_a_completion_is_noticed(void **state)
+{
+	enum { READS = 40 };
+	static struct wait_request reads[READS];
+	uint8_t *data = malloc(MIB(1));
+	struct disk *disks[2];
+	int errors[2], saved;
+
+	(void)state;
+	assert_non_null(data);
+	assert_int_equal(tool("truncate -s 2M hangs; qemu-img create -q -f qcow2 q 64M"), 0);
+	disks[0] = open_one("hangs", false);
+	disks[1] = open_one("q", false);
+	fault_hang_file(path_in("hangs"));
+	for (size_t i = 0; i < ARRAY_SIZE(hung); i++)
+		start_request(disks[0], &hung[i], DISK_FLUSH, 0, NULL, 0);
+	does(disks[1], DISK_WRITE, 0, data, 4096);
+	for (unsigned int i = 0; i < READS; i++)
+		start_request(disks[1], &reads[i], DISK_READ, MIB(20 + i), data, MIB(1));
+	assert_false(reads[READS - 1].done);
+	saved = begin_capture();
+	aio_set_limit(aio, now_ns() + GIVE_UP_NS);
+	disk_finish_all(disks, 2, errors);
+	end_capture(saved, message, sizeof(message));
+	assert_int_equal(errors[0], -ETIMEDOUT);
+	assert_int_equal(errors[1], 0);
+	fault_answer();
+	aio_set_limit(aio, 0);
+	assert_int_equal(aio_drain(aio), 0);
+	close_disk(disks[0]);
+	close_disk(disks[1]);
+	free(data);
+}
+
 /* ---- a file system that is frozen ---- */
 
 static bool mount_small(void)
@@ -250,6 +288,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(one_disk_hangs_the_others_go_on),
 		cmocka_unit_test_setup_teardown(many_disks_hang_one_goes_on, start_threads, stop),
+		TEST(what_ends_without_a_completion_is_noticed),
 		TEST(a_frozen_file_system_holds_up_its_own_disk),
 	};
 
