@@ -71,6 +71,9 @@ faulty net sendmsg ECONNRESET no
 faulty net sendmsg ENOBUFS no
 faulty console read EIO no
 faulty console write EIO no
+faulty console recvmsg EIO no
+faulty console sendmsg ECONNRESET no
+faulty console sendmsg ENOBUFS no
 faulty console recvmsg EINTR yes
 faulty console sendmsg EINTR yes
 faulty rng getrandom EINTR yes
