@@ -20,8 +20,8 @@ hung() {
 	start=$(now_ms)
 	wait $pid
 	same "$name-status" 125 $?
-	# Ten seconds, after --timeout's eight.
-	[ "$signal" != - ] || start=$((start + 8000))
+	# Twelve seconds after --timeout's eight.
+	[ "$signal" != - ] || start=$((start + 5000))
 	[ $(($(now_ms) - start)) -lt 15000 ] && ok "$name-time" || not_ok "$name-time" "$(($(now_ms) - start)) ms"
 	has "$name-message" "$t/err" '^lkvm: disk: .*/img: what was written last may be lost: it does not answer$'
 	has "$name-json" "$t/json" '"outcome":"error","status":125'
