@@ -324,6 +324,18 @@ int file_geometry(int fd, const char *path, bool direct, struct file_geometry *o
 	return 0;
 }
 
+int file_size_now(int fd, bool regular, uint64_t *bytes)
+{
+	struct statx stx;
+
+	if (!regular)
+		return ioctl(fd, BLKGETSIZE64, bytes) ? -errno : 0;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &stx))
+		return -errno;
+	*bytes = stx.stx_size;
+	return 0;
+}
+
 const void *file_zeroes(void)
 {
 	/* Never written: not const only because that would put it into the binary. */

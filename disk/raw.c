@@ -28,7 +28,7 @@ struct raw {
 	struct aio_file file;
 	int lock_fd;			/* has the locks; see file_open() */
 	int fd;				/* I/O */
-	bool guessed;
+	bool guessed, regular;
 	uint8_t *first;			/* private copy of the first block */
 	struct disk_request *first_busy, *first_waiting;
 	struct aio_op last_sync;	/* of raw_finish() */
@@ -284,9 +284,11 @@ static void raw_close(struct disk *disk)
 static uint64_t raw_poll_size(struct disk *disk)
 {
 	const struct raw *raw = (struct raw *)disk;
-	off_t size = lseek(raw->fd, 0, SEEK_END);
+	uint64_t bytes;
 
-	return size < 0 ? disk->size_bytes : align_down((uint64_t)size, disk->block_bytes);
+	if (file_size_now(raw->fd, raw->regular, &bytes))
+		return disk->size_bytes;
+	return align_down(bytes, disk->block_bytes);
 }
 
 static const struct disk_ops raw_ops = {
@@ -313,6 +315,7 @@ static int raw_init(struct raw *raw, const struct disk_config *config)
 	raw->first = aligned_alloc(FIRST_BYTES, FIRST_BYTES);
 	if (!disk->path || !raw->first || aio_add_file(&disk->client, &raw->file, raw->fd, g.align))
 		return log_enomem("disk");
+	raw->regular = g.regular;
 	disk->read_only = config->read_only;
 	disk->block_bytes = g.block_bytes;
 	disk->physical_bytes = g.physical_bytes;

@@ -98,7 +98,8 @@ static const struct call calls[] = {
 	CALL(fdatasync, WORKER, "flush"),
 	CALL(fallocate, WORKER, "discard, write zeroes"),
 	CALL(ftruncate, LOOP | STORE | SUPERVISOR, "an image grows, a cache file gets its size, a report is empty"),
-	CALL(lseek, LOOP | STORE, "has a disk's file grown; reading a folder"),
+	CALL1(statx, LOOP, BITS(2, AT_EMPTY_PATH, AT_EMPTY_PATH), "has a disk's file grown"),
+	CALL(lseek, STORE, "reading a folder"),
 
 	CALL(openat, STORE | BROKER, "the cache's files; the console log"),
 	CALL(unlinkat, STORE, "old files of the cache"),

@@ -39,6 +39,12 @@ int file_reopen(int fd, const char *path, bool writable, bool direct);
 /* 0 or -errno, after a message. */
 int file_geometry(int fd, const char *path, bool direct, struct file_geometry *out);
 
+/*
+ * The size of a file or device, as far as this host knows it: nobody is asked, a file system that
+ * does not answer makes nobody wait. 0 or -errno.
+ */
+int file_size_now(int fd, bool regular, uint64_t *bytes);
+
 /* FILE_ZEROES_BYTES of zeros to write from; shared, page-aligned. */
 const void *file_zeroes(void);
 

@@ -143,6 +143,20 @@ int fallocate(int fd, int mode, off_t offset, off_t bytes)
 	return (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
 }
 
+off_t lseek(int fd, off_t offset, int whence)
+{
+	fault_hang(fd);
+	return (off_t)syscall(SYS_lseek, fd, offset, whence);
+}
+
+/* Only who asks for what the host remembers has an answer. */
+int statx(int fd, const char *restrict path, int flags, unsigned int mask, struct statx *restrict st)
+{
+	if (!(flags & AT_STATX_DONT_SYNC))
+		fault_hang(fd);
+	return (int)syscall(SYS_statx, fd, path, flags, mask, st);
+}
+
 int fdatasync(int fd)
 {
 	fault_hang(fd);

@@ -217,6 +217,21 @@ static void many_disks_hang_one_goes_on(void **state)
 		close_disk(disks[i]);
 }
 
+static void a_size_is_looked_up_without_waiting(void **state)
+{
+	struct disk *disk;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 2M hangs"), 0);
+	disk = open_one("hangs", false);
+	assert_int_equal(tool("truncate -s 3M hangs"), 0);
+	fault_hang_file(path_in("hangs"));
+	assert_true(disk_poll_size(disk));
+	assert_int_equal(disk->size_bytes, MIB(3));
+	fault_answer();
+	close_disk(disk);
+}
+
 /*
  * More than a round of the loop begins, of clusters that are not there: the last of them end within the
  * disk, without a completion, and the disk's last flush begins all the same.
@@ -288,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(one_disk_hangs_the_others_go_on),
 		cmocka_unit_test_setup_teardown(many_disks_hang_one_goes_on, start_threads, stop),
+		cmocka_unit_test_setup_teardown(a_size_is_looked_up_without_waiting, start_uring, stop),
 		TEST(what_ends_without_a_completion_is_noticed),
 		TEST(a_frozen_file_system_holds_up_its_own_disk),
 	};
