@@ -48,11 +48,11 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c
+core := kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
 board := machine.c x86/board.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c
-loading := x86/boot/boot.c x86/boot/uki.c x86/boot/payload.c x86/boot/kernel-cache.c x86/boot/decompress.c \
+loading := x86/boot/boot.c x86/boot/payload.c x86/boot/kernel-cache.c \
 	x86/boot/vmlinux.c x86/boot/zeropage.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
 	virtio/net.c virtio/net-rx.c virtio/net-tx.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
@@ -118,7 +118,7 @@ $(build)/sandbox/sandbox.c.o: cflags += -iquote $(build)
 # What runs once, or a thousand times a second at most, is made small.
 seldom := $(wildcard cmd/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
-	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
+	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
 # These move megabytes.
 $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O2

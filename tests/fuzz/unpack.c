@@ -6,9 +6,9 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "decompress.h"
 #include "mem.h"
 #include "util.h"
-#include "x86/boot/decompress.h"
 #include "x86/boot/vmlinux.h"
 
 #define RAM	MIB(64)

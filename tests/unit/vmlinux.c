@@ -9,9 +9,9 @@
 #include <elf.h>
 #include <errno.h>
 
+#include "decompress.h"
 #include "mem.h"
 #include "util.h"
-#include "x86/boot/decompress.h"
 #include "x86/boot/vmlinux.h"
 
 #define LINK_GPA	MIB(16)

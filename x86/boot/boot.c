@@ -26,10 +26,10 @@
 
 #include "io.h"
 #include "log.h"
+#include "uki.h"
 #include "util.h"
 #include "x86/boot/boot.h"
 #include "x86/boot/payload.h"
-#include "x86/boot/uki.h"
 #include "x86/boot/zeropage.h"
 #include "x86/layout.h"
 

@@ -20,9 +20,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "decompress.h"
 #include "log.h"
 #include "util.h"
-#include "x86/boot/decompress.h"
 #include "x86/boot/kernel-cache.h"
 #include "x86/boot/payload.h"
 #include "x86/boot/vmlinux.h"

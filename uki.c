@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "uki.h"
 #include "util.h"
-#include "x86/boot/uki.h"
 
 #define DOS_HEADER_BYTES	64u
 #define DOS_PE_OFFSET		0x3cu

@@ -3,8 +3,8 @@
  * Decompression of a kernel's payload, in each of the formats that Linux's build
  * offers: gzip, LZMA, XZ, bzip2, LZO, LZ4 and Zstandard.
  */
-#ifndef LKVM_X86_BOOT_DECOMPRESS_H
-#define LKVM_X86_BOOT_DECOMPRESS_H
+#ifndef LKVM_DECOMPRESS_H
+#define LKVM_DECOMPRESS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -20,8 +20,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "decompress.h"
 #include "util.h"
-#include "x86/boot/decompress.h"
 
 /* What a decoder may allocate: XZ and LZMA name a dictionary of up to 4 GiB. */
 #define XZ_MEMORY_BYTES (256ull << 20)

@@ -6,8 +6,8 @@
  * The file is untrusted. Its table of sections is read once into a copy, and each section
  * is checked against the file's size.
  */
-#ifndef LKVM_X86_BOOT_UKI_H
-#define LKVM_X86_BOOT_UKI_H
+#ifndef LKVM_UKI_H
+#define LKVM_UKI_H
 
 #include <stddef.h>
 #include <stdint.h>
