@@ -884,6 +884,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->first_access_ns = m->board.vcpus[0]->first_access_ns;
 	result->opened_ns = serial_opened_ns(&m->board.serial);
 	result->words = end_watch_words(&m->end_watch);
+	result->crashed = atomic_load(&m->board.pvpanic.crashed);
 	result->shutdown = end_watch_shutdown(&m->end_watch, result->reason, !m->config->boot.flat);
 	result->signal = atomic_load(&m->host.vm->stop_signal);
 	deliver_output(m, result->reason);

@@ -54,8 +54,18 @@ static struct outcome halt_outcome(const struct machine_result *r)
 		    "every CPU halted with interrupts off");
 }
 
+/* The guest ended by itself, or went on until its time was over. */
+static bool is_guests_end(enum stop_reason reason)
+{
+	return reason == STOP_POWEROFF || reason == STOP_RESET || reason == STOP_HALTED ||
+	       reason == STOP_TIMEOUT;
+}
+
 struct outcome outcome_of(const struct machine_result *r)
 {
+	/* However its crash kernel ended. */
+	if (r->crashed && is_guests_end(r->reason))
+		return lost("panic", "its kernel panicked, and its crash kernel took over");
 	switch (r->reason) {
 	case STOP_POWEROFF:
 		return (struct outcome){ "poweroff", EXIT_OK, NULL };

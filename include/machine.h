@@ -61,6 +61,7 @@ struct machine_config {
 struct machine_result {
 	enum stop_reason reason;
 	enum last_words words;		/* of the guest, on its consoles */
+	bool crashed;			/* a crash kernel (kdump) has taken over before */
 	enum shutdown shutdown;		/* with STOP_RESET and STOP_HALTED */
 	int signal;			/* with STOP_SIGNAL */
 	/* CLOCK_MONOTONIC; 0: it never came to that. */

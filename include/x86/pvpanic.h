@@ -6,11 +6,15 @@
 #ifndef LKVM_X86_PVPANIC_H
 #define LKVM_X86_PVPANIC_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 struct bus;
 struct vm;
 
 struct pvpanic {
 	struct vm *vm;
+	atomic_bool crashed;	/* the kernel that runs now was started by a panic (kdump) */
 };
 
 /* 0 or -errno. */

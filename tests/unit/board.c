@@ -174,9 +174,11 @@ static void pvpanic_ends_the_vm(void **state)
 	assert_int_equal(pvpanic_init(&dev, &r->vm, &r->pio), 0);
 	assert_int_equal(in8(r, PORT_PVPANIC), 3);
 	out8(r, PORT_PVPANIC, 0);
-	out8(r, PORT_PVPANIC, 2);		/* a crash kernel takes over */
 	out8(r, PORT_PVPANIC, 0xfc);
+	assert_false(dev.crashed);
+	out8(r, PORT_PVPANIC, 2);		/* a crash kernel takes over */
 	assert_int_equal(vm_stop_reason(&r->vm), STOP_NONE);
+	assert_true(dev.crashed);
 	out8(r, PORT_PVPANIC, 1);
 	assert_int_equal(vm_stop_reason(&r->vm), STOP_PANIC);
 }

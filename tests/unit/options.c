@@ -331,6 +331,34 @@ static void a_crash_never_looks_like_success(void **state)
 	}
 }
 
+/* However orderly its crash kernel ends. */
+static void a_crash_is_remembered(void **state)
+{
+	static const struct {
+		enum stop_reason reason;
+		int status;
+		const char *word;
+	} cases[] = {
+		{ STOP_POWEROFF, 255, "panic" }, { STOP_RESET, 255, "panic" },
+		{ STOP_HALTED, 255, "panic" }, { STOP_TIMEOUT, 255, "panic" },
+		{ STOP_PANIC, 255, "panic" }, { STOP_TRIPLE_FAULT, 255, "triple-fault" },
+		{ STOP_SIGNAL, 143, "killed" }, { STOP_QUIT, 130, "killed" }, { STOP_ERROR, 125, "error" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct machine_result r = {
+			.reason = cases[i].reason, .words = WORDS_RESTART, .shutdown = SHUTDOWN_DONE,
+			.signal = 15, .crashed = true,
+		};
+		struct outcome o = outcome_of(&r);
+
+		assert_int_equal(o.status, cases[i].status);
+		assert_string_equal(o.word, cases[i].word);
+		assert_int_equal(o.lost != NULL, o.status == 255);
+	}
+}
+
 static void strings_are_json(void **state)
 {
 	static const struct {
@@ -418,6 +446,7 @@ int main(void)
 		cmocka_unit_test(values_are_pure),
 		cmocka_unit_test(no_card_takes_no_place),
 		cmocka_unit_test(a_crash_never_looks_like_success),
+		cmocka_unit_test(a_crash_is_remembered),
 		cmocka_unit_test(strings_are_json),
 		cmocka_unit_test(the_report_is_one_object),
 		cmocka_unit_test(messages_have_two_parts),
