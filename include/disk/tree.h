@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A tree of files that becomes a guest's read-only disk: what a source of one has to be able to
+ * do. Sources live in the files process (disk/files.h), which may block and which calls them for
+ * one question after the other: a directory of this host (disk/tree-dir.c), an archive.
+ *
+ * A source gives each file a number, below TREE_MAX_NUMBERS; TREE_ROOT is the tree itself. A number
+ * stays what it is for as long as the source lives, and is all that others know a file by. Two
+ * names with the same number are hard links, to anything but a directory. A file may be listed
+ * before it is looked at, and may be looked at years later: nothing is asked ahead.
+ *
+ * What a source says is not trusted by whoever asks; what is wrong with it makes the file
+ * unreadable, and no more.
+ */
+#ifndef LKVM_DISK_TREE_H
+#define LKVM_DISK_TREE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TREE_MAX_TREES 16u
+#define TREE_MAX_NUMBERS (1u << 24)
+#define TREE_ROOT 0u
+#define TREE_MAX_NAME_BYTES 255u
+#define TREE_MAX_TARGET_BYTES 4095u	/* of a symbolic link */
+#define TREE_MAX_XATTR_BYTES 49152u	/* of one file, as in struct tree_stat */
+#define TREE_MAX_EXTENTS 1024u		/* of one file */
+#define TREE_MAX_CHUNKS 16u
+#define TREE_MAX_PATH_BYTES 1024u	/* of a name in a message */
+
+/* Whose files they are in the guest. */
+enum tree_owner {
+	TREE_OWNER_KEEP,	/* as on the host, or in the archive */
+	TREE_OWNER_ROOT,	/* the invoking user's and group's are root's */
+};
+
+/* What the user has named. All of it is lent. */
+struct tree_config {
+	const char *path;	/* a directory; of an archive: what messages call it */
+	int archive_fd;		/* a tar archive, readable at any offset; -1: it is a directory */
+	enum tree_owner owner;
+};
+
+/*
+ * The file of this host that data are read from: as long as all of it is the same, what is read
+ * is what was there when the file was first looked at.
+ */
+struct tree_identity {
+	uint64_t dev, ino, size_bytes;
+	int64_t mtime_ns, ctime_ns;
+};
+
+/* What the guest is told about a file. */
+struct tree_attr {
+	uint32_t mode;		/* with its type, S_IF...; unreadable: without permissions */
+	uint32_t nlink, uid, gid;
+	uint32_t major, minor;	/* of a device */
+	uint32_t mtime_nsec;
+	int64_t mtime_sec;
+	uint64_t size_bytes;
+	/*
+	 * A regular file with holes: bit n of @data_chunks is set if there may be something in
+	 * bytes [n << chunk_bits, (n + 1) << chunk_bits); all of them are at most TREE_MAX_CHUNKS, and
+	 * @chunk_bits is 12 to 31. 0: the file has no holes that matter.
+	 */
+	uint32_t chunk_bits, data_chunks;
+	struct tree_identity identity;	/* of a regular file */
+};
+
+/* One extended attribute: this, its name, its value, and the next one right behind it. */
+struct tree_xattr {
+	uint8_t name_bytes;	/* of the whole name, "user.x" */
+	uint8_t unused;
+	uint16_t value_bytes;
+};
+
+/* Zero but for the buffers when a source is given it. */
+struct tree_stat {
+	struct tree_attr attr;
+	uint32_t target_bytes;	/* of a symbolic link */
+	uint32_t xattr_bytes;
+	char target[TREE_MAX_TARGET_BYTES + 1];		/* ends without a NUL */
+	uint8_t xattrs[TREE_MAX_XATTR_BYTES];
+};
+
+/* Bytes [start, start + bytes) of a file are at @offset of the descriptor. */
+struct tree_extent {
+	uint64_t start, bytes, offset;
+};
+
+/* In ascending order, apart from each other; what is in none of them is zeros. */
+struct tree_data {
+	int fd;			/* whoever asked closes it: give a dup() of one that is kept */
+	uint32_t nr_extents;
+	struct tree_extent extents[TREE_MAX_EXTENTS];
+};
+
+struct tree_source;
+struct tree_list;	/* the entries of a directory */
+
+struct tree_source_ops {
+	/*
+	 * Once, before anything else and behind the sandbox: what takes long or parses what is not
+	 * trusted. 0 or -errno after a message, and there is no VM. May be NULL.
+	 */
+	int (*begin)(struct tree_source *source);
+	/* tree_list_add() for each entry but "." and "..", in any order. 0 or -errno. */
+	int (*list)(struct tree_source *source, uint32_t number, struct tree_list *list);
+	/*
+	 * Never fails: what is not there any more is a character device 0:0 without permissions (which
+	 * overlayfs takes for "there is nothing"), what cannot be looked at a file without any.
+	 */
+	void (*stat)(struct tree_source *source, uint32_t number, struct tree_stat *out);
+	/* 0 or -errno. */
+	int (*open)(struct tree_source *source, uint32_t number, struct tree_data *out);
+	/* What it is called in messages: any bytes, cut to fit, with a NUL. */
+	void (*name)(struct tree_source *source, uint32_t number, char *text, size_t bytes);
+	/* At the end: a line about what could not be read, if anything. May be NULL. */
+	void (*report)(struct tree_source *source);
+	void (*destroy)(struct tree_source *source);
+};
+
+/* Each source has one first. */
+struct tree_source {
+	const struct tree_source_ops *ops;
+};
+
+/*
+ * @type: a DT_... of dirent.h, which decides only whether it has the address of a directory, the
+ * rest is up to stat(). 0, -ENOMEM, or -EINVAL for a name that cannot be one.
+ */
+int tree_list_add(struct tree_list *list, uint32_t number, unsigned int type, const char *name,
+		  size_t bytes);
+
+/*
+ * Opens what @config names, before the sandbox and the process. 0 or -errno after a message.
+ * Each kind of source has such a function.
+ */
+int tree_dir_create(struct tree_source **out, const struct tree_config *config);
+
+#endif
