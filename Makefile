@@ -58,7 +58,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	virtio/net.c virtio/net-rx.c virtio/net-tx.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
-	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c
+	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
 commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/help.c cmd/completion.c cmd/probes.S
 in_guest := guest/init-image.S
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(commands)
@@ -127,7 +127,7 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 
 # ---- tests ----
 
-unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-hang disk-soak virtq blk net virtio-net link listener port console vmlinux processes signals sandbox
+unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-hang disk-soak virtq blk net virtio-net link listener port console vmlinux processes signals sandbox tar
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
@@ -178,7 +178,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
-fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream
+fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar
 TARGET ?= blk
 SECONDS ?= 60
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))
@@ -191,7 +191,7 @@ fuzz-targets:
 
 fuzz: fuzzers
 	@mkdir -p build/corpus/$(TARGET)
-	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2,$(TARGET)),65536,4096) \
+	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar,$(TARGET)),65536,4096) \
 		-rss_limit_mb=4096 -timeout=20 -artifact_prefix=build/fuzz/$(TARGET)- \
 		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
 		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s
