@@ -227,7 +227,7 @@ static int open_json(struct run *run)
 
 	if (!path)
 		return 0;
-	run->json_fd = output_open(path, O_TRUNC);
+	run->json_fd = early_end_open(path);
 	if (run->json_fd >= 0)
 		return 0;
 	log_error("json: %s: %s", path, strerror(-run->json_fd));
@@ -497,7 +497,6 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		},
 	};
 	const pid_t parent = getppid();
-	sigset_t before;
 	int rc = options_parse(&run.options, argc, argv);
 
 	if (!rc && run.options.help) {
@@ -517,11 +516,9 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		rc = close_unnamed(&run, argc, argv);
 	if (!rc && run.options.die_with_parent)
 		rc = die_with_parent(parent);
-	before = early_end_hold();
-	if (!open_json(&run) && !rc) {
-		early_end_arm(run.json_fd, &run.report, run.options.machine.timeout_ns, &before);
+	early_end_arm(&run.report, run.options.machine.timeout_ns);
+	if (!open_json(&run) && !rc)
 		run_all(&run, start_ns);
-	}
 	early_end_disarm();
 	run.report.wall_ns = (int64_t)(now_ns() - start_ns);
 	write_json(&run);

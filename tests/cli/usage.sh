@@ -123,16 +123,23 @@ if [ -z "${VARIANT:-}" ] && [ -e "$TOOLS/fault.so" ]; then
 	hit bind:-9:1 --dry-run -k "$K" --port "a=unix:sock" -n mode=stream,server=on,path=sock2
 	[ $? != 137 ] && ok usage/dry-run-socket || not_ok usage/dry-run-socket
 	rm -f "$T"/sock*
+	# A file system that never answers: the report cannot be opened.
+	hangs() { (cd "$T" && LD_PRELOAD=$TOOLS/fault.so FAULT=open:0:1:1 FAULT_FILE=j timeout --preserve-status -k 10 "$1" "$LKVM" run -k "$K" --json j "${@:2}" >out 2>err </dev/null); }
+	hangs 20 --timeout 0.2
+	same usage/json-hangs-timeout 124 $?
+	hangs 0.5
+	same usage/json-hangs-term 143 $?
 fi
 # --json to a full disk is an error, and to a pipe that is read one line.
 (cd "$T" && "$LKVM" run -k nosuch --json /dev/full 2>err; echo $? >status)
 has usage/json-to-a-full-disk "$T/err" '^lkvm: json: /dev/full: No space left'
 "$LKVM" run -k nosuch --json >(cat >"$T/piped") 2>/dev/null; wait_for 10 grep -q outcome "$T/piped"
 has usage/json-to-a-pipe "$T/piped" '^\{"v":1,"outcome":"error"'
-# When its parent dies (here by SIGKILL) lkvm ends as by SIGTERM.
+# When its parent dies (here by SIGKILL) lkvm ends as by SIGTERM. Somebody keeps the FIFO open: its end comes first.
 : >"$T/j"
-bash -c '"$1" run -k "$2/fifo" --json "$2/j" --die-with-parent </dev/null 2>/dev/null & exec 8>"$2/fifo"; kill -KILL $$' sh "$LKVM" "$T" 2>/dev/null
+bash -c '"$1" run -k "$2/fifo" --json "$2/j" --die-with-parent </dev/null 2>/dev/null & exec 8>"$2/fifo"; sleep 60 & echo $! >"$2/pid"; kill -KILL $$' sh "$LKVM" "$T" 2>/dev/null
 wait_for 20 grep -q '"killed","status":143' "$T/j" && ok usage/die-with-parent || not_ok usage/die-with-parent "$(cat "$T/j")"
+kill "$(cat "$T/pid")"
 has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"boot_ms":null,'
 "$LKVM" version >"$T/out"; has usage/version "$T/out" "^lkvm $(grep -m 1 -oE "^[0-9.]+" CHANGELOG)\$"
 "$LKVM" help >"$T/out"; has usage/help "$T/out" '^usage: lkvm run'

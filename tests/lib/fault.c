@@ -4,7 +4,7 @@
  * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread; with
  * 0 they never return. FAULT=CALL:-SIGNAL:FIRST:COUNT: they succeed, and this signal comes at once.
  * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring. FAULT_FILE=PATH: only calls
- * for this file, of fdatasync, fallocate and transfers. (In builds that are fortified.)
+ * for this file, of open (by this name), fdatasync, fallocate and transfers. (In builds that are fortified.)
  */
 #define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
 #include <dlfcn.h>
@@ -167,7 +167,7 @@ int fallocate(int fd, int mode, off_t offset, off_t bytes)
 	PASS_ON_FOR(fd, fallocate, mode, offset, bytes);
 }
 
-/* These do not fail, but a signal may follow them. */
+/* open() with a mode. Of these two calls a signal may follow, too. */
 int open64(const char *path, int flags, ...)
 {
 	static int (*next)(const char *path, int flags, ...);
@@ -177,6 +177,8 @@ int open64(const char *path, int flags, ...)
 	va_start(ap, flags);
 	mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
 	va_end(ap);
+	if ((!only_file || !strcmp(path, only_file)) && fails("open"))
+		return -1;
 	if (!next)
 		*(void **)&next = dlsym(RTLD_NEXT, "open64");
 	return then_signal("open", next(path, flags, mode));
