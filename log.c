@@ -164,6 +164,47 @@ int log_enomem(const char *what)
 	return -ENOMEM;
 }
 
+/*
+ * How many bytes at @s are a character that can be shown; 0: none. Those between 0x80 and 0x9f are commands,
+ * as those below 0x20.
+ */
+static unsigned int shown_bytes(const uint8_t *s)
+{
+	unsigned int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
+			 s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+
+	if (n == 1)
+		return s[0] >= ' ' && s[0] != 0x7f;
+	for (unsigned int i = 1; i < n; i++)
+		if (s[i] >> 6 != 2)	/* also at the end of the text */
+			return 0;
+	return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : n;
+}
+
+const char *log_name(char *out, size_t room, const char *name)
+{
+	const uint8_t *s = (const uint8_t *)name;
+	size_t at = 0;
+
+	while (*s) {
+		unsigned int n = shown_bytes(s);
+
+		if (at + 8 > room) {
+			memcpy(out + at, "...", 3);
+			at += 3;
+			break;
+		}
+		if (n)
+			memcpy(out + at, s, n);
+		else
+			snprintf(out + at, 5, "\\x%02x", *s);
+		at += n ? n : 4;
+		s += n ? n : 1;
+	}
+	out[at] = '\0';
+	return out;
+}
+
 void log_notice(const char *fmt, ...)
 {
 	va_list ap;

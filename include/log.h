@@ -9,6 +9,7 @@
 #define LKVM_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -58,6 +59,13 @@ void log_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* "lkvm: WHAT: Cannot allocate memory". Returns -ENOMEM. */
 int log_enomem(const char *what);
+
+/*
+ * A name that another party has chosen, for a message: what a terminal would obey, and what is not
+ * UTF-8, becomes \xNN, and what does not fit into @room (at least 8) "...". Returns @out.
+ */
+const char *log_name(char *out, size_t room, const char *name);
+#define LOG_NAME_BYTES 512u
 
 /* Writes @text as it is (no prefix), as part of an error report. */
 void log_raw(const char *text);

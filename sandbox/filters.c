@@ -38,8 +38,9 @@
 #define STORE	(1u << SANDBOX_STORE)
 #define BROKER	(1u << SANDBOX_BROKER)
 #define SUPERVISOR	(1u << SANDBOX_SUPERVISOR)
+#define RESULTS	(1u << SANDBOX_RESULTS)
 #define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | BROKER | SUPERVISOR)
+#define ALL	(THREADS | STORE | BROKER | SUPERVISOR | RESULTS)
 
 #define MAX_CALL 1024u	/* no number beyond has been given out */
 
@@ -62,13 +63,13 @@ struct call {
 static const struct call calls[] = {
 	CALL(futex, ALL, "locks, joining threads"),
 	CALL(write, ALL, "eventfds, messages, console"),
-	CALL(read, LOOP | BROKER | SUPERVISOR, "eventfds, timers, signals, input; orders"),
+	CALL(read, LOOP | BROKER | SUPERVISOR | RESULTS, "eventfds, timers, signals, input; orders"),
 	CALL(exit_group, ALL, "the end, also after a forbidden call"),
 	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
 	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
 	CALL(brk, ALL, "malloc(), free()"),
-	CALL(munmap, THREADS | STORE | SUPERVISOR, "free(), guest memory at the end"),
-	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR, "what is not used any more"),
+	CALL(munmap, THREADS | STORE | SUPERVISOR | RESULTS, "free(), guest memory at the end"),
+	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR | RESULTS, "what is not used any more"),
 	CALL(rt_sigprocmask, ALL, "Ctrl-A z; the end of a thread; abort()"),
 	CALL2(mmap, ALL, NO_EXEC, ANONYMOUS, "malloc()"),
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
@@ -93,25 +94,32 @@ static const struct call calls[] = {
 	CALL(recvmsg, LOOP | SUPERVISOR, "frames, news about interfaces, the console log's new file, orders"),
 	CALL(sendmsg, ALL, "frames, output to a socket, orders"),
 
-	CALL(preadv2, LOOP | WORKER, "disks, frames, console input"),
+	CALL(preadv2, LOOP | WORKER | RESULTS, "disks, frames, console input; what was moved"),
 	CALL(pwritev2, ALL, "disks, frames, output to a pipe"),
 	CALL(fdatasync, WORKER, "flush"),
 	CALL(fallocate, WORKER, "discard, write zeroes"),
-	CALL(ftruncate, LOOP | STORE | SUPERVISOR, "an image grows, a cache file gets its size, a report is empty"),
+	CALL(ftruncate, LOOP | STORE | SUPERVISOR | RESULTS,
+	     "an image grows, a cache file gets its size, a report is empty, a file ends in a hole"),
 	CALL1(statx, LOOP, BITS(2, AT_EMPTY_PATH, AT_EMPTY_PATH), "has a disk's file grown"),
 	CALL(lseek, STORE, "reading a folder"),
 
-	CALL(openat, STORE | BROKER, "the cache's files; the console log"),
-	CALL(unlinkat, STORE, "old files of the cache"),
+	CALL(openat, STORE | BROKER | RESULTS, "the cache's files; the console log; results"),
+	CALL(unlinkat, STORE | RESULTS, "old files of the cache; the hidden directory of results"),
 	CALL(renameat, STORE, "a complete file gets its name"),
-	CALL(newfstatat, STORE | BROKER, "how big and old are these files"),
-	CALL(getdents64, STORE, "the oldest files of the cache"),
+	CALL(newfstatat, STORE | BROKER | RESULTS, "how big and old are these files; what is there"),
+	CALL(getdents64, STORE | RESULTS, "the oldest files of the cache; which results there are"),
 	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
 	CALL1(fcntl, STORE, IS(1, F_SETFD), "the same"),
 	CALL(flock, STORE, "one process stores"),
 	CALL(fsync, STORE, "complete before it has its name"),
-	CALL(utimensat, STORE, "it bears the time of its kernel"),
+	CALL(utimensat, STORE | RESULTS, "it bears the time of its kernel; times of results"),
 	CALL(pwrite64, STORE, "writing files of the cache"),
+	CALL(mkdirat, RESULTS, "directories in results"),
+	CALL(linkat, RESULTS, "hard links there"),
+	CALL(symlinkat, RESULTS, "symbolic links there"),
+	CALL(fchmod, RESULTS, "permissions there"),
+	CALL(faccessat, RESULTS, "can everything be moved"),
+	CALL(renameat2, RESULTS, "moving it"),
 	CALL(unlink, BROKER, "sockets, at the end"),
 	CALL(pidfd_send_signal, BROKER, "passt, if it does not end"),
 };
@@ -158,7 +166,7 @@ static const struct request requests[] = {
 static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
 	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
-	[SANDBOX_SUPERVISOR] = "supervisor",
+	[SANDBOX_SUPERVISOR] = "supervisor", [SANDBOX_RESULTS] = "results",
 };
 
 static void filters_die(const char *what, int rc)

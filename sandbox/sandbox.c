@@ -59,6 +59,8 @@
 #define LANDLOCK_FS_V5	(LANDLOCK_FS_V3 | 1ull << 15)	/* ioctl() of devices */
 #define LANDLOCK_NET_V4	3ull				/* bind and connect TCP */
 #define LANDLOCK_SCOPE_V6 1ull				/* abstract sockets */
+#define LANDLOCK_REFER	(1ull << 13)
+#define LANDLOCK_TRUNCATE (1ull << 14)
 
 struct landlock_rules {
 	uint64_t fs, net, scoped;
@@ -93,6 +95,7 @@ _Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX
 _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_broker) / sizeof(filter_broker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_supervisor) / sizeof(filter_supervisor[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_results) / sizeof(filter_results[0]) + 3 <= INSNS_MAX, "room for it");
 
 /* ---- the layers ---- */
 
@@ -149,35 +152,79 @@ static int set_no_new_privs(void)
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 }
 
-static int enter_landlock(void)
+/* Everything that this host's Landlock knows is forbidden; rules may allow it. The ruleset, or -errno. */
+static int forbid_all(struct landlock_rules *rules)
 {
-	struct landlock_rules rules = { .fs = LANDLOCK_FS_V1 };
-	size_t bytes = sizeof(rules.fs);
+	size_t bytes = sizeof(rules->fs);
 	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
 			       LANDLOCK_CREATE_RULESET_VERSION);
-	int fd, rc = 0;
+	int fd;
 
+	*rules = (struct landlock_rules){ .fs = LANDLOCK_FS_V1 };
 	if (version < 0)
 		return -errno;
 	if (version >= 2)
-		rules.fs = LANDLOCK_FS_V2;
+		rules->fs = LANDLOCK_FS_V2;
 	if (version >= 3)
-		rules.fs = LANDLOCK_FS_V3;
+		rules->fs = LANDLOCK_FS_V3;
 	if (version >= 4) {
-		rules.net = LANDLOCK_NET_V4;
-		bytes = sizeof(rules.fs) + sizeof(rules.net);
+		rules->net = LANDLOCK_NET_V4;
+		bytes = sizeof(rules->fs) + sizeof(rules->net);
 	}
 	if (version >= 5)
-		rules.fs = LANDLOCK_FS_V5;
+		rules->fs = LANDLOCK_FS_V5;
 	if (version >= 6) {
-		rules.scoped = LANDLOCK_SCOPE_V6;
-		bytes = sizeof(rules);
+		rules->scoped = LANDLOCK_SCOPE_V6;
+		bytes = sizeof(*rules);
 	}
-	/* All of it is forbidden, since no rule allows anything. */
-	fd = (int)syscall(SYS_landlock_create_ruleset, &rules, bytes, 0);
+	fd = (int)syscall(SYS_landlock_create_ruleset, rules, bytes, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static int enter_landlock(void)
+{
+	struct landlock_rules rules;
+	int fd = forbid_all(&rules), rc;
+
 	if (fd < 0)
-		return -errno;
-	if (syscall(SYS_landlock_restrict_self, fd, 0))
+		return fd;
+	rc = syscall(SYS_landlock_restrict_self, fd, 0) ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+static uint64_t landlock_rights(const struct sandbox_folder *f)
+{
+	const uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+	const uint64_t write = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+			       LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
+			       LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SYM |
+			       LANDLOCK_REFER | LANDLOCK_TRUNCATE;
+
+	return (f->rights & SANDBOX_READ ? read : 0) | (f->rights & SANDBOX_WRITE ? write : 0) |
+	       (f->rights & SANDBOX_REMOVE_DIRS ? LANDLOCK_ACCESS_FS_REMOVE_DIR : 0);
+}
+
+/* The first version moves nothing from one directory to another: who writes does without it. */
+static int keep_folders(const struct sandbox_folder *folders, unsigned int nr)
+{
+	struct landlock_rules rules;
+	int fd = forbid_all(&rules), rc = 0;
+
+	if (fd < 0)
+		return fd;
+	for (unsigned int i = 0; i < nr && !rc; i++) {
+		const struct landlock_path_beneath_attr rule = {
+			.allowed_access = landlock_rights(&folders[i]) & rules.fs,
+			.parent_fd = folders[i].fd,
+		};
+
+		if (folders[i].rights & SANDBOX_WRITE && !(rules.fs & LANDLOCK_REFER))
+			rc = -EOPNOTSUPP;
+		else if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
+			rc = -errno;
+	}
+	if (!rc && syscall(SYS_landlock_restrict_self, fd, 0))
 		rc = -errno;
 	close(fd);
 	return rc;
@@ -523,13 +570,32 @@ int sandbox_enter(struct sandbox *s)
 	return rc;
 }
 
+int sandbox_keep_folders(struct sandbox *s, const struct sandbox_folder *folders, unsigned int nr)
+{
+	int rc;
+
+	if (s->mode == SANDBOX_OFF || SANITIZED)
+		return 0;
+	rc = set_no_new_privs();
+	if (!rc)
+		rc = keep_folders(folders, nr);
+	if (!rc)
+		return 0;
+	if (s->mode == SANDBOX_STRICT) {
+		log_error("sandbox: Landlock: %s", strerror(-rc));
+		return rc;
+	}
+	log_verbose("sandbox: Landlock: not used for files: %s", strerror(-rc));
+	return 0;
+}
+
 int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 {
 	int rc = 0;
 
 	if (s->mode == SANDBOX_OFF)
 		return 0;
-	if (kind == SANDBOX_BROKER)
+	if (kind == SANDBOX_BROKER || kind == SANDBOX_RESULTS)
 		rc = set_no_new_privs();
 	else
 		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
@@ -584,6 +650,7 @@ static const struct {
 	[SANDBOX_STORE] = { "kernel-cache process", filter_store, ARRAY_SIZE(filter_store) },
 	[SANDBOX_BROKER] = { "broker process", filter_broker, ARRAY_SIZE(filter_broker) },
 	[SANDBOX_SUPERVISOR] = { "supervisor process", filter_supervisor, ARRAY_SIZE(filter_supervisor) },
+	[SANDBOX_RESULTS] = { "results process", filter_results, ARRAY_SIZE(filter_results) },
 };
 
 /*

@@ -35,6 +35,7 @@ enum sandbox_kind {
 	SANDBOX_STORE,
 	SANDBOX_BROKER,
 	SANDBOX_SUPERVISOR,
+	SANDBOX_RESULTS,
 	SANDBOX_NR_KINDS,
 };
 
@@ -92,9 +93,26 @@ int sandbox_confine(struct sandbox *s, enum sandbox_kind kind);
 /* Waits for @nr threads to have confined themselves: 0, or -errno if one could not. */
 int sandbox_wait(struct sandbox *s, unsigned int nr);
 
+/* A directory, and what may be done below it; of it, not to it. */
+struct sandbox_folder {
+	int fd;
+	enum {
+		SANDBOX_READ = 1,		/* list, read */
+		SANDBOX_WRITE = 2,		/* files, directories, links: make, write, move, remove */
+		SANDBOX_REMOVE_DIRS = 4,	/* empty ones */
+	} rights;
+};
+
 /*
- * For a process of our own beside the VM, in that process: no capabilities (the broker has
- * those of the user) and the filter of @kind. 0 or -errno.
+ * For a process of our own beside the VM, in that process, before sandbox_confine_helper(): of all that
+ * there is in file systems nothing is left but this, and no privileges are to be had. 0, or -errno
+ * after a message; what the host does not have is left out as with sandbox_enter().
+ */
+int sandbox_keep_folders(struct sandbox *s, const struct sandbox_folder *folders, unsigned int nr);
+
+/*
+ * For a process of our own beside the VM, in that process: no capabilities (those that make or open
+ * the user's files have the user's) and the filter of @kind. 0 or -errno.
  */
 int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind);
 
