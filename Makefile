@@ -59,8 +59,8 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
-commands := cmd/run.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/help.c cmd/completion.c cmd/probes.S
-in_guest := guest/init-image.S
+commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/help.c cmd/completion.c cmd/probes.S
+in_guest := guest/init-image.S guest/command.c
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(commands)
 
 # What the unit tests link: everything but main().
@@ -88,21 +88,20 @@ $(build)/%.S.o: %.S
 
 # The guest's first process: with a C library of its own, and the same whatever the variant.
 init_max_bytes := 65536
+init_sources := guest/init.c guest/init-setup.c guest/init-user.c guest/init-tar.c
 init_cflags = -std=gnu11 -D_GNU_SOURCE -Os -static -s $(warnings) -iquote include -idirafter /usr/include \
 	-idirafter /usr/include/x86_64-linux-gnu -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code
 
-build/guest/init: guest/init.c
+build/guest/init: $(init_sources) include/guest/init.h include/guest/protocol.h
 	@mkdir -p $(@D)
-	$(call quiet,CC,$<)$(MUSL_CC) $(init_cflags) -MMD -MP -MF $@.d -MT $@ -o $@.$$$$ $< && \
+	$(call quiet,CC,$<)$(MUSL_CC) $(init_cflags) -o $@.$$$$ $(init_sources) && \
 		bytes=$$(stat -c %s $@.$$$$) && { [ $$bytes -le $(init_max_bytes) ] || \
 		{ echo "$<: $$bytes bytes, more than $(init_max_bytes)" >&2; rm -f $@.$$$$; exit 1; }; } && \
 		mv $@.$$$$ $@
 
 $(build)/guest/init-image.S.o: build/guest/init
 $(build)/guest/init-image.S.o: asflags := -Wa,-Ibuild/guest
-
--include build/guest/init.d
 
 # What each thread may do, as BPF: made by a program that is run here.
 $(build)/sandbox-filters: sandbox/filters.c include/sandbox/sandbox.h include/util.h

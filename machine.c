@@ -21,6 +21,7 @@
 #include "disk/disk.h"
 #include "disk/partition.h"
 #include "event.h"
+#include "guest/command.h"
 #include "io.h"
 #include "kvm-cpu.h"
 #include "log.h"
@@ -58,6 +59,8 @@ struct machine {
 	struct sink *log;		/* --console-log; NULL: none */
 	struct aio *aio;
 	struct board_host host;		/* what the board is lent */
+	struct term *err_term;		/* the command's stderr; NULL: none */
+	struct command *command;	/* NULL: none */
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
@@ -234,27 +237,47 @@ static int create_log(struct machine *m)
 	return rc;
 }
 
+/*
+ * The terminal that is the guest's, keys and all; -1: none. A command with three streams has it as
+ * any program of its job has.
+ */
+static int own_terminal(const struct machine *m)
+{
+	const struct command_config *c = m->config->command;
+
+	return c && !c->terminal ? -1 : m->config->in_fd;
+}
+
 static int create_terminal(struct machine *m)
 {
+	const struct command_config *command = m->config->command;
 	const struct term_config config = {
 		.in_fd = m->config->in_fd,
 		.out_fd = m->config->out_fd,
-		.log = m->log,
+		.log = command ? NULL : m->log,
 		.quit = on_quit,
 		.suspend = on_suspend,
 		.send_break = on_break,
-		.refused = isatty(m->config->in_fd) ? on_refused : NULL,
+		.refused = !isatty(m->config->in_fd) ? NULL :
+			   own_terminal(m) < 0 ? on_suspend : on_refused,
 		.arg = m,
 	};
-	const struct term_config unseen = { .in_fd = -1, .out_fd = -1, .log = m->log };
+	const struct term_config unseen = {
+		.in_fd = -1,
+		.out_fd = m->config->shows_log ? STDERR_FILENO : -1,
+		.log = m->log,
+	};
+	const struct term_config errors = { .in_fd = -1, .out_fd = STDERR_FILENO };
 	int rc = term_create(&m->host.term, m->host.loop, &config);
 
-	/* With hvc0 on the terminal, ttyS0 has the log and the last lines. */
+	/* With hvc0 or a command on the terminal, ttyS0 has the log and the last lines. */
 	m->host.serial_term = m->host.term;
-	if (!rc && m->config->virtio_console) {
+	if (!rc && (m->config->virtio_console || command)) {
 		m->host.serial_term = NULL;
 		rc = term_create(&m->host.serial_term, m->host.loop, &unseen);
 	}
+	if (!rc && command)
+		rc = term_create(&m->err_term, m->host.loop, &errors);
 	if (rc)
 		log_error("machine: terminal: %s", strerror(-rc));
 	return rc;
@@ -274,6 +297,21 @@ static int open_ports(struct machine *m)
 	return rc;
 }
 
+/* Its ports come after the user's. */
+static int open_command(struct machine *m)
+{
+	int rc;
+
+	if (!m->config->command)
+		return 0;
+	rc = command_create(&m->command, m->host.loop, m->config->command, m->host.term, m->err_term);
+	if (rc) {
+		log_error("command: %s", strerror(-rc));
+		return rc;
+	}
+	m->host.nr_ports += command_ports(m->command, m->host.ports + m->host.nr_ports);
+	return 0;
+}
 
 /*
  * Reading and unpacking take the CPU, making a VM takes waiting for the host's kernel:
@@ -350,6 +388,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 		create_log,
 		create_terminal,
 		open_ports,
+		open_command,
 		open_kvm,
 		NULL
 	};
@@ -418,7 +457,7 @@ static int start_broker(struct machine *m)
 int machine_separate(struct machine *m, int keep_fd, struct supervisor_end *end)
 {
 	const struct supervisor_config config = {
-		.tty = m->config->in_fd,
+		.tty = own_terminal(m),
 		.has_log = m->config->log_path != NULL,
 		.keep_fd = keep_fd,
 	};
@@ -486,9 +525,11 @@ void machine_destroy(struct machine *m)
 		net_close(m->host.nets[i].net);
 	for (unsigned int i = m->config->nr_ports; i--;)
 		port_destroy(m->host.ports[i]);
+	command_destroy(m->command);
 	port_destroy(m->host.terminal_port);
 	if (m->host.serial_term != m->host.term)
 		term_destroy(m->host.serial_term);
+	term_destroy(m->err_term);
 	term_destroy(m->host.term);
 	sink_destroy(m->log);
 	vm_destroy(m->host.vm);
@@ -568,20 +609,29 @@ static void on_timed_out(void *arg)
 	vm_request_stop(m->host.vm, STOP_TIMEOUT);
 }
 
+static void update_window_size(struct machine *m)
+{
+	uint16_t columns, rows;
+
+	board_update_window_size(&m->board);
+	if (m->command && term_get_size(m->host.term, &columns, &rows))
+		command_set_size(m->command, columns, rows);
+}
+
 static void on_continue(void *arg)
 {
 	struct machine *m = arg;
 
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
-	board_update_window_size(&m->board);
+	update_window_size(m);
+	if (own_terminal(m) < 0)
+		term_set_terminal(m->host.term, TTY_NONE);	/* it may be ours to read now */
 }
 
 static void on_resize(void *arg)
 {
-	struct machine *m = arg;
-
-	board_update_window_size(&m->board);
+	update_window_size(arg);
 }
 
 static void machine_on_terminal(void *arg, enum tty_state state)
@@ -592,7 +642,7 @@ static void machine_on_terminal(void *arg, enum tty_state state)
 	term_set_terminal(m->host.term, state);
 	if (state != TTY_RAW)
 		return;
-	board_update_window_size(&m->board);
+	update_window_size(m);
 	if (m->announced)
 		return;
 	m->announced = true;
@@ -613,7 +663,7 @@ static int take_signals(struct machine *m)
 		.arg = m,
 	};
 
-	return signals_start(&m->signals, m->host.loop, &m->supervisor, m->config->in_fd,
+	return signals_start(&m->signals, m->host.loop, &m->supervisor, own_terminal(m),
 			     m->config->log_path != NULL, &client);
 }
 
@@ -646,6 +696,20 @@ static int start_timeout(struct machine *m)
 	return 0;
 }
 
+static void on_command_ended(void *arg)
+{
+	struct machine *m = arg;
+
+	vm_request_stop(m->host.vm, STOP_COMMAND);
+}
+
+static int start_command(struct machine *m)
+{
+	const struct command_client client = { .ended = on_command_ended, .arg = m };
+
+	return m->command ? command_start(m->command, &client) : 0;
+}
+
 static int watch_for_the_end(struct machine *m)
 {
 	int rc = take_signals(m);
@@ -656,6 +720,8 @@ static int watch_for_the_end(struct machine *m)
 		rc = event_add(m->host.loop, m->host.vm->stop_fd, EPOLLIN, on_stop, m);
 	if (rc >= 0)
 		rc = start_timeout(m);
+	if (rc >= 0)
+		rc = start_command(m);
 	if (rc >= 0)
 		rc = end_watch_start(&m->end_watch, m->host.loop, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
 	if (rc < 0) {
@@ -696,6 +762,7 @@ static bool is_delivered(struct sink *s, bool patient)
 static bool all_is_delivered(const struct machine *m)
 {
 	return is_delivered(term_sink(m->host.term), true) &&
+	       (!m->err_term || is_delivered(term_sink(m->err_term), true)) &&
 	       is_delivered(term_sink(m->host.serial_term), true) && is_delivered(m->log, false) &&
 	       is_delivered(log_sink(), false);
 }
@@ -758,11 +825,15 @@ static void deliver_output(struct machine *m, enum stop_reason reason)
 		m->deliver_until_ns = now_ns() + SINK_PATIENCE_NS;
 	sink_flush(term_sink(m->host.term));
 	sink_flush(term_sink(m->host.serial_term));
+	if (m->err_term)
+		sink_flush(term_sink(m->err_term));
 	if (m->log)
 		sink_flush(m->log);
 	if (!all_is_delivered(m))
 		wait_for_readers(m);
-	report_dropped("console", term_sink(m->host.term));
+	report_dropped(m->command ? "stdout" : "console", term_sink(m->host.term));
+	if (m->err_term)
+		report_dropped("stderr", term_sink(m->err_term));
 	if (m->log)
 		report_dropped("console-log", m->log);
 }
@@ -886,6 +957,9 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->words = end_watch_words(&m->end_watch);
 	result->crashed = atomic_load(&m->board.pvpanic.crashed);
 	result->shutdown = end_watch_shutdown(&m->end_watch, result->reason, !m->config->boot.flat);
+	result->has_command = m->command != NULL;
+	if (m->command)
+		result->command = command_result(m->command);
 	result->signal = atomic_load(&m->host.vm->stop_signal);
 	deliver_output(m, result->reason);
 	signals_release_terminal(m->signals);

@@ -180,7 +180,7 @@ static uint32_t input_wanted(struct term *term)
 	return !room && term->is_raw && (term->starves || term->has_ended) ? TERM_INPUT_BYTES : room;
 }
 
-/* True if something came. */
+/* True if something came, or the end. */
 static bool read_input(struct term *term)
 {
 	uint8_t data[TERM_INPUT_BYTES];
@@ -200,7 +200,7 @@ static bool read_input(struct term *term)
 	}
 	if (n <= 0) {
 		term->in_eof = true;
-		return false;
+		return true;
 	}
 	if (term->is_raw)
 		filter_escapes(term, data, (size_t)n);
@@ -265,6 +265,11 @@ bool term_has_input(struct term *term)
 	has = term->input_head != term->input_tail;
 	pthread_mutex_unlock(&term->lock);
 	return has;
+}
+
+bool term_input_has_ended(struct term *term)
+{
+	return term->in_eof && !term_has_input(term);
 }
 
 void term_type(struct term *term, const void *data, size_t len)

@@ -93,6 +93,7 @@ static void print_options(void)
 {
 	static const char *const titles[] = {
 		[GROUP_BOOT] = "what to boot",
+		[GROUP_COMMAND] = "a command in it",
 		[GROUP_MACHINE] = "the machine",
 		[GROUP_RUN] = "how to run it",
 	};

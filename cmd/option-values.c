@@ -6,6 +6,7 @@
  * word by word, and each word or KEY=VALUE sets one field. It does not look whether what is named
  * exists: whoever opens it does.
  */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -52,6 +53,18 @@ int value_size(const char *text, uint64_t unit, uint64_t *bytes)
 		unit = 1ull << (10 * (suffix - suffixes));
 	}
 	return mul_u64(number, unit, bytes) ? 0 : -ERANGE;
+}
+
+const char *value_find_param(const char *cmdline, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = cmdline; p && *p; p += strcspn(p, " ")) {
+		p += strspn(p, " ");
+		if (!strncmp(p, name, len) && p[len] == '=')
+			return p + len + 1;
+	}
+	return NULL;
 }
 
 bool value_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
@@ -204,8 +217,28 @@ static bool parse_mode(const char *text, enum net_mode *mode)
 	return false;
 }
 
+static bool parse_ipv4(const char *text, uint8_t address[4])
+{
+	return inet_pton(AF_INET, text, address) == 1;
+}
+
+/* ADDRESS/BITS */
+static bool parse_guest_address(char *text, struct net_address *a)
+{
+	char *slash = strchr(text, '/');
+	uint64_t bits;
+
+	if (!slash || !value_number(slash + 1, 1, 32, &bits))
+		return false;
+	*slash = '\0';
+	a->given = parse_ipv4(text, a->address);
+	*slash = '/';
+	a->prefix_bits = (uint8_t)bits;
+	return a->given;
+}
+
 /* One KEY=VALUE of a network. -ENOENT: no such key. */
-static int set_net_key(struct net_config *n, const char *key, const char *value)
+static int set_net_key(struct net_config *n, const char *key, char *value)
 {
 	uint64_t number = 0;
 	bool ok;
@@ -229,6 +262,12 @@ static int set_net_key(struct net_config *n, const char *key, const char *value)
 			n->publish[n->nr_publish++] = value;
 	} else if (!strcmp(key, "host")) {
 		ok = is_on_or_off(value, &n->host_loopback);
+	} else if (!strcmp(key, "ip")) {
+		ok = parse_guest_address(value, &n->guest);
+	} else if (!strcmp(key, "gw")) {
+		ok = parse_ipv4(value, n->guest.gateway);
+	} else if (!strcmp(key, "dns")) {
+		ok = parse_ipv4(value, n->guest.dns);
 	} else if (!strcmp(key, "vhost")) {
 		ok = is_on_or_off(value, &n->vhost);
 	} else if (!strcmp(key, "pcap")) {
@@ -284,8 +323,8 @@ int value_network(struct net_config *net, char *text, struct value_error *why)
 		}
 		if (rc == -ENOENT)
 			return value_refuse(why, "unknown key \"%.250s\"\nit may be mode, tapif, queues, "
-					    "fd, path, server, publish, host, guest_mac, mtu, vhost or pcap, "
-					    "with a value.", word);
+					    "fd, path, server, publish, host, guest_mac, mtu, ip, gw, dns, vhost "
+					    "or pcap, with a value.", word);
 		if (rc)
 			return value_refuse(why, "%s=%.250s: not possible\n"
 					    "`lkvm help run` tells what is.", word, value);
@@ -294,6 +333,29 @@ int value_network(struct net_config *net, char *text, struct value_error *why)
 		return value_refuse(why, "needs a mode: tap, fd, passt, stream or none");
 	misplaced = misplaced_key(net);
 	return misplaced ? value_refuse(why, "%s", misplaced) : 0;
+}
+
+int value_dir(char *text, const char **host, const char **guest, struct value_error *why)
+{
+	char *to = text;
+
+	*host = text;
+	*guest = NULL;
+	for (const char *from = text; *from; from++) {
+		if (*from == ':' && from[1] != ':') {
+			*guest = from + 1;
+			break;
+		}
+		from += *from == ':';
+		*to++ = *from;
+	}
+	*to = '\0';
+	if (!*text)
+		return value_refuse(why, "no directory is named");
+	if (*guest && (**guest != '/' || strlen(*guest) >= 4096))
+		return value_refuse(why, "its place in the guest must begin with a slash\n"
+				    "a colon in a name is written twice.");
+	return 0;
 }
 
 /* NAME=unix:PATH|file:PATH|fd:N|pty */

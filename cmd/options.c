@@ -226,6 +226,68 @@ static int add_port(struct run_options *o, const char *value, struct value_error
 	return rc;
 }
 
+static int set_root(struct run_options *o, const char *value, struct value_error *why)
+{
+	if (!*value)
+		return value_refuse(why, "must be a directory, a tar archive or - (an archive on stdin)");
+	o->command.root = value;
+	return 0;
+}
+
+static int add_dir(struct run_options *o, const char *value, struct value_error *why)
+{
+	struct command_options *c = &o->command;
+	char *text;
+	int rc;
+
+	if (c->nr_dirs == OPTIONS_MAX_DIRS)
+		return value_refuse(why, "too many of them (%u at most)", OPTIONS_MAX_DIRS);
+	text = keep(o, value);
+	if (!text)
+		return -ENOMEM;
+	rc = value_dir(text, &c->dirs[c->nr_dirs].host, &c->dirs[c->nr_dirs].guest, why);
+	c->nr_dirs += !rc;
+	return rc;
+}
+
+static int set_out(struct run_options *o, const char *value, struct value_error *why)
+{
+	char *text;
+
+	if (o->command.out.host)
+		return value_refuse(why, "there is only one");
+	text = keep(o, value);
+	return text ? value_dir(text, &o->command.out.host, &o->command.out.guest, why) : -ENOMEM;
+}
+
+static int set_owner(struct run_options *o, const char *value, struct value_error *why)
+{
+	if (strcmp(value, "keep") && strcmp(value, "root"))
+		return value_refuse(why, "must be keep or root");
+	o->command.owner = *value == 'k' ? OWNER_KEEP : OWNER_ROOT;
+	return 0;
+}
+
+static int add_environment(struct run_options *o, const char *value, struct value_error *why)
+{
+	struct command_options *c = &o->command;
+
+	if (!*value || *value == '=')
+		return value_refuse(why, "must be NAME=VALUE, or NAME for the value it has here");
+	if (c->nr_environment == OPTIONS_MAX_ENVIRONMENT)
+		return value_refuse(why, "too many of them (%u at most)", OPTIONS_MAX_ENVIRONMENT);
+	c->environment[c->nr_environment++] = value;
+	return 0;
+}
+
+static int set_directory(struct run_options *o, const char *value, struct value_error *why)
+{
+	if (*value != '/')
+		return value_refuse(why, "must begin with a slash: it is a directory of the guest");
+	o->command.directory = value;
+	return 0;
+}
+
 static int set_kernel_cache(struct run_options *o, const char *value, struct value_error *why)
 {
 	struct boot_config *boot = &o->machine.boot;
@@ -234,6 +296,14 @@ static int set_kernel_cache(struct run_options *o, const char *value, struct val
 		return value_refuse(why, "must be a folder or off");
 	boot->use_cache = strcmp(value, "off") != 0;
 	boot->cache_dir = boot->use_cache ? value : NULL;
+	return 0;
+}
+
+static int set_modules(struct run_options *o, const char *value, struct value_error *why)
+{
+	if (!*value)
+		return value_refuse(why, "must be a directory or off");
+	o->command.modules = value;
 	return 0;
 }
 
@@ -278,7 +348,8 @@ static const struct option_row options[] = {
 	  "mode=fd,fd=N: an open tap or macvtap\n"
 	  "mode=none: no card\n"
 	  "tap and fd: ,vhost=on (the host's kernel moves the frames)\n"
-	  "each but none: ,guest_mac=M ,mtu=N ,pcap=FILE (records frames)",
+	  "each but none: ,guest_mac=M ,mtu=N ,pcap=FILE (records frames)\n"
+	  ",ip=ADDR/LEN[,gw=ADDR][,dns=ADDR]: set before a COMMAND starts",
 	  VALUE(add_network) },
 	{ "port", 0, GROUP_BOOT, "NAME=unix:PATH|file:PATH|fd:N|pty",
 	  "/dev/virtio-ports/NAME in the guest is this on the host",
@@ -299,6 +370,46 @@ static const struct option_row options[] = {
 	{ "flat", 0, GROUP_BOOT, "FILE[@ADDR]",
 	  "a real-mode image instead of a kernel (default 0x10000)",
 	  VALUE(set_flat) },
+
+	{ "root", 0, GROUP_COMMAND, "DIR|FILE.tar|-",
+	  "the guest's files: a directory of this host, or a tar archive\n"
+	  "(-: on stdin). What the guest writes stays in its memory\n"
+	  "(default /)",
+	  VALUE(set_root) },
+	{ "dir", 0, GROUP_COMMAND, "DIR[:PATH]",
+	  "one more directory, at PATH (default: the same), in the same way;\n"
+	  "may be repeated",
+	  VALUE(add_dir) },
+	{ "out", 0, GROUP_COMMAND, "DIR[:PATH]",
+	  "what is below PATH in the guest (default /out) at the end comes\n"
+	  "to DIR of this host, whole or not at all",
+	  VALUE(set_out) },
+	{ "owner", 0, GROUP_COMMAND, "keep|root",
+	  "whose files they are in the guest. keep: as on the host (default\n"
+	  "for /); root: yours are root's (default elsewhere)",
+	  VALUE(set_owner) },
+	{ "env", 'e', GROUP_COMMAND, "NAME[=VALUE]",
+	  "a variable of the environment; NAME alone: as it is here. May be\n"
+	  "repeated",
+	  VALUE(add_environment) },
+	{ "workdir", 'w', GROUP_COMMAND, "DIR",
+	  "where it starts (default: the current directory, if it is there)",
+	  VALUE(set_directory) },
+	{ "user", 'u', GROUP_COMMAND, "USER[:GROUP]",
+	  "who runs it, by the guest's /etc/passwd, or numbers (default root)",
+	  STRING(command.user) },
+	{ "tty", 0, GROUP_COMMAND, "auto|on|off",
+	  "give it a terminal (auto: if stdin and stdout are terminals), or\n"
+	  "three separate streams",
+	  WORD(command.tty) },
+	{ "modules", 0, GROUP_COMMAND, "DIR|off",
+	  "where the kernel's modules are (default: the build tree that the\n"
+	  "kernel stands in, or /lib/modules/RELEASE)",
+	  VALUE(set_modules) },
+	{ "oops", 0, GROUP_COMMAND, "ignore|fail",
+	  "fail: an oops, warning, lockup or report of KASAN on the console\n"
+	  "is a failure (status 255), whatever the command says",
+	  SECOND(command.oops_fails) },
 
 	{ "cpus", 'c', GROUP_MACHINE, "N",
 	  "number of CPUs (default 1, at most 255)",
@@ -445,6 +556,7 @@ static void defaults(struct run_options *o)
 /* getopt's tables from ours; the value it returns is the index + 256. */
 static void make_tables(struct option *long_options, char *letters)
 {
+	*letters++ = '-';	/* arguments that are no options come in their order, as options 1 */
 	*letters++ = ':';	/* a missing value is reported by us */
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		long_options[i] = (struct option){
@@ -500,10 +612,28 @@ static int options_check(const struct run_options *o)
 	return 0;
 }
 
+/* What is no option. */
+static int take_argument(struct run_options *o, const char *argument)
+{
+	if (has_kernel(o))
+		return bad("argument", argument, "unexpected; one kernel is enough\n"
+			   "a command for the guest stands behind --.");
+	return set_kernel(o, argument, NULL);
+}
+
+/* getopt has stopped behind "--", or at the end; @last is the last value of an option. */
+static void take_command(struct command_options *c, int argc, char **argv, const char *last)
+{
+	c->given = argv[optind - 1] != last && !strcmp(argv[optind - 1], "--");
+	c->arguments = argv + optind;
+	c->nr_arguments = (unsigned int)(argc - optind);
+}
+
 int options_parse(struct run_options *out, int argc, char **argv)
 {
 	struct option long_options[NR_OPTIONS + 1] = { 0 };
-	char letters[2 * NR_OPTIONS + 2];
+	char letters[2 * NR_OPTIONS + 3];
+	const char *last = NULL;
 	int value, rc;
 
 	defaults(out);
@@ -513,19 +643,20 @@ int options_parse(struct run_options *out, int argc, char **argv)
 	while ((value = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		int i = value == '?' || value == ':' ? -1 : find_option(value);
 
+		last = optarg;
+		if (value == 1) {
+			rc = take_argument(out, optarg);
+			if (rc)
+				return rc;
+			continue;
+		}
 		if (i < 0)
 			return report_unknown(argv, value);
 		rc = apply(out, &options[i], optarg);
 		if (rc)
 			return rc;
 	}
-	if (optind < argc) {
-		rc = set_kernel(out, argv[optind++], NULL);
-		if (rc)
-			return rc;
-	}
-	if (optind < argc)
-		return bad("argument", argv[optind], "unexpected; one kernel is enough");
+	take_command(&out->command, argc, argv, last);
 	return options_check(out);
 }
 

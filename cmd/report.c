@@ -61,7 +61,29 @@ static bool is_guests_end(enum stop_reason reason)
 	       reason == STOP_TIMEOUT;
 }
 
-struct outcome outcome_of(const struct machine_result *r)
+/* Statuses of shells for what cannot be found and what cannot be executed. */
+static int status_of_errno(int error)
+{
+	return error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+}
+
+static struct outcome command_outcome(const struct command_result *c)
+{
+	switch (c->end) {
+	case COMMAND_EXITED:
+		return (struct outcome){ "exited", c->value, NULL };
+	case COMMAND_SIGNALED:
+		return (struct outcome){ "signaled", EXIT_SIGNAL(c->value), NULL };
+	case COMMAND_NOT_STARTED:
+		return (struct outcome){ "exited", status_of_errno(c->value), NULL };
+	case COMMAND_FAILED:
+	case COMMAND_UNKNOWN:
+		break;
+	}
+	return (struct outcome){ "error", EXIT_LKVM, NULL };
+}
+
+static struct outcome machine_outcome(const struct machine_result *r)
 {
 	/* However its crash kernel ended. */
 	if (r->crashed && is_guests_end(r->reason))
@@ -83,6 +105,8 @@ struct outcome outcome_of(const struct machine_result *r)
 		return (struct outcome){ "killed", EXIT_SIGNAL(r->signal), NULL };
 	case STOP_QUIT:
 		return (struct outcome){ "killed", EXIT_SIGNAL(2 /* SIGINT */), NULL };
+	case STOP_COMMAND:
+		return command_outcome(&r->command);
 	case STOP_ERROR:
 		return (struct outcome){ "error", EXIT_LKVM, NULL };
 	case STOP_TRIPLE_FAULT:
@@ -92,6 +116,16 @@ struct outcome outcome_of(const struct machine_result *r)
 		break;
 	}
 	return lost("kvm-error", "a virtual CPU could not go on");
+}
+
+/* With a command only its own status is success. */
+struct outcome outcome_of(const struct machine_result *r)
+{
+	struct outcome o = machine_outcome(r);
+
+	if (!r->has_command || r->reason == STOP_COMMAND || o.status != EXIT_OK)
+		return o;
+	return lost(o.word, "it ended before the command had");
 }
 
 /* Length of the UTF-8 sequence at @s (RFC 3629), or 0 if it is none. */
@@ -154,6 +188,10 @@ void report_write(FILE *out, const struct report *r)
 	fputs("{\"v\":1", out);
 	field_string(out, "outcome", r->outcome.word);
 	fprintf(out, ",\"status\":%d", r->outcome.status);
+	if (!strcmp(r->outcome.word, "exited"))
+		fprintf(out, ",\"exit_code\":%d", r->outcome.status);
+	if (!strcmp(r->outcome.word, "signaled"))
+		fprintf(out, ",\"signal\":%d", r->outcome.status - EXIT_SIGNAL(0));
 	field_ms(out, "boot_ms", r->boot_ns);
 	field_ms(out, "wall_ms", r->wall_ns);
 	field_string(out, "name", r->name);
@@ -213,6 +251,7 @@ struct wire {
 
 static const char *const words[] = {
 	"error", "poweroff", "reset", "panic", "triple-fault", "kvm-error", "timeout", "killed",
+	"exited", "signaled",
 };
 
 _Static_assert(sizeof(struct wire) <= SUPERVISOR_MAX_REPORT_BYTES, "fits");

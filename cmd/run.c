@@ -21,6 +21,8 @@
 #include "cmd/early-end.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
+#include "cmd/option-values.h"
+#include "cmd/run-command.h"
 #include "log.h"
 #include "machine.h"
 #include "output.h"
@@ -41,6 +43,7 @@ static const char *const default_params[] = {
 
 struct run {
 	struct run_options options;	/* with the machine's configuration */
+	struct run_command command;
 	char *cmdline;
 	char kernel_path[256];
 	int json_fd;
@@ -90,20 +93,6 @@ static int choose_kernel(struct run *run)
 	return rc;
 }
 
-/* What the user's parameter NAME is set to (the first, up to a blank), or NULL. */
-static const char *find_param(const struct machine_config *m, const char *name)
-{
-	const char *p = m->boot.user_cmdline;
-	size_t len = strlen(name);
-
-	for (; p && *p; p += strcspn(p, " ")) {
-		p += strspn(p, " ");
-		if (!strncmp(p, name, len) && p[len] == '=')
-			return p + len + 1;
-	}
-	return NULL;
-}
-
 static void put_param(FILE *out, const char *param)
 {
 	fprintf(out, "%s%s", ftell(out) > 0 ? " " : "", param);
@@ -127,10 +116,10 @@ static bool root_is_writable(const struct machine_config *m, const char *root)
 /* @partition: of the first disk; 0: all of it. */
 static void put_root(FILE *out, const struct machine_config *m, unsigned int partition)
 {
-	const char *root = find_param(m, "root");
+	const char *root = value_find_param(m->boot.user_cmdline, "root");
 	char param[32] = "root=/dev/vda";
 
-	if (!m->nr_disks)
+	if (!m->nr_disks || m->command)
 		return;
 	if (partition)
 		snprintf(param, sizeof(param), "root=/dev/vda%u", partition);
@@ -299,6 +288,11 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 	struct machine_config *m = &run->options.machine;
 	int rc = choose_kernel(run);
 
+	m->in_fd = STDIN_FILENO;
+	if (!rc)
+		rc = prepare_networks(run);
+	if (!rc && run_command_is_wanted(&run->options))
+		rc = run_command_prepare(&run->command, &run->options);
 	if (!rc)
 		rc = build_cmdline(run, 0);
 	if (!rc)
@@ -313,12 +307,11 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 	 */
 	m->pit = !m->boot.flat || !m->board.acpi;
 	m->start_ns = start_ns;
-	m->in_fd = STDIN_FILENO;
 	m->out_fd = STDOUT_FILENO;
 	m->log_fd = run->log_fd;
 	for (unsigned int i = 0; i < m->nr_ports; i++)
 		m->ports[i].dry_run = run->options.dry_run;
-	return prepare_networks(run);
+	return 0;
 }
 
 static void announce(const struct run *run, const struct machine *machine)
@@ -377,6 +370,8 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 	}
 	if (!run->options.machine.boot.flat)
 		machine_report_missing_drivers(machine);
+	if (result.reason == STOP_COMMAND)
+		run_command_report(&run->command, &result.command);
 	log_verbose("the guest ended: %s", run->report.outcome.word);
 	tell_times(&run->report, since(start_ns, now_ns()));
 	run->disks_stuck = result.disks_stuck;
@@ -414,7 +409,7 @@ static int find_root(struct run *run, struct machine *machine)
 	unsigned int partition;
 	int rc;
 
-	if (m->boot.flat || run->options.no_default_params || find_param(m, "root"))
+	if (m->command || m->boot.flat || run->options.no_default_params || value_find_param(m->boot.user_cmdline, "root"))
 		return 0;
 	partition = machine_find_root(machine);
 	if (!partition)
@@ -488,6 +483,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	struct run run = {
 		.log_fd = -1,
 		.json_fd = -1,
+		.command = { .initramfs_fd = -1, .in_fd = -1 },
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },
 			.boot_ns = -1,
@@ -527,6 +523,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	if (run.log_fd >= 0)
 		close(run.log_fd);
 	free(run.cmdline);
+	run_command_fini(&run.command);
 	options_fini(&run.options);
 	return run.report.outcome.status;
 }

@@ -1,20 +1,750 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's first process. Built for the guest, with musl, static; lkvm carries it within itself
- * (init-image.S) and puts it into an initramfs.
+ * The guest's first process, in `lkvm run -- COMMAND`: built for the guest, and carried in lkvm.
  *
- * It says that it runs and switches the machine off.
+ * It loads drivers, opens the control port, is told what to mount and what to run
+ * (guest/protocol.h), runs it, moves its streams, and tells how it ended. Whatever fails is said on
+ * the control port and on the console, and switches the machine off: a boot does not hang.
+ *
+ * The command may do whatever root may: end all processes but this one, fill the memory, fork
+ * without end. So nothing is allocated, opened or started here once it runs. When it ends, all that
+ * it has left is killed, its output is sent to the last byte, and then its status.
+ *
+ * Sources: signal(7), pty(7), credentials(7); drivers/char/virtio_console.c on what a port does.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "guest/init.h"
+
+#define FLOW_BYTES 32768u	/* what the driver takes at once */
+#define LEAVE_MS 5000		/* for processes that were killed to let go of their output */
+#define END_MS 10000		/* for lkvm to end the machine */
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define END_OF_FILE_KEY 4	/* Ctrl-D */
+
+/* One direction of one stream. */
+struct flow {
+	int from, to;		/* -1: closed */
+	char data[FLOW_BYTES];
+	size_t at, until;	/* what of it is yet to be written */
+	uint64_t moved;		/* bytes that were written */
+	bool ended;		/* there is no more to read, and all was written */
+};
+
+static struct {
+	int control;		/* -1: not yet */
+	int signals;
+	struct init_plan plan;
+	struct flow in, out, err;
+	uint64_t in_bytes;	/* of stdin altogether, if in_known */
+	bool in_known;
+	int terminal;		/* the master; -1: none */
+	pid_t command;
+	bool exited;
+	struct protocol_exited end;
+	/* A message from lkvm, as far as it has come. */
+	size_t message_bytes;
+	char message[sizeof(struct protocol_header) + PROTOCOL_MAX_BYTES + 1];
+} init;
+
+/* ---- saying something ---- */
+
+__attribute__((noreturn)) static void switch_off(void)
+{
+	sync();
+	reboot(RB_POWER_OFF);
+	for (;;)	/* a kernel that cannot: the console has been told why */
+		pause();
+}
+
+static bool write_all(int fd, const void *data, size_t bytes)
+{
+	const char *p = data;
+
+	while (bytes) {
+		ssize_t n = write(fd, p, bytes);
+		struct pollfd wait = { .fd = fd, .events = POLLOUT };
+
+		if (n < 0 && errno == EAGAIN)
+			poll(&wait, 1, -1);
+		else if (n < 0 && errno != EINTR)
+			return false;
+		p += n > 0 ? n : 0;
+		bytes -= n > 0 ? (size_t)n : 0;
+	}
+	return true;
+}
+
+static void tell(enum protocol_kind kind, const void *payload, size_t bytes)
+{
+	struct protocol_header h = { .kind = kind, .bytes = (uint32_t)bytes };
+
+	if (init.control >= 0 && write_all(init.control, &h, sizeof(h)))
+		write_all(init.control, payload, bytes);
+}
+
+static void say(enum protocol_kind kind, const char *fmt, va_list ap)
+{
+	char text[PROTOCOL_MAX_TEXT];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	dprintf(STDERR_FILENO, "lkvm: init: %s\n", text);
+	tell(kind, text, strlen(text));
+}
+
+void init_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(PROTOCOL_FAILED, fmt, ap);
+	va_end(ap);
+	/* lkvm ends the machine; if there is no way to tell it, this does. */
+	if (init.control >= 0)
+		poll(NULL, 0, END_MS);
+	switch_off();
+}
+
+void init_notice(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(PROTOCOL_NOTICE, fmt, ap);
+	va_end(ap);
+}
+
+static void *keep_memory(void *memory)
+{
+	if (!memory)
+		init_fail("no memory: give the machine more (-m)");
+	return memory;
+}
+
+/* ---- what lkvm asks for ---- */
+
+static const char *payload_of_message(void)
+{
+	return init.message + sizeof(struct protocol_header);
+}
+
+/* Text of the message, which the payload's NUL ends. */
+static char *copy_text(size_t bytes)
+{
+	if (memchr(payload_of_message(), '\0', bytes))
+		init_fail("lkvm sent text with a NUL in it");
+	init.plan.string_bytes += bytes + 1;
+	if (init.plan.string_bytes > PROTOCOL_MAX_STRINGS_BYTES)
+		init_fail("arguments and environment are longer than %u bytes",
+			  PROTOCOL_MAX_STRINGS_BYTES);
+	return keep_memory(strdup(payload_of_message()));
+}
+
+static void add_string(char ***list, size_t *nr, char *text)
+{
+	if (*nr == PROTOCOL_MAX_STRINGS)
+		init_fail("more than %u arguments", PROTOCOL_MAX_STRINGS);
+	if (!(*nr & (*nr + 1)))		/* full: 2^n - 1 and the NULL */
+		*list = keep_memory(realloc(*list, 2 * (*nr + 1) * sizeof(**list)));
+	(*list)[(*nr)++] = text;
+	(*list)[*nr] = NULL;
+}
+
+static void add_mount(size_t bytes)
+{
+	struct init_plan *p = &init.plan;
+	struct init_mount *m;
+
+	if (bytes <= sizeof(m->what) || bytes - sizeof(m->what) >= sizeof(m->path) ||
+	    p->nr_mounts == PROTOCOL_MAX_MOUNTS)
+		init_fail("lkvm sent a bad mount");
+	m = keep_memory(calloc(1, sizeof(*m)));
+	memcpy(&m->what, payload_of_message(), sizeof(m->what));
+	memcpy(m->path, payload_of_message() + sizeof(m->what), bytes - sizeof(m->what));
+	p->mounts[p->nr_mounts++] = m;
+}
+
+static void add_network(size_t bytes)
+{
+	struct init_plan *p = &init.plan;
+
+	if (bytes != sizeof(p->networks[0]) || p->nr_networks == INIT_MAX_NETWORKS)
+		init_fail("lkvm sent a bad network");
+	memcpy(&p->networks[p->nr_networks++], payload_of_message(), bytes);
+	if (p->networks[p->nr_networks - 1].prefix_bits > 32)
+		init_fail("lkvm sent a bad network");
+}
+
+static void take_size(size_t bytes)
+{
+	struct winsize size = { 0 };
+
+	if (bytes != sizeof(init.plan.size))
+		init_fail("lkvm sent a bad window size");
+	memcpy(&init.plan.size, payload_of_message(), bytes);
+	size.ws_col = init.plan.size.columns;
+	size.ws_row = init.plan.size.rows;
+	if (init.terminal >= 0)
+		ioctl(init.terminal, TIOCSWINSZ, &size);
+}
+
+static void take_stdin_end(size_t bytes)
+{
+	struct protocol_count count;
+
+	if (bytes != sizeof(count))
+		init_fail("lkvm sent a bad end of input");
+	memcpy(&count, payload_of_message(), bytes);
+	init.in_bytes = count.bytes;
+	init.in_known = true;
+}
+
+/* One whole message. True if it was the last before the command. */
+static bool take_message(uint32_t kind, size_t bytes)
+{
+	struct init_plan *p = &init.plan;
+
+	switch (kind) {
+	case PROTOCOL_MOUNT:
+		add_mount(bytes);
+		break;
+	case PROTOCOL_NETWORK:
+		add_network(bytes);
+		break;
+	case PROTOCOL_ARGUMENT:
+		add_string(&p->arguments, &p->nr_arguments, copy_text(bytes));
+		break;
+	case PROTOCOL_ENVIRONMENT:
+		add_string(&p->environment, &p->nr_environment, copy_text(bytes));
+		break;
+	case PROTOCOL_NEEDED_DIRECTORY:
+		p->directory_needed = true;
+		/* fall through */
+	case PROTOCOL_DIRECTORY:
+		p->directory = copy_text(bytes);
+		break;
+	case PROTOCOL_USER:
+		p->user = copy_text(bytes);
+		break;
+	case PROTOCOL_HOSTNAME:
+		p->hostname = copy_text(bytes);
+		break;
+	case PROTOCOL_RESULTS_PATH:
+		p->results = copy_text(bytes);
+		break;
+	case PROTOCOL_TERMINAL:
+		p->has_terminal = true;
+		/* fall through */
+	case PROTOCOL_SIZE:
+		take_size(bytes);
+		break;
+	case PROTOCOL_STDIN_END:
+		take_stdin_end(bytes);
+		break;
+	case PROTOCOL_GO:
+		return true;
+	default:
+		init_fail("lkvm sent a message of kind %u, which this version does not know", kind);
+	}
+	return false;
+}
+
+/* Reads what is there of a message, and takes it when it is whole. True as take_message(). */
+static bool read_message(void)
+{
+	struct protocol_header h = { 0 };
+	size_t wanted = sizeof(h);
+	bool last;
+	ssize_t n;
+
+	if (init.message_bytes >= sizeof(h)) {
+		memcpy(&h, init.message, sizeof(h));
+		if (h.bytes > PROTOCOL_MAX_BYTES)
+			init_fail("lkvm sent a message of %u bytes", h.bytes);
+		wanted += h.bytes;
+	}
+	if (init.message_bytes < wanted) {
+		n = read(init.control, init.message + init.message_bytes, wanted - init.message_bytes);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			init_fail("control port: %s", strerror(errno));
+		if (n <= 0)
+			return false;
+		init.message_bytes += (size_t)n;
+	}
+	if (init.message_bytes < sizeof(h) || init.message_bytes < wanted)
+		return false;
+	memcpy(&h, init.message, sizeof(h));
+	if (wanted != sizeof(h) + h.bytes)
+		return false;		/* the header is there; now the rest */
+	init.message[wanted] = '\0';
+	last = take_message(h.kind, h.bytes);
+	init.message_bytes = 0;
+	return last;
+}
+
+static void hear_plan(void)
+{
+	struct pollfd wait = { .fd = init.control, .events = POLLIN };
+
+	do
+		poll(&wait, 1, -1);
+	while (!read_message());
+}
+
+/* ---- the command ---- */
+
+static void set_default(char ***list, size_t *nr, const char *name, const char *value)
+{
+	size_t len = strlen(name);
+	char *text;
+
+	for (size_t i = 0; i < *nr; i++)
+		if (!strncmp((*list)[i], name, len) && ((*list)[i][len] == '=' || !(*list)[i][len]))
+			return;
+	text = keep_memory(malloc(len + strlen(value) + 2));
+	sprintf(text, "%s=%s", name, value);
+	add_string(list, nr, text);
+}
+
+/* Names without a value were only there to keep a default out. */
+static void drop_unset(char **list, size_t *nr)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *nr; i++)
+		if (strchr(list[i], '='))
+			list[kept++] = list[i];
+	*nr = kept;
+	if (list)
+		list[kept] = NULL;
+}
+
+static void complete_environment(const struct init_user *u)
+{
+	struct init_plan *p = &init.plan;
+
+	set_default(&p->environment, &p->nr_environment, "PATH", DEFAULT_PATH);
+	set_default(&p->environment, &p->nr_environment, "HOME", u->home);
+	set_default(&p->environment, &p->nr_environment, "USER", u->name);
+	set_default(&p->environment, &p->nr_environment, "LOGNAME", u->name);
+	set_default(&p->environment, &p->nr_environment, "SHELL", u->shell);
+	drop_unset(p->environment, &p->nr_environment);
+}
+
+/* No command: the user's shell, if the root has it. */
+static void choose_shell(const struct init_user *u)
+{
+	const char *const shells[] = { u->shell, "/bin/bash", "/bin/sh" };
+	struct init_plan *p = &init.plan;
+
+	for (size_t i = 0; i < 3 && !p->nr_arguments; i++)
+		if (!access(shells[i], X_OK) || i == 2)
+			add_string(&p->arguments, &p->nr_arguments, keep_memory(strdup(shells[i])));
+}
+
+static void open_pipe(int ends[2])
+{
+	if (pipe2(ends, O_CLOEXEC))
+		init_fail("cannot make a pipe: %s", strerror(errno));
+}
+
+static void set_flow(struct flow *f, int from, int to)
+{
+	f->from = from;
+	f->to = to;
+	if (from >= 0)
+		fcntl(from, F_SETFL, fcntl(from, F_GETFL) | O_NONBLOCK);
+	if (to >= 0)
+		fcntl(to, F_SETFL, fcntl(to, F_GETFL) | O_NONBLOCK);
+	f->ended = from < 0;
+}
+
+/* What the command has as stdin, stdout and stderr: in @ends, after the other ends are flows'. */
+static void open_pipes(int ends[3])
+{
+	int in[2], out[2], err[2];
+
+	open_pipe(in);
+	open_pipe(out);
+	open_pipe(err);
+	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), in[1]);
+	set_flow(&init.out, out[0], init_open_port(PROTOCOL_STDOUT, O_RDWR));
+	set_flow(&init.err, err[0], init_open_port(PROTOCOL_STDERR, O_RDWR));
+	ends[0] = in[0];
+	ends[1] = out[1];
+	ends[2] = err[1];
+}
+
+static void open_terminal(int ends[3])
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave, unlock = 0, number;
+	char name[32];
+
+	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) || ioctl(master, TIOCGPTN, &number))
+		init_fail("cannot make a terminal (CONFIG_UNIX98_PTYS): %s", strerror(errno));
+	snprintf(name, sizeof(name), "/dev/pts/%d", number);
+	slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		init_fail("cannot open the terminal %s: %s", name, strerror(errno));
+	init.terminal = master;
+	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), master);
+	set_flow(&init.out, master, init_open_port(PROTOCOL_STDOUT, O_RDWR));
+	set_flow(&init.err, -1, -1);
+	ends[0] = ends[1] = ends[2] = slave;
+	if (init.plan.size.columns) {
+		struct winsize size = {
+			.ws_col = init.plan.size.columns, .ws_row = init.plan.size.rows,
+		};
+
+		ioctl(master, TIOCSWINSZ, &size);
+	}
+}
+
+/* The system calls themselves: there is one thread. 0 or errno. */
+static int become_user(const struct init_user *u)
+{
+	gid_t groups[INIT_MAX_GROUPS];
+	unsigned int nr = init_find_groups(u, groups);
+
+	return syscall(SYS_setgroups, nr, groups) || syscall(SYS_setgid, u->gid) ||
+	       syscall(SYS_setuid, u->uid) ? errno : 0;
+}
+
+/* Says errno of the first thing that fails on @report and ends. In the command's process. */
+__attribute__((noreturn)) static void become_command(const struct init_user *u, const int ends[3],
+						     int report)
+{
+	const struct init_plan *p = &init.plan;
+	sigset_t none;
+	int error;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	if (p->has_terminal)
+		ioctl(ends[0], TIOCSCTTY, 0);
+	for (int i = 0; i < 3; i++)
+		dup2(ends[i], i);
+	error = become_user(u);
+	if (!error) {
+		environ = p->environment;
+		execvp(p->arguments[0], p->arguments);
+		error = errno;
+	}
+	write_all(report, &error, sizeof(error));
+	_exit(127);
+}
+
+/* Where it starts; for a directory that is asked for there is no other. */
+static void go_to_directory(void)
+{
+	const char *d = init.plan.directory;
+
+	if (d && chdir(d) && init.plan.directory_needed)
+		init_fail("directory: %s: %s", d, strerror(errno));
+}
+
+static void start_command(void)
+{
+	int ends[3], report[2], error = 0;
+	struct init_user u;
+
+	init_find_user(init.plan.user, &u);
+	complete_environment(&u);
+	choose_shell(&u);
+	if (init.plan.results && (chown(init.plan.results, u.uid, u.gid) ||
+				  chmod(init.plan.results, 0755)))
+		init_fail("%s: %s", init.plan.results, strerror(errno));
+	if (init.plan.has_terminal)
+		open_terminal(ends);
+	else
+		open_pipes(ends);
+	open_pipe(report);
+	go_to_directory();
+	init.command = fork();
+	if (init.command < 0)
+		init_fail("cannot start a process: %s", strerror(errno));
+	if (!init.command)
+		become_command(&u, ends, report[1]);
+	close(report[1]);
+	for (int i = 0; i < (init.plan.has_terminal ? 1 : 3); i++)
+		close(ends[i]);
+	if (chdir("/"))
+		init_fail("/: %s", strerror(errno));
+	if (read(report[0], &error, sizeof(error)) == (ssize_t)sizeof(error)) {
+		init.end = (struct protocol_exited){ PROTOCOL_END_NOT_STARTED, (uint32_t)error };
+		init.exited = true;
+	} else {
+		tell(PROTOCOL_STARTED, NULL, 0);
+	}
+	close(report[0]);
+}
+
+/* ---- streams ---- */
+
+static bool can_read(const struct flow *f)
+{
+	return !f->ended && f->from >= 0 && f->at == f->until;
+}
+
+static bool can_write(const struct flow *f)
+{
+	return !f->ended && f->at < f->until;
+}
+
+/* The driver has nothing to say when it reads at the end of what is there: like EAGAIN. */
+static void fill_flow(struct flow *f, bool zero_is_end)
+{
+	ssize_t n = read(f->from, f->data, sizeof(f->data));
+
+	f->at = 0;
+	f->until = n > 0 ? (size_t)n : 0;
+	if ((n == 0 && zero_is_end) || (n < 0 && errno != EAGAIN && errno != EINTR))
+		f->ended = true;
+}
+
+/* False if nobody will ever read it. */
+static bool drain_flow(struct flow *f)
+{
+	ssize_t n = write(f->to, f->data + f->at, f->until - f->at);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	f->at += (size_t)n;
+	f->moved += (uint64_t)n;
+	return true;
+}
+
+static void close_input(bool tell_it)
+{
+	if (init.terminal < 0)
+		close(init.in.to);
+	init.in.ended = true;
+	if (tell_it)
+		tell(PROTOCOL_STDIN_CLOSED, NULL, 0);
+}
+
+static void end_input(void)
+{
+	static const char key = END_OF_FILE_KEY;
+
+	if (init.terminal >= 0 && write(init.terminal, &key, 1) < 0)
+		return;		/* it is full: next time */
+	close_input(false);
+}
+
+static void move_input(bool readable, bool writable)
+{
+	struct flow *f = &init.in;
+
+	if (readable && can_read(f))
+		fill_flow(f, false);
+	if ((writable || readable) && can_write(f) && !drain_flow(f))
+		close_input(true);
+	if (!f->ended && init.in_known && f->moved >= init.in_bytes)
+		end_input();
+}
+
+/* Empty pipes whose writers are gone are at their end; so is a terminal (EIO). */
+static void move_output(struct flow *f, uint32_t stream, bool readable, bool writable)
+{
+	const bool had_ended = f->ended;
+
+	if (readable && can_read(f))
+		fill_flow(f, true);
+	if ((writable || readable) && can_write(f) && !drain_flow(f))
+		f->ended = true;
+	if (f->ended && !had_ended) {
+		struct protocol_stream_end end = { .stream = stream, .bytes = f->moved };
+
+		tell(PROTOCOL_STREAM_END, &end, sizeof(end));
+	}
+}
+
+/* ---- the end ---- */
+
+/* The command has ended: what it has left has no reason to stay. */
+static void on_exit_of_command(int status)
+{
+	init.exited = true;
+	init.end = WIFSIGNALED(status) ?
+		(struct protocol_exited){ PROTOCOL_END_SIGNALED, (uint32_t)WTERMSIG(status) } :
+		(struct protocol_exited){ PROTOCOL_END_EXITED, (uint32_t)WEXITSTATUS(status) };
+	kill(-1, SIGKILL);
+}
+
+static void reap(void)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	while (read(init.signals, &info, sizeof(info)) > 0)
+		;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == init.command && !init.exited)
+			on_exit_of_command(status);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static bool output_has_ended(void)
+{
+	return init.out.ended && init.err.ended;
+}
+
+/*
+ * One turn of the loop. A port with a host that listens is writable or will be; hang-ups of pipes
+ * show as POLLHUP, which a poll() for nothing reports, too: what is not wanted is left out.
+ */
+static void turn(int timeout_ms)
+{
+	struct pollfd p[] = {
+		{ .fd = init.control, .events = POLLIN },
+		{ .fd = init.signals, .events = POLLIN },
+		{ .fd = can_read(&init.in) ? init.in.from : -1, .events = POLLIN },
+		{ .fd = can_write(&init.in) ? init.in.to : -1, .events = POLLOUT },
+		{ .fd = can_read(&init.out) ? init.out.from : -1, .events = POLLIN },
+		{ .fd = can_write(&init.out) ? init.out.to : -1, .events = POLLOUT },
+		{ .fd = can_read(&init.err) ? init.err.from : -1, .events = POLLIN },
+		{ .fd = can_write(&init.err) ? init.err.to : -1, .events = POLLOUT },
+	};
+
+	if (poll(p, sizeof(p) / sizeof(p[0]), timeout_ms) < 0)
+		return;
+	if (p[0].revents)
+		read_message();
+	if (p[1].revents)
+		reap();
+	move_input(p[2].revents != 0, p[3].revents != 0);
+	move_output(&init.out, STDOUT_FILENO, p[4].revents != 0, p[5].revents != 0);
+	move_output(&init.err, STDERR_FILENO, p[6].revents != 0, p[7].revents != 0);
+}
+
+/* A process that does not die of SIGKILL has its output open for ever: it is left behind. */
+static void give_up_output(struct flow *f, uint32_t stream)
+{
+	struct protocol_stream_end end = { .stream = stream };
+
+	if (f->ended || can_write(f))
+		return;
+	f->ended = true;
+	end.bytes = f->moved;
+	tell(PROTOCOL_STREAM_END, &end, sizeof(end));
+}
+
+static void move_streams(void)
+{
+	uint64_t since = 0;
+
+	while (!init.exited || !output_has_ended()) {
+		turn(init.exited ? 100 : -1);
+		if (init.exited && !since)
+			since = now_ms();
+		if (since && now_ms() - since > LEAVE_MS) {
+			give_up_output(&init.out, STDOUT_FILENO);
+			give_up_output(&init.err, STDERR_FILENO);
+		}
+	}
+}
+
+struct results {
+	int port;
+	uint64_t bytes;
+};
+
+static int put_results(void *arg, const void *data, size_t bytes)
+{
+	struct results *r = arg;
+
+	if (!write_all(r->port, data, bytes))
+		return -errno;
+	r->bytes += bytes;
+	return 0;
+}
+
+static void send_results(void)
+{
+	struct results r = { .port = init_open_port(PROTOCOL_RESULTS, O_RDWR) };
+	int dir = open(init.plan.results, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct protocol_count count;
+
+	if (dir < 0)
+		init_fail("%s: %s", init.plan.results, strerror(errno));
+	rc = init_tar_write(dir, put_results, &r);
+	if (rc)
+		init_fail("%s: %s", init.plan.results, strerror(-rc));
+	count.bytes = r.bytes;
+	tell(PROTOCOL_RESULTS_END, &count, sizeof(count));
+}
+
+/* ---- the beginning ---- */
+
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	init.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (init.signals < 0)
+		init_fail("cannot take signals (CONFIG_SIGNALFD): %s", strerror(errno));
+	reboot(RB_DISABLE_CAD);
+}
 
 int main(void)
 {
-	static const char text[] = "lkvm: the guest's first process runs\n";
-	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
+	static const struct protocol_ready ready = { .version = PROTOCOL_VERSION };
 
-	(void)n;
+	init.control = init.terminal = -1;
+	if (getpid() != 1) {
+		dprintf(STDERR_FILENO, "this is the first process of lkvm's guests\n");
+		return 1;
+	}
+	init_mount_kernel();
+	block_signals();
+	init_load_drivers();
+	init.control = init_open_port(PROTOCOL_CONTROL, O_RDWR | O_NONBLOCK);
+	tell(PROTOCOL_READY, &ready, sizeof(ready));
+	hear_plan();
+	if (init.plan.hostname && sethostname(init.plan.hostname, strlen(init.plan.hostname)))
+		init_notice("hostname: %s", strerror(errno));
+	init_make_root(&init.plan);
+	init_set_networks(&init.plan);
+	setpriority(PRIO_PROCESS, 0, -20);
+	start_command();
+	move_streams();
+	if (init.plan.results)
+		send_results();
 	sync();
-	reboot(RB_POWER_OFF);
-	return 1;
+	tell(PROTOCOL_EXITED, &init.end, sizeof(init.end));
+	/* Until lkvm has all of it. */
+	poll(NULL, 0, END_MS);
+	switch_off();
 }

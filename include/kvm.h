@@ -29,6 +29,7 @@ enum stop_reason {
 	STOP_TIMEOUT,		/* --timeout */
 	STOP_SIGNAL,		/* lkvm was sent a signal: stop_signal */
 	STOP_QUIT,		/* Ctrl-A x */
+	STOP_COMMAND,		/* the command that it was started for has ended */
 	STOP_ERROR,		/* lkvm or the host failed while it ran */
 };
 

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "disk/disk.h"
+#include "guest/command.h"
 #include "kvm.h"
 #include "net/net.h"
 #include "sandbox/sandbox.h"
@@ -56,6 +57,8 @@ struct machine_config {
 	int in_fd, out_fd;		/* console */
 	int log_fd;			/* --console-log, or -1; lent */
 	const char *log_path;		/* its name, to open it again */
+	const struct command_config *command;	/* or NULL; lent */
+	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
 };
 
 struct machine_result {
@@ -71,6 +74,8 @@ struct machine_result {
 	uint64_t opened_ns;		/* when ttyS0 was first opened: just before init */
 	bool data_lost;			/* a disk could not be written to its end */
 	bool disks_stuck;		/* ... since it does not answer */
+	bool has_command;
+	struct command_result command;
 };
 
 struct machine;

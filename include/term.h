@@ -69,6 +69,9 @@ bool term_output_ready(struct term *term, bool polled);
 /* True if term_get() would return something. Any thread. */
 bool term_has_input(struct term *term);
 
+/* There is no more, and will be none. Loop's thread; the listener hears of it. */
+bool term_input_has_ended(struct term *term);
+
 /* Input as if it had been typed, if there is room. Loop's thread. */
 void term_type(struct term *term, const void *data, size_t len);
 

@@ -108,16 +108,19 @@ static int port_on_client(void *arg, int fd)
 	return rc;
 }
 
-static void port_on_terminal(void *arg)
+void port_wake(struct port *p)
 {
-	struct port *p = arg;
-
 	if (p->writes && p->client.writable) {
 		p->writes = false;
 		p->client.writable(p->client.arg);
 	}
 	if (p->want == PORT_NOW && p->client.readable)
 		p->client.readable(p->client.arg);
+}
+
+static void port_on_terminal(void *arg)
+{
+	port_wake(arg);
 }
 
 /* ---- moving bytes ---- */
@@ -162,6 +165,8 @@ ssize_t port_read(struct port *p, const struct iovec *iov, unsigned int nr)
 
 	if (p->config.kind == PORT_TERM)
 		return terminal_read(p, iov, nr);
+	if (p->config.kind == PORT_PEER)
+		return p->config.peer.read ? p->config.peer.read(p->config.peer.arg, iov, nr) : -EAGAIN;
 	if (p->fd < 0 || !p->can_read)
 		return -EAGAIN;
 	n = p->is_socket ? socket_recv_iov(p->fd, iov, nr) : read_iov(p->fd, iov, nr, NO_OFFSET);
@@ -186,12 +191,23 @@ static size_t bytes_of(const struct iovec *iov, unsigned int nr)
 	return n;
 }
 
+static ssize_t peer_write(struct port *p, const struct iovec *iov, unsigned int nr)
+{
+	ssize_t n = p->config.peer.write ? p->config.peer.write(p->config.peer.arg, iov, nr) :
+		    (ssize_t)bytes_of(iov, nr);
+
+	p->writes |= n == -EAGAIN;
+	return n;
+}
+
 ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr, bool can_wait)
 {
 	ssize_t n;
 
 	if (p->config.kind == PORT_TERM)
 		return terminal_write(p, iov, nr, can_wait);
+	if (p->config.kind == PORT_PEER)
+		return peer_write(p, iov, nr);
 	if (p->fd >= 0 && p->can_write) {
 		n = p->is_socket ? socket_send_iov(p->fd, iov, nr) :
 		    write_iov(p->fd, iov, nr, NO_OFFSET);
@@ -227,7 +243,7 @@ void port_want(struct port *p, enum port_want want)
 
 bool port_is_open(const struct port *p)
 {
-	return p->config.kind == PORT_TERM || p->fd >= 0;
+	return p->config.kind == PORT_TERM || p->config.kind == PORT_PEER || p->fd >= 0;
 }
 
 const char *port_name(const struct port *p)
@@ -343,11 +359,18 @@ static int open_term(struct port *p)
 	return 0;
 }
 
+static int open_peer(struct port *p)
+{
+	(void)p;
+	return 0;
+}
+
 int port_create(struct port **out, struct event_loop *loop, const struct port_config *config)
 {
 	static int (*const open_kind[])(struct port *p) = {
 		[PORT_TERM] = open_term, [PORT_UNIX] = open_socket, [PORT_FILE] = open_file,
 		[PORT_FD] = open_fd, [PORT_PTY] = open_pty,
+		[PORT_PEER] = open_peer,
 	};
 	struct port *p = calloc(1, sizeof(*p));
 	int rc;

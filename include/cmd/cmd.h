@@ -16,6 +16,8 @@
 #define EXIT_SMALL_ONLY	1	/* `lkvm check`: stock kernels will not run here */
 #define EXIT_TIMEOUT	124	/* --timeout expired */
 #define EXIT_LKVM	125	/* lkvm itself failed: usage, no /dev/kvm, bad kernel */
+#define EXIT_NOT_EXECUTABLE 126	/* the command that the guest was to run */
+#define EXIT_NOT_FOUND	127
 #define EXIT_LOST	255	/* the guest was lost */
 #define EXIT_SIGNAL(n)	(128 + (n))
 

@@ -37,6 +37,9 @@ bool value_number(const char *text, uint64_t min, uint64_t max, uint64_t *number
 /* Nothing but letters, digits, '-', '_' and '.'. */
 bool value_is_name(const char *text);
 
+/* What kernel parameter @name is set to in @cmdline (the first, up to a blank), or NULL. */
+const char *value_find_param(const char *cmdline, const char *name);
+
 /* Seconds, with a fraction if need be. False if it is none, 0 or centuries. */
 bool value_seconds(const char *text, uint64_t *ns);
 
@@ -47,6 +50,8 @@ int value_choice(const char *text, const char *words);
 int value_flat(const char *text, bool whole_is_a_file, size_t *name_bytes, uint64_t *address,
 	       struct value_error *why);
 
+/* "HOST[:GUEST]"; a colon in HOST is written twice. GUEST begins with a slash, or is NULL. */
+int value_dir(char *text, const char **host, const char **guest, struct value_error *why);
 int value_disk(struct machine_disk *disk, char *text, struct value_error *why);
 int value_network(struct net_config *net, char *text, struct value_error *why);
 int value_port(struct port_config *port, char *text, struct value_error *why);

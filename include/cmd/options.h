@@ -15,10 +15,36 @@
 
 #include "machine.h"
 
-#define OPTIONS_MAX_TEXTS (2 * BOARD_MAX_VIRTIO + CONSOLE_MAX_PORTS + 1)
+#define OPTIONS_MAX_DIRS 15u
+#define OPTIONS_MAX_TEXTS (2 * BOARD_MAX_VIRTIO + CONSOLE_MAX_PORTS + OPTIONS_MAX_DIRS + 2)
+#define OPTIONS_MAX_ENVIRONMENT 256u
+
+/* A directory of this host and where it is in the guest, or the other way round. */
+struct dir_option {
+	const char *host, *guest;
+};
+
+/* What is to be run in the guest, and with which files. */
+struct command_options {
+	bool given;			/* there was a "--" */
+	char *const *arguments;		/* behind it */
+	unsigned int nr_arguments;
+	const char *root;		/* or NULL */
+	unsigned int nr_dirs;
+	struct dir_option dirs[OPTIONS_MAX_DIRS];
+	struct dir_option out;		/* host: NULL: none */
+	enum command_owner { OWNER_DEFAULT, OWNER_KEEP, OWNER_ROOT } owner;
+	unsigned int nr_environment;
+	const char *environment[OPTIONS_MAX_ENVIRONMENT];
+	const char *directory, *user;	/* or NULL */
+	enum command_tty { TTY_AUTO, TTY_ON, TTY_OFF } tty;
+	const char *modules;		/* a directory, "off", or NULL */
+	bool oops_fails;
+};
 
 struct run_options {
 	struct machine_config machine;	/* what options say about it; cmd/run.c adds the rest */
+	struct command_options command;
 	const char *name, *json;
 	bool no_default_params, die_with_parent, dry_run, quiet, verbose, help;
 
@@ -38,7 +64,7 @@ void options_fini(struct run_options *options);
 
 struct value_error;
 
-enum option_group { GROUP_BOOT, GROUP_MACHINE, GROUP_RUN };
+enum option_group { GROUP_BOOT, GROUP_COMMAND, GROUP_MACHINE, GROUP_RUN };
 
 struct option_row {
 	const char *name;		/* without the dashes */

@@ -47,6 +47,13 @@ struct vhost;
 
 enum net_mode { NET_MODE_NONE, NET_MODE_TAP, NET_MODE_FD, NET_MODE_PASST, NET_MODE_STREAM };
 
+/* What the guest's end is called, if lkvm's first process is to set it; all zero: no such thing. */
+struct net_address {
+	bool given;
+	uint8_t prefix_bits;
+	uint8_t address[4], gateway[4], dns[4];
+};
+
 struct net_config {
 	enum net_mode mode;
 	const char *name;		/* "net0", for messages; all strings are lent */
@@ -63,6 +70,7 @@ struct net_config {
 	unsigned int queues;		/* pairs; 0: as many as fit back end and CPUs */
 	unsigned int cpus;
 	bool vhost;			/* tap, fd: frames are moved by the host's kernel */
+	struct net_address guest;	/* ip=, gw=, dns= */
 	bool has_mac;
 	uint8_t mac[NET_MAC_BYTES];
 };

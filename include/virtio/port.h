@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The host's side of a console port: a terminal, a listening UNIX socket with one
- * client at a time, a file, an inherited descriptor, or a pseudo-terminal.
+ * client at a time, a file, an inherited descriptor, a pseudo-terminal, or something in lkvm itself.
  *
  * Nothing is buffered here: what a reader does not take stays with the guest, and
  * what the guest does not take stays with the writer. Bytes for a port that nobody
@@ -21,7 +21,17 @@ struct event_loop;
 struct port;
 struct term;
 
-enum port_kind { PORT_TERM, PORT_UNIX, PORT_FILE, PORT_FD, PORT_PTY };
+enum port_kind { PORT_TERM, PORT_UNIX, PORT_FILE, PORT_FD, PORT_PTY, PORT_PEER };
+
+/*
+ * Who is at the other side in lkvm itself: takes and gives bytes as port_write() and port_read() say.
+ * Either may be NULL: it takes nothing, it gives nothing.
+ */
+struct port_peer {
+	ssize_t (*read)(void *arg, const struct iovec *iov, unsigned int nr);
+	ssize_t (*write)(void *arg, const struct iovec *iov, unsigned int nr);
+	void *arg;
+};
 
 struct port_config {
 	enum port_kind kind;
@@ -29,6 +39,7 @@ struct port_config {
 	const char *path;	/* unix, file; lent */
 	int fd;			/* fd */
 	struct term *term;	/* terminal; lent */
+	struct port_peer peer;	/* peer */
 	bool dry_run;		/* no socket is made */
 };
 
@@ -57,6 +68,9 @@ const char *port_name(const struct port *port);
 
 /* Bytes for the guest; -EAGAIN: none now. */
 ssize_t port_read(struct port *port, const struct iovec *iov, unsigned int nr);
+
+/* A peer has bytes or room again, after it had none. */
+void port_wake(struct port *port);
 
 /*
  * How many bytes were taken (all, if nobody wants them); -EAGAIN: none now. A driver that cannot

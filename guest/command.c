@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A command in the guest, from here (guest/command.h).
+ *
+ * The whole plan is made before the guest runs, as bytes that the control port gives when init has
+ * said that it is ready; only a window's size and the end of stdin come after it. Streams are the
+ * terminal's rings: what a reader does not take stays in the guest.
+ *
+ * The command has ended when its status is known and as many bytes have come as init says it has
+ * sent. Text of the guest's is shown without what would drive a terminal.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "event.h"
+#include "guest/command.h"
+#include "guest/protocol.h"
+#include "iov.h"
+#include "log.h"
+#include "term.h"
+#include "util.h"
+#include "virtio/port.h"
+
+/* Behind the plan: sizes of the window and the end of stdin. */
+#define LATER_BYTES 256u
+#define MAX_NOTICES 20u
+
+enum { PORT_CONTROL, PORT_STDIN, PORT_STDOUT, PORT_STDERR };
+
+struct stream {
+	struct term *term;
+	uint64_t bytes;		/* that have come */
+	uint64_t until;		/* ... that will have, if known */
+	bool known;
+};
+
+struct command {
+	struct event_loop *loop;
+	const struct command_config *config;
+	struct command_client client;
+	struct term *io, *err;
+	unsigned int nr_ports;
+	struct port *ports[COMMAND_MAX_PORTS];
+	int timer;			/* -1: none */
+	/* To the guest: the plan, and what comes after it. */
+	uint8_t *said;
+	size_t said_at, said_until, said_size;
+	bool in_told;			/* the end of stdin has been said */
+	bool in_unwanted;		/* the command reads no more */
+	uint64_t in_bytes;
+	/* From the guest. */
+	uint8_t heard[sizeof(struct protocol_header) + PROTOCOL_MAX_TEXT];
+	size_t heard_bytes;
+	struct stream out, errors;
+	struct command_result result;
+	bool started, status_known, over;
+	unsigned int notices;
+};
+
+/* ---- to the guest ---- */
+
+static bool command_say(struct command *c, enum protocol_kind kind, const void *a, size_t a_bytes,
+			const void *b, size_t b_bytes)
+{
+	const struct protocol_header h = { .kind = kind, .bytes = (uint32_t)(a_bytes + b_bytes) };
+
+	if (a_bytes + b_bytes > PROTOCOL_MAX_BYTES ||
+	    c->said_size - c->said_until < sizeof(h) + a_bytes + b_bytes)
+		return false;
+	memcpy(c->said + c->said_until, &h, sizeof(h));
+	c->said_until += sizeof(h);
+	if (a_bytes)
+		memcpy(c->said + c->said_until, a, a_bytes);
+	if (b_bytes)
+		memcpy(c->said + c->said_until + a_bytes, b, b_bytes);
+	c->said_until += a_bytes + b_bytes;
+	return true;
+}
+
+/* What was read makes room for what is small and comes later. */
+static bool command_say_later(struct command *c, enum protocol_kind kind, const void *a, size_t bytes)
+{
+	if (c->said_at == c->said_until)
+		c->said_at = c->said_until = 0;
+	if (!command_say(c, kind, a, bytes, NULL, 0))
+		return false;
+	if (c->result.ready)
+		port_wake(c->ports[PORT_CONTROL]);
+	return true;
+}
+
+static bool say_text(struct command *c, enum protocol_kind kind, const char *text)
+{
+	return !text || command_say(c, kind, text, strlen(text), NULL, 0);
+}
+
+static bool say_mounts(struct command *c)
+{
+	for (unsigned int i = 0; i < c->config->nr_mounts; i++) {
+		const struct command_mount *m = &c->config->mounts[i];
+		struct protocol_mount p = { .source = PROTOCOL_FROM_INITRAMFS };
+
+		if (m->serial) {
+			p.source = PROTOCOL_FROM_DISK;
+			memcpy(p.serial, m->serial, strnlen(m->serial, sizeof(p.serial)));
+		}
+		if (!command_say(c, PROTOCOL_MOUNT, &p, sizeof(p), m->path, strlen(m->path)))
+			return false;
+	}
+	return true;
+}
+
+static bool say_strings(struct command *c)
+{
+	bool ok = true;
+
+	for (unsigned int i = 0; i < c->config->nr_arguments && ok; i++)
+		ok = say_text(c, PROTOCOL_ARGUMENT, c->config->arguments[i]);
+	for (unsigned int i = 0; i < c->config->nr_environment && ok; i++)
+		ok = say_text(c, PROTOCOL_ENVIRONMENT, c->config->environment[i]);
+	return ok;
+}
+
+static bool say_terminal(struct command *c)
+{
+	struct protocol_size size = { 0 };
+
+	if (!c->config->terminal)
+		return true;
+	term_get_size(c->io, &size.columns, &size.rows);
+	return command_say(c, PROTOCOL_TERMINAL, &size, sizeof(size), NULL, 0);
+}
+
+static bool say_plan(struct command *c)
+{
+	const struct command_config *p = c->config;
+	bool ok = say_mounts(c) && say_strings(c) && say_terminal(c);
+
+	for (unsigned int i = 0; i < p->nr_networks && ok; i++)
+		ok = command_say(c, PROTOCOL_NETWORK, &p->networks[i], sizeof(p->networks[i]), NULL, 0);
+	return ok && say_text(c, p->directory_needed ? PROTOCOL_NEEDED_DIRECTORY : PROTOCOL_DIRECTORY,
+			      p->directory) &&
+	       say_text(c, PROTOCOL_USER, p->user) && say_text(c, PROTOCOL_HOSTNAME, p->hostname) &&
+	       say_text(c, PROTOCOL_RESULTS_PATH, p->results) &&
+	       command_say(c, PROTOCOL_GO, NULL, 0, NULL, 0);
+}
+
+static size_t plan_bytes(const struct command_config *p)
+{
+	const size_t each = sizeof(struct protocol_header) + sizeof(struct protocol_mount);
+	const char *const texts[] = { p->directory, p->user, p->hostname, p->results };
+	size_t bytes = 16 * each;
+
+	for (unsigned int i = 0; i < p->nr_arguments; i++)
+		bytes += each + strlen(p->arguments[i]);
+	for (unsigned int i = 0; i < p->nr_environment; i++)
+		bytes += each + strlen(p->environment[i]);
+	for (unsigned int i = 0; i < p->nr_mounts; i++)
+		bytes += each + strlen(p->mounts[i].path);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		bytes += texts[i] ? each + strlen(texts[i]) : 0;
+	return bytes + p->nr_networks * each;
+}
+
+/* Before init is ready it is told nothing, so that an older one hears of no newer version's words. */
+static ssize_t control_read(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+	size_t left = c->said_until - c->said_at;
+	uint32_t n;
+
+	if (!c->result.ready || !left)
+		return -EAGAIN;
+	n = iov_write(iov, nr, 0, c->said + c->said_at, (uint32_t)left);
+	c->said_at += n;
+	return n ? (ssize_t)n : -EAGAIN;
+}
+
+/* ---- stdin ---- */
+
+static void tell_end_of_input(struct command *c)
+{
+	const struct protocol_count count = { .bytes = c->in_bytes };
+
+	if (!c->in_told && term_input_has_ended(c->io))
+		c->in_told = command_say_later(c, PROTOCOL_STDIN_END, &count, sizeof(count));
+}
+
+static ssize_t stdin_read(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr && !c->in_unwanted && term_has_input(c->io); i++)
+		n += term_get(c->io, iov[i].iov_base, iov[i].iov_len);
+	c->in_bytes += n;
+	tell_end_of_input(c);
+	return n ? (ssize_t)n : -EAGAIN;
+}
+
+/* ---- the end ---- */
+
+static bool is_complete(const struct stream *s)
+{
+	return s->known && s->bytes >= s->until;
+}
+
+static void command_end(struct command *c)
+{
+	if (c->over)
+		return;
+	c->over = true;
+	event_timer_set(c->loop, c->timer, 0, 0);
+	if (c->client.ended)
+		c->client.ended(c->client.arg);
+}
+
+static void end_if_complete(struct command *c)
+{
+	if (c->status_known && is_complete(&c->out) && (c->config->terminal || is_complete(&c->errors)))
+		command_end(c);
+}
+
+/* The guest's first process cannot go on, or does not keep to the protocol. */
+static void command_fail(struct command *c)
+{
+	if (!c->over)
+		c->result = (struct command_result){ .end = COMMAND_FAILED, .ready = c->result.ready };
+	command_end(c);
+}
+
+static void refuse_message(struct command *c, const char *why)
+{
+	if (!c->over)
+		log_error("guest: its first process said %s\nit may have been taken over.", why);
+	command_fail(c);
+}
+
+static void on_ready_timeout(void *arg, uint32_t events)
+{
+	struct command *c = arg;
+
+	(void)events;
+	log_error("guest: nothing was heard of its first process for %u s\n"
+		  "-v shows what its kernel says.", (unsigned int)(COMMAND_READY_NS / 1000000000u));
+	command_fail(c);
+}
+
+/* ---- from the guest ---- */
+
+/* What a guest says must not drive the user's terminal. */
+static void make_printable(char *text, const uint8_t *data, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++)
+		text[i] = (char)(data[i] == '\n' || (data[i] >= 0x20 && data[i] < 0x7f) ? data[i] : '?');
+	text[bytes] = '\0';
+}
+
+static void hear_text(struct command *c, uint32_t kind, const uint8_t *data, size_t bytes)
+{
+	char text[PROTOCOL_MAX_TEXT + 1];
+
+	make_printable(text, data, bytes);
+	if (kind == PROTOCOL_FAILED) {
+		if (!c->over)
+			log_error("guest: %s", text);
+		command_fail(c);
+	} else if (c->notices < MAX_NOTICES) {
+		c->notices++;
+		log_notice("guest: %s", text);
+	}
+}
+
+static void hear_ready(struct command *c, const struct protocol_ready *ready)
+{
+	if (c->result.ready) {
+		refuse_message(c, "twice that it is ready");
+	} else if (ready->version != PROTOCOL_VERSION) {
+		refuse_message(c, "that it is of another version");
+	} else {
+		c->result.ready = true;
+		event_timer_set(c->loop, c->timer, 0, 0);
+		port_wake(c->ports[PORT_CONTROL]);
+		port_wake(c->ports[PORT_STDIN]);
+	}
+}
+
+static void hear_started(struct command *c)
+{
+	if (!c->result.ready || c->started) {
+		refuse_message(c, "that the command has started, when it could not");
+		return;
+	}
+	c->started = true;
+	if (c->client.started)
+		c->client.started(c->client.arg);
+}
+
+static void hear_stream_end(struct command *c, const struct protocol_stream_end *end)
+{
+	struct stream *s = end->stream == 1 ? &c->out : end->stream == 2 ? &c->errors : NULL;
+
+	if (!s || s->known || end->bytes < s->bytes) {
+		refuse_message(c, "that a stream has ended which is none, or longer, or had ended");
+		return;
+	}
+	s->known = true;
+	s->until = end->bytes;
+	end_if_complete(c);
+}
+
+static void hear_exited(struct command *c, const struct protocol_exited *e)
+{
+	static const struct {
+		enum command_end end;
+		uint32_t most;
+	} ends[] = {
+		[PROTOCOL_END_EXITED] = { COMMAND_EXITED, 255 },
+		[PROTOCOL_END_SIGNALED] = { COMMAND_SIGNALED, 64 },
+		[PROTOCOL_END_NOT_STARTED] = { COMMAND_NOT_STARTED, 4095 },
+	};
+
+	if (!c->result.ready || c->status_known || e->end >= ARRAY_SIZE(ends) ||
+	    e->value > ends[e->end].most) {
+		refuse_message(c, "that the command ended as none can");
+		return;
+	}
+	c->result.end = ends[e->end].end;
+	c->result.value = (int)e->value;
+	c->status_known = true;
+	end_if_complete(c);
+}
+
+/* How long a payload of this kind is; texts, which may be shorter, at most. 0: none, or no such kind. */
+static size_t payload_bytes(uint32_t kind)
+{
+	switch (kind) {
+	case PROTOCOL_READY:
+		return sizeof(struct protocol_ready);
+	case PROTOCOL_STREAM_END:
+		return sizeof(struct protocol_stream_end);
+	case PROTOCOL_EXITED:
+		return sizeof(struct protocol_exited);
+	case PROTOCOL_FAILED:
+	case PROTOCOL_NOTICE:
+		return PROTOCOL_MAX_TEXT;
+	default:
+		return 0;
+	}
+}
+
+static bool is_text(uint32_t kind)
+{
+	return kind == PROTOCOL_FAILED || kind == PROTOCOL_NOTICE;
+}
+
+static bool is_well_formed(const struct protocol_header *h)
+{
+	if (is_text(h->kind))
+		return h->bytes <= PROTOCOL_MAX_TEXT;
+	return h->bytes == payload_bytes(h->kind);
+}
+
+static void hear_message(struct command *c, const struct protocol_header *h)
+{
+	union {
+		struct protocol_ready ready;
+		struct protocol_stream_end stream_end;
+		struct protocol_exited exited;
+	} u;
+	const uint8_t *payload = c->heard + sizeof(*h);
+
+	if (is_text(h->kind)) {
+		hear_text(c, h->kind, payload, h->bytes);
+		return;
+	}
+	memcpy(&u, payload, h->bytes);
+	switch (h->kind) {
+	case PROTOCOL_READY:
+		hear_ready(c, &u.ready);
+		break;
+	case PROTOCOL_STARTED:
+		hear_started(c);
+		break;
+	case PROTOCOL_STDIN_CLOSED:
+		c->in_unwanted = true;
+		break;
+	case PROTOCOL_STREAM_END:
+		hear_stream_end(c, &u.stream_end);
+		break;
+	case PROTOCOL_EXITED:
+		hear_exited(c, &u.exited);
+		break;
+	default:
+		refuse_message(c, "something that is no message");
+	}
+}
+
+/* Adds bytes to the message that is coming, and takes it when it is whole. How many were used. */
+static size_t hear_bytes(struct command *c, const uint8_t *data, size_t bytes)
+{
+	struct protocol_header h;
+	size_t wanted = sizeof(h), n;
+
+	if (c->heard_bytes >= sizeof(h)) {
+		memcpy(&h, c->heard, sizeof(h));
+		wanted += h.bytes;
+	}
+	n = min_u64(bytes, wanted - c->heard_bytes);
+	memcpy(c->heard + c->heard_bytes, data, n);
+	c->heard_bytes += n;
+	if (c->heard_bytes < sizeof(h))
+		return n;
+	memcpy(&h, c->heard, sizeof(h));
+	if (!is_well_formed(&h)) {
+		refuse_message(c, "something that is no message");
+	} else if (c->heard_bytes == sizeof(h) + h.bytes) {
+		c->heard_bytes = 0;
+		hear_message(c, &h);
+	}
+	return n;
+}
+
+/* All of it is taken, also what nobody wants to hear any more. */
+static ssize_t control_write(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+	size_t taken = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		uint8_t copy[512];
+
+		for (size_t at = 0, n; at < iov[i].iov_len; at += n) {
+			n = min_u64(iov[i].iov_len - at, sizeof(copy));
+			memcpy(copy, (const uint8_t *)iov[i].iov_base + at, n);
+			for (size_t used = 0; used < n && !c->over;)
+				used += hear_bytes(c, copy + used, n - used);
+		}
+		taken += iov[i].iov_len;
+	}
+	return (ssize_t)taken;
+}
+
+static ssize_t stream_write(struct command *c, struct stream *s, const struct iovec *iov,
+			    unsigned int nr)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		size_t part = term_put_some(s->term, iov[i].iov_base, iov[i].iov_len, true);
+
+		n += part;
+		if (part < iov[i].iov_len)
+			break;
+	}
+	s->bytes += n;
+	if (s->known && s->bytes > s->until)
+		refuse_message(c, "that a stream has ended which had not");
+	end_if_complete(c);
+	return n ? (ssize_t)n : -EAGAIN;
+}
+
+static ssize_t stdout_write(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+
+	return stream_write(c, &c->out, iov, nr);
+}
+
+static ssize_t stderr_write(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+
+	return stream_write(c, &c->errors, iov, nr);
+}
+
+/* ---- the host's streams ---- */
+
+static void on_io(void *arg)
+{
+	struct command *c = arg;
+
+	port_wake(c->ports[PORT_STDOUT]);
+	port_wake(c->ports[PORT_STDIN]);
+	tell_end_of_input(c);
+}
+
+static void on_err(void *arg)
+{
+	struct command *c = arg;
+
+	port_wake(c->ports[PORT_STDERR]);
+}
+
+void command_set_size(struct command *c, uint16_t columns, uint16_t rows)
+{
+	const struct protocol_size size = { .columns = columns, .rows = rows };
+
+	if (c->config->terminal)	/* one that finds no room is followed by the next */
+		command_say_later(c, PROTOCOL_SIZE, &size, sizeof(size));
+}
+
+struct command_result command_result(const struct command *c)
+{
+	return c->result;
+}
+
+/* ---- life ---- */
+
+static int make_ports(struct command *c)
+{
+	const struct port_config configs[] = {
+		[PORT_CONTROL] = { .name = PROTOCOL_CONTROL, .peer = { control_read, control_write, c } },
+		[PORT_STDIN] = { .name = PROTOCOL_STDIN, .peer = { stdin_read, NULL, c } },
+		[PORT_STDOUT] = { .name = PROTOCOL_STDOUT, .peer = { NULL, stdout_write, c } },
+		[PORT_STDERR] = { .name = PROTOCOL_STDERR, .peer = { NULL, stderr_write, c } },
+	};
+	int rc = 0;
+
+	for (; c->nr_ports < ARRAY_SIZE(configs) && !rc; c->nr_ports += !rc) {
+		struct port_config config = configs[c->nr_ports];
+
+		config.kind = PORT_PEER;
+		rc = port_create(&c->ports[c->nr_ports], c->loop, &config);
+	}
+	return rc;
+}
+
+static int make_plan(struct command *c)
+{
+	const struct command_config *p = c->config;
+	size_t bytes = 0;
+
+	for (unsigned int i = 0; i < p->nr_arguments; i++)
+		bytes += strlen(p->arguments[i]) + 1;
+	for (unsigned int i = 0; i < p->nr_environment; i++)
+		bytes += strlen(p->environment[i]) + 1;
+	if (bytes > PROTOCOL_MAX_STRINGS_BYTES || p->nr_arguments > PROTOCOL_MAX_STRINGS - 1 ||
+	    p->nr_environment > PROTOCOL_MAX_STRINGS - 16)
+		return -E2BIG;
+	c->said_size = plan_bytes(p) + LATER_BYTES;
+	c->said = malloc(c->said_size);
+	if (!c->said)
+		return -ENOMEM;
+	return say_plan(c) ? 0 : -E2BIG;
+}
+
+int command_create(struct command **out, struct event_loop *loop,
+		   const struct command_config *config, struct term *io, struct term *err)
+{
+	struct command *c = calloc(1, sizeof(*c));
+	int rc;
+
+	if (!c)
+		return -ENOMEM;
+	c->loop = loop;
+	c->config = config;
+	c->io = c->out.term = io;
+	c->err = c->errors.term = err;
+	c->timer = -1;
+	rc = make_plan(c);
+	if (!rc)
+		rc = make_ports(c);
+	if (rc) {
+		command_destroy(c);
+		return rc;
+	}
+	term_set_listener(io, on_io, c);
+	term_set_listener(err, on_err, c);
+	*out = c;
+	return 0;
+}
+
+int command_start(struct command *c, const struct command_client *client)
+{
+	c->client = *client;
+	c->timer = event_timer_create(c->loop, on_ready_timeout, c);
+	if (c->timer < 0)
+		return c->timer;
+	event_timer_set(c->loop, c->timer, COMMAND_READY_NS, 0);
+	return 0;
+}
+
+void command_destroy(struct command *c)
+{
+	if (!c)
+		return;
+	if (c->ports[PORT_STDERR]) {	/* all of it was made */
+		term_set_listener(c->io, NULL, NULL);
+		term_set_listener(c->err, NULL, NULL);
+	}
+	event_remove(c->loop, c->timer);
+	while (c->nr_ports)
+		port_destroy(c->ports[--c->nr_ports]);
+	free(c->said);
+	free(c);
+}
+
+unsigned int command_ports(struct command *c, struct port *ports[COMMAND_MAX_PORTS])
+{
+	memcpy(ports, c->ports, c->nr_ports * sizeof(ports[0]));
+	return c->nr_ports;
+}

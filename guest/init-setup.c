@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's first process: drivers, file systems and networks (guest/init.h).
+ *
+ * The root is EROFS on a disk that lkvm makes up, below, and a tmpfs on top of it, joined by
+ * overlayfs: everything can be written, and nothing of it lasts. Paths of the root are looked up as
+ * if they were its own ("/" in a symbolic link is the new root's), by openat2(2).
+ *
+ * Sources: Documentation/filesystems/overlayfs.rst, ramfs-rootfs-initramfs.rst, netdevice(7).
+ */
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest/init.h"
+
+#define DRIVERS "/lkvm/modules"		/* names of files below /lkvm, one a line, in order */
+#define NEW_ROOT "/lkvm/new"
+#define WAIT_STEP_NS 200000u
+#define WAIT_STEPS 50000u		/* 10 s */
+
+/* ---- drivers and devices ---- */
+
+void init_mount_kernel(void)
+{
+	static const char *const mounts[][2] = {
+		{ "devtmpfs", "/dev" }, { "proc", "/proc" }, { "sysfs", "/sys" },
+	};
+
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		mkdir(mounts[i][1], 0755);
+		if (mount(mounts[i][0], mounts[i][1], mounts[i][0], 0, NULL) && errno != EBUSY)
+			init_fail("cannot mount %s: %s", mounts[i][1], strerror(errno));
+	}
+}
+
+/* A driver that the kernel has built in, or refuses, is missed when its device is looked for. */
+static void load_driver(const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "/lkvm/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
+		dprintf(STDERR_FILENO, "lkvm: driver %s: %s\n", name, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	unlink(path);		/* its memory is of better use */
+}
+
+void init_load_drivers(void)
+{
+	struct init_lines list;
+	char *name;
+
+	if (!init_open_lines(&list, DRIVERS))
+		return;
+	while (init_next_line(&list, &name))
+		if (*name)
+			load_driver(name);
+	close(list.fd);
+}
+
+static bool read_text(const char *path, char *text, size_t bytes)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, bytes - 1);
+
+	if (fd >= 0)
+		close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	return n >= 0;
+}
+
+/* The entry of @class whose @attribute is @wanted: true, and its name is in @name. */
+static bool find_device(const char *class, const char *attribute, const char *wanted, char name[64])
+{
+	DIR *dir = opendir(class);
+	bool found = false;
+	struct dirent *e;
+
+	while (dir && !found && (e = readdir(dir))) {
+		char path[PATH_MAX], text[128];
+
+		snprintf(path, sizeof(path), "%s/%s/%s", class, e->d_name, attribute);
+		found = *e->d_name != '.' && strlen(e->d_name) < 64 &&
+			read_text(path, text, sizeof(text)) && !strcmp(text, wanted);
+		if (found)
+			strcpy(name, e->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* Devices come when their drivers have talked to lkvm: soon, or never. */
+static bool wait_for_device(const char *class, const char *attribute, const char *wanted,
+			    char name[64])
+{
+	const struct timespec step = { .tv_nsec = WAIT_STEP_NS };
+
+	for (unsigned int i = 0; i < WAIT_STEPS; i++) {
+		if (find_device(class, attribute, wanted, name))
+			return true;
+		nanosleep(&step, NULL);
+	}
+	return false;
+}
+
+int init_open_port(const char *name, int flags)
+{
+	char device[64], path[80];
+	int fd;
+
+	if (!wait_for_device("/sys/class/virtio-ports", "name", name, device))
+		init_fail("there is no port %s: this kernel lacks virtio_console "
+			  "(CONFIG_VIRTIO_CONSOLE) or its bus (CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_MMIO)",
+			  name);
+	snprintf(path, sizeof(path), "/dev/%s", device);
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		init_fail("cannot open port %s: %s", name, strerror(errno));
+	return fd;
+}
+
+/* ---- the root ---- */
+
+static int open_directory(int root, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+
+	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
+/* A directory of the new root, made with its parents if it is not there. -1 with errno. */
+static int open_in_root(int root, const char *path)
+{
+	int fd = open_directory(root, ".");
+	char part[PATH_MAX];
+	size_t end = 0;
+
+	while (fd >= 0) {
+		size_t begin = end + strspn(path + end, "/");
+		int next;
+
+		if (!path[begin] || strlen(path) >= sizeof(part))
+			break;
+		end = begin + strcspn(path + begin, "/");
+		memcpy(part, path, end);
+		part[end] = '\0';
+		mkdirat(fd, part + begin, 0755);	/* it mostly is there */
+		next = open_directory(root, part);
+		close(fd);
+		fd = next;
+	}
+	return fd;
+}
+
+static void mount_in_root(int root, const char *path, const char *type, unsigned long flags,
+			  const char *options, bool needed)
+{
+	char target[64];
+	int fd = open_in_root(root, path);
+
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", fd);
+	if ((fd < 0 || mount(type, target, type, flags, options)) && needed)
+		init_fail("cannot mount %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Why a type of file system cannot be mounted, in words. */
+static void fail_to_mount(const char *type, const char *option, const char *path)
+{
+	if (errno == ENODEV)
+		init_fail("%s: this kernel lacks %s (%s)\npass --modules DIR, or build with what "
+			  "\"lkvm kconfig\" prints.", path, type, option);
+	init_fail("cannot mount %s (%s): %s", path, type, strerror(errno));
+}
+
+static void mount_disk(const struct init_mount *m, const char *lower)
+{
+	char serial[sizeof(m->what.serial) + 1] = "", device[64], path[80];
+
+	memcpy(serial, m->what.serial, sizeof(m->what.serial));
+	if (!wait_for_device("/sys/block", "serial", serial, device))
+		init_fail("there is no disk for %s: this kernel lacks virtio_blk "
+			  "(CONFIG_VIRTIO_BLK)", m->path);
+	snprintf(path, sizeof(path), "/dev/%s", device);
+	if (mount(path, lower, "erofs", MS_RDONLY, NULL))
+		fail_to_mount("EROFS", "CONFIG_EROFS_FS", m->path);
+}
+
+/* What is on top looks like what is below: it is the directory that is seen. */
+static void copy_owner(const char *from, const char *to)
+{
+	struct stat st;
+
+	if (stat(from, &st) || chown(to, st.st_uid, st.st_gid) || chmod(to, st.st_mode & 07777))
+		init_notice("cannot copy the mode of %s: %s", from, strerror(errno));
+}
+
+/* Mounts tree @i with a layer that can be written on top of it, at @target. */
+static void mount_tree(const struct init_mount *m, unsigned int i, const char *target)
+{
+	char lower[32], upper[32], work[32], options[128];
+
+	snprintf(lower, sizeof(lower), "/lkvm/l%u", i);
+	snprintf(upper, sizeof(upper), "/lkvm/rw/u%u", i);
+	snprintf(work, sizeof(work), "/lkvm/rw/w%u", i);
+	if (m->what.source == PROTOCOL_FROM_DISK) {
+		mkdir(lower, 0755);
+		mount_disk(m, lower);
+	} else {
+		strcpy(lower, PROTOCOL_INITRAMFS_ROOT);
+	}
+	mkdir(upper, 0755);
+	mkdir(work, 0755);
+	copy_owner(lower, upper);
+	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work);
+	if (!mount("overlay", target, "overlay", 0, options))
+		return;
+	/* What came in the initramfs is in memory, and can be written as it is. */
+	if (m->what.source == PROTOCOL_FROM_DISK ||
+	    mount(lower, target, NULL, MS_BIND | MS_REC, NULL))
+		fail_to_mount("overlayfs", "CONFIG_OVERLAY_FS", m->path);
+}
+
+static const struct {
+	const char *path, *type, *options;
+	unsigned long flags;
+	bool needed;
+} standard_mounts[] = {
+	{ "proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
+	{ "sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
+	{ "dev", "devtmpfs", NULL, MS_NOSUID, true },
+	{ "dev/pts", "devpts", "mode=620,gid=5,ptmxmode=666", MS_NOSUID | MS_NOEXEC, true },
+	{ "dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, true },
+	{ "run", "tmpfs", "mode=755", MS_NOSUID | MS_NODEV, true },
+	{ "sys/kernel/debug", "debugfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+	{ "sys/kernel/tracing", "tracefs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+	{ "sys/kernel/security", "securityfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+	{ "sys/fs/cgroup", "cgroup2", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+	{ "sys/fs/bpf", "bpf", "mode=700", MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+};
+
+static void make_device_links(int root)
+{
+	static const char *const links[][2] = {
+		{ "/proc/self/fd", "dev/fd" }, { "fd/0", "dev/stdin" },
+		{ "fd/1", "dev/stdout" }, { "fd/2", "dev/stderr" },
+	};
+
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
+		if (symlinkat(links[i][0], root, links[i][1]) && errno != EEXIST)
+			init_notice("cannot make /%s: %s", links[i][1], strerror(errno));
+}
+
+/* /tmp is the root's own, if it has one. */
+static void make_tmp(int root)
+{
+	if (!mkdirat(root, "tmp", 0755))
+		fchmodat(root, "tmp", 01777, 0);
+}
+
+/* Empty, whatever the root has there. */
+static void make_results(int root, const char *path)
+{
+	mount_in_root(root, path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777", true);
+}
+
+static void enter(int root)
+{
+	if (fchdir(root) || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+		init_fail("cannot enter the root: %s", strerror(errno));
+	close(root);
+}
+
+void init_make_root(const struct init_plan *plan)
+{
+	int root;
+
+	if (!plan->nr_mounts)
+		init_fail("it was not told what the root is");
+	mkdir(NEW_ROOT, 0755);
+	mkdir("/lkvm/rw", 0755);
+	if (mount("tmpfs", "/lkvm/rw", "tmpfs", 0, "mode=755,size=80%"))
+		init_fail("cannot mount a tmpfs (CONFIG_TMPFS): %s", strerror(errno));
+	mount_tree(plan->mounts[0], 0, NEW_ROOT);
+	root = open(NEW_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		init_fail("cannot open the root: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(standard_mounts) / sizeof(standard_mounts[0]); i++)
+		mount_in_root(root, standard_mounts[i].path, standard_mounts[i].type,
+			      standard_mounts[i].flags, standard_mounts[i].options,
+			      standard_mounts[i].needed);
+	make_device_links(root);
+	make_tmp(root);
+	for (unsigned int i = 1; i < plan->nr_mounts; i++) {
+		int fd = open_in_root(root, plan->mounts[i]->path);
+		char target[64];
+
+		if (fd < 0)
+			init_fail("cannot make %s: %s", plan->mounts[i]->path, strerror(errno));
+		snprintf(target, sizeof(target), "/proc/self/fd/%d", fd);
+		mount_tree(plan->mounts[i], i, target);
+		close(fd);
+	}
+	if (plan->results)
+		make_results(root, plan->results);
+	enter(root);
+}
+
+/* ---- networks ---- */
+
+static struct sockaddr ipv4(const uint8_t address[4])
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct sockaddr any;
+
+	memcpy(&in.sin_addr, address, 4);
+	memcpy(&any, &in, sizeof(any));
+	return any;
+}
+
+static void bring_up(int s, struct ifreq *req)
+{
+	if (!ioctl(s, SIOCGIFFLAGS, req)) {
+		req->ifr_flags |= IFF_UP;
+		if (!ioctl(s, SIOCSIFFLAGS, req))
+			return;
+	}
+	init_notice("network: %s: cannot be switched on: %s", req->ifr_name, strerror(errno));
+}
+
+static bool is_set(const uint8_t address[4])
+{
+	static const uint8_t none[4];
+
+	return memcmp(address, none, 4) != 0;
+}
+
+static void write_resolver(const uint8_t dns[4])
+{
+	int fd;
+
+	unlink("/etc/resolv.conf");	/* often a link to what no service makes here */
+	fd = open("/etc/resolv.conf", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0 || dprintf(fd, "nameserver %u.%u.%u.%u\n", dns[0], dns[1], dns[2], dns[3]) < 0)
+		init_notice("network: cannot write /etc/resolv.conf: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void set_address(int s, struct ifreq *req, const struct protocol_network *n)
+{
+	uint32_t mask = htonl(n->prefix_bits ? ~0u << (32 - n->prefix_bits) : 0);
+	uint8_t mask_bytes[4];
+
+	memcpy(mask_bytes, &mask, sizeof(mask_bytes));
+	req->ifr_addr = ipv4(n->address);
+	if (ioctl(s, SIOCSIFADDR, req))
+		init_fail("network: %s: cannot set its address: %s", req->ifr_name, strerror(errno));
+	req->ifr_netmask = ipv4(mask_bytes);
+	if (ioctl(s, SIOCSIFNETMASK, req))
+		init_fail("network: %s: cannot set its netmask: %s", req->ifr_name, strerror(errno));
+}
+
+static void set_gateway(int s, const uint8_t gateway[4])
+{
+	static const uint8_t any[4];
+	struct rtentry route = {
+		.rt_dst = ipv4(any),
+		.rt_genmask = ipv4(any),
+		.rt_gateway = ipv4(gateway),
+		.rt_flags = RTF_UP | RTF_GATEWAY,
+	};
+
+	if (ioctl(s, SIOCADDRT, &route))
+		init_fail("network: the gateway: %s", strerror(errno));
+}
+
+static void set_network(int s, const struct protocol_network *n)
+{
+	struct ifreq req = { 0 };
+	char mac[18], name[64];
+
+	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", n->mac[0], n->mac[1], n->mac[2],
+		 n->mac[3], n->mac[4], n->mac[5]);
+	if (!wait_for_device("/sys/class/net", "address", mac, name))
+		init_fail("there is no network card %s: this kernel lacks virtio_net "
+			  "(CONFIG_VIRTIO_NET)", mac);
+	memcpy(req.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+	if (is_set(n->address))
+		set_address(s, &req, n);
+	bring_up(s, &req);
+	if (is_set(n->gateway))
+		set_gateway(s, n->gateway);
+	if (is_set(n->dns))
+		write_resolver(n->dns);
+}
+
+void init_set_networks(const struct init_plan *plan)
+{
+	struct ifreq lo = { .ifr_name = "lo" };
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (s < 0) {
+		if (plan->nr_networks)
+			init_fail("network: this kernel lacks IPv4 (CONFIG_INET): %s", strerror(errno));
+		return;
+	}
+	bring_up(s, &lo);
+	for (unsigned int i = 0; i < plan->nr_networks; i++)
+		set_network(s, &plan->networks[i]);
+	close(s);
+}

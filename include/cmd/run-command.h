@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * `lkvm run -- COMMAND`: what options, environment and kernel make of the machine's configuration.
+ * Main thread, before the machine is opened.
+ */
+#ifndef LKVM_CMD_RUN_COMMAND_H
+#define LKVM_CMD_RUN_COMMAND_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "cmd/options.h"
+#include "guest/command.h"
+
+#define RUN_COMMAND_MAX_VARIABLES (OPTIONS_MAX_ENVIRONMENT + 4)
+
+/* What the configuration points into. */
+struct run_command {
+	struct command_config config;
+	unsigned int nr_variables;
+	char *variables[RUN_COMMAND_MAX_VARIABLES];	/* ours */
+	char current[PATH_MAX];		/* working directory */
+	char serials[OPTIONS_MAX_DIRS + 1][16];
+	char *dir_paths[OPTIONS_MAX_DIRS];	/* of directories in the guest; ours, or NULL */
+	int initramfs_fd;		/* -1: none */
+	int in_fd;			/* stdin, if it is not ours; -1: it is */
+};
+
+/*
+ * Is there a command, or nothing else to boot from than a shell in this host's files? Kernels that
+ * are told by a parameter what their root is are left alone.
+ */
+bool run_command_is_wanted(const struct run_options *o);
+
+/*
+ * Completes the configuration: drivers, disks of directories, what to say to the guest. 0 or -errno
+ * after a message; run_command_fini() in any case, after the machine's end.
+ */
+int run_command_prepare(struct run_command *c, struct run_options *o);
+void run_command_fini(struct run_command *c);
+
+/* What the command could not be started for, in a message of its own. */
+void run_command_report(const struct run_command *c, const struct command_result *result);
+
+#endif

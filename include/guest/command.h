@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * `lkvm run -- COMMAND`, on the host's side: what the guest's first process is told, the command's
+ * streams, and how it ended. The protocol is in guest/protocol.h.
+ *
+ * Everything that init says is the guest's, which is hostile: each message is checked once, on a
+ * copy, and one that cannot be is the end of the machine. All of it is the event loop's thread's,
+ * after command_create().
+ */
+#ifndef LKVM_GUEST_COMMAND_H
+#define LKVM_GUEST_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest/protocol.h"
+
+struct command;
+struct event_loop;
+struct port;
+struct term;
+
+#define COMMAND_MAX_PORTS 5u
+#define COMMAND_READY_NS 60000000000ull		/* for init to say that it is ready */
+
+struct command_mount {
+	const char *path;		/* where in the guest; the first one is "/" */
+	const char *serial;		/* of its disk; NULL: it came in the initramfs */
+};
+
+/* What is to be run, and where. All of it is lent until command_destroy(). */
+struct command_config {
+	char *const *arguments;		/* none: the user's shell */
+	unsigned int nr_arguments;
+	const char *const *environment;	/* NAME=VALUE, or NAME: init's own default is left out */
+	unsigned int nr_environment;
+	const char *directory;		/* or NULL */
+	bool directory_needed;
+	const char *user;		/* USER[:GROUP], or NULL: root */
+	const char *hostname;		/* or NULL */
+	const char *results;		/* a directory of the guest, or NULL */
+	bool terminal;			/* it gets one; stderr is the same */
+	unsigned int nr_mounts;
+	struct command_mount mounts[PROTOCOL_MAX_MOUNTS];
+	unsigned int nr_networks;
+	struct protocol_network networks[PROTOCOL_MAX_MOUNTS];
+};
+
+/* Who wants to know. */
+struct command_client {
+	void (*started)(void *arg);	/* it runs; or NULL */
+	void (*ended)(void *arg);	/* command_result() is final, and all output has arrived */
+	void *arg;
+};
+
+enum command_end {
+	COMMAND_UNKNOWN,		/* nothing was heard of its end */
+	COMMAND_EXITED,			/* value: its status */
+	COMMAND_SIGNALED,		/* value: the signal */
+	COMMAND_NOT_STARTED,		/* value: errno */
+	COMMAND_FAILED,			/* the guest could not do what it was told, after a message */
+};
+
+struct command_result {
+	enum command_end end;
+	int value;
+	bool ready;			/* init was heard at all */
+};
+
+/*
+ * @io: stdin and stdout; @err: stderr; both lent. 0, -E2BIG if arguments and environment are longer
+ * than Linux takes, or another -errno.
+ */
+int command_create(struct command **out, struct event_loop *loop,
+		   const struct command_config *config, struct term *io, struct term *err);
+
+/* Accepts NULL. Its ports have no user any more. */
+void command_destroy(struct command *c);
+
+/* The ports by which the guest talks to it, up to COMMAND_MAX_PORTS: how many. They are its own. */
+unsigned int command_ports(struct command *c, struct port *ports[COMMAND_MAX_PORTS]);
+
+/* From now on init has COMMAND_READY_NS to be heard of. 0 or -errno. */
+int command_start(struct command *c, const struct command_client *client);
+
+/* The terminal's window has another size. */
+void command_set_size(struct command *c, uint16_t columns, uint16_t rows);
+
+struct command_result command_result(const struct command *c);
+
+#endif

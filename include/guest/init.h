@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Between the files that the guest's first process is built of. One thread; a step that fails does
+ * not return.
+ */
+#ifndef LKVM_GUEST_INIT_H
+#define LKVM_GUEST_INIT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "guest/protocol.h"
+
+#define INIT_MAX_NETWORKS 31u
+
+/* A tree that is to be mounted. */
+struct init_mount {
+	struct protocol_mount what;
+	char path[PATH_MAX];
+};
+
+/* What lkvm has asked for. */
+struct init_plan {
+	unsigned int nr_mounts;
+	struct init_mount *mounts[PROTOCOL_MAX_MOUNTS];
+	unsigned int nr_networks;
+	struct protocol_network networks[INIT_MAX_NETWORKS];
+	char **arguments, **environment;	/* end with NULL */
+	size_t nr_arguments, nr_environment, string_bytes;
+	char *directory;			/* or NULL */
+	bool directory_needed;
+	char *user;				/* or NULL: root */
+	char *hostname;				/* or NULL */
+	char *results;				/* or NULL */
+	bool has_terminal;
+	struct protocol_size size;
+};
+
+/* ---- init.c ---- */
+
+/* Says on the control port, if there is one yet, and on the console what failed, and switches off. */
+__attribute__((noreturn, format(printf, 1, 2))) void init_fail(const char *fmt, ...);
+__attribute__((format(printf, 1, 2))) void init_notice(const char *fmt, ...);
+
+/* ---- init-setup.c ---- */
+
+/* /proc, /sys and /dev of the initramfs; the drivers that came along, in their order. */
+void init_mount_kernel(void);
+void init_load_drivers(void);
+
+/* The port's device, opened; waits for it. */
+int init_open_port(const char *name, int flags);
+
+/* Makes the root, with all that is mounted in it, and goes there. */
+void init_make_root(const struct init_plan *plan);
+
+/* Addresses of "lo" and of cards. */
+void init_set_networks(const struct init_plan *plan);
+
+/* ---- init-user.c ---- */
+
+#define INIT_LINE_BYTES 4096u
+#define INIT_NAME_BYTES 256u
+#define INIT_MAX_GROUPS 64u
+
+/* Lines of a file; longer ones are cut. */
+struct init_lines {
+	int fd;			/* its user closes it */
+	size_t at, until;
+	bool ended;
+	char data[INIT_LINE_BYTES + 1];
+};
+
+bool init_open_lines(struct init_lines *l, const char *path);
+/* False at the end. *line is good until the next call. */
+bool init_next_line(struct init_lines *l, char **line);
+
+struct init_user {
+	uid_t uid;
+	gid_t gid;
+	char name[INIT_NAME_BYTES], home[PATH_MAX], shell[PATH_MAX];
+	bool is_known;		/* it stands in /etc/passwd */
+	bool group_given;	/* by lkvm: it has no other */
+};
+
+/* @asked: USER[:GROUP] as names or numbers, or NULL for root. */
+void init_find_user(const char *asked, struct init_user *u);
+
+/* All groups that it is in; 0: none but its own. */
+unsigned int init_find_groups(const struct init_user *u, gid_t groups[INIT_MAX_GROUPS]);
+
+/* ---- init-tar.c ---- */
+
+/*
+ * Writes what is below @dir as a tar archive by @put, which returns 0 or -errno. 0 or -errno.
+ */
+int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes), void *arg);
+
+#endif
