@@ -371,7 +371,7 @@ static const struct option_row options[] = {
 	  "a real-mode image instead of a kernel (default 0x10000)",
 	  VALUE(set_flat) },
 
-	{ "root", 0, GROUP_COMMAND, "DIR|FILE.tar|-",
+	{ "root", 0, GROUP_COMMAND, "DIR|FILE",
 	  "the guest's files: a directory of this host, or a tar archive\n"
 	  "(-: on stdin). What the guest writes stays in its memory\n"
 	  "(default /)",

@@ -19,9 +19,9 @@
 
 #include "cmd/cmd.h"
 #include "cmd/early-end.h"
+#include "cmd/option-values.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
-#include "cmd/option-values.h"
 #include "cmd/run-command.h"
 #include "log.h"
 #include "machine.h"

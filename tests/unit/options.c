@@ -153,7 +153,7 @@ static void bad_lines_are_one_message(void **state)
 		{ "--mem", "option --mem: needs a value" }, { "-m", "option -m: needs a value" },
 		{ "--frobnicate", "option --frobnicate: unknown" }, { "-z", "option -z: unknown" },
 		{ "--dry-run=1", "takes no value" }, { "--acpi maybe", "must be on or off" },
-		{ "a b", "argument: b: unexpected" }, { "-k a -k b", "only one kernel" },
+		{ "a b", "argument: b: unexpected; one kernel" }, { "-k a -k b", "only one kernel" },
 		{ "-k a --flat b", "only one kernel" }, { "--flat a@zz", "not a number" },
 		{ "--flat a -i b", "a flat image takes none" },
 		{ "--timeout 0", "--timeout: 0" }, { "--timeout nan", "--timeout: nan" },
