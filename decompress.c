@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Decompression of a kernel's payload.
+ * Decompression of a kernel's payload, and of its modules.
  *
  * Runs on one thread, before there is a guest; has no state. Each format is decompressed by one
- * call of its library, into memory of the final size, so that memory use is bounded. zlib is
+ * call of its library, into memory that is there already, so that memory use is bounded. zlib is
  * linked. The other libraries are loaded with dlopen() when a kernel needs one: the binary does
  * not depend on them, and their few functions, whose ABIs have been stable for many years, are
  * declared here. The block framing of LZ4 and LZO is parsed here, each length checked against
@@ -36,7 +36,6 @@ struct output {
 	size_t bytes, at;
 };
 
-/* @fn is the library's function named in the table. All of @out has to be filled. */
 typedef int decode(void *library, struct input *in, struct output *out);
 
 struct unpacker {
@@ -354,11 +353,11 @@ const char *unpack_library(const struct unpacker *u)
 	return u->library;
 }
 
-int unpack(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8_t *dst,
-	   size_t dst_bytes)
+int unpack_up_to(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8_t *dst,
+		 size_t max_bytes, size_t *dst_bytes)
 {
 	struct input in = { .data = src, .bytes = src_bytes };
-	struct output out = { .data = dst, .bytes = dst_bytes };
+	struct output out = { .data = dst, .bytes = max_bytes };
 	void *library = NULL;
 	int rc;
 
@@ -370,5 +369,15 @@ int unpack(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8
 	rc = u->decode(library, &in, &out);
 	if (library)
 		dlclose(library);
-	return rc ? rc : out.at == dst_bytes ? 0 : -EINVAL;
+	*dst_bytes = out.at;
+	return rc;
+}
+
+int unpack(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8_t *dst,
+	   size_t dst_bytes)
+{
+	size_t bytes;
+	int rc = unpack_up_to(u, src, src_bytes, dst, dst_bytes, &bytes);
+
+	return rc ? rc : bytes == dst_bytes ? 0 : -EINVAL;
 }

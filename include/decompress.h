@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Decompression of a kernel's payload, in each of the formats that Linux's build
+ * Decompression of a kernel's payload and of its modules, in each of the formats that Linux's build
  * offers: gzip, LZMA, XZ, bzip2, LZO, LZ4 and Zstandard.
  */
 #ifndef LKVM_DECOMPRESS_H
@@ -27,5 +27,12 @@ const char *unpack_library(const struct unpacker *u);
  */
 int unpack(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8_t *dst,
 	   size_t dst_bytes);
+
+/*
+ * The same where nobody says how much it gives: at most @max_bytes, and *@dst_bytes tells. -EINVAL
+ * also if it gives more.
+ */
+int unpack_up_to(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8_t *dst,
+		 size_t max_bytes, size_t *dst_bytes);
 
 #endif
