@@ -545,7 +545,11 @@ static void defaults(struct run_options *o)
 {
 	*o = (struct run_options){
 		.machine = {
-			.boot = { .ram_bytes = DEFAULT_RAM_BYTES, .use_cache = true },
+			.boot = {
+				.ram_bytes = DEFAULT_RAM_BYTES,
+				.use_cache = true,
+				.extra_initrd_fd = -1,
+			},
 			.board = { .cpus = 1, .acpi = true, .mptable = true, .rng = true },
 			.sandbox = SANDBOX_ON,
 			.log_fd = -1,

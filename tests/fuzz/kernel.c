@@ -19,7 +19,9 @@
 
 static void boot(const uint8_t *file, size_t bytes)
 {
-	struct boot_config config = { .cmdline = "console=ttyS0", .ram_bytes = RAM };
+	struct boot_config config = {
+		.cmdline = "console=ttyS0", .ram_bytes = RAM, .extra_initrd_fd = -1,
+	};
 	char path[32];
 	int fd = memory_file(file, bytes, path);
 	struct boot *b;

@@ -133,7 +133,7 @@ static int try_file(const void *data, size_t bytes, struct boot_plan *plan, char
 		    size_t message_bytes)
 {
 	char path[32];
-	struct boot_config config = { .cmdline = "console=ttyS0", .ram_bytes = RAM };
+	struct boot_config config = { .cmdline = "console=ttyS0", .ram_bytes = RAM, .extra_initrd_fd = -1 };
 	struct boot *boot;
 	struct mem *mem;
 	int fd = memfile(data, bytes), saved = begin_capture(), rc;
@@ -320,17 +320,18 @@ static void initrds_are_placed_under_the_limit(void **state)
 	assert_int_equal(boot_place_initrd(&plan, 1, GIB(2), &gpa, &error), -EINVAL);
 }
 
-/* Two initrds: the second starts at the next multiple of four, zeros between. */
+/* Each initrd starts at the next multiple of four, zeros between; the last is lkvm's own. */
 static void initrds_are_joined(void **state)
 {
-	char kernel[32], first[32], second[32], back[8];
+	char kernel[32], first[32], second[32], back[10];
 	struct boot_config config = {
 		.nr_initrds = 2, .initrds = { first, second }, .cmdline = "", .ram_bytes = RAM,
+		.extra_initrd_fd = -1,
 	};
 	struct boot *boot;
 	struct boot_segment place;
 	struct mem *mem;
-	int k, a = memfile("abcde", 5), b = memfile("XYZ", 3);
+	int k, a = memfile("abcde", 5), b = memfile("XYZ", 3), own = memfile("12", 2);
 
 	(void)state;
 	make_bzimage();
@@ -338,14 +339,16 @@ static void initrds_are_joined(void **state)
 	config.kernel = path_of(k, kernel);
 	path_of(a, first);
 	path_of(b, second);
+	config.extra_initrd_fd = own;
 	assert_int_equal(boot_open(&boot, &config), 0);
+	close(own);
 	place = boot_initrd_place(boot);
-	assert_int_equal(place.mem_bytes, 11);
+	assert_int_equal(place.mem_bytes, 14);
 	assert_int_equal(place.gpa % 4096, 0);
 	assert_int_equal(mem_create(&mem, RAM), 0);
 	assert_int_equal(boot_load(boot, mem), 0);
-	assert_int_equal(mem_read(mem, place.gpa + 4, back, 7), 0);
-	assert_memory_equal(back, "e\0\0\0XYZ", 7);
+	assert_int_equal(mem_read(mem, place.gpa + 4, back, sizeof(back)), 0);
+	assert_memory_equal(back, "e\0\0\0XYZ\00012", sizeof(back));
 	mem_destroy(mem);
 	boot_destroy(boot);
 	close(k);
@@ -359,6 +362,7 @@ static void a_unified_image_has_all(void **state)
 	struct boot_config config = {
 		.nr_initrds = 1, .initrds = { more }, .cmdline = "console=ttyS0",
 		.user_cmdline = "two=3", .ram_bytes = RAM,
+		.extra_initrd_fd = -1,
 	};
 	struct boot_segment place;
 	struct boot *boot;
@@ -457,6 +461,7 @@ static void command_lines_are_joined(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct boot_config config = {
 			.cmdline = cases[i].ours, .user_cmdline = cases[i].user, .ram_bytes = RAM,
+			.extra_initrd_fd = -1,
 		};
 		int fd = memfile(uki, UKI_BYTES);
 		struct boot *boot;
@@ -486,6 +491,7 @@ static void flat_images_have_their_place(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct boot_config config = {
 			.flat_address = cases[i].address, .cmdline = "", .ram_bytes = MIB(2),
+			.extra_initrd_fd = -1,
 		};
 		int fd = memfile(file, cases[i].bytes), saved = begin_capture();
 		struct boot *boot = NULL;
@@ -501,7 +507,7 @@ static void flat_images_have_their_place(void **state)
 static void setup_data_has_a_seed_and_the_tree(void **state)
 {
 	char path[32];
-	struct boot_config config = { .cmdline = "", .ram_bytes = RAM };
+	struct boot_config config = { .cmdline = "", .ram_bytes = RAM, .extra_initrd_fd = -1 };
 	struct boot_params bp;
 	struct setup_data data;
 	struct boot *boot;

@@ -73,7 +73,7 @@ struct boot {
 	char *cmdline;		/* ours, the kernel's own, the user's */
 	struct boot_plan plan;
 	unsigned int nr_initrds;
-	struct initrd_file initrds[BOOT_MAX_INITRDS + 1];
+	struct initrd_file initrds[BOOT_MAX_INITRDS + 2];	/* the kernel's own, the user's, lkvm's */
 	gpa_t initrd;
 	uint64_t initrd_bytes;
 	struct payload payload;
@@ -593,6 +593,27 @@ static int add_own_initrd(struct boot *boot)
 	return boot_add_initrd(boot, boot->path, fd, boot->uki.initrd.offset, boot->uki.initrd.bytes);
 }
 
+/* What lkvm itself has for the guest. */
+static int add_extra_initrd(struct boot *boot)
+{
+	static const char name[] = "lkvm's own files";
+	struct stat st;
+	int fd;
+
+	if (boot->config->extra_initrd_fd < 0)
+		return 0;
+	fd = fcntl(boot->config->extra_initrd_fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0 || fstat(fd, &st)) {
+		int err = errno;
+
+		log_error("initrd: %s: %s", name, strerror(err));
+		if (fd >= 0)
+			close(fd);
+		return -err;
+	}
+	return boot_add_initrd(boot, name, fd, 0, (uint64_t)st.st_size);
+}
+
 static int open_initrds(struct boot *boot)
 {
 	const struct boot_config *c = boot->config;
@@ -605,6 +626,8 @@ static int open_initrds(struct boot *boot)
 
 		rc = boot_add_initrd(boot, c->initrds[i], fd, 0, bytes);
 	}
+	if (!rc)
+		rc = add_extra_initrd(boot);
 	if (rc || !boot->initrd_bytes)
 		return rc;
 	rc = boot_place_initrd(&boot->plan, boot->initrd_bytes, c->ram_bytes, &boot->initrd,

@@ -57,6 +57,7 @@ struct boot_config {
 	gpa_t flat_address;
 	unsigned int nr_initrds;
 	const char *initrds[BOOT_MAX_INITRDS];
+	int extra_initrd_fd;		/* a file, behind the others; -1: none. Lent to boot_open() */
 	const char *cmdline;
 	const char *user_cmdline;	/* or NULL: behind it, and behind the kernel's own */
 	uint64_t ram_bytes;
