@@ -20,6 +20,7 @@ static const struct {
 } commands[] = {
 	{ "run", cmd_run },
 	{ "check", cmd_check },
+	{ "kconfig", cmd_kconfig },
 	{ "completion", cmd_completion },
 	{ "version", cmd_version },
 	{ "--version", cmd_version },

@@ -18,6 +18,7 @@
 static const char overview[] =
 "usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
+"       lkvm kconfig                   what the kernel of a guest needs\n"
 "       lkvm completion bash           completion of this in bash, for \". <(...)\"\n"
 "       lkvm version | help [COMMAND]\n";
 
@@ -43,6 +44,14 @@ static const char help_check[] =
 "layer of the sandbox.\n"
 "Exit status: 0 stock kernels will run, 1 only small guests will, 125 none will.\n";
 
+static const char help_kconfig[] =
+"usage: lkvm kconfig\n"
+"\n"
+"Prints the kernel options that a command in a VM needs, for a kernel that you build:\n"
+"  lkvm kconfig >lkvm.config\n"
+"  scripts/kconfig/merge_config.sh .config lkvm.config\n"
+"Modules are as good as =y; lkvm finds them in the tree.\n";
+
 static const char help_completion[] =
 "usage: lkvm completion bash\n"
 "\n"
@@ -57,6 +66,7 @@ static const struct {
 } pages[] = {
 	{ "run", help_run },
 	{ "check", help_check },
+	{ "kconfig", help_kconfig },
 	{ "completion", help_completion },
 	{ "version", help_version },
 	{ "help", help_help },

@@ -13,7 +13,7 @@ const struct kernel_option kernel_options[NR_KERNEL_OPTIONS] = {
 	[KERNEL_VIRTIO_PCI] = { "VIRTIO_PCI", "virtio_pci", "for --transport pci",
 				"PCI PCI_MSI VIRTIO_MENU" },
 	[KERNEL_VIRTIO_MMIO] = { "VIRTIO_MMIO", "virtio_mmio", "for --transport mmio",
-				 "VIRTIO_MENU VIRTIO_MMIO_CMDLINE_DEVICES" },
+				 "VIRTIO_MMIO_CMDLINE_DEVICES" },
 	[KERNEL_VIRTIO_CONSOLE] = { "VIRTIO_CONSOLE", "virtio_console", "for a command", "TTY" },
 	[KERNEL_VIRTIO_BLK] = { "VIRTIO_BLK", "virtio_blk", "for disks", "BLOCK BLK_DEV" },
 	[KERNEL_EROFS] = { "EROFS_FS", "erofs", "for --root",

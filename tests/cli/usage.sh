@@ -79,6 +79,7 @@ refuses check-option '^lkvm: option --frob: unknown' check --frob
 refuses check-option-after-json '^lkvm: option --frob: unknown' check --json --frob
 refuses check-argument '^lkvm: argument: x: unexpected$' check --json x
 refuses completion-of-what '^lkvm: completion: for which shell\?$' completion
+refuses kconfig-argument '^lkvm: argument: x86: unexpected$' kconfig x86
 refuses completion-argument '^lkvm: argument: fish: unexpected$' completion fish
 refuses version-argument '^lkvm: argument: x: unexpected$' version x y
 refuses help-argument '^lkvm: argument: extra: unexpected$' help run extra
@@ -146,8 +147,16 @@ has usage/json-of-a-failure "$T/json" '^\{"v":1,"outcome":"error","status":125,"
 "$LKVM" help run >"$T/out"; has usage/help-run "$T/out" '^  -k, --kernel FILE'
 "$LKVM" run --help >"$T/out"; has usage/run-help "$T/out" '^  -k, --kernel FILE'
 # Each subcommand has -h and --help, and "help" has a page for it.
-for c in run check completion version help; do
+for c in run check kconfig completion version help; do
 	for h in -h --help; do "$LKVM" $c $h >"$T/out" 2>&1; same usage/$c$h-status 0 $?; has usage/$c$h "$T/out" "^usage: lkvm $c"; done
 	"$LKVM" help $c >"$T/page"; same usage/help-$c-same 0 "$(cmp "$T/page" "$T/out" >/dev/null; echo $?)"
 done
+# The options that guests need: each once, and nothing but options, comments and empty lines.
+"$LKVM" kconfig >"$T/config"; same usage/kconfig-status 0 "$?"
+same usage/kconfig-form "" "$(grep -vE '^(CONFIG_[A-Z0-9_]+=y|#.*|)$' "$T/config")"
+same usage/kconfig-once "" "$(grep '^CONFIG' "$T/config" | sort | uniq -d)"
+for o in VIRTIO_PCI VIRTIO_MMIO VIRTIO_BLK VIRTIO_CONSOLE VIRTIO_NET EROFS_FS OVERLAY_FS TMPFS DEVTMPFS; do
+	has usage/kconfig-$o "$T/config" "^CONFIG_$o=y\$"
+done
+"$LKVM" kconfig >/dev/full 2>/dev/null; same usage/kconfig-to-a-full-disk 125 "$?"
 "$LKVM" help >/dev/full 2>/dev/null; same usage/help-to-a-full-disk 125 "$?"
