@@ -960,6 +960,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->has_command = m->command != NULL;
 	if (m->command)
 		result->command = command_result(m->command);
+	strcpy(result->oops, end_watch_oops(&m->end_watch));
 	result->signal = atomic_load(&m->host.vm->stop_signal);
 	deliver_output(m, result->reason);
 	signals_release_terminal(m->signals);

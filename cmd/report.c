@@ -128,6 +128,14 @@ struct outcome outcome_of(const struct machine_result *r)
 	return lost(o.word, "it ended before the command had");
 }
 
+struct outcome outcome_with_oops(struct outcome o, const char *oops)
+{
+	if (!*oops || o.lost || (strcmp(o.word, "exited") && strcmp(o.word, "signaled") &&
+				 o.status != EXIT_OK))
+		return o;
+	return lost("oops", "its kernel reported trouble, and --oops fail was given");
+}
+
 /* Length of the UTF-8 sequence at @s (RFC 3629), or 0 if it is none. */
 static size_t utf8_length(const unsigned char *s)
 {
@@ -192,6 +200,8 @@ void report_write(FILE *out, const struct report *r)
 		fprintf(out, ",\"exit_code\":%d", r->outcome.status);
 	if (!strcmp(r->outcome.word, "signaled"))
 		fprintf(out, ",\"signal\":%d", r->outcome.status - EXIT_SIGNAL(0));
+	if (*r->oops)
+		field_string(out, "oops", r->oops);
 	field_ms(out, "boot_ms", r->boot_ns);
 	field_ms(out, "wall_ms", r->wall_ns);
 	field_string(out, "name", r->name);
@@ -247,11 +257,12 @@ int report_save(int fd, const struct report *report)
 struct wire {
 	uint32_t word, status;
 	int64_t boot_ns, kernel_ns, awake_ns, init_ns;
+	char oops[OOPS_TEXT_BYTES];
 };
 
 static const char *const words[] = {
 	"error", "poweroff", "reset", "panic", "triple-fault", "kvm-error", "timeout", "killed",
-	"exited", "signaled",
+	"exited", "signaled", "oops",
 };
 
 _Static_assert(sizeof(struct wire) <= SUPERVISOR_MAX_REPORT_BYTES, "fits");
@@ -266,6 +277,7 @@ bool report_send(const struct report *r, struct machine *machine)
 		.init_ns = r->init_ns,
 	};
 
+	strcpy(w.oops, r->oops);
 	for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(words[i], r->outcome.word))
 			w.word = i;
@@ -296,5 +308,7 @@ void report_receive(struct report *r, const struct supervisor_end *end)
 		r->kernel_ns = w.kernel_ns;
 		r->awake_ns = w.awake_ns;
 		r->init_ns = w.init_ns;
+		w.oops[sizeof(w.oops) - 1] = '\0';
+		strcpy(r->oops, w.oops);
 	}
 }

@@ -360,6 +360,9 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 
 	machine_run(machine, &result);
 	run->report.outcome = outcome_of(&result);
+	strcpy(run->report.oops, result.oops);
+	if (run->options.command.oops_fails)
+		run->report.outcome = outcome_with_oops(run->report.outcome, result.oops);
 	run->report.boot_ns = since(start_ns, result.entered_ns);
 	run->report.kernel_ns = since(start_ns, result.loaded_ns);
 	run->report.awake_ns = since(start_ns, result.first_access_ns);

@@ -66,6 +66,7 @@ struct machine_result {
 	enum last_words words;		/* of the guest, on its consoles */
 	bool crashed;			/* a crash kernel (kdump) has taken over before */
 	enum shutdown shutdown;		/* with STOP_RESET and STOP_HALTED */
+	char oops[OOPS_TEXT_BYTES];	/* the first report of trouble on its consoles, or "" */
 	int signal;			/* with STOP_SIGNAL */
 	/* CLOCK_MONOTONIC; 0: it never came to that. */
 	uint64_t loaded_ns;		/* when the kernel was in RAM */

@@ -3,7 +3,7 @@
  * How a guest ended: its last words, what it had switched off, whether it halted.
  *
  * Words: the UART calls on vCPU threads, under its own lock; the virtio console on the
- * loop's. A watch keeps no text, so no length of a line hides anything.
+ * loop's. Words are compared without keeping a line, so no length of one hides them.
  *
  * Shutdown: measured with Linux 6.1 and 6.12, 64-bit and 32-bit. kernel_restart() runs KVM's
  * reboot notifier, which switches off the clock of each CPU, and machine_shutdown(), which masks
@@ -139,8 +139,14 @@ void console_watch_init(struct console_watch *watch, atomic_int *words)
 
 void console_watch_put(struct console_watch *watch, const char *data, size_t len)
 {
+	oops_watch_put(&watch->oops, data, len);
 	for (size_t i = 0; i < len; i++)
 		end_watch_look_at(watch, data[i]);
+}
+
+const char *end_watch_oops(const struct end_watch *watch)
+{
+	return *watch->serial.oops.first ? watch->serial.oops.first : watch->virtio.oops.first;
 }
 
 /* ---- shutdown ---- */

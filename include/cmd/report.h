@@ -22,8 +22,12 @@ struct outcome {
 /* Pure. "Lost" is the preset result; only an orderly end changes it. */
 struct outcome outcome_of(const struct machine_result *result);
 
+/* A success in whose course the guest's kernel reported trouble is none. */
+struct outcome outcome_with_oops(struct outcome outcome, const char *oops);
+
 struct report {
 	struct outcome outcome;
+	char oops[OOPS_TEXT_BYTES];	/* the first report of trouble on the guest's console, or "" */
 	const char *name;	/* --name, or NULL */
 	const char *kernel;	/* or NULL if it was never found */
 	unsigned int cpus;

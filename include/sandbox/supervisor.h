@@ -30,7 +30,7 @@
 
 struct sandbox;
 
-#define SUPERVISOR_MAX_REPORT_BYTES 128u
+#define SUPERVISOR_MAX_REPORT_BYTES 160u
 
 /* What the supervisor knows of the run. */
 struct supervisor_config {

@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "kvm.h"
+#include "x86/oops-watch.h"
 
 struct event_loop;
 struct vcpu;
@@ -40,11 +41,12 @@ enum last_words {
 };
 
 /*
- * One console's output, as it comes: nothing of it is kept but how far it agrees with the
- * messages that are looked for. A message begins a line or follows printk's stamp, which may
+ * One console's output, as it comes: nothing of it is kept but the line that is coming, which may
+ * be a report, and how far it agrees with the messages that are looked for. A message begins a line or follows printk's stamp, which may
  * stand anywhere: the cursor is where the last program left it.
  */
 struct console_watch {
+	struct oops_watch oops;
 	atomic_int *words;	/* enum last_words; shared by all consoles */
 	uint8_t stamp;		/* how much of a stamp has come */
 	uint8_t compared;	/* bytes since a message may have begun */
@@ -95,6 +97,9 @@ int end_watch_start(struct end_watch *watch, struct event_loop *loop, struct vm 
 
 /* Any thread. */
 enum last_words end_watch_words(struct end_watch *watch);
+
+/* The first report of trouble on any console, or "". After vCPUs were joined. */
+const char *end_watch_oops(const struct end_watch *watch);
 
 /* After vCPUs were joined, whose state it reads. @reason: why the VM stopped; @is_kernel: not a flat image. */
 enum shutdown end_watch_shutdown(const struct end_watch *watch, enum stop_reason reason, bool is_kernel);

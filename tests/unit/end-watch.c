@@ -155,9 +155,49 @@ static void what_is_off_was_switched_off(void **state)
 	}
 }
 
+static void reports_of_trouble_are_found(void **state)
+{
+	static const struct {
+		const char *text, *first;
+	} cases[] = {
+		{ "[    1.2] BUG: kernel NULL pointer dereference, address: 0\n[    1.2] Oops: 0002\n",
+		  "BUG: kernel NULL pointer dereference, address: 0" },
+		{ "[    1.2][   T1] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2\r\n",
+		  "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1/0x2" },
+		{ "50% done[    1.2] watchdog: BUG: soft lockup - CPU#0 stuck for 22s!\n",
+		  "watchdog: BUG: soft lockup - CPU#0 stuck for 22s!" },
+		{ "[ 1.2] INFO: task sh:12 blocked for more than 120 seconds.\n",
+		  "INFO: task sh:12 blocked for more than 120 seconds." },
+		{ "[ 1.2] rcu: INFO: rcu_preempt self-detected stall on CPU\n",
+		  "rcu: INFO: rcu_preempt self-detected stall on CPU" },
+		{ "[ 1.2] BUG: KASAN: use-after-free in f+0x1\n", "BUG: KASAN: use-after-free in f+0x1" },
+		{ "[ 1.2] BUG: \033[2J\200\n", "BUG: ?[2J?" },
+		{ "[ 1.2] BUG: 0123456789012345678901234567890123456789012345678901234567890123456789"
+		  "0123456789\n",
+		  "BUG: 01234567890123456789012345678901234567890123456789012345678901234567890123" },
+		{ "[ 1.2] kmemleak: Kernel memory leak detector initialized\n", "" },
+		{ "[ 1.2] kmemleak: 3 new suspected memory leaks\n", "kmemleak: 3 new suspected memory leaks" },
+		{ "[ 1.2] Spectre V2 : WARNING: Unprivileged eBPF is enabled\n", "" },
+		{ "user: BUG: mine\n", "" },
+		{ "[ 1.2] BUG: not yet at its end", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct oops_watch whole = { 0 }, bytewise = { 0 };
+
+		oops_watch_put(&whole, cases[i].text, strlen(cases[i].text));
+		assert_string_equal(whole.first, cases[i].first);
+		for (const char *c = cases[i].text; *c; c++)
+			oops_watch_put(&bytewise, c, 1);
+		assert_string_equal(bytewise.first, cases[i].first);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reports_of_trouble_are_found),
 		cmocka_unit_test(words_are_found_where_a_message_begins),
 		cmocka_unit_test(no_line_is_too_long),
 		cmocka_unit_test(consoles_are_watched_apart),
