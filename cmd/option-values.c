@@ -300,6 +300,8 @@ static const char *misplaced_key(const struct net_config *n)
 		return "mode=stream needs path=SOCKET, and no other mode takes it";
 	if (n->mode != NET_MODE_STREAM && n->server)
 		return "server belongs to mode=stream";
+	if (!n->guest.given && (n->guest.gateway[0] || n->guest.dns[0]))
+		return "gw and dns belong to ip";
 	if (n->mode != NET_MODE_PASST && (n->nr_publish || n->host_loopback))
 		return "publish and host belong to mode=passt";
 	return NULL;

@@ -11,18 +11,23 @@
 
 #include "cmd/option-values.h"
 #include "cmd/run-command.h"
+#include "guest/init-image.h"
+#include "guest/initramfs.h"
 #include "log.h"
 #include "machine.h"
 #include "util.h"
 
 #define DEFAULT_HOSTNAME "lkvm"
 #define DEFAULT_RESULTS "/out"
+#define MIN_MAJOR 5u	/* EROFS as it is now */
+#define MIN_MINOR 4u
 
 bool run_command_is_wanted(const struct run_options *o)
 {
 	static const char *const roots[] = { "root", "init", "rdinit" };
 	const struct command_options *c = &o->command;
 	const struct machine_config *m = &o->machine;
+	struct kernel_release release;
 
 	if (c->given || c->root || c->nr_dirs || c->out.host || c->nr_environment || c->directory ||
 	    c->user)
@@ -30,7 +35,8 @@ bool run_command_is_wanted(const struct run_options *o)
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++)
 		if (value_find_param(m->boot.user_cmdline, roots[i]))
 			return false;
-	return !m->boot.flat && !m->boot.nr_initrds && !m->nr_disks && !o->no_default_params;
+	return !m->boot.flat && !m->boot.nr_initrds && !m->nr_disks && !o->no_default_params &&
+	       !kernel_release_read(&release, m->boot.kernel);
 }
 
 /* ---- what the command finds ---- */
@@ -101,12 +107,20 @@ static void set_directory(struct run_command *c, const struct command_options *o
 		c->config.directory = c->current;
 }
 
-static void set_networks(struct run_command *c, const struct machine_config *m)
+/* passt's card needs no address from the user: these are nobody else's, the host is behind them. */
+static const struct net_address passt_guest = {
+	.given = true, .prefix_bits = 24,
+	.address = { 10, 0, 2, 15 }, .gateway = { 10, 0, 2, 2 }, .dns = { 10, 0, 2, 3 },
+};
+
+static void set_networks(struct run_command *c, struct machine_config *m)
 {
 	for (unsigned int i = 0; i < m->nr_nets; i++) {
-		const struct net_address *a = &m->nets[i].guest;
+		struct net_address *a = &m->nets[i].guest;
 		struct protocol_network *n = &c->config.networks[c->config.nr_networks];
 
+		if (!a->given && m->nets[i].mode == NET_MODE_PASST)
+			*a = passt_guest;
 		if (!a->given)
 			continue;
 		*n = (struct protocol_network){ .prefix_bits = a->prefix_bits };
@@ -118,6 +132,66 @@ static void set_networks(struct run_command *c, const struct machine_config *m)
 	}
 }
 
+/* ---- the kernel ---- */
+
+#define NEEDED (KERNEL_BIT(KERNEL_INITRD) | KERNEL_BIT(KERNEL_VIRTIO_CONSOLE) | \
+		KERNEL_BIT(KERNEL_TMPFS) | KERNEL_BIT(KERNEL_DEVTMPFS) | KERNEL_BIT(KERNEL_PROC) | \
+		KERNEL_BIT(KERNEL_SYSFS) | KERNEL_BIT(KERNEL_ELF))
+#define FOR_FILES (KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY))
+#define OPTIONAL (KERNEL_BIT(KERNEL_VIRTIO_RNG) | KERNEL_BIT(KERNEL_PVPANIC))
+
+static int check_kernel(struct run_command *c, const struct machine_config *m)
+{
+	c->has_release = !kernel_release_read(&c->release, m->boot.kernel);
+	if (!c->has_release)
+		return 0;	/* init finds out */
+	if (!c->release.is_64bit) {
+		log_error("kernel: %s: is a 32-bit one, which cannot run a command\n"
+			  "boot it with a disk or an initrd (-d, -i).", m->boot.kernel);
+		return -ENOTSUP;
+	}
+	if (kernel_release_is_older(&c->release, MIN_MAJOR, MIN_MINOR)) {
+		log_error("kernel: %s: Linux %s is too old to run a command: it takes %u.%u\n"
+			  "boot it with a disk or an initrd (-d, -i).", m->boot.kernel, c->release.text,
+			  MIN_MAJOR, MIN_MINOR);
+		return -ENOTSUP;
+	}
+	return 0;
+}
+
+static uint32_t needed_of(const struct machine_config *m, bool terminal)
+{
+	uint32_t needed = NEEDED;
+
+	needed |= KERNEL_BIT(m->board.transport == TRANSPORT_PCI ? KERNEL_VIRTIO_PCI :
+			     KERNEL_VIRTIO_MMIO);
+	if (m->nr_nets)
+		needed |= KERNEL_BIT(KERNEL_NET) | KERNEL_BIT(KERNEL_VIRTIO_NET);
+	if (terminal)
+		needed |= KERNEL_BIT(KERNEL_PTYS);
+	return needed;
+}
+
+static int choose_drivers(struct run_command *c, const struct run_options *o)
+{
+	const char *modules = o->command.modules;
+	const bool off = modules && !strcmp(modules, "off");
+	const uint32_t needed = needed_of(&o->machine, c->config.terminal);
+	const struct modules_config config = {
+		.off = off,
+		.dir = off ? NULL : modules,
+		.kernel = o->machine.boot.kernel,
+		.release = c->has_release ? &c->release : NULL,
+		.wanted = needed | FOR_FILES | OPTIONAL,
+		.optional = OPTIONAL,
+	};
+	int rc = modules_choose(&c->modules, &config);
+
+	if (!rc && modules_missing(c->modules, needed))
+		rc = modules_report(c->modules, modules_missing(c->modules, needed));
+	return rc;
+}
+
 /* ---- files ---- */
 
 static void add_mount(struct run_command *c, const char *path, const char *serial)
@@ -127,11 +201,41 @@ static void add_mount(struct run_command *c, const char *path, const char *seria
 	};
 }
 
-static int set_files(struct run_command *c, struct run_options *o)
+static bool own_is_root(const struct command_options *o, const char *path)
 {
-	(void)o;
+	return o->owner == OWNER_ROOT || (o->owner == OWNER_DEFAULT && strcmp(path, "/") != 0);
+}
+
+/* A small root can be in memory, where the kernel cannot have it on a disk. */
+static int put_root_into_initramfs(struct run_command *c, const struct command_options *o,
+				   struct initramfs_config *archive)
+{
+	const char *root = o->root ? o->root : "/";
+
+	if (!strcmp(root, "/") || o->nr_dirs)
+		return modules_report(c->modules, modules_missing(c->modules, FOR_FILES));
+	log_verbose("root: %s: copied into the initramfs, since the kernel lacks what else it takes",
+		    root);
+	archive->trees[archive->nr_trees++] = (struct initramfs_tree){
+		.option = "--root", .path = root, .to = "lkvm/root", .own_is_root = own_is_root(o, root),
+	};
 	add_mount(c, "/", NULL);
 	return 0;
+}
+
+static int set_files(struct run_command *c, struct run_options *o)
+{
+	struct initramfs_config archive = {
+		.init = guest_init_start,
+		.init_bytes = guest_init_bytes(),
+		.modules = &c->modules->choice,
+	};
+	int rc = put_root_into_initramfs(c, &o->command, &archive);
+
+	if (!rc)
+		rc = initramfs_create(&c->initramfs_fd, &archive);
+	o->machine.boot.extra_initrd_fd = c->initramfs_fd;
+	return rc;
 }
 
 static int check_command(const struct run_options *o)
@@ -171,6 +275,10 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	set_networks(c, &o->machine);
 	rc = set_environment(c, from);
 	if (!rc)
+		rc = check_kernel(c, &o->machine);
+	if (!rc)
+		rc = choose_drivers(c, o);
+	if (!rc)
 		rc = set_files(c, o);
 	o->machine.command = config;
 	o->machine.shows_log = o->verbose;
@@ -183,6 +291,7 @@ void run_command_fini(struct run_command *c)
 		free(c->variables[--c->nr_variables]);
 	for (unsigned int i = 0; i < OPTIONS_MAX_DIRS; i++)
 		free(c->dir_paths[i]);
+	modules_destroy(c->modules);
 	if (c->initramfs_fd >= 0)
 		close(c->initramfs_fd);
 	if (c->in_fd >= 0)

@@ -282,6 +282,19 @@ static const char *kernel_of(const struct run *run)
 	return boot->flat ? boot->flat : boot->kernel;
 }
 
+/* Only lkvm's own first process gives a card its address. */
+static int check_no_address(const struct machine_config *m)
+{
+	for (unsigned int i = 0; i < m->nr_nets; i++) {
+		if (!m->nets[i].guest.given)
+			continue;
+		log_error("network: ip=: there is no COMMAND to set it for\n"
+			  "a guest that boots by itself sets its address itself.");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* What the options leave open of the machine's configuration. */
 static int run_prepare(struct run *run, uint64_t start_ns)
 {
@@ -291,8 +304,9 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 	m->in_fd = STDIN_FILENO;
 	if (!rc)
 		rc = prepare_networks(run);
-	if (!rc && run_command_is_wanted(&run->options))
-		rc = run_command_prepare(&run->command, &run->options);
+	if (!rc)
+		rc = run_command_is_wanted(&run->options) ?
+		     run_command_prepare(&run->command, &run->options) : check_no_address(m);
 	if (!rc)
 		rc = build_cmdline(run, 0);
 	if (!rc)

@@ -30,7 +30,7 @@
 #define DRIVERS "/lkvm/modules"		/* names of files below /lkvm, one a line, in order */
 #define NEW_ROOT "/lkvm/new"
 #define WAIT_STEP_NS 200000u
-#define WAIT_STEPS 50000u		/* 10 s */
+#define WAIT_MS 10000u
 
 /* ---- drivers and devices ---- */
 
@@ -47,15 +47,20 @@ void init_mount_kernel(void)
 	}
 }
 
-/* A driver that the kernel has built in, or refuses, is missed when its device is looked for. */
+/*
+ * A driver that the kernel has built in, or refuses, is missed when its device is looked for; one
+ * behind a '-' is not missed at all.
+ */
 static void load_driver(const char *name)
 {
+	bool optional = *name == '-';
 	char path[PATH_MAX];
 	int fd;
 
+	name += optional;
 	snprintf(path, sizeof(path), "/lkvm/%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
+	if ((fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)) && !optional)
 		dprintf(STDERR_FILENO, "lkvm: driver %s: %s\n", name, strerror(errno));
 	if (fd >= 0)
 		close(fd);
@@ -113,13 +118,41 @@ static bool wait_for_device(const char *class, const char *attribute, const char
 			    char name[64])
 {
 	const struct timespec step = { .tv_nsec = WAIT_STEP_NS };
+	const uint64_t deadline = init_now_ms() + WAIT_MS;
 
-	for (unsigned int i = 0; i < WAIT_STEPS; i++) {
-		if (find_device(class, attribute, wanted, name))
-			return true;
+	while (!find_device(class, attribute, wanted, name)) {
+		if (init_now_ms() > deadline)
+			return false;
 		nanosleep(&step, NULL);
 	}
-	return false;
+	return true;
+}
+
+/* Drivers are there before this process is, or since it has loaded them: nobody has to wait. */
+static void need_driver(const char *driver, const char *option)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/%s", driver);
+	if (access(path, F_OK))
+		init_fail("this kernel lacks %s (%s)\npass --modules DIR, or build with what \"lkvm "
+			  "kconfig\" prints.", driver, option);
+}
+
+static void need_bus(void)
+{
+	struct dirent *e;
+	DIR *dir = opendir("/sys/bus/virtio/devices");
+	bool found = false;
+
+	while (dir && !found && (e = readdir(dir)))
+		found = *e->d_name != '.';
+	if (dir)
+		closedir(dir);
+	if (!found)
+		init_fail("this kernel finds no virtio device: it lacks the bus (CONFIG_VIRTIO_PCI, "
+			  "or CONFIG_VIRTIO_MMIO)\npass --modules DIR, or build with what \"lkvm "
+			  "kconfig\" prints.");
 }
 
 int init_open_port(const char *name, int flags)
@@ -127,10 +160,10 @@ int init_open_port(const char *name, int flags)
 	char device[64], path[80];
 	int fd;
 
+	need_bus();
+	need_driver("virtio_console", "CONFIG_VIRTIO_CONSOLE");
 	if (!wait_for_device("/sys/class/virtio-ports", "name", name, device))
-		init_fail("there is no port %s: this kernel lacks virtio_console "
-			  "(CONFIG_VIRTIO_CONSOLE) or its bus (CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_MMIO)",
-			  name);
+		init_fail("there is no port %s", name);
 	snprintf(path, sizeof(path), "/dev/%s", device);
 	fd = open(path, flags | O_CLOEXEC);
 	if (fd < 0)
@@ -198,9 +231,9 @@ static void mount_disk(const struct init_mount *m, const char *lower)
 	char serial[sizeof(m->what.serial) + 1] = "", device[64], path[80];
 
 	memcpy(serial, m->what.serial, sizeof(m->what.serial));
+	need_driver("virtio_blk", "CONFIG_VIRTIO_BLK");
 	if (!wait_for_device("/sys/block", "serial", serial, device))
-		init_fail("there is no disk for %s: this kernel lacks virtio_blk "
-			  "(CONFIG_VIRTIO_BLK)", m->path);
+		init_fail("there is no disk for %s", m->path);
 	snprintf(path, sizeof(path), "/dev/%s", device);
 	if (mount(path, lower, "erofs", MS_RDONLY, NULL))
 		fail_to_mount("EROFS", "CONFIG_EROFS_FS", m->path);
@@ -402,9 +435,9 @@ static void set_network(int s, const struct protocol_network *n)
 
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", n->mac[0], n->mac[1], n->mac[2],
 		 n->mac[3], n->mac[4], n->mac[5]);
+	need_driver("virtio_net", "CONFIG_VIRTIO_NET");
 	if (!wait_for_device("/sys/class/net", "address", mac, name))
-		init_fail("there is no network card %s: this kernel lacks virtio_net "
-			  "(CONFIG_VIRTIO_NET)", mac);
+		init_fail("there is no network card %s", mac);
 	memcpy(req.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
 	if (is_set(n->address))
 		set_address(s, &req, n);

@@ -139,6 +139,14 @@ static void *keep_memory(void *memory)
 	return memory;
 }
 
+uint64_t init_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 /* ---- what lkvm asks for ---- */
 
 static const char *payload_of_message(void)
@@ -604,14 +612,6 @@ static void reap(void)
 			on_exit_of_command(status);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static bool output_has_ended(void)
 {
 	return init.out.ended && init.err.ended;
@@ -664,8 +664,8 @@ static void move_streams(void)
 	while (!init.exited || !output_has_ended()) {
 		turn(init.exited ? 100 : -1);
 		if (init.exited && !since)
-			since = now_ms();
-		if (since && now_ms() - since > LEAVE_MS) {
+			since = init_now_ms();
+		if (since && init_now_ms() - since > LEAVE_MS) {
 			give_up_output(&init.out, STDOUT_FILENO);
 			give_up_output(&init.err, STDERR_FILENO);
 		}

@@ -39,7 +39,7 @@
 #define PATIENCE_NS 1000000000ull	/* with its end */
 #define READY_MS 30000			/* and with its start, on a busy host */
 #define PUBLISH_BYTES 80u
-#define MAX_ARGS (18 + 2 * NET_MAX_PUBLISH)
+#define MAX_ARGS (26 + 2 * NET_MAX_PUBLISH)
 
 extern char **environ;
 
@@ -276,7 +276,34 @@ struct arguments {
 	unsigned int nr;
 	char publish[NET_MAX_PUBLISH][PUBLISH_BYTES + 16];
 	char mtu[16];
+	char address[INET_ADDRSTRLEN], bits[4], gateway[INET_ADDRSTRLEN], dns[INET_ADDRSTRLEN];
 };
+
+static void add_address(struct arguments *a, const char *option, const uint8_t address[4],
+			char text[INET_ADDRSTRLEN])
+{
+	static const uint8_t none[4];
+
+	if (!memcmp(address, none, sizeof(none)))
+		return;
+	inet_ntop(AF_INET, address, text, INET_ADDRSTRLEN);
+	a->argv[a->nr++] = option;
+	a->argv[a->nr++] = text;
+}
+
+/* What the guest is told without DHCP, so that both agree; its name server is passt itself. */
+static void add_guest(struct arguments *a, const struct net_address *guest)
+{
+	if (!guest->given)
+		return;
+	add_address(a, "-a", guest->address, a->address);
+	snprintf(a->bits, sizeof(a->bits), "%u", guest->prefix_bits);
+	a->argv[a->nr++] = "-n";
+	a->argv[a->nr++] = a->bits;
+	add_address(a, "-g", guest->gateway, a->gateway);
+	add_address(a, "-D", guest->dns, a->dns);
+	add_address(a, "--dns-forward", guest->dns, a->dns);
+}
 
 static int make_arguments(struct arguments *a, const struct net_config *config)
 {
@@ -293,6 +320,7 @@ static int make_arguments(struct arguments *a, const struct net_config *config)
 		a->argv[a->nr++] = "--mtu";
 		a->argv[a->nr++] = a->mtu;
 	}
+	add_guest(a, &config->guest);
 	for (unsigned int i = 0; i < config->nr_publish; i++) {
 		struct publish p;
 

@@ -11,6 +11,8 @@
 
 #include "cmd/options.h"
 #include "guest/command.h"
+#include "guest/kernel-release.h"
+#include "guest/modules.h"
 
 #define RUN_COMMAND_MAX_VARIABLES (OPTIONS_MAX_ENVIRONMENT + 4)
 
@@ -20,6 +22,9 @@ struct run_command {
 	unsigned int nr_variables;
 	char *variables[RUN_COMMAND_MAX_VARIABLES];	/* ours */
 	char current[PATH_MAX];		/* working directory */
+	struct kernel_release release;
+	bool has_release;		/* the kernel says what it is */
+	struct modules *modules;	/* NULL: not yet */
 	char serials[OPTIONS_MAX_DIRS + 1][16];
 	char *dir_paths[OPTIONS_MAX_DIRS];	/* of directories in the guest; ours, or NULL */
 	int initramfs_fd;		/* -1: none */

@@ -45,6 +45,8 @@ struct init_plan {
 __attribute__((noreturn, format(printf, 1, 2))) void init_fail(const char *fmt, ...);
 __attribute__((format(printf, 1, 2))) void init_notice(const char *fmt, ...);
 
+uint64_t init_now_ms(void);
+
 /* ---- init-setup.c ---- */
 
 /* /proc, /sys and /dev of the initramfs; the drivers that came along, in their order. */

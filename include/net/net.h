@@ -70,7 +70,8 @@ struct net_config {
 	unsigned int queues;		/* pairs; 0: as many as fit back end and CPUs */
 	unsigned int cpus;
 	bool vhost;			/* tap, fd: frames are moved by the host's kernel */
-	struct net_address guest;	/* ip=, gw=, dns= */
+	/* ip=, gw=, dns=: told to the guest by its first process, and to passt. */
+	struct net_address guest;
 	bool has_mac;
 	uint8_t mac[NET_MAC_BYTES];
 };
