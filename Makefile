@@ -61,7 +61,8 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
-	guest/module-text.c guest/module-choice.c guest/modules.c guest/initramfs.c
+	guest/module-text.c guest/module-choice.c guest/modules.c guest/initramfs.c \
+	guest/results.c guest/results-tar.c guest/results-move.c
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(commands)
 
 # What the unit tests link: everything but main().
@@ -118,7 +119,7 @@ $(build)/sandbox/sandbox.c.o: cflags += -iquote $(build)
 # What runs once, or a thousand times a second at most, is made small.
 seldom := $(wildcard cmd/*.c guest/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
-	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
+	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c disk/tar.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
 # These move megabytes.
 $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O2
@@ -128,7 +129,7 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 # ---- tests ----
 
 unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-hang disk-soak virtq blk net virtio-net link listener port console vmlinux processes signals sandbox tar
-unit_tests += modules initramfs
+unit_tests += modules initramfs results
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

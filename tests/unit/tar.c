@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 
 #include "disk/tar.h"
+#include "tests/lib/tar.h"
 #include "tests/lib/unit.h"
 #include "util.h"
 
@@ -275,34 +276,13 @@ static void attributes_are_read(void **state)
 
 /* ---- archives made by hand ---- */
 
-static void seal(uint8_t *header)
-{
-	unsigned int sum = 0;
-
-	memset(header + 148, ' ', 8);
-	for (unsigned int i = 0; i < 512; i++)
-		sum += header[i];
-	snprintf((char *)header + 148, 8, "%06o", sum);
-}
-
-static void make_header(uint8_t *h, char type, const char *name, uint64_t bytes)
-{
-	memset(h, 0, 512);
-	memcpy(h, name, strlen(name));
-	memcpy(h + 100, "0000644", 8);
-	snprintf((char *)h + 124, 12, "%011llo", (unsigned long long)bytes);
-	memcpy(h + 257, "ustar\00000", 8);
-	h[156] = (uint8_t)type;
-	seal(h);
-}
-
 /* A pax header with @text, then a header of @type; what the last block says. */
 static enum tar_step feed_pax(struct tar *t, const char *text, size_t bytes, char type, uint64_t size)
 {
 	enum tar_step step;
 	uint8_t block[512];
 
-	make_header(block, 'x', "pax", bytes);
+	tar_header(block, 'x', "pax", bytes);
 	step = tar_feed(t, block);
 	for (size_t at = 0; at < bytes && step == TAR_MORE; at += sizeof(block)) {
 		memset(block, 0, sizeof(block));
@@ -311,7 +291,7 @@ static enum tar_step feed_pax(struct tar *t, const char *text, size_t bytes, cha
 	}
 	if (step != TAR_MORE)
 		return step;
-	make_header(block, type, "name", size);
+	tar_header(block, type, "name", size);
 	return tar_feed(t, block);
 }
 
@@ -322,12 +302,12 @@ static void numbers_of_gnu_are_read(void **state)
 
 	(void)state;
 	assert_int_equal(tar_create(&t), 0);
-	make_header(block, '0', "big", 0);
+	tar_header(block, '0', "big", 0);
 	memcpy(block + 124, "\x80\0\0\0\0\0\0\x20\0\0\0\0", 12);	/* 128 GiB */
 	memcpy(block + 136, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", 12);
 	memcpy(block + 108, "\x80\0\0\0\xff\xff\xff\xf0", 8);
 	memcpy(block + 116, "\xff\xff\xff\xff\xff\xff\xff\xfe", 8);
-	seal(block);
+	tar_seal(block);
 	assert_int_equal(tar_feed(t, block), TAR_ENTRY);
 	assert_int_equal(tar_entry(t)->size_bytes, GIB(128));
 	assert_int_equal(tar_entry(t)->mtime_s, -2);
@@ -357,7 +337,7 @@ static void what_pax_says_counts(void **state)
 	assert_non_null(tar_cannot_end(t));
 	memset(block, 'x', sizeof(block));
 	assert_int_equal(tar_feed(t, block), TAR_DATA);
-	make_header(block, '0', "next", 0);	/* it has nothing of it */
+	tar_header(block, '0', "next", 0);	/* it has nothing of it */
 	assert_int_equal(tar_feed(t, block), TAR_ENTRY);
 	assert_string_equal(tar_entry(t)->path, "next");
 	assert_int_equal(tar_entry(t)->mtime_s, 0);
@@ -371,13 +351,13 @@ static void what_is_said_for_all_stays(void **state)
 
 	(void)state;
 	assert_int_equal(tar_create(&t), 0);
-	make_header(block, 'g', "pax", 19);
+	tar_header(block, 'g', "pax", 19);
 	assert_int_equal(tar_feed(t, block), TAR_MORE);
 	memset(block, 0, sizeof(block));
 	memcpy(block, "9 uid=42\n10 mtime=\n", 19);
 	assert_int_equal(tar_feed(t, block), TAR_MORE);
 	for (unsigned int i = 0; i < 2; i++) {
-		make_header(block, '0', "name", 0);
+		tar_header(block, '0', "name", 0);
 		assert_int_equal(tar_feed(t, block), TAR_ENTRY);
 		assert_int_equal(tar_entry(t)->uid, 42);
 	}
@@ -447,12 +427,12 @@ static void bad_headers_are_refused(void **state)
 		};
 
 		assert_int_equal(tar_create(&t), 0);
-		make_header(block, i == 2 ? 'x' : i == 4 ? '2' : '0', i == 3 ? "" : "name", i == 2 ? MIB(3) : 0);
+		tar_header(block, i == 2 ? 'x' : i == 4 ? '2' : '0', i == 3 ? "" : "name", i == 2 ? MIB(3) : 0);
 		if (!i)
 			block[0] = 'N';
 		if (i == 1) {
 			memcpy(block + 124, "12x", 3);
-			seal(block);
+			tar_seal(block);
 		}
 		assert_int_equal(tar_feed(t, block), TAR_BAD);
 		assert_string_equal(tar_error(t), why[i]);
