@@ -180,7 +180,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
-fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar
+fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release
 TARGET ?= blk
 SECONDS ?= 60
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))

@@ -17,6 +17,7 @@
 #include "guest/module-text.h"
 #include "guest/modules.h"
 #include "log.h"
+#include "tests/lib/module.h"
 #include "tests/lib/unit.h"
 #include "util.h"
 
@@ -71,29 +72,6 @@ static void put_text(const char *name, const char *text)
 	put(name, text, strlen(text));
 }
 
-/* An ELF file with nothing in it but .modinfo: @info has a NUL behind each piece. */
-static size_t make_module(uint8_t *to, const char *info, size_t info_bytes)
-{
-	static const char names[] = "\0.shstrtab\0.modinfo";
-	Elf64_Ehdr e = {
-		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_REL, .e_machine = EM_X86_64, .e_shoff = sizeof(e),
-		.e_shentsize = sizeof(Elf64_Shdr), .e_shnum = 3, .e_shstrndx = 1,
-	};
-	Elf64_Shdr s[3] = {
-		[1] = { .sh_name = 1, .sh_type = SHT_STRTAB, .sh_offset = sizeof(e) + sizeof(s),
-			.sh_size = sizeof(names) },
-		[2] = { .sh_name = 11, .sh_type = SHT_PROGBITS,
-			.sh_offset = sizeof(e) + sizeof(s) + sizeof(names), .sh_size = info_bytes },
-	};
-
-	memcpy(to, &e, sizeof(e));
-	memcpy(to + sizeof(e), s, sizeof(s));
-	memcpy(to + sizeof(e) + sizeof(s), names, sizeof(names));
-	memcpy(to + sizeof(e) + sizeof(s) + sizeof(names), info, info_bytes);
-	return sizeof(e) + sizeof(s) + sizeof(names) + info_bytes;
-}
-
 static void put_module(const char *name, const char *magic, const char *depends, const char *softdep)
 {
 	uint8_t file[2048];
@@ -101,7 +79,7 @@ static void put_module(const char *name, const char *magic, const char *depends,
 	int n = snprintf(info, sizeof(info), "license=GPL%cdepends=%s%csoftdep=%s%cvermagic=%s", 0,
 			 depends, 0, softdep, 0, magic);
 
-	put(name, file, make_module(file, info, (size_t)n + 1));
+	put(name, file, module_make(file, info, (size_t)n + 1));
 }
 
 /* ---- the choice ---- */
@@ -372,7 +350,7 @@ static void damaged_modules_are_read_with_bounds(void **state)
 {
 	static const char info[] = "depends=a,b\0vermagic=6.1";
 	uint8_t good[1024], *copy;
-	size_t bytes = make_module(good, info, sizeof(info));
+	size_t bytes = module_make(good, info, sizeof(info));
 	struct module_text value;
 
 	(void)state;
@@ -430,7 +408,7 @@ static void what_is_no_kernel_has_no_release(void **state)
 
 	(void)state;
 	put_text("text", "Linux version 6.1.0 (");
-	put("elf", elf, make_module(elf, "a", 2));
+	put("elf", elf, module_make(elf, "a", 2));
 	assert_int_equal(kernel_release_read(&r, place("text")), -ENODATA);
 	assert_int_equal(kernel_release_read(&r, place("elf")), -ENODATA);
 	assert_int_equal(kernel_release_read(&r, dir), -ENODATA);
