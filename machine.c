@@ -22,6 +22,7 @@
 #include "disk/partition.h"
 #include "event.h"
 #include "guest/command.h"
+#include "guest/results.h"
 #include "io.h"
 #include "kvm-cpu.h"
 #include "log.h"
@@ -61,6 +62,7 @@ struct machine {
 	struct board_host host;		/* what the board is lent */
 	struct term *err_term;		/* the command's stderr; NULL: none */
 	struct command *command;	/* NULL: none */
+	struct results *results;	/* of the command; NULL: none */
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
@@ -463,6 +465,8 @@ int machine_separate(struct machine *m, int keep_fd, struct supervisor_end *end)
 	};
 	int rc = start_broker(m);
 
+	if (!rc && m->config->results_path)
+		rc = results_create(&m->results, m->config->results_path, &m->sandbox);
 	return rc ? rc : supervisor_separate(&m->supervisor, &m->sandbox, &config, end);
 }
 
@@ -502,6 +506,7 @@ static void leave(struct machine *m)
 {
 	for (unsigned int i = m->config->nr_nets; i--;)
 		net_close(m->host.nets[i].net);
+	results_destroy(m->results);
 	broker_stop(&m->broker);
 }
 
@@ -526,6 +531,7 @@ void machine_destroy(struct machine *m)
 	for (unsigned int i = m->config->nr_ports; i--;)
 		port_destroy(m->host.ports[i]);
 	command_destroy(m->command);
+	results_destroy(m->results);
 	port_destroy(m->host.terminal_port);
 	if (m->host.serial_term != m->host.term)
 		term_destroy(m->host.serial_term);
@@ -706,8 +712,9 @@ static void on_command_ended(void *arg)
 static int start_command(struct machine *m)
 {
 	const struct command_client client = { .ended = on_command_ended, .arg = m };
+	int rc = m->results ? command_take_results(m->command, m->results) : 0;
 
-	return m->command ? command_start(m->command, &client) : 0;
+	return rc || !m->command ? rc : command_start(m->command, &client);
 }
 
 static int watch_for_the_end(struct machine *m)

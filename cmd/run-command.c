@@ -270,6 +270,7 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	config->user = from->user;
 	config->hostname = o->name ? o->name : DEFAULT_HOSTNAME;
 	config->results = !from->out.host ? NULL : from->out.guest ? from->out.guest : DEFAULT_RESULTS;
+	o->machine.results_path = from->out.host;
 	config->terminal = has_terminal(from);
 	set_directory(c, from);
 	set_networks(c, &o->machine);

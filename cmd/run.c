@@ -157,6 +157,9 @@ static int build_cmdline(struct run *run, unsigned int root_partition)
 	if (!o->no_default_params) {
 		for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
 			put_param(out, default_params[i]);
+		/* Nobody sees the log of a command's kernel unless it is lost, and a byte of it is an exit. */
+		if (o->machine.command && !o->verbose && !o->machine.log_path)
+			put_param(out, "loglevel=5");
 		if (o->machine.virtio_console)
 			put_param(out, "console=hvc0");
 		put_root(out, &o->machine, root_partition);

@@ -16,6 +16,7 @@
 #include "event.h"
 #include "guest/command.h"
 #include "guest/protocol.h"
+#include "guest/results.h"
 #include "iov.h"
 #include "log.h"
 #include "term.h"
@@ -26,7 +27,7 @@
 #define LATER_BYTES 256u
 #define MAX_NOTICES 20u
 
-enum { PORT_CONTROL, PORT_STDIN, PORT_STDOUT, PORT_STDERR };
+enum { PORT_CONTROL, PORT_STDIN, PORT_STDOUT, PORT_STDERR, PORT_RESULTS };
 
 struct stream {
 	struct term *term;
@@ -53,6 +54,10 @@ struct command {
 	uint8_t heard[sizeof(struct protocol_header) + PROTOCOL_MAX_TEXT];
 	size_t heard_bytes;
 	struct stream out, errors;
+	struct stream archive;		/* of results; has no terminal */
+	struct results *results;	/* lent; NULL: nobody takes them */
+	bool results_over;		/* they are there, or will not be */
+	bool results_failed;
 	struct command_result result;
 	bool started, status_known, over;
 	unsigned int notices;
@@ -218,8 +223,72 @@ static void command_end(struct command *c)
 
 static void end_if_complete(struct command *c)
 {
-	if (c->status_known && is_complete(&c->out) && (c->config->terminal || is_complete(&c->errors)))
-		command_end(c);
+	if (!c->status_known || !is_complete(&c->out) ||
+	    !(c->config->terminal || is_complete(&c->errors)) ||
+	    (c->config->results && !c->results_over))
+		return;
+	if (c->results_failed)		/* the user was told why */
+		c->result.end = COMMAND_FAILED;
+	command_end(c);
+}
+
+/* ---- results ---- */
+
+static void on_results_done(void *arg, int error)
+{
+	struct command *c = arg;
+
+	c->results_over = true;
+	c->results_failed |= error != 0;
+	end_if_complete(c);
+}
+
+static void commit_if_complete(struct command *c)
+{
+	if (!is_complete(&c->archive))
+		return;
+	if (c->results && !c->results_failed)
+		results_commit(c->results, on_results_done, c);
+	else
+		on_results_done(c, -EIO);
+}
+
+/* What cannot be stored any more is taken all the same, so that the guest comes to its end. */
+static ssize_t put_results(struct command *c, const struct iovec *part)
+{
+	ssize_t n = -EIO;
+
+	if (c->results && !c->results_failed && !c->archive.known)
+		n = results_put(c->results, part->iov_base, part->iov_len);
+	if (n >= 0 || n == -EAGAIN)
+		return n;
+	c->results_failed = true;
+	return (ssize_t)part->iov_len;
+}
+
+static ssize_t results_write(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+	size_t taken = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		ssize_t n = iov[i].iov_len ? put_results(c, &iov[i]) : 0;
+
+		taken += n > 0 ? (size_t)n : 0;
+		if (n < (ssize_t)iov[i].iov_len)
+			break;
+	}
+	c->archive.bytes += taken;
+	if (taken)
+		commit_if_complete(c);
+	return taken ? (ssize_t)taken : -EAGAIN;
+}
+
+static void on_results_room(void *arg)
+{
+	struct command *c = arg;
+
+	port_wake(c->ports[PORT_RESULTS]);
 }
 
 /* The guest's first process cannot go on, or does not keep to the protocol. */
@@ -310,6 +379,17 @@ static void hear_stream_end(struct command *c, const struct protocol_stream_end 
 	end_if_complete(c);
 }
 
+static void hear_results_end(struct command *c, const struct protocol_count *count)
+{
+	if (!c->config->results || c->archive.known || count->bytes < c->archive.bytes) {
+		refuse_message(c, "that results have ended which had, or which nobody wants");
+		return;
+	}
+	c->archive.until = count->bytes;
+	c->archive.known = true;
+	commit_if_complete(c);
+}
+
 static void hear_exited(struct command *c, const struct protocol_exited *e)
 {
 	static const struct {
@@ -340,6 +420,8 @@ static size_t payload_bytes(uint32_t kind)
 		return sizeof(struct protocol_ready);
 	case PROTOCOL_STREAM_END:
 		return sizeof(struct protocol_stream_end);
+	case PROTOCOL_RESULTS_END:
+		return sizeof(struct protocol_count);
 	case PROTOCOL_EXITED:
 		return sizeof(struct protocol_exited);
 	case PROTOCOL_FAILED:
@@ -367,6 +449,7 @@ static void hear_message(struct command *c, const struct protocol_header *h)
 	union {
 		struct protocol_ready ready;
 		struct protocol_stream_end stream_end;
+		struct protocol_count count;
 		struct protocol_exited exited;
 	} u;
 	const uint8_t *payload = c->heard + sizeof(*h);
@@ -388,6 +471,9 @@ static void hear_message(struct command *c, const struct protocol_header *h)
 		break;
 	case PROTOCOL_STREAM_END:
 		hear_stream_end(c, &u.stream_end);
+		break;
+	case PROTOCOL_RESULTS_END:
+		hear_results_end(c, &u.count);
 		break;
 	case PROTOCOL_EXITED:
 		hear_exited(c, &u.exited);
@@ -515,10 +601,12 @@ static int make_ports(struct command *c)
 		[PORT_STDIN] = { .name = PROTOCOL_STDIN, .peer = { stdin_read, NULL, c } },
 		[PORT_STDOUT] = { .name = PROTOCOL_STDOUT, .peer = { NULL, stdout_write, c } },
 		[PORT_STDERR] = { .name = PROTOCOL_STDERR, .peer = { NULL, stderr_write, c } },
+		[PORT_RESULTS] = { .name = PROTOCOL_RESULTS, .peer = { NULL, results_write, c } },
 	};
+	const unsigned int nr = c->config->results ? PORT_RESULTS + 1 : PORT_RESULTS;
 	int rc = 0;
 
-	for (; c->nr_ports < ARRAY_SIZE(configs) && !rc; c->nr_ports += !rc) {
+	for (; c->nr_ports < nr && !rc; c->nr_ports += !rc) {
 		struct port_config config = configs[c->nr_ports];
 
 		config.kind = PORT_PEER;
@@ -570,6 +658,12 @@ int command_create(struct command **out, struct event_loop *loop,
 	term_set_listener(err, on_err, c);
 	*out = c;
 	return 0;
+}
+
+int command_take_results(struct command *c, struct results *results)
+{
+	c->results = results;
+	return results_watch(results, c->loop, on_results_room, c);
 }
 
 int command_start(struct command *c, const struct command_client *client)

@@ -19,6 +19,7 @@
 struct command;
 struct event_loop;
 struct port;
+struct results;
 struct term;
 
 #define COMMAND_MAX_PORTS 5u
@@ -80,6 +81,9 @@ void command_destroy(struct command *c);
 
 /* The ports by which the guest talks to it, up to COMMAND_MAX_PORTS: how many. They are its own. */
 unsigned int command_ports(struct command *c, struct port *ports[COMMAND_MAX_PORTS]);
+
+/* Where what is in the results directory goes; lent. Before command_start(). 0 or -errno. */
+int command_take_results(struct command *c, struct results *results);
 
 /* From now on init has COMMAND_READY_NS to be heard of. 0 or -errno. */
 int command_start(struct command *c, const struct command_client *client);

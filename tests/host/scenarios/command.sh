@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# A command in a VM: its output, its status, its files. One check, or some, for each of the things
+# that people do with it; the guests are cloud but where another kernel is named.
+# Modules of its kernels are in /lib/modules.
+K=/g/cloud/bzImage
+release=$(cd /lib/modules && ls -d *cloud* | head -n 1)
+# command ARGUMENTS: as run, with the kernel.
+command_() { run -k $K "$@"; }
+
+# A kernel says what it is, and nothing else is on stdout.
+for k in cloud generic cloud612 generic612; do
+	for t in pci mmio; do
+		[ $k.$t != generic.mmio ] && [ $k.$t != generic612.pci ] || continue
+		timeout 180 lkvm run -k /g/$k/bzImage --transport $t -- uname -r >/tmp/out 2>/tmp/err </dev/null
+		same command/uname-$k-$t "0 $(cat /g/$k/version)" "$? $(cat /tmp/out)"
+		same command/uname-$k-$t-says-nothing "" "$(cat /tmp/err)"
+	done
+done
+
+# Its status is ours.
+command_ -- true; same command/true 0 $status
+command_ -- false; same command/false 1 $status
+command_ -- sh -c 'exit 42'; same command/exit 42 $status
+command_ --json /tmp/json -- sh -c 'kill -9 $$'; same command/killed 137 $status
+has command/killed-json /tmp/json '"outcome":"signaled","status":137,"signal":9,'
+command_ --json /tmp/json -- /nonexistent; same command/not-found 127 $status
+has command/not-found-names-it /tmp/err '^lkvm: /nonexistent: No such file or directory$'
+has command/not-found-json /tmp/json '"outcome":"exited","status":127,"exit_code":127,'
+command_ -- /lib.sh; same command/not-executable 126 $status
+has command/not-executable-names-it /tmp/err '^lkvm: /lib.sh: Permission denied$'
+# It ends what init has started, and init goes on.
+command_ -- sh -c 'sleep 1000 & kill -9 -1; exit 3'; same command/kills-all 3 $status
+
+# A crash is no success, and is shown.
+command_ --json /tmp/json -- sh -c 'echo c >/proc/sysrq-trigger'; same command/panic 255 $status
+has command/panic-is-shown /tmp/err 'Kernel panic - not syncing: sysrq triggered crash'
+has command/panic-json /tmp/json '"outcome":"panic","status":255,'
+command_ --json /tmp/json -- poweroff -f; same command/poweroff 255 $status
+has command/poweroff-json /tmp/json '"outcome":"poweroff","status":255,'
+
+# Time and signals end it, and nothing is left.
+command_ --timeout 8 -- sleep 1000; same command/timeout 124 $status
+same command/timeout-leaves-nothing "" "$(pgrep lkvm)"
+lkvm run -k $K -- sh -c 'echo up; sleep 1000' >/tmp/out 2>/tmp/err </dev/null & pid=$!
+i=0; while ! grep -q up /tmp/out && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); done
+kill -TERM $pid; wait $pid; same command/sigterm 143 $?
+
+# Three streams, each to its last byte.
+printf 'a\nb\n' | timeout 180 lkvm run -k $K -- wc -l >/tmp/out 2>/tmp/err; same command/stdin 2 "$(tr -d ' ' </tmp/out)"
+command_ -- sh -c 'echo out; echo err >&2'
+same command/stdout out "$(cat /tmp/out)"
+same command/stderr err "$(cat /tmp/err)"
+head -c 8000000 /dev/urandom >/tmp/big
+sum=$(sha256sum </tmp/big)
+same command/much-in "$sum" "$(timeout 180 lkvm run -k $K -- sha256sum </tmp/big 2>/tmp/err)"
+same command/much-out "$sum" "$(timeout 180 lkvm run -k $K -- cat </tmp/big 2>/tmp/err | { sleep 3; sha256sum; })"
+same command/much-through-a-pipe "$sum" "$(cat /tmp/big | timeout 180 lkvm run -k $K -- cat 2>/tmp/err | cat | sha256sum)"
+timeout 180 lkvm run -k $K -- sh -c 'exec <&-; echo closed' </tmp/big >/tmp/out 2>/tmp/err
+same command/stdin-unread "0 closed" "$? $(cat /tmp/out)"
+timeout 180 lkvm run -k $K -- sh -c 'echo x' >&- 2>/tmp/err </dev/null; same command/closed-stdout 0 $?
+timeout 180 lkvm run -k $K -- sh -c 'yes | head -c 3000000' 2>/tmp/err </dev/null | head -c 5 >/tmp/out
+same command/reader-goes "y:y:y" "$(tr '\n' : </tmp/out)"
+
+# The environment is its own.
+LANG=xx TERM=vt100 mine=1 command_ -e A=1 -e mine -e none -e B= -w /tmp -- sh -c 'env; pwd; id -u; ifconfig lo; ls -d /proc/1 /sys/kernel /dev/null /dev/pts/ptmx /dev/shm /run'
+for v in A=1 mine=1 B= HOME=/root USER=root TERM=vt100 LANG=xx PATH=.*/bin /tmp 0; do has "command/environment-$v" /tmp/out "^$v\$"; done
+has command/lo /tmp/out 'inet addr:127.0.0.1'
+same command/nothing-else "" "$(grep -E '^(LKVM|XDG|none|OLDPWD)' /tmp/out)"
+same command/mounts 6 "$(grep -cE '^/(proc/1|sys/kernel|dev/null|dev/pts/ptmx|dev/shm|run)$' /tmp/out)"
+command_ -w /nosuch -- true; same command/no-directory 125 $status
+has command/no-directory-is-named /tmp/err '^lkvm: guest: directory: /nosuch: No such file or directory$'
+command_ -u 1000:100 -- id; has command/user /tmp/out '^uid=1000 gid=100'
+command_ -u nobody -- true; same command/no-user 125 $status
+printf 'a b\n"c' >/tmp/arg
+command_ -- printf '%s|' '' "$(cat /tmp/arg)" '*' '$x' "'"; same command/arguments "|$(cat /tmp/arg)|*|\$x|'|" "$(cat /tmp/out)"
+
+# What it writes does not last, and what is there is as it is here.
+echo before >/etc/mine; chmod 600 /etc/mine
+command_ -- sh -c 'cat /etc/mine; echo x >/etc/mine; rm -r /lib.sh; touch /root2; cat /etc/mine; ls -l /etc/mine'
+same command/files-are-there "before x" "$(head -n 2 /tmp/out | tr '\n' ' ' | sed 's/ $//')"
+has command/mode-is-kept /tmp/out '^-rw------- .*root'
+same command/host-is-unchanged "before yes no" "$(cat /etc/mine) $([ -e /lib.sh ] && echo yes) $([ -e /root2 ] || echo no)"
+mkdir -p /r/bin /r/etc; cp /bin/busybox /r/bin/; ln -s busybox /r/bin/sh; chown -R 1234:1234 /r
+command_ --root /r -- sh -c '/bin/busybox ls -ln /bin/busybox; echo *'
+has command/root /tmp/out '^bin dev etc proc run sys tmp$'
+has command/root-keeps-owners /tmp/out ' 1234 +1234 '
+mkdir -p /w/sub; echo there >/w/sub/file
+(cd /w/sub && timeout 180 lkvm run -k $K --root /r --dir /w --dir /w/sub:/else/where -- sh -c 'busybox pwd; busybox cat file /else/where/file; echo x >file' >/tmp/out 2>/tmp/err </dev/null)
+same command/dirs "/w/sub there there" "$(tr '\n' ' ' </tmp/out | sed 's/ $//')"
+same command/dirs-are-unchanged there "$(cat /w/sub/file)"
+
+# Many at once.
+for i in 1 2 3 4 5 6 7 8; do
+	(timeout 400 lkvm run -k $K -m 128 -- sh -c "exit $((40 + i))" >/tmp/many$i 2>&1 </dev/null; echo $? >/tmp/status$i) &
+done
+wait
+same command/many "41 42 43 44 45 46 47 48 " "$(cat /tmp/status[1-8] | tr '\n' ' ')"
+same command/many-say-nothing "" "$(cat /tmp/many*)"
+
+# A kernel that lacks something is told so.
+command_ --modules off -- true
+same command/no-modules 255 $status
+has command/no-modules-is-shown /tmp/err 'this kernel finds no virtio device'
+command_ --modules /nosuch -- true; same command/modules-nowhere 125 $status
