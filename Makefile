@@ -58,7 +58,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	virtio/net.c virtio/net-rx.c virtio/net-tx.c virtio/net-filter.c virtio/console.c virtio/port.c virtio/rng.c \
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
-	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
+	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/modules.c guest/initramfs.c \
@@ -118,7 +118,7 @@ $(build)/sandbox/sandbox.c.o: cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
 seldom := $(wildcard cmd/*.c guest/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
-	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
+	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c disk/tar.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
 # These move megabytes.

@@ -13,26 +13,19 @@
  *
  * New tables are written, whole, before anybody refers to them: they have to be zero (or
  * a copy of one that a snapshot shares), and they have to have their space, so that a host
- * that is full fails the write that needs a table and never the flush of others. At once,
- * on the caller's thread, since this happens once for half a gigabyte or so of new data.
+ * that is full fails the write that needs a table and never the flush of others.
  */
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "disk/file.h"
 #include "disk/qcow2-alloc.h"
+#include "disk/qcow2-grow.h"
 #include "disk/qcow2-table.h"
-#include "io.h"
 #include "util.h"
 
-#define EXTEND_BYTES MIB(16)	/* the file grows by at least as much: fewer system calls */
 #define MAX_FILE_BYTES (1ull << 55)
 
 /* ---- clusters that belong to the image itself ---- */
@@ -130,7 +123,7 @@ static void metadata_add(struct qcow2_image *img, uint64_t cluster, enum metadat
 	img->nr_metadata++;
 }
 
-void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes)
+void qcow2_drop_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes)
 {
 	uint64_t first = offset >> img->cluster_bits, count = bytes >> img->cluster_bits;
 
@@ -144,7 +137,12 @@ void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t byte
 			(img->nr_metadata - i) * sizeof(img->metadata[0]));
 	}
 	qcow2_cache_forget(img, offset, bytes);
-	qcow2_free_later(img, first, count);
+}
+
+void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes)
+{
+	qcow2_drop_metadata(img, offset, bytes);
+	qcow2_free_later(img, offset >> img->cluster_bits, bytes >> img->cluster_bits);
 }
 
 /* ---- refcounts in a slice: 1 << order bits each ---- */
@@ -240,44 +238,6 @@ int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct qcow2_w
 	return rc;
 }
 
-/* ---- the file grows ---- */
-
-/* Makes clusters [first, first + count) part of the file. 0 or -errno. */
-static int extend_file(struct qcow2_image *img, uint64_t first, uint64_t count)
-{
-	uint64_t end = (first + count) << img->cluster_bits, want;
-
-	if (end <= img->file_bytes)
-		return 0;
-	if (!img->regular)
-		return -ENOSPC;
-	want = align_up(end, EXTEND_BYTES);
-	if (ftruncate(img->fd, (off_t)want)) {
-		/* A limit on the size of files, perhaps: not more than is needed. */
-		want = end;
-		if (ftruncate(img->fd, (off_t)want))
-			return -errno;
-	}
-	img->file_bytes = want;
-	return 0;
-}
-
-/* Makes clusters part of the file, with @contents (or zeros), which then have their space. */
-static int write_clusters(struct qcow2_image *img, uint64_t first, uint64_t count,
-			  const void *contents)
-{
-	int rc = extend_file(img, first, count);
-
-	for (uint64_t c = first; c < first + count && !rc; c++) {
-		ssize_t n = write_at(img->fd, contents ? contents : file_zeroes(),
-				     img->cluster_bytes, (off_t)(c << img->cluster_bits));
-
-		if (n != (ssize_t)img->cluster_bytes)
-			rc = n < 0 ? -errno : -ENOSPC;
-	}
-	return rc;
-}
-
 static void used(struct qcow2_image *img, uint64_t first, uint64_t count)
 {
 	img->fresh_from = max_u64(img->fresh_from, first + count);
@@ -328,8 +288,8 @@ static int add_block(struct qcow2_image *img, uint64_t block, struct qcow2_waite
 		qcow2_want_room(img->disk, w);
 		return 0;
 	}
-	rc = write_clusters(img, first, 1, NULL);
-	if (rc)
+	rc = qcow2_zero_clusters(img, first, 1, w);
+	if (rc != 1)
 		return rc;
 	used(img, first, 1);
 	metadata_add(img, first, METADATA_REFCOUNT_BLOCK);
@@ -375,8 +335,8 @@ static int grow_table(struct qcow2_image *img, struct qcow2_waiter *w)
 	}
 	rc = check_free(img, base, blocks + clusters);
 	if (!rc)
-		rc = write_clusters(img, base, blocks + clusters, NULL);
-	if (rc)
+		rc = qcow2_zero_clusters(img, base, blocks + clusters, w);
+	if (rc != 1)
 		return rc;
 	used(img, base, blocks + clusters);
 	t->entries = (uint32_t)entries;
@@ -485,8 +445,8 @@ int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct qcow2_waiter *w,
 
 	if (rc != 1)
 		return rc;
-	rc = extend_file(img, run.first, run.count);
-	if (rc)
+	rc = qcow2_extend(img, run.first, run.count, w);
+	if (rc != 1)
 		return rc;
 	*first = run.first;
 	*got = run.count;
@@ -495,21 +455,16 @@ int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct qcow2_waiter *w,
 	return 1;
 }
 
-int qcow2_alloc_table(struct qcow2_image *img, const void *contents, struct qcow2_waiter *w,
-		      uint64_t *offset)
+int qcow2_alloc_table(struct qcow2_image *img, struct qcow2_waiter *w, uint64_t *offset)
 {
-	struct cluster_range run;
-	int rc = find_run(img, 1, w, &run);
+	uint64_t first, got;
+	bool fresh;
+	int rc = qcow2_alloc(img, 1, w, &first, &got, &fresh);
 
 	if (rc != 1)
 		return rc;
-	rc = write_clusters(img, run.first, 1, contents);
-	used(img, run.first, 1);	/* also if only a part of it could be written */
-	if (rc)
-		return rc;
-	mark_used(img, &run);
-	metadata_add(img, run.first, METADATA_L2);
-	*offset = run.first << img->cluster_bits;
+	metadata_add(img, first, METADATA_L2);
+	*offset = first << img->cluster_bits;
 	return 1;
 }
 

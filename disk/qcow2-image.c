@@ -2,9 +2,10 @@
 /*
  * What all of qcow2 stands on: who runs when, and the tables that are all in memory.
  *
- * Somebody who cannot go on is in one list, and there are four: runnable; that of the
- * slice that is being loaded; blocked, by a request that holds something; stalled, until
- * a flush has written the tables. Whoever is woken looks again whether he can go on.
+ * Somebody who cannot go on is in one list, and there are five: runnable; that of the
+ * slice that is being loaded; that of the file that grows; blocked, by a request that holds
+ * something; stalled, until a flush has written the tables. Whoever is woken looks again whether
+ * he can go on.
  *
  * Nobody waits for ever, because
  *	a flush needs nothing that a request holds, and begins only when nobody is

@@ -29,6 +29,7 @@
 #include "disk/file.h"
 #include "disk/probe.h"
 #include "disk/qcow2-alloc.h"
+#include "disk/qcow2-grow.h"
 #include "disk/qcow2-open.h"
 #include "disk/qcow2-table.h"
 #include "util.h"
@@ -399,6 +400,7 @@ static int prepare_writing(struct qcow2_image *img, const struct header *h)
 		rc = note_snapshots(img, h);
 	if (!rc)
 		rc = qcow2_metadata_sort(img);
+	qcow2_growth_init(img);
 	img->fresh_from = align_up(img->file_bytes, img->cluster_bytes) >> img->cluster_bits;
 	if (!img->regular)
 		img->fresh_from = UINT64_MAX;	/* a device is never fresh */

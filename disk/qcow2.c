@@ -15,8 +15,10 @@
  *
  * A write to a cluster that may not be written in place: allocate, copy what the
  * request does not cover from where it was, write, then change the L2 entry; only
- * then is the write complete. If something fails on the way no table has ever named
- * the new clusters: they are given back at once, and the room that they took on the host.
+ * then is the write complete. An L2 table that is missing, or shared with a snapshot, is made
+ * before in the same way, by one job while others that need it wait. If something fails on the
+ * way no table has ever named the new clusters: they are given back at once, and the room that
+ * they took on the host.
  *
  * Not here: where bytes are (qcow2-map.c), refcounts (qcow2-alloc.c), flushes (qcow2-flush.c).
  */
@@ -40,6 +42,10 @@
 
 enum step {
 	STEP_NEXT,		/* begin the next part */
+	STEP_TABLE_READ,	/* an L2 table that a snapshot shares was read */
+	STEP_TABLE_ALLOC,	/* a new one needs a cluster */
+	STEP_TABLE_WRITTEN,
+	STEP_TABLE_NAME,	/* the L1 table is to refer to it */
 	STEP_DATA,		/* data was read or written in place */
 	STEP_UNPACK,		/* a compressed cluster was read, for the guest */
 	STEP_FILL,		/* copy old contents around a write to new clusters */
@@ -78,7 +84,11 @@ struct qcow2_job {
 	uint64_t cut_bytes;		/* ... how much of it the part is */
 	struct iovec zero_iov;
 
-	/* A write to new clusters. */
+	/* An L2 table that is being made: its index in the L1 table. */
+	bool makes_table;
+	uint64_t table;
+
+	/* A write to new clusters, or that table's. */
 	uint64_t host, clusters;	/* where they are in the file, how many */
 	bool fresh, tail;
 	uint64_t fill_pos, fill_end;	/* old contents still to be copied */
@@ -112,8 +122,8 @@ static void qcow2_start_op(struct qcow2_job *job, enum step next, enum aio_kind 
 		.nr_iov = nr_iov,
 		.bytes = bytes,
 		.mode = kind == AIO_ALLOCATE ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0,
-		/* The last cluster of a file need not be all there. */
-		.zero_past_end = kind == AIO_READ,
+		/* The last cluster of a file need not be all there, but each table. */
+		.zero_past_end = kind == AIO_READ && next != STEP_TABLE_READ,
 		.done = job_op_done,
 	};
 	aio_submit(job->disk->disk.aio, &job->op);
@@ -226,6 +236,15 @@ static void release_buffers(struct qcow2_job *job)
 	wake_blocked(q);
 }
 
+/* @job makes no table any more, or not yet: who waits for it looks again. */
+static void release_table(struct qcow2_job *job)
+{
+	if (!job->makes_table)
+		return;
+	job->makes_table = false;
+	wake_blocked(job->disk);
+}
+
 /* ---- beginning and ending ---- */
 
 static void start_job(struct qcow2 *q, struct disk_request *req)
@@ -250,6 +269,7 @@ static void qcow2_end_job(struct qcow2_job *job, int error)
 	struct disk_request *req = job->req, *waiting = q->backlog;
 
 	release_buffers(job);
+	release_table(job);
 	release_claim(job);
 	job->next = q->free_jobs;
 	q->free_jobs = job;
@@ -270,6 +290,8 @@ static void fail(struct qcow2_job *job, int error)
 		qcow2_end_job(job, error);
 		return;
 	}
+	if (job->makes_table)
+		qcow2_drop_metadata(top, job->host, top->cluster_bytes);
 	job->error = error;
 	qcow2_start_op(job, STEP_PUNCHED, AIO_ALLOCATE, &top->file, job->host, NULL, 0,
 		 job->clusters << top->cluster_bits);
@@ -419,36 +441,85 @@ static bool read_part(struct qcow2_job *job)
 
 /* ---- writing ---- */
 
-/* An L2 table of our own for the current position. 1, 0 (waits) or -errno. */
+static bool is_made_by_another(const struct qcow2_job *job, uint64_t table)
+{
+	const struct qcow2_job *jobs = job->disk->jobs;
+
+	for (unsigned int i = 0; i < QCOW2_MAX_ACTIVE; i++)
+		if (&jobs[i] != job && jobs[i].makes_table && jobs[i].table == table)
+			return true;
+	return false;
+}
+
+/*
+ * An L2 table of our own for the current position. 1; 0: @job waits, or makes it and is in another
+ * step. Only a part that has no clusters yet comes without one.
+ */
 static int own_table(struct qcow2_job *job)
 {
 	struct qcow2_image *top = top_of(job);
 	uint64_t i = (job->pos >> top->cluster_bits) / qcow2_l2_entries(top);
-	uint64_t entry = qcow2_table_get(&top->l1, i), old = entry & QCOW2_OFFSET_MASK, new;
-	uint8_t *copy = NULL;
-	int rc;
+	uint64_t entry = qcow2_table_get(&top->l1, i), old = entry & QCOW2_OFFSET_MASK;
 
 	if (entry & QCOW2_COPIED)
 		return 1;
-	/* A snapshot's table is never changed, so the file has it as it is. */
-	if (old) {
-		copy = job->disk->bounce;
-		if (!buffers_are_free(job) || !qcow2_may_change(job->disk, &job->waiter))
-			return 0;
-		/* Its range, and one of a refcount table that may have to grow. */
-		if (!qcow2_can_free(top, 2, &job->waiter))
-			return 0;
-		rc = pread_all(top->fd, copy, top->cluster_bytes, old);
-		if (rc)
-			return rc;
+	assert(!job->clusters);
+	if (is_made_by_another(job, i)) {
+		waiter_list_add(&job->disk->blocked, &job->waiter);
+		return 0;
 	}
-	rc = qcow2_alloc_table(top, copy, &job->waiter, &new);
+	job->makes_table = true;
+	job->table = i;
+	if (!old) {
+		job->step = STEP_TABLE_ALLOC;
+		qcow2_make_runnable(job->disk, &job->waiter, 0);
+	} else if (take_buffers(job)) {
+		/* A snapshot's table is never changed, so the file has it as it is. */
+		job->fill_iov = (struct iovec){ job->disk->bounce, top->cluster_bytes };
+		qcow2_start_op(job, STEP_TABLE_READ, AIO_READ, &top->file, old, &job->fill_iov, 1,
+			       top->cluster_bytes);
+	}
+	return 0;
+}
+
+static uint64_t old_table(const struct qcow2_job *job)
+{
+	return qcow2_table_get(&top_of(job)->l1, job->table) & QCOW2_OFFSET_MASK;
+}
+
+static void write_new_table(struct qcow2_job *job)
+{
+	struct qcow2_image *top = top_of(job);
+	void *zeroes = (void *)(uintptr_t)file_zeroes();
+	int rc = qcow2_alloc_table(top, &job->waiter, &job->host);
+
+	if (rc < 0)
+		fail(job, rc);
 	if (rc != 1)
-		return rc;
+		return;
+	job->clusters = 1;
+	job->fill_iov = (struct iovec){ old_table(job) ? job->disk->bounce : zeroes,
+					top->cluster_bytes };
+	qcow2_start_op(job, STEP_TABLE_WRITTEN, AIO_WRITE, &top->file, job->host, &job->fill_iov, 1,
+		       top->cluster_bytes);
+}
+
+/* It is in the file: from now on it is the table. True if there is more to do now. */
+static bool name_table(struct qcow2_job *job)
+{
+	struct qcow2_image *top = top_of(job);
+	uint64_t old = old_table(job);
+
+	if (!qcow2_may_change(job->disk, &job->waiter) ||
+	    (old && !qcow2_can_free(top, 1, &job->waiter)))
+		return false;
 	if (old)
 		qcow2_free_metadata(top, old, top->cluster_bytes);
-	qcow2_table_set(&top->l1, i, new | QCOW2_COPIED);
-	return 1;
+	qcow2_table_set(&top->l1, job->table, job->host | QCOW2_COPIED);
+	job->clusters = 0;
+	job->step = STEP_NEXT;
+	release_table(job);
+	return true;
 }
 
 /* True if the data of @entry is ours alone and may be overwritten. 1, 0 (waits) or -errno. */
@@ -871,6 +942,18 @@ static bool step(struct qcow2_job *job)
 	switch (job->step) {
 	case STEP_NEXT:
 		return next_part(job);
+	case STEP_TABLE_READ:
+		job->step = STEP_TABLE_ALLOC;
+		return true;
+	case STEP_TABLE_ALLOC:
+		write_new_table(job);
+		return false;
+	case STEP_TABLE_WRITTEN:
+		release_buffers(job);
+		job->step = STEP_TABLE_NAME;
+		return true;
+	case STEP_TABLE_NAME:
+		return name_table(job);
 	case STEP_DATA:
 		end_part(job);
 		return true;
@@ -961,23 +1044,30 @@ static void qcow2_submit(struct disk *disk, struct disk_request *req)
 static int qcow2_finish(struct disk *disk, bool again)
 {
 	struct qcow2 *q = (struct qcow2 *)disk;
-	struct qcow2_image *top = q->images[0];
 	int rc;
 
 	if (disk->read_only || q->temporary)
 		return 0;
 	rc = qcow2_flush_all(q, again);
-	/* The file had grown in bigger steps than it needed. */
-	if (!rc && top->regular && top->fresh_from << top->cluster_bits < top->file_bytes &&
-	    !ftruncate(top->fd, (off_t)(top->fresh_from << top->cluster_bits)))
-		top->file_bytes = top->fresh_from << top->cluster_bits;
+	q->finished = !rc;
 	return rc;
+}
+
+/* The file has grown in bigger steps than it needed. All is safe, whether or not this is done. */
+static void trim_file(const struct qcow2_image *top)
+{
+	uint64_t bytes = top->fresh_from << top->cluster_bits;
+
+	if (top->regular && bytes < top->file_bytes && ftruncate(top->fd, (off_t)bytes))
+		log_verbose("disk: %s: making it smaller: %s", top->path, strerror(errno));
 }
 
 static void qcow2_close(struct disk *disk)
 {
 	struct qcow2 *q = (struct qcow2 *)disk;
 
+	if (q->finished)
+		trim_file(q->images[0]);
 	qcow2_close_images(q);
 	aio_remove_client(&disk->client);
 	free(q->packed);

@@ -38,9 +38,11 @@ int qcow2_get_refcount(struct qcow2_image *img, uint64_t cluster, struct qcow2_w
 int qcow2_alloc(struct qcow2_image *img, uint64_t want, struct qcow2_waiter *w,
 		uint64_t *first, uint64_t *got, bool *fresh);
 
-/* One cluster for a new L2 table, which has @contents in the file. As above. */
-int qcow2_alloc_table(struct qcow2_image *img, const void *contents, struct qcow2_waiter *w,
-		      uint64_t *offset);
+/* One cluster for a new L2 table, which the caller writes. As above. */
+int qcow2_alloc_table(struct qcow2_image *img, struct qcow2_waiter *w, uint64_t *offset);
+
+/* A table in these bytes is none any more, or never became one: see qcow2_free_metadata(). */
+void qcow2_drop_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes);
 
 /*
  * Takes clusters of one qcow2_alloc() back that no table was ever made to name; their space has
@@ -55,7 +57,7 @@ bool qcow2_can_free(struct qcow2_image *img, unsigned int nr, struct qcow2_waite
 /* Notes that clusters are not referred to any more; the next flush frees them. */
 void qcow2_free_later(struct qcow2_image *img, uint64_t first, uint64_t count);
 
-/* The same for a table that was replaced. */
+/* The same for a table that was replaced, which is dropped. */
 void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t bytes);
 
 /* The file refers to nothing that is unused: it is freeable. */

@@ -6,6 +6,7 @@
  *	qcow2-image.c	waiting and going on; the tables that are all in memory
  *	qcow2-table.c	the cache of slices of the other tables
  *	qcow2-map.c	where the guest's bytes are
+ *	qcow2-grow.c	the file's size, and new tables in it
  *	qcow2-alloc.c	refcounts: finding clusters, giving them back
  *	qcow2-flush.c	the order in which tables are written
  *	qcow2-open.c	header, tables and chain are read and checked
@@ -114,6 +115,17 @@ struct range_list {
 	struct cluster_range ranges[QCOW2_MAX_RANGES];
 };
 
+/* What goes on of it, one at a time; qcow2-grow.c. */
+struct qcow2_growth {
+	struct qcow2_waiter *owner;	/* who began it; NULL: nothing goes on */
+	struct waiter_list waiters;	/* look again at its end */
+	uint64_t end, file_end;		/* of the file: needed, and wished for */
+	uint64_t zero_pos, zero_end;
+	struct cluster_range zeroed;	/* and nobody has taken them yet; count 0: none */
+	struct aio_op op;
+	struct iovec iov;
+};
+
 struct qcow2_image {
 	struct qcow2 *disk;
 	char *path;
@@ -143,6 +155,7 @@ struct qcow2_image {
 
 	/* Space; top only. */
 	uint64_t file_bytes;		/* size of the file */
+	struct qcow2_growth growth;
 	uint64_t free_hint;		/* clusters below are in use */
 	uint64_t fresh_from;		/* clusters from here on were never used: they read as zero */
 	uint64_t *metadata;		/* sorted: cluster << 3 | kind */
@@ -178,6 +191,7 @@ struct qcow2 {
 	int base_lock_fd, base_fd;
 	struct aio_file base;
 	uint64_t base_bytes;
+	bool finished;			/* all of it is in the file */
 	bool temporary;			/* the top is thrown away: nothing has to be durable */
 
 	/* Who runs when; see qcow2_pump(). */

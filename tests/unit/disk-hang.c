@@ -270,6 +270,124 @@ static void what_ends_without_a_completion_is_noticed(void **state)
 	free(data);
 }
 
+/* ---- an image that grows ---- */
+
+#define STEP KIB(64)
+
+static uint8_t *filled(void)
+{
+	static _Alignas(4096) uint8_t data[STEP];
+
+	memset(data, 0x5a, sizeof(data));
+	return data;
+}
+
+/* While its file hangs a write of @disk begins; @other is served. */
+static void begin_hung_write(struct disk *disk, struct disk *other, struct wait_request *w, uint64_t at,
+			     uint64_t bytes)
+{
+	static _Alignas(4096) uint8_t back[4096];
+
+	fault_hang_file(disk->path);
+	start_request(disk, w, DISK_WRITE, at, filled(), bytes);
+	does(other, DISK_READ, 0, back, sizeof(back));
+	assert_false(w->done);
+}
+
+/*
+ * Each write hangs in the first thing that it needs: growth of the file, refcounts, a refcount table,
+ * an L2 table or a copy of one. By threads, so that what hung is done in the end.
+ */
+static void whatever_an_image_needs_may_hang(void **state)
+{
+	static const struct {
+		const char *create;
+		uint64_t step, bytes;
+	} cases[] = {
+		{ "qemu-img create -q -f qcow2 q 32M", STEP, MIB(17) },
+		{ "qemu-img create -q -f qcow2 -o cluster_size=512 q 32M", KIB(16), MIB(9) },
+		{ "head -c 1M /dev/urandom >r; qemu-img convert -O qcow2 -o cluster_size=512 r q; "
+		  "qemu-img snapshot -c one q", KIB(16), MIB(1) },
+	};
+	struct disk *other, *disk;
+	struct wait_request w;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 1M raw"), 0);
+	other = open_one("raw", false);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(tool("rm -f q; %s", cases[i].create), 0);
+		disk = open_one("q", false);
+		for (uint64_t at = 0; at < cases[i].bytes; at += cases[i].step) {
+			begin_hung_write(disk, other, &w, at, cases[i].step);
+			fault_answer();
+			assert_true(is_over(&w));
+			assert_int_equal(w.error, 0);
+		}
+		close_disk(disk);
+		assert_int_equal(tool("qemu-img check -q q && head -c %u /dev/zero | tr '\\0' Z >twin && "
+				      "qemu-img convert -O raw q whole && cmp -n %u twin whole",
+				      (unsigned int)cases[i].bytes, (unsigned int)cases[i].bytes), 0);
+	}
+	close_disk(other);
+}
+
+/* Writes until the file of q grows for the second time, or @steps. How many it were. */
+static unsigned int write_until_it_grows(struct disk *disk, unsigned int steps)
+{
+	struct stat st = { 0 };
+	unsigned int n = 0;
+
+	for (; n < steps && st.st_size <= (off_t)MIB(16); n++) {
+		assert_int_equal(do_request(disk, DISK_WRITE, n * STEP, filled(), STEP), 0);
+		assert_int_equal(stat(disk->path, &st), 0);
+	}
+	return n;
+}
+
+/* What hangs is given up within the limit, also growth, a new table and the copy of a shared one. */
+static void an_image_that_hangs_as_it_grows_is_given_up(void **state)
+{
+	enum { GROWS, TABLE, COPY, CASES };
+	unsigned int steps = 1000;
+	struct wait_request w;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 1M raw"), 0);
+	for (int i = -1; i < CASES; i++) {
+		struct disk *disks[2];
+		int errors[2], saved;
+
+		assert_int_equal(tool("qemu-img create -q -f qcow2 q 1G && qemu-io -f qcow2 -c 'write 512M 64k' q && "
+				      "qemu-img snapshot %s q", i == COPY ? "-c one" : "-l"), 0);
+		disks[0] = open_one("q", false);
+		disks[1] = open_one("raw", false);
+		if (i <= GROWS)	/* the first time only to see when */
+			steps = write_until_it_grows(disks[0], steps) - 1;
+		else
+			write_until_it_grows(disks[0], 1);
+		if (i >= 0) {
+			begin_hung_write(disks[0], disks[1], &w, i == GROWS ? steps * STEP : i == TABLE ? MIB(1000) - STEP :
+					 MIB(512), STEP);
+			saved = begin_capture();
+			aio_set_limit(aio, now_ns() + GIVE_UP_NS);
+			disk_finish_all(disks, 2, errors);
+			assert_int_equal(errors[0], -ETIMEDOUT);
+			assert_int_equal(errors[1], 0);
+			fault_answer();
+			aio_set_limit(aio, 0);
+			assert_int_equal(aio_drain(aio), 0);
+			end_capture(saved, message, sizeof(message));
+			assert_true(w.done);
+		}
+		saved = begin_capture();
+		disk_finish(disks[0]);
+		end_capture(saved, message, sizeof(message));
+		disk_close(disks[0]);
+		disk_close(disks[1]);
+	}
+}
+
 /* ---- a file system that is frozen ---- */
 
 static bool mount_small(void)
@@ -304,6 +422,8 @@ int main(void)
 		TEST(one_disk_hangs_the_others_go_on),
 		cmocka_unit_test_setup_teardown(many_disks_hang_one_goes_on, start_threads, stop),
 		cmocka_unit_test_setup_teardown(a_size_is_looked_up_without_waiting, start_uring, stop),
+		cmocka_unit_test_setup_teardown(whatever_an_image_needs_may_hang, start_threads, stop),
+		TEST(an_image_that_hangs_as_it_grows_is_given_up),
 		TEST(what_ends_without_a_completion_is_noticed),
 		TEST(a_frozen_file_system_holds_up_its_own_disk),
 	};
