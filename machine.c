@@ -653,7 +653,7 @@ static void machine_on_terminal(void *arg, enum tty_state state)
 		return;
 	m->announced = true;
 	machine_describe(m, text, sizeof(text));
-	log_notice("%s. Ctrl-A x quits.", text);
+	log_notice("%s. Ctrl-A x quits.", m->config->announcement ? m->config->announcement : text);
 }
 
 /* Signals arrive as events. */

@@ -280,7 +280,7 @@ static int add_environment(struct run_options *o, const char *value, struct valu
 	return 0;
 }
 
-static int set_directory(struct run_options *o, const char *value, struct value_error *why)
+static int set_workdir(struct run_options *o, const char *value, struct value_error *why)
 {
 	if (*value != '/')
 		return value_refuse(why, "must begin with a slash: it is a directory of the guest");
@@ -394,7 +394,7 @@ static const struct option_row options[] = {
 	  VALUE(add_environment) },
 	{ "workdir", 'w', GROUP_COMMAND, "DIR",
 	  "where it starts (default: the current directory, if it is there)",
-	  VALUE(set_directory) },
+	  VALUE(set_workdir) },
 	{ "user", 'u', GROUP_COMMAND, "USER[:GROUP]",
 	  "who runs it, by the guest's /etc/passwd, or numbers (default root)",
 	  STRING(command.user) },

@@ -238,6 +238,15 @@ static int set_files(struct run_command *c, struct run_options *o)
 	return rc;
 }
 
+static void announce_command(struct run_command *c, struct run_options *o)
+{
+	const char *root = o->command.root ? o->command.root : "/";
+
+	snprintf(c->announcement, sizeof(c->announcement), "%s%s on %s, where nothing that it changes lasts",
+		 c->has_release ? "Linux " : o->machine.boot.kernel, c->release.text, root);
+	o->machine.announcement = c->announcement;
+}
+
 static int check_command(const struct run_options *o)
 {
 	const struct command_options *c = &o->command;
@@ -281,6 +290,7 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 		rc = choose_drivers(c, o);
 	if (!rc)
 		rc = set_files(c, o);
+	announce_command(c, o);
 	o->machine.command = config;
 	o->machine.shows_log = o->verbose;
 	return rc;

@@ -93,7 +93,7 @@ static bool write_all(int fd, const void *data, size_t bytes)
 	return true;
 }
 
-static void tell(enum protocol_kind kind, const void *payload, size_t bytes)
+static void init_tell(enum protocol_kind kind, const void *payload, size_t bytes)
 {
 	struct protocol_header h = { .kind = kind, .bytes = (uint32_t)bytes };
 
@@ -101,13 +101,13 @@ static void tell(enum protocol_kind kind, const void *payload, size_t bytes)
 		write_all(init.control, payload, bytes);
 }
 
-static void say(enum protocol_kind kind, const char *fmt, va_list ap)
+static void init_say(enum protocol_kind kind, const char *fmt, va_list ap)
 {
 	char text[PROTOCOL_MAX_TEXT];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	dprintf(STDERR_FILENO, "lkvm: init: %s\n", text);
-	tell(kind, text, strlen(text));
+	init_tell(kind, text, strlen(text));
 }
 
 void init_fail(const char *fmt, ...)
@@ -115,7 +115,7 @@ void init_fail(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(PROTOCOL_FAILED, fmt, ap);
+	init_say(PROTOCOL_FAILED, fmt, ap);
 	va_end(ap);
 	/* lkvm ends the machine; if there is no way to tell it, this does. */
 	if (init.control >= 0)
@@ -128,7 +128,7 @@ void init_notice(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(PROTOCOL_NOTICE, fmt, ap);
+	init_say(PROTOCOL_NOTICE, fmt, ap);
 	va_end(ap);
 }
 
@@ -226,7 +226,7 @@ static void take_stdin_end(size_t bytes)
 }
 
 /* One whole message. True if it was the last before the command. */
-static bool take_message(uint32_t kind, size_t bytes)
+static bool init_take_message(uint32_t kind, size_t bytes)
 {
 	struct init_plan *p = &init.plan;
 
@@ -275,8 +275,8 @@ static bool take_message(uint32_t kind, size_t bytes)
 	return false;
 }
 
-/* Reads what is there of a message, and takes it when it is whole. True as take_message(). */
-static bool read_message(void)
+/* Reads what is there of a message, and takes it when it is whole. True as init_take_message(). */
+static bool init_read_message(void)
 {
 	struct protocol_header h = { 0 };
 	size_t wanted = sizeof(h);
@@ -303,7 +303,7 @@ static bool read_message(void)
 	if (wanted != sizeof(h) + h.bytes)
 		return false;		/* the header is there; now the rest */
 	init.message[wanted] = '\0';
-	last = take_message(h.kind, h.bytes);
+	last = init_take_message(h.kind, h.bytes);
 	init.message_bytes = 0;
 	return last;
 }
@@ -314,7 +314,7 @@ static void hear_plan(void)
 
 	do
 		poll(&wait, 1, -1);
-	while (!read_message());
+	while (!init_read_message());
 }
 
 /* ---- the command ---- */
@@ -470,7 +470,7 @@ static void go_to_directory(void)
 		init_fail("directory: %s: %s", d, strerror(errno));
 }
 
-static void start_command(void)
+static void init_start_command(void)
 {
 	int ends[3], report[2], error = 0;
 	struct init_user u;
@@ -501,7 +501,7 @@ static void start_command(void)
 		init.end = (struct protocol_exited){ PROTOCOL_END_NOT_STARTED, (uint32_t)error };
 		init.exited = true;
 	} else {
-		tell(PROTOCOL_STARTED, NULL, 0);
+		init_tell(PROTOCOL_STARTED, NULL, 0);
 	}
 	close(report[0]);
 }
@@ -547,7 +547,7 @@ static void close_input(bool tell_it)
 		close(init.in.to);
 	init.in.ended = true;
 	if (tell_it)
-		tell(PROTOCOL_STDIN_CLOSED, NULL, 0);
+		init_tell(PROTOCOL_STDIN_CLOSED, NULL, 0);
 }
 
 static void end_input(void)
@@ -583,7 +583,7 @@ static void move_output(struct flow *f, uint32_t stream, bool readable, bool wri
 	if (f->ended && !had_ended) {
 		struct protocol_stream_end end = { .stream = stream, .bytes = f->moved };
 
-		tell(PROTOCOL_STREAM_END, &end, sizeof(end));
+		init_tell(PROTOCOL_STREAM_END, &end, sizeof(end));
 	}
 }
 
@@ -599,7 +599,7 @@ static void on_exit_of_command(int status)
 	kill(-1, SIGKILL);
 }
 
-static void reap(void)
+static void init_reap(void)
 {
 	struct signalfd_siginfo info;
 	int status;
@@ -621,7 +621,7 @@ static bool output_has_ended(void)
  * One turn of the loop. A port with a host that listens is writable or will be; hang-ups of pipes
  * show as POLLHUP, which a poll() for nothing reports, too: what is not wanted is left out.
  */
-static void turn(int timeout_ms)
+static void init_turn(int timeout_ms)
 {
 	struct pollfd p[] = {
 		{ .fd = init.control, .events = POLLIN },
@@ -637,9 +637,9 @@ static void turn(int timeout_ms)
 	if (poll(p, sizeof(p) / sizeof(p[0]), timeout_ms) < 0)
 		return;
 	if (p[0].revents)
-		read_message();
+		init_read_message();
 	if (p[1].revents)
-		reap();
+		init_reap();
 	move_input(p[2].revents != 0, p[3].revents != 0);
 	move_output(&init.out, STDOUT_FILENO, p[4].revents != 0, p[5].revents != 0);
 	move_output(&init.err, STDERR_FILENO, p[6].revents != 0, p[7].revents != 0);
@@ -654,7 +654,7 @@ static void give_up_output(struct flow *f, uint32_t stream)
 		return;
 	f->ended = true;
 	end.bytes = f->moved;
-	tell(PROTOCOL_STREAM_END, &end, sizeof(end));
+	init_tell(PROTOCOL_STREAM_END, &end, sizeof(end));
 }
 
 static void move_streams(void)
@@ -662,7 +662,7 @@ static void move_streams(void)
 	uint64_t since = 0;
 
 	while (!init.exited || !output_has_ended()) {
-		turn(init.exited ? 100 : -1);
+		init_turn(init.exited ? 100 : -1);
 		if (init.exited && !since)
 			since = init_now_ms();
 		if (since && init_now_ms() - since > LEAVE_MS) {
@@ -699,7 +699,7 @@ static void send_results(void)
 	if (rc)
 		init_fail("%s: %s", init.plan.results, strerror(-rc));
 	count.bytes = r.bytes;
-	tell(PROTOCOL_RESULTS_END, &count, sizeof(count));
+	init_tell(PROTOCOL_RESULTS_END, &count, sizeof(count));
 }
 
 /* ---- the beginning ---- */
@@ -731,19 +731,19 @@ int main(void)
 	block_signals();
 	init_load_drivers();
 	init.control = init_open_port(PROTOCOL_CONTROL, O_RDWR | O_NONBLOCK);
-	tell(PROTOCOL_READY, &ready, sizeof(ready));
+	init_tell(PROTOCOL_READY, &ready, sizeof(ready));
 	hear_plan();
 	if (init.plan.hostname && sethostname(init.plan.hostname, strlen(init.plan.hostname)))
 		init_notice("hostname: %s", strerror(errno));
 	init_make_root(&init.plan);
 	init_set_networks(&init.plan);
 	setpriority(PRIO_PROCESS, 0, -20);
-	start_command();
+	init_start_command();
 	move_streams();
 	if (init.plan.results)
 		send_results();
 	sync();
-	tell(PROTOCOL_EXITED, &init.end, sizeof(init.end));
+	init_tell(PROTOCOL_EXITED, &init.end, sizeof(init.end));
 	/* Until lkvm has all of it. */
 	poll(NULL, 0, END_MS);
 	switch_off();

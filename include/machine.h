@@ -58,6 +58,7 @@ struct machine_config {
 	int log_fd;			/* --console-log, or -1; lent */
 	const char *log_path;		/* its name, to open it again */
 	const struct command_config *command;	/* or NULL; lent */
+	const char *announcement;	/* what runs, for a terminal's user; NULL: as -v says it. Lent */
 	const char *results_path;	/* with a command that has results: where they go */
 	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
 };

@@ -23,6 +23,7 @@ struct run_command {
 	char *variables[RUN_COMMAND_MAX_VARIABLES];	/* ours */
 	char current[PATH_MAX];		/* working directory */
 	struct kernel_release release;
+	char announcement[256];
 	bool has_release;		/* the kernel says what it is */
 	struct modules *modules;	/* NULL: not yet */
 	char serials[OPTIONS_MAX_DIRS + 1][16];
