@@ -810,10 +810,11 @@ static void wait_for_readers(struct machine *m)
 	event_run(m->host.loop);
 }
 
-static void report_dropped(const char *what, struct sink *s)
+/* A command whose reader has left was told so, as any other in a pipe. */
+static void report_dropped(const struct machine *m, const char *what, struct sink *s)
 {
 	sink_finish(s, 0);
-	if (sink_dropped(s))
+	if (sink_dropped(s) && !(m->command && sink_error(s) == -EPIPE && s != m->log))
 		log_notice("%s: %llu bytes of guest output dropped: %s", what,
 			   (unsigned long long)sink_dropped(s), sink_why_dropped(s));
 }
@@ -838,11 +839,11 @@ static void deliver_output(struct machine *m, enum stop_reason reason)
 		sink_flush(m->log);
 	if (!all_is_delivered(m))
 		wait_for_readers(m);
-	report_dropped(m->command ? "stdout" : "console", term_sink(m->host.term));
+	report_dropped(m, m->command ? "stdout" : "console", term_sink(m->host.term));
 	if (m->err_term)
-		report_dropped("stderr", term_sink(m->err_term));
+		report_dropped(m, "stderr", term_sink(m->err_term));
 	if (m->log)
-		report_dropped("console-log", m->log);
+		report_dropped(m, "console-log", m->log);
 }
 
 /* ---- starting ---- */

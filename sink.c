@@ -420,6 +420,16 @@ const char *sink_why_dropped(const struct sink *s)
 	return s->error ? strerror(s->error) : "nobody read them";
 }
 
+int sink_error(struct sink *s)
+{
+	int error;
+
+	pthread_mutex_lock(&s->lock);
+	error = -s->error;
+	pthread_mutex_unlock(&s->lock);
+	return error;
+}
+
 bool sink_is_shown(const struct sink *s)
 {
 	return !s->out.is_null && !s->error && !s->dropped;

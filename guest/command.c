@@ -3,8 +3,9 @@
  * A command in the guest, from here (guest/command.h).
  *
  * The whole plan is made before the guest runs, as bytes that the control port gives when init has
- * said that it is ready; only a window's size and the end of stdin come after it. Streams are the
- * terminal's rings: what a reader does not take stays in the guest.
+ * said that it is ready. A window's size and the end of stdin come after it, each when what was said
+ * before has been read, so that they need no queue. Streams are the terminal's rings: what a reader
+ * does not take stays in the guest.
  *
  * The command has ended when its status is known and as many bytes have come as init says it has
  * sent. Text of the guest's is shown without what would drive a terminal.
@@ -19,12 +20,11 @@
 #include "guest/results.h"
 #include "iov.h"
 #include "log.h"
+#include "sink.h"
 #include "term.h"
 #include "util.h"
 #include "virtio/port.h"
 
-/* Behind the plan: sizes of the window and the end of stdin. */
-#define LATER_BYTES 256u
 #define MAX_NOTICES 20u
 
 enum { PORT_CONTROL, PORT_STDIN, PORT_STDOUT, PORT_STDERR, PORT_RESULTS };
@@ -34,6 +34,7 @@ struct stream {
 	uint64_t bytes;		/* that have come */
 	uint64_t until;		/* ... that will have, if known */
 	bool known;
+	bool unread, unread_told;	/* its reader has gone; init knows it */
 };
 
 struct command {
@@ -44,9 +45,11 @@ struct command {
 	unsigned int nr_ports;
 	struct port *ports[COMMAND_MAX_PORTS];
 	int timer;			/* -1: none */
-	/* To the guest: the plan, and what comes after it. */
+	/* To the guest: the plan, or what came after it. */
 	uint8_t *said;
 	size_t said_at, said_until, said_size;
+	struct protocol_size size;
+	bool size_due;			/* it is yet to be said */
 	bool in_told;			/* the end of stdin has been said */
 	bool in_unwanted;		/* the command reads no more */
 	uint64_t in_bytes;
@@ -58,7 +61,8 @@ struct command {
 	struct results *results;	/* lent; NULL: nobody takes them */
 	bool results_over;		/* they are there, or will not be */
 	bool results_failed;
-	struct command_result result;
+	struct command_result status;	/* what init has said of the end, if status_known */
+	struct command_result result;	/* final when it is over */
 	bool started, status_known, over;
 	unsigned int notices;
 };
@@ -80,18 +84,6 @@ static bool command_say(struct command *c, enum protocol_kind kind, const void *
 	if (b_bytes)
 		memcpy(c->said + c->said_until + a_bytes, b, b_bytes);
 	c->said_until += a_bytes + b_bytes;
-	return true;
-}
-
-/* What was read makes room for what is small and comes later. */
-static bool command_say_later(struct command *c, enum protocol_kind kind, const void *a, size_t bytes)
-{
-	if (c->said_at == c->said_until)
-		c->said_at = c->said_until = 0;
-	if (!command_say(c, kind, a, bytes, NULL, 0))
-		return false;
-	if (c->result.ready)
-		port_wake(c->ports[PORT_CONTROL]);
 	return true;
 }
 
@@ -168,16 +160,44 @@ static size_t plan_bytes(const struct command_config *p)
 	return bytes + p->nr_networks * each;
 }
 
+static bool has_end_of_input_to_say(const struct command *c)
+{
+	return !c->in_told && term_input_has_ended(c->io);
+}
+
+static void say_unread(struct command *c, struct stream *s, uint32_t stream)
+{
+	const struct protocol_stream p = { .stream = stream };
+
+	if (s->unread && !s->unread_told)
+		s->unread_told = command_say(c, PROTOCOL_STREAM_CLOSED, &p, sizeof(p), NULL, 0);
+}
+
+/* All that was said has been read: its place is free for all of these. */
+static void say_what_is_due(struct command *c)
+{
+	const struct protocol_count count = { .bytes = c->in_bytes };
+
+	c->said_at = c->said_until = 0;
+	if (has_end_of_input_to_say(c))
+		c->in_told = command_say(c, PROTOCOL_STDIN_END, &count, sizeof(count), NULL, 0);
+	if (c->size_due)
+		c->size_due = !command_say(c, PROTOCOL_SIZE, &c->size, sizeof(c->size), NULL, 0);
+	say_unread(c, &c->out, 1);
+	say_unread(c, &c->errors, 2);
+}
+
 /* Before init is ready it is told nothing, so that an older one hears of no newer version's words. */
 static ssize_t control_read(void *arg, const struct iovec *iov, unsigned int nr)
 {
 	struct command *c = arg;
-	size_t left = c->said_until - c->said_at;
 	uint32_t n;
 
-	if (!c->result.ready || !left)
+	if (!c->result.ready)
 		return -EAGAIN;
-	n = iov_write(iov, nr, 0, c->said + c->said_at, (uint32_t)left);
+	if (c->said_at == c->said_until)
+		say_what_is_due(c);
+	n = iov_write(iov, nr, 0, c->said + c->said_at, (uint32_t)(c->said_until - c->said_at));
 	c->said_at += n;
 	return n ? (ssize_t)n : -EAGAIN;
 }
@@ -186,10 +206,8 @@ static ssize_t control_read(void *arg, const struct iovec *iov, unsigned int nr)
 
 static void tell_end_of_input(struct command *c)
 {
-	const struct protocol_count count = { .bytes = c->in_bytes };
-
-	if (!c->in_told && term_input_has_ended(c->io))
-		c->in_told = command_say_later(c, PROTOCOL_STDIN_END, &count, sizeof(count));
+	if (has_end_of_input_to_say(c))
+		port_wake(c->ports[PORT_CONTROL]);
 }
 
 static ssize_t stdin_read(void *arg, const struct iovec *iov, unsigned int nr)
@@ -223,72 +241,14 @@ static void command_end(struct command *c)
 
 static void end_if_complete(struct command *c)
 {
-	if (!c->status_known || !is_complete(&c->out) ||
+	if (c->over || !c->status_known || !is_complete(&c->out) ||
 	    !(c->config->terminal || is_complete(&c->errors)) ||
 	    (c->config->results && !c->results_over))
 		return;
+	c->result = c->status;
 	if (c->results_failed)		/* the user was told why */
 		c->result.end = COMMAND_FAILED;
 	command_end(c);
-}
-
-/* ---- results ---- */
-
-static void on_results_done(void *arg, int error)
-{
-	struct command *c = arg;
-
-	c->results_over = true;
-	c->results_failed |= error != 0;
-	end_if_complete(c);
-}
-
-static void commit_if_complete(struct command *c)
-{
-	if (!is_complete(&c->archive))
-		return;
-	if (c->results && !c->results_failed)
-		results_commit(c->results, on_results_done, c);
-	else
-		on_results_done(c, -EIO);
-}
-
-/* What cannot be stored any more is taken all the same, so that the guest comes to its end. */
-static ssize_t put_results(struct command *c, const struct iovec *part)
-{
-	ssize_t n = -EIO;
-
-	if (c->results && !c->results_failed && !c->archive.known)
-		n = results_put(c->results, part->iov_base, part->iov_len);
-	if (n >= 0 || n == -EAGAIN)
-		return n;
-	c->results_failed = true;
-	return (ssize_t)part->iov_len;
-}
-
-static ssize_t results_write(void *arg, const struct iovec *iov, unsigned int nr)
-{
-	struct command *c = arg;
-	size_t taken = 0;
-
-	for (unsigned int i = 0; i < nr; i++) {
-		ssize_t n = iov[i].iov_len ? put_results(c, &iov[i]) : 0;
-
-		taken += n > 0 ? (size_t)n : 0;
-		if (n < (ssize_t)iov[i].iov_len)
-			break;
-	}
-	c->archive.bytes += taken;
-	if (taken)
-		commit_if_complete(c);
-	return taken ? (ssize_t)taken : -EAGAIN;
-}
-
-static void on_results_room(void *arg)
-{
-	struct command *c = arg;
-
-	port_wake(c->ports[PORT_RESULTS]);
 }
 
 /* The guest's first process cannot go on, or does not keep to the protocol. */
@@ -316,13 +276,103 @@ static void on_ready_timeout(void *arg, uint32_t events)
 	command_fail(c);
 }
 
+/* ---- streams ---- */
+
+static size_t iov_total(const struct iovec *iov, unsigned int nr)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		n += iov[i].iov_len;
+	return n;
+}
+
+/* What comes behind the end of a stream is taken, and goes nowhere. */
+static bool is_behind_end(struct command *c, const struct stream *s, size_t bytes)
+{
+	if (!s->known || bytes <= s->until - s->bytes)
+		return false;
+	refuse_message(c, "that a stream has ended which had not");
+	return true;
+}
+
+/* ---- results ---- */
+
+static void on_results_done(void *arg, int error)
+{
+	struct command *c = arg;
+
+	c->results_over = true;
+	c->results_failed |= error != 0;
+	end_if_complete(c);
+}
+
+static void commit_if_complete(struct command *c)
+{
+	if (c->over || !is_complete(&c->archive))
+		return;
+	if (c->results && !c->results_failed)
+		results_commit(c->results, on_results_done, c);
+	else
+		on_results_done(c, -EIO);
+}
+
+/* What cannot be stored any more is taken all the same, so that the guest comes to its end. */
+static ssize_t put_results(struct command *c, const struct iovec *part)
+{
+	ssize_t n = -EIO;
+
+	if (c->results && !c->results_failed)
+		n = results_put(c->results, part->iov_base, part->iov_len);
+	if (n >= 0 || n == -EAGAIN)
+		return n;
+	c->results_failed = true;
+	return (ssize_t)part->iov_len;
+}
+
+static ssize_t results_write(void *arg, const struct iovec *iov, unsigned int nr)
+{
+	struct command *c = arg;
+	size_t taken = 0;
+
+	if (is_behind_end(c, &c->archive, iov_total(iov, nr)))
+		return (ssize_t)iov_total(iov, nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		ssize_t n = iov[i].iov_len ? put_results(c, &iov[i]) : 0;
+
+		taken += n > 0 ? (size_t)n : 0;
+		if (n < (ssize_t)iov[i].iov_len)
+			break;
+	}
+	c->archive.bytes += taken;
+	if (taken)
+		commit_if_complete(c);
+	return taken ? (ssize_t)taken : -EAGAIN;
+}
+
+static void on_results_room(void *arg)
+{
+	struct command *c = arg;
+
+	port_wake(c->ports[PORT_RESULTS]);
+}
+
 /* ---- from the guest ---- */
 
-/* What a guest says must not drive the user's terminal. */
+/*
+ * What a guest says must not drive the user's terminal, nor look like another message: one line, and
+ * one more with what to do.
+ */
 static void make_printable(char *text, const uint8_t *data, size_t bytes)
 {
-	for (size_t i = 0; i < bytes; i++)
-		text[i] = (char)(data[i] == '\n' || (data[i] >= 0x20 && data[i] < 0x7f) ? data[i] : '?');
+	bool may_break = true;
+
+	for (size_t i = 0; i < bytes; i++) {
+		bool breaks = data[i] == '\n' && may_break;
+
+		text[i] = (char)(breaks || (data[i] >= 0x20 && data[i] < 0x7f) ? data[i] : '?');
+		may_break &= !breaks;
+	}
 	text[bytes] = '\0';
 }
 
@@ -366,11 +416,18 @@ static void hear_started(struct command *c)
 		c->client.started(c->client.arg);
 }
 
+static void hear_stdin_closed(struct command *c)
+{
+	if (!c->result.ready || c->in_unwanted)
+		refuse_message(c, "that stdin is closed, when it could not be");
+	c->in_unwanted = true;
+}
+
 static void hear_stream_end(struct command *c, const struct protocol_stream_end *end)
 {
 	struct stream *s = end->stream == 1 ? &c->out : end->stream == 2 ? &c->errors : NULL;
 
-	if (!s || s->known || end->bytes < s->bytes) {
+	if (!c->result.ready || !s || s->known || end->bytes < s->bytes) {
 		refuse_message(c, "that a stream has ended which is none, or longer, or had ended");
 		return;
 	}
@@ -381,7 +438,7 @@ static void hear_stream_end(struct command *c, const struct protocol_stream_end 
 
 static void hear_results_end(struct command *c, const struct protocol_count *count)
 {
-	if (!c->config->results || c->archive.known || count->bytes < c->archive.bytes) {
+	if (!c->result.ready || !c->config->results || c->archive.known || count->bytes < c->archive.bytes) {
 		refuse_message(c, "that results have ended which had, or which nobody wants");
 		return;
 	}
@@ -394,20 +451,20 @@ static void hear_exited(struct command *c, const struct protocol_exited *e)
 {
 	static const struct {
 		enum command_end end;
-		uint32_t most;
+		uint32_t least, most;
 	} ends[] = {
-		[PROTOCOL_END_EXITED] = { COMMAND_EXITED, 255 },
-		[PROTOCOL_END_SIGNALED] = { COMMAND_SIGNALED, 64 },
-		[PROTOCOL_END_NOT_STARTED] = { COMMAND_NOT_STARTED, 4095 },
+		[PROTOCOL_END_EXITED] = { COMMAND_EXITED, 0, 255 },
+		[PROTOCOL_END_SIGNALED] = { COMMAND_SIGNALED, 1, 64 },
+		[PROTOCOL_END_NOT_STARTED] = { COMMAND_NOT_STARTED, 1, 4095 },
 	};
 
 	if (!c->result.ready || c->status_known || e->end >= ARRAY_SIZE(ends) ||
-	    e->value > ends[e->end].most) {
+	    e->value < ends[e->end].least || e->value > ends[e->end].most ||
+	    c->started == (e->end == PROTOCOL_END_NOT_STARTED)) {
 		refuse_message(c, "that the command ended as none can");
 		return;
 	}
-	c->result.end = ends[e->end].end;
-	c->result.value = (int)e->value;
+	c->status = (struct command_result){ ends[e->end].end, (int)e->value, true };
 	c->status_known = true;
 	end_if_complete(c);
 }
@@ -467,7 +524,7 @@ static void hear_message(struct command *c, const struct protocol_header *h)
 		hear_started(c);
 		break;
 	case PROTOCOL_STDIN_CLOSED:
-		c->in_unwanted = true;
+		hear_stdin_closed(c);
 		break;
 	case PROTOCOL_STREAM_END:
 		hear_stream_end(c, &u.stream_end);
@@ -528,11 +585,22 @@ static ssize_t control_write(void *arg, const struct iovec *iov, unsigned int nr
 	return (ssize_t)taken;
 }
 
+/* The command is to end of SIGPIPE, as it would here: "yes | head" has an end. */
+static void notice_unread(struct command *c, struct stream *s)
+{
+	if (s->unread || s->known || !sink_error(term_sink(s->term)))
+		return;
+	s->unread = true;
+	port_wake(c->ports[PORT_CONTROL]);
+}
+
 static ssize_t stream_write(struct command *c, struct stream *s, const struct iovec *iov,
 			    unsigned int nr)
 {
-	size_t n = 0;
+	size_t offered = iov_total(iov, nr), n = 0;
 
+	if (is_behind_end(c, s, offered))
+		return (ssize_t)offered;
 	for (unsigned int i = 0; i < nr; i++) {
 		size_t part = term_put_some(s->term, iov[i].iov_base, iov[i].iov_len, true);
 
@@ -541,8 +609,7 @@ static ssize_t stream_write(struct command *c, struct stream *s, const struct io
 			break;
 	}
 	s->bytes += n;
-	if (s->known && s->bytes > s->until)
-		refuse_message(c, "that a stream has ended which had not");
+	notice_unread(c, s);
 	end_if_complete(c);
 	return n ? (ssize_t)n : -EAGAIN;
 }
@@ -583,8 +650,11 @@ void command_set_size(struct command *c, uint16_t columns, uint16_t rows)
 {
 	const struct protocol_size size = { .columns = columns, .rows = rows };
 
-	if (c->config->terminal)	/* one that finds no room is followed by the next */
-		command_say_later(c, PROTOCOL_SIZE, &size, sizeof(size));
+	if (!c->config->terminal)
+		return;
+	c->size = size;
+	c->size_due = true;
+	port_wake(c->ports[PORT_CONTROL]);
 }
 
 struct command_result command_result(const struct command *c)
@@ -627,7 +697,7 @@ static int make_plan(struct command *c)
 	if (bytes > PROTOCOL_MAX_STRINGS_BYTES || p->nr_arguments > PROTOCOL_MAX_STRINGS - 1 ||
 	    p->nr_environment > PROTOCOL_MAX_STRINGS - 16)
 		return -E2BIG;
-	c->said_size = plan_bytes(p) + LATER_BYTES;
+	c->said_size = plan_bytes(p);
 	c->said = malloc(c->said_size);
 	if (!c->said)
 		return -ENOMEM;

@@ -147,6 +147,15 @@ uint64_t init_now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* What was read of it and not yet written goes nowhere. */
+static void end_output(struct flow *f, uint32_t stream)
+{
+	const struct protocol_stream_end end = { .stream = stream, .bytes = f->moved };
+
+	f->ended = true;
+	init_tell(PROTOCOL_STREAM_END, &end, sizeof(end));
+}
+
 /* ---- what lkvm asks for ---- */
 
 static const char *payload_of_message(void)
@@ -214,6 +223,25 @@ static void take_size(size_t bytes)
 		ioctl(init.terminal, TIOCSWINSZ, &size);
 }
 
+/* Writers of it get SIGPIPE; those on a terminal see it hang up. */
+static void take_stream_closed(size_t bytes)
+{
+	struct protocol_stream p;
+	struct flow *f;
+
+	if (bytes != sizeof(p))
+		init_fail("lkvm sent a bad stream");
+	memcpy(&p, payload_of_message(), bytes);
+	f = p.stream == STDOUT_FILENO ? &init.out : &init.err;
+	if (f->ended)
+		return;
+	if (init.terminal >= 0)
+		init.in.ended = true;
+	close(f->from);
+	init.terminal = -1;
+	end_output(f, p.stream);
+}
+
 static void take_stdin_end(size_t bytes)
 {
 	struct protocol_count count;
@@ -266,6 +294,9 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		break;
 	case PROTOCOL_STDIN_END:
 		take_stdin_end(bytes);
+		break;
+	case PROTOCOL_STREAM_CLOSED:
+		take_stream_closed(bytes);
 		break;
 	case PROTOCOL_GO:
 		return true;
@@ -580,11 +611,8 @@ static void move_output(struct flow *f, uint32_t stream, bool readable, bool wri
 		fill_flow(f, true);
 	if ((writable || readable) && can_write(f) && !drain_flow(f))
 		f->ended = true;
-	if (f->ended && !had_ended) {
-		struct protocol_stream_end end = { .stream = stream, .bytes = f->moved };
-
-		init_tell(PROTOCOL_STREAM_END, &end, sizeof(end));
-	}
+	if (f->ended && !had_ended)
+		end_output(f, stream);
 }
 
 /* ---- the end ---- */
@@ -648,13 +676,8 @@ static void init_turn(int timeout_ms)
 /* A process that does not die of SIGKILL has its output open for ever: it is left behind. */
 static void give_up_output(struct flow *f, uint32_t stream)
 {
-	struct protocol_stream_end end = { .stream = stream };
-
-	if (f->ended || can_write(f))
-		return;
-	f->ended = true;
-	end.bytes = f->moved;
-	init_tell(PROTOCOL_STREAM_END, &end, sizeof(end));
+	if (!f->ended && !can_write(f))
+		end_output(f, stream);
 }
 
 static void move_streams(void)

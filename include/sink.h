@@ -81,6 +81,9 @@ bool sink_finish(struct sink *s, uint64_t deadline_ns);
 uint64_t sink_dropped(const struct sink *s);
 const char *sink_why_dropped(const struct sink *s);
 
+/* Of a reader that is dead, -EPIPE and the like; 0: it lives. Any thread. */
+int sink_error(struct sink *s);
+
 /* True if somebody could read all of it: not /dev/null, not dead, nothing dropped. */
 bool sink_is_shown(const struct sink *s);
 

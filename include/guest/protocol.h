@@ -13,7 +13,7 @@
  *	READY  -------------->
  *	       <--------------	MOUNT..., NETWORK..., ARGUMENT..., ENVIRONMENT..., ... GO
  *	STARTED ------------->
- *	       (streams; SIZE; STDIN_END ...)
+ *	       (streams; SIZE; STDIN_END; STREAM_CLOSED; STDIN_CLOSED ...)
  *	STREAM_END, STREAM_END, RESULTS_END, EXITED ->
  *	       (lkvm ends the machine when all of it has arrived)
  *
@@ -64,6 +64,7 @@ enum protocol_kind {
 	PROTOCOL_GO,
 	PROTOCOL_STDIN_END,	/* struct protocol_count */
 	PROTOCOL_SIZE,		/* struct protocol_size, of the terminal */
+	PROTOCOL_STREAM_CLOSED,	/* struct protocol_stream: nobody reads it any more */
 
 	/* From init. */
 	PROTOCOL_READY = 64,	/* struct protocol_ready */
@@ -106,6 +107,10 @@ struct protocol_size {
 
 struct protocol_count {
 	uint64_t bytes;
+};
+
+struct protocol_stream {
+	uint32_t stream;		/* 1: stdout, 2: stderr */
 };
 
 struct protocol_stream_end {
