@@ -3,9 +3,9 @@
  * A folder of files that can be made again (cache.h). It owns nothing: the folder's descriptor is
  * its user's, who is the only one that knows what is in an entry.
  *
- * Looking up is the main thread's, before there is a guest. Making entries and removing old ones
- * is for a process of its own (sandbox/helper.h), so that a guest that takes over the VM's process does
- * not reach the folder.
+ * Looking up is the main thread's, before there is a guest. So is making small entries; large ones
+ * are made, and old ones removed, by a process of its own (sandbox/helper.h), so that a guest that
+ * takes over the VM's process does not reach the folder.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,6 +21,8 @@
 #include "util.h"
 
 #define TEMPORARY	CACHE_PREFIX "new.tmp"
+/* A file that was just written may change again without a change of its times. */
+#define SETTLE_NS	1000000000ll
 
 static int64_t cache_to_ns(const struct timespec *t)
 {
@@ -31,6 +33,36 @@ static int64_t cache_to_ns(const struct timespec *t)
 static bool is_private(const struct stat *st)
 {
 	return st->st_uid == geteuid() && !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* ---- what an entry is made from ---- */
+
+bool cache_identify(int fd, struct cache_identity *id)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return false;
+	*id = (struct cache_identity){
+		.dev = st.st_dev, .ino = st.st_ino, .bytes = (uint64_t)st.st_size,
+		.modified_ns = cache_to_ns(&st.st_mtim), .changed_ns = cache_to_ns(&st.st_ctim),
+	};
+	return true;
+}
+
+bool cache_is_same(const struct cache_identity *a, const struct cache_identity *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->bytes == b->bytes &&
+	       a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
+}
+
+bool cache_is_settled(const struct cache_identity *id)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return cache_to_ns(&now) - id->changed_ns > SETTLE_NS &&
+	       cache_to_ns(&now) - id->modified_ns > SETTLE_NS;
 }
 
 /* ---- the folder ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A folder of files that can be made again: unpacked kernels.
+ * A folder of files that can be made again: unpacked kernels and modules.
  *
  * There is one kind of file, the entry. It is written under another name, and gets its own
  * when it is complete and on disk, so a reader finds all of it or none. An entry is made from
@@ -28,6 +28,19 @@
  * folder ($XDG_CACHE_HOME/lkvm or ~/.cache/lkvm). A descriptor, or -1 with *@why.
  */
 int cache_open_folder(const char *path, const char **why);
+
+/* What tells one file, and one content of it, from another. */
+struct cache_identity {
+	uint64_t dev, ino, bytes;
+	int64_t modified_ns, changed_ns;
+};
+
+/* False if @fd is no regular file. */
+bool cache_identify(int fd, struct cache_identity *id);
+bool cache_is_same(const struct cache_identity *a, const struct cache_identity *b);
+
+/* Whether the file has been left alone for long enough to be known by its times. */
+bool cache_is_settled(const struct cache_identity *id);
 
 /* Opens the entry @name that was made from what changed at @made_ns, or -1. */
 int cache_open_entry(int folder, const char *name, int64_t made_ns);

@@ -37,31 +37,23 @@
 #define RELOCS_MAX	(16u << 20)	/* words: no kernel has a million */
 #define CHUNK_PAGES	64u		/* of work, between two looks whether to give up */
 #define MERGE_PAGES	8u		/* zero pages read along rather than begin anew */
-/* A file that was just written may change again without a change of its times. */
-#define SETTLE_NS	1000000000ll
 /* What a run that stores waits for that at its end; a host with an idle CPU has done it by then. */
 #define STORE_WAIT_MS	500
 #define SUFFIX		".kernel"
 #define NAME_CHARS	96u
 
-/* What tells one file, and one content of it, from another. */
-struct identity {
-	uint64_t dev, ino, bytes;
-	int64_t modified_ns, changed_ns;
-};
-
 struct entry_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t crc;			/* of the header with this field zero, bitmap and tables */
-	struct identity kernel;
+	struct cache_identity kernel;
 	uint64_t link_gpa, link_address, image_bytes, file_bytes, entry;
 	uint32_t has_relocs, nr_add64, nr_subtract32, nr_add32;
 };
 
 struct kernel_cache {
 	int folder, kernel_fd;
-	struct identity kernel;
+	struct cache_identity kernel;
 	char name[NAME_CHARS];		/* of its entry */
 	bool settled;			/* the kernel's content will not change unnoticed */
 	int helper;			/* socket of the process that stores; -1 */
@@ -81,40 +73,6 @@ struct cached_kernel {
 
 static const char entry_magic[8] = { 'l', 'k', 'v', 'm', 'k', 'r', 'n', '\n' };
 
-static int64_t kernel_cache_to_ns(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
-}
-
-static bool kernel_cache_identify(int fd, struct identity *id)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return false;
-	*id = (struct identity){
-		.dev = st.st_dev, .ino = st.st_ino, .bytes = (uint64_t)st.st_size,
-		.modified_ns = kernel_cache_to_ns(&st.st_mtim), .changed_ns = kernel_cache_to_ns(&st.st_ctim),
-	};
-	return true;
-}
-
-static bool is_same(const struct identity *a, const struct identity *b)
-{
-	return a->dev == b->dev && a->ino == b->ino && a->bytes == b->bytes &&
-	       a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
-}
-
-/* Whether the file has been left alone for long enough to be known by its times. */
-static bool is_settled(const struct identity *id)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return kernel_cache_to_ns(&now) - id->changed_ns > SETTLE_NS &&
-	       kernel_cache_to_ns(&now) - id->modified_ns > SETTLE_NS;
-}
-
 struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const char **why)
 {
 	struct kernel_cache *c = calloc(1, sizeof(*c));
@@ -125,7 +83,7 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
 	c->kernel_fd = kernel_fd;
 	c->helper = c->orders = -1;
 	c->folder = cache_open_folder(dir, why);
-	if (c->folder >= 0 && !kernel_cache_identify(kernel_fd, &c->kernel)) {
+	if (c->folder >= 0 && !cache_identify(kernel_fd, &c->kernel)) {
 		*why = "the kernel is not a file";
 		close(c->folder);
 		c->folder = -1;
@@ -134,7 +92,7 @@ struct kernel_cache *kernel_cache_open(const char *dir, int kernel_fd, const cha
 		free(c);
 		return NULL;
 	}
-	c->settled = is_settled(&c->kernel);
+	c->settled = cache_is_settled(&c->kernel);
 	snprintf(c->name, sizeof(c->name), CACHE_PREFIX "%llx-%llx-%llx" SUFFIX,
 		 (unsigned long long)c->kernel.dev, (unsigned long long)c->kernel.ino,
 		 (unsigned long long)c->kernel.changed_ns);
@@ -206,7 +164,7 @@ static uint32_t crc_of(const struct entry_header *h, const void *bitmap, const s
 static bool kernel_cache_header_is_good(const struct entry_header *h, const struct kernel_cache *c)
 {
 	return !memcmp(h->magic, entry_magic, sizeof(h->magic)) && h->version == VERSION &&
-	       is_same(&h->kernel, &c->kernel) && h->image_bytes &&
+	       cache_is_same(&h->kernel, &c->kernel) && h->image_bytes &&
 	       h->image_bytes <= IMAGE_MAX_BYTES && h->file_bytes <= IMAGE_MAX_BYTES &&
 	       nr_relocs(h) <= RELOCS_MAX;
 }
@@ -482,12 +440,12 @@ static void run_store(int socket, void *arg)
 void kernel_cache_keep(struct kernel_cache *c, const struct vmlinux *v,
 		       const struct kernel_cache_memory *memory)
 {
-	struct identity now;
+	struct cache_identity now;
 
 	c->v = *v;
 	c->memory = *memory;
 	/* What was read is what the name says, unless it was changed meanwhile. */
-	c->settled = c->settled && kernel_cache_identify(c->kernel_fd, &now) && is_same(&now, &c->kernel);
+	c->settled = c->settled && cache_identify(c->kernel_fd, &now) && cache_is_same(&now, &c->kernel);
 }
 
 static void start_store(struct kernel_cache *c)
