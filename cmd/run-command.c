@@ -184,6 +184,8 @@ static int choose_drivers(struct run_command *c, const struct run_options *o)
 		.release = c->has_release ? &c->release : NULL,
 		.wanted = needed | FOR_FILES | OPTIONAL,
 		.optional = OPTIONAL,
+		.use_cache = o->machine.boot.use_cache,
+		.cache_dir = o->machine.boot.cache_dir,
 	};
 	int rc = modules_choose(&c->modules, &config);
 

@@ -57,30 +57,42 @@ static int add_depends(struct chooser *c, struct module_text module, bool option
 	return 0;
 }
 
-/* The module behind @word of a softdep: itself, or whoever has that as another name. */
-static bool find_soft(const struct module_source *s, struct module_text word,
-		      char name[MODULE_NAME_BYTES])
+/* As the kernel's algorithms are called: "crypto-crc32c" is crc32c_generic. */
+static bool name_generic(struct module_text word, char name[MODULE_NAME_BYTES])
 {
 	static const char crypto[] = "crypto-", generic[] = "_generic";
-	char path[MODULE_PATH_BYTES];
+	const size_t crypto_bytes = sizeof(crypto) - 1;
 	size_t len;
 
-	if (!module_text_plain_name(name, word) || is_built_in(s, name) ||
-	    module_text_has_alias(s->builtin_modinfo, word))
-		return false;
-	if (module_index_find(&s->paths, name, path) ||
-	    module_text_find_alias(s->aliases, word, name))
-		return true;
-	/* A tree has no list of aliases; this is how the kernel's algorithms are called. */
-	if (word.bytes > strlen(crypto) && !memcmp(word.data, crypto, strlen(crypto)))
-		word = (struct module_text){ word.data + strlen(crypto), word.bytes - strlen(crypto) };
+	if (word.bytes > crypto_bytes && !memcmp(word.data, crypto, crypto_bytes))
+		word = (struct module_text){ word.data + crypto_bytes, word.bytes - crypto_bytes };
 	if (!module_text_plain_name(name, word))
 		return false;
 	len = strlen(name);
 	if (len + sizeof(generic) > MODULE_NAME_BYTES)
 		return false;
 	memcpy(name + len, generic, sizeof(generic));
-	return !is_built_in(s, name);
+	return true;
+}
+
+/*
+ * The module behind @word of a softdep: itself, or whoever has that as another name. False: it is
+ * built in, or nowhere.
+ */
+static bool find_soft(const struct module_source *s, struct module_text word,
+		      char name[MODULE_NAME_BYTES])
+{
+	char path[MODULE_PATH_BYTES];
+
+	if (!module_text_plain_name(name, word) || is_built_in(s, name) ||
+	    module_text_has_alias(s->builtin_modinfo, word))
+		return false;
+	if (module_index_find(&s->paths, name, path))
+		return true;
+	if (name_generic(word, name) && (is_built_in(s, name) ||
+					 module_index_find(&s->paths, name, path)))
+		return !is_built_in(s, name);
+	return s->aliases && module_text_find_alias(s->aliases(s->ctx), word, name);
 }
 
 /* "softdep=pre: a b post: c" */

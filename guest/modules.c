@@ -19,7 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "decompress.h"
+#include "guest/module-cache.h"
 #include "guest/modules.h"
 #include "log.h"
 #include "util.h"
@@ -29,6 +31,8 @@
 struct modules_reader {
 	const struct modules *modules;
 	int dir_fd;
+	struct module_text aliases;	/* modules.alias, when it has been asked for */
+	int cache;		/* folder; -1: none */
 	uint64_t left;		/* bytes that modules may still take */
 	uint8_t *scratch;	/* MODULES_MAX_FILE_BYTES for unpacking; NULL until it is needed */
 };
@@ -53,42 +57,39 @@ static int open_regular(int dir_fd, const char *path, uint64_t *bytes)
 	return fd;
 }
 
-/* All of a file, which has @max bytes at most, in memory from malloc(). */
-static int read_whole(int dir_fd, const char *path, uint64_t max, uint8_t **data, size_t *bytes)
+/* All @n bytes of a file, of which @max are allowed, in memory from malloc(). */
+static int read_all(int fd, uint64_t n, uint64_t max, uint8_t **data, size_t *bytes)
 {
-	uint64_t n = 0;
-	int rc = 0, fd = open_regular(dir_fd, path, &n);
+	int rc;
 
-	*data = NULL;
-	*bytes = 0;
-	if (fd < 0)
-		return fd;
 	if (n > max)
-		rc = -EFBIG;
-	if (!rc)
-		*data = malloc(n ? n : 1);
-	if (!rc && !*data)
-		rc = -ENOMEM;
-	if (!rc)
-		rc = pread_all(fd, *data, n, 0);
-	close(fd);
+		return -EFBIG;
+	*data = malloc(n ? n : 1);
+	if (!*data)
+		return -ENOMEM;
+	rc = pread_all(fd, *data, n, 0);
 	if (!rc) {
 		*bytes = n;
-	} else {
-		free(*data);
-		*data = NULL;
+		return 0;
 	}
+	free(*data);
+	*data = NULL;
 	return rc;
 }
 
 /* One that is not there, or cannot be read, says nothing. */
 static struct module_text read_text(int dir_fd, const char *name)
 {
-	uint8_t *data;
-	size_t bytes;
-	int rc = read_whole(dir_fd, name, MAX_TEXT_BYTES, &data, &bytes);
+	uint8_t *data = NULL;
+	size_t bytes = 0;
+	uint64_t n = 0;
+	int fd = open_regular(dir_fd, name, &n), rc = fd;
 
-	if (rc && rc != -ENOENT)
+	if (fd >= 0) {
+		rc = read_all(fd, n, MAX_TEXT_BYTES, &data, &bytes);
+		close(fd);
+	}
+	if (rc < 0 && rc != -ENOENT)
 		log_verbose("modules: %s: %s", name, strerror(-rc));
 	return (struct module_text){ (char *)data, bytes };
 }
@@ -145,6 +146,34 @@ static int unpack_module(struct modules_reader *r, const char *path, const struc
 	return 0;
 }
 
+static bool is_compressed(const char *path)
+{
+	const char *dot = strrchr(path, '.');
+
+	return dot && strcmp(dot, ".ko") != 0;
+}
+
+/* @fd has @bytes bytes. */
+static int read_unpacked(struct modules_reader *r, const char *path, int fd, uint64_t bytes,
+			 struct module_file *file)
+{
+	const bool is_cached = r->cache >= 0 && is_compressed(path);
+	const struct unpacker *u;
+	int rc;
+
+	if (is_cached &&
+	    module_cache_find(r->cache, fd, MODULES_MAX_FILE_BYTES, &file->data, &file->bytes))
+		return 0;
+	rc = read_all(fd, bytes, MODULES_MAX_FILE_BYTES, &file->data, &file->bytes);
+	if (rc)
+		return module_fail(r, path, rc, "%s", strerror(-rc));
+	u = unpack_find(file->data, file->bytes);
+	rc = u ? unpack_module(r, path, u, file) : 0;
+	if (!rc && u && is_cached)
+		module_cache_store(r->cache, fd, file->data, file->bytes);
+	return rc;
+}
+
 /*
  * "vermagic=RELEASE ...": a kernel loads what was made for itself. One with "modversions" in both
  * looks at the interfaces instead.
@@ -174,15 +203,15 @@ static int check_module(const struct modules_reader *r, const char *path,
 static int read_module(void *ctx, const char *path, struct module_file *file)
 {
 	struct modules_reader *r = ctx;
-	const struct unpacker *u;
-	int rc = read_whole(r->dir_fd, path, MODULES_MAX_FILE_BYTES, &file->data, &file->bytes);
+	uint64_t bytes = 0;
+	int rc, fd = open_regular(r->dir_fd, path, &bytes);
 
-	if (rc == -ENOENT)
-		return rc;
-	if (rc)
-		return module_fail(r, path, rc, "%s", rc == -EINVAL ? "is no file" : strerror(-rc));
-	u = unpack_find(file->data, file->bytes);
-	rc = u ? unpack_module(r, path, u, file) : 0;
+	if (fd == -ENOENT)
+		return fd;
+	if (fd < 0)
+		return module_fail(r, path, fd, "%s", fd == -EINVAL ? "is no file" : strerror(-fd));
+	rc = read_unpacked(r, path, fd, bytes, file);
+	close(fd);
 	if (!rc)
 		rc = check_module(r, path, file);
 	if (!rc && file->bytes > r->left)
@@ -211,6 +240,15 @@ static int read_tree_module(void *ctx, const char *path, struct module_file *fil
 	if (len > 2 && !strcmp(own + len - 2, ".o"))
 		memcpy(own + len - 2, ".ko", 4);
 	return read_module(ctx, own, file);
+}
+
+static struct module_text read_aliases(void *ctx)
+{
+	struct modules_reader *r = ctx;
+
+	if (!r->aliases.data)
+		r->aliases = read_text(r->dir_fd, "modules.alias");
+	return r->aliases;
 }
 
 /* ---- places ---- */
@@ -341,8 +379,6 @@ static int open_lists(struct modules_lists *l, const struct modules *m, const ch
 	l->paths = read_text(dir_fd, s->is_tree ? "modules.order" : "modules.dep");
 	l->builtin = read_text(dir_fd, "modules.builtin");
 	s->builtin_modinfo = read_text(dir_fd, "modules.builtin.modinfo");
-	if (!s->is_tree)
-		s->aliases = read_text(dir_fd, "modules.alias");
 	rc = module_index_init(&s->paths, l->paths);
 	return rc ? rc : module_index_init(&s->builtin, l->builtin);
 }
@@ -356,18 +392,24 @@ static void close_lists(struct modules_lists *l)
 	free_text(&l->paths);
 	free_text(&l->builtin);
 	free_text(&s->builtin_modinfo);
-	free_text(&s->aliases);
 	free_text(&s->config);
 }
 
 static int choose_from_place(struct modules *m, const struct modules_config *c)
 {
 	bool is_there = m->place == MODULES_FOLDER || m->place == MODULES_TREE;
-	struct modules_reader reader = { .modules = m, .dir_fd = -1, .left = MODULES_MAX_BYTES };
+	struct modules_reader reader = { .modules = m, .dir_fd = -1, .cache = -1,
+					 .left = MODULES_MAX_BYTES };
 	struct modules_lists lists = { .source = {
-		.read = m->place == MODULES_TREE ? read_tree_module : read_module, .ctx = &reader } };
+		.read = m->place == MODULES_TREE ? read_tree_module : read_module,
+		.aliases = m->place == MODULES_FOLDER ? read_aliases : NULL,
+		.ctx = &reader,
+	} };
+	const char *why;
 	int rc = 0;
 
+	if (is_there && c->use_cache)
+		reader.cache = cache_open_folder(c->cache_dir, &why);
 	if (is_there) {
 		reader.dir_fd = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		rc = reader.dir_fd < 0 ? -errno : 0;
@@ -381,10 +423,13 @@ static int choose_from_place(struct modules *m, const struct modules_config *c)
 	if (rc == -E2BIG)
 		log_error("modules: %s: more than %u are needed", m->path, MODULES_MAX);
 	close_lists(&lists);
+	free_text(&reader.aliases);
 	if (reader.scratch)
 		munmap(reader.scratch, MODULES_MAX_FILE_BYTES);
 	if (reader.dir_fd >= 0)
 		close(reader.dir_fd);
+	if (reader.cache >= 0)
+		close(reader.cache);
 	return rc;
 }
 

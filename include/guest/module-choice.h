@@ -41,7 +41,8 @@ struct module_source {
 	bool is_tree;			/* where kernels are built: its .config is right */
 	struct module_index paths;	/* modules.dep, or a tree's modules.order */
 	struct module_index builtin;	/* modules.builtin */
-	struct module_text builtin_modinfo, aliases, config;	/* or empty */
+	struct module_text builtin_modinfo, config;	/* or empty */
+	struct module_text (*aliases)(void *ctx);	/* modules.alias, which is large; or NULL */
 
 	/* Fills in data and bytes from the module at @path. 0 or -errno, which ends the choice. */
 	int (*read)(void *ctx, const char *path, struct module_file *file);

@@ -28,6 +28,8 @@ struct modules_config {
 	const struct kernel_release *release;	/* or NULL if the kernel does not say it */
 	uint32_t wanted;			/* KERNEL_BIT()s */
 	uint32_t optional;			/* of these: no harm if loading fails */
+	bool use_cache;				/* of decompressed modules */
+	const char *cache_dir;			/* or NULL: the user's */
 };
 
 enum modules_place {

@@ -19,6 +19,7 @@
 struct feed {
 	struct input in;
 	bool are_elf;
+	struct module_text aliases;
 };
 
 /* A piece in memory of its own, whose end is watched. */
@@ -66,6 +67,13 @@ static int feed_module(void *ctx, const char *path, struct module_file *file)
 	return 0;
 }
 
+static struct module_text feed_aliases(void *ctx)
+{
+	const struct feed *feed = ctx;
+
+	return feed->aliases;
+}
+
 static void check(const struct module_choice *choice)
 {
 	must(choice->nr_files <= MODULES_MAX);
@@ -83,12 +91,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	unsigned int flags = (unsigned int)take(&feed.in, 1);
 	struct module_text paths = take_text(&feed.in), builtin = take_text(&feed.in);
 	struct module_source source = {
-		.is_tree = flags & IS_TREE, .read = feed_module, .ctx = &feed,
+		.is_tree = flags & IS_TREE, .read = feed_module, .aliases = feed_aliases, .ctx = &feed,
 	};
 	struct module_choice choice;
 
 	source.builtin_modinfo = take_text(&feed.in);
-	source.aliases = take_text(&feed.in);
+	feed.aliases = take_text(&feed.in);
 	source.config = take_text(&feed.in);
 	feed.are_elf = flags & ARE_ELF;
 	must(!module_index_init(&source.paths, paths) && !module_index_init(&source.builtin, builtin));
@@ -100,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	free((char *)(uintptr_t)paths.data);
 	free((char *)(uintptr_t)builtin.data);
 	free((char *)(uintptr_t)source.builtin_modinfo.data);
-	free((char *)(uintptr_t)source.aliases.data);
+	free((char *)(uintptr_t)feed.aliases.data);
 	free((char *)(uintptr_t)source.config.data);
 	return 0;
 }

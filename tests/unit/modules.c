@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "guest/kernel-release.h"
+#include "guest/module-cache.h"
 #include "guest/module-text.h"
 #include "guest/modules.h"
 #include "log.h"
@@ -122,7 +124,7 @@ static void put_installed(void)
 		 "kernel/hw/virtio-rng.ko: kernel/virtio/virtio.ko\n");
 	put_text(RELEASE "/modules.builtin", "kernel/fs/overlay.ko\nkernel/lib/rng-core.ko\n");
 	put_text(RELEASE "/modules.alias", "# comment\nalias crc32c crc32c_intel\n"
-		 "alias crypto-crc32c crc32c_intel\nalias crc32c crc32c_generic\n");
+		 "alias crypto-crc32c crc32c_intel\nalias odd-name crc32c_intel\n");
 	put_module(RELEASE "/kernel/virtio/virtio_pci.ko", magic, "virtio,virtio_ring", "");
 	put_module(RELEASE "/kernel/virtio/virtio.ko", magic, "virtio_ring", "");
 	put_module(RELEASE "/kernel/virtio/virtio_ring.ko", magic, "", "");
@@ -166,6 +168,19 @@ static void a_soft_dependency_that_is_built_in_needs_nothing(void **state)
 	m = choose(NULL, NULL, KERNEL_BIT(KERNEL_EROFS));
 	assert_non_null(m);
 	assert_string_equal(order_of(m), "libcrc32c erofs ");
+	modules_destroy(m);
+}
+
+static void other_names_are_in_a_list(void **state)
+{
+	struct modules *m;
+
+	(void)state;
+	put_installed();
+	put_module(RELEASE "/kernel/lib/libcrc32c.ko", RELEASE " ", "", "post: virtio pre: nobody odd-name");
+	m = choose(NULL, NULL, KERNEL_BIT(KERNEL_EROFS));
+	assert_non_null(m);
+	assert_string_equal(order_of(m), "-crc32c_intel libcrc32c erofs ");
 	modules_destroy(m);
 }
 
@@ -512,6 +527,172 @@ static void debians_kernels_load_what_they_need(void **state)
 		check_debian(&cases[i]);
 }
 
+/* ---- compressed ones ---- */
+
+/* As modules are compressed by the kernel's build; what gives too much, or is cut, is refused. */
+static void compressed_modules_are_unpacked(void **state)
+{
+	static const struct { const char *tool, *suffix; } cases[] = {
+		{ "gzip -c", ".gz" }, { "xz --check=crc32 -c", ".xz" }, { "zstd -q -c", ".zst" },
+		{ "zstd -q -c --no-content-size", ".zst" },
+	};
+	char command[1024], out[512], list[64];
+	struct modules *m;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put_module(RELEASE "/plain", RELEASE " SMP ", "", "");
+		snprintf(list, sizeof(list), "erofs.ko%s:\n", cases[i].suffix);
+		put_text(RELEASE "/modules.dep", list);
+		snprintf(command, sizeof(command), "cd %s/%s && %s <plain >erofs.ko%s", dir, RELEASE,
+			 cases[i].tool, cases[i].suffix);
+		assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+		m = choose(NULL, NULL, KERNEL_BIT(KERNEL_EROFS));
+		assert_non_null(m);
+		assert_string_equal(order_of(m), "erofs ");
+		modules_destroy(m);
+		snprintf(command, sizeof(command), "cd %s/%s && %s <plain | head -c 60 >erofs.ko%s", dir, RELEASE,
+			 cases[i].tool, cases[i].suffix);
+		assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+		assert_null(choose(NULL, NULL, KERNEL_BIT(KERNEL_EROFS)));
+	}
+	snprintf(command, sizeof(command), "cd %s/%s && head -c 65M /dev/zero | zstd -q -c >erofs.ko.zst", dir,
+		 RELEASE);
+	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+	assert_null(choose(NULL, NULL, KERNEL_BIT(KERNEL_EROFS)));
+}
+
+static struct modules *choose_cached(const char *cache)
+{
+	const struct modules_config config = {
+		.dir = "build/cache/cloud612/modules", .wanted = KERNEL_BIT(KERNEL_EROFS),
+		.use_cache = cache != NULL, .cache_dir = cache,
+	};
+	struct modules *m;
+
+	assert_int_equal(modules_choose(&m, &config), 0);
+	assert_int_equal(m->choice.nr_files, 2);
+	return m;
+}
+
+static void same_modules(struct modules *a, struct modules *b)
+{
+	for (unsigned int i = 0; i < a->choice.nr_files; i++) {
+		assert_int_equal(a->choice.files[i].bytes, b->choice.files[i].bytes);
+		assert_memory_equal(a->choice.files[i].data, b->choice.files[i].data,
+				    a->choice.files[i].bytes);
+	}
+	modules_destroy(a);
+	modules_destroy(b);
+}
+
+/* Does something to each entry, "$f"; its times stay. */
+static void damage_entries(const char *cache, const char *how)
+{
+	char command[512], out[512];
+
+	snprintf(command, sizeof(command), "cd %s && for f in lkvm-*.module; do cp -p $f x && %s && "
+		 "touch -r x $f && rm x; done", cache, how);
+	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+}
+
+static void unpacked_modules_are_kept(void **state)
+{
+	char cache[128], command[256], out[512];
+
+	(void)state;
+	snprintf(cache, sizeof(cache), "%s/cache", dir);
+	same_modules(choose_cached(NULL), choose_cached(cache));
+	snprintf(command, sizeof(command), "ls %s | grep -c '^lkvm-.*\\.module$'", cache);
+	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+	assert_string_equal(out, "2\n");
+	same_modules(choose_cached(NULL), choose_cached(cache));
+	damage_entries(cache, "printf Z | dd of=$f bs=1 seek=20 conv=notrunc status=none");
+	same_modules(choose_cached(NULL), choose_cached(cache));
+	damage_entries(cache, "truncate -s -1 $f");
+	same_modules(choose_cached(NULL), choose_cached(cache));
+	damage_entries(cache, "truncate -s 50 $f");
+	same_modules(choose_cached(NULL), choose_cached(cache));
+	/* One that cannot be made is no error. */
+	same_modules(choose_cached(NULL), choose_cached("/nowhere/cache"));
+}
+
+/* What comes from the cache is what is in it: a test of the test above. */
+static void entries_are_really_read(void **state)
+{
+	char cache[128], name[512];
+	uint8_t *data;
+	size_t bytes;
+	int folder, fd;
+	const char *why;
+
+	(void)state;
+	snprintf(cache, sizeof(cache), "%s/cache", dir);
+	folder = cache_open_folder(cache, &why);
+	fd = open("build/cache/cloud612/version", O_RDONLY);
+	assert_true(folder >= 0 && fd >= 0);
+	assert_false(module_cache_find(folder, fd, 1024, &data, &bytes));
+	module_cache_store(folder, fd, (const uint8_t *)"anything", 8);
+	assert_true(module_cache_find(folder, fd, 1024, &data, &bytes));
+	assert_int_equal(bytes, 8);
+	assert_memory_equal(data, "anything", 8);
+	free(data);
+	assert_false(module_cache_find(folder, fd, 7, &data, &bytes));
+	close(fd);
+	/* One that was written just now may change without a change of its times. */
+	put_text("new", "x");
+	snprintf(name, sizeof(name), "%s/new", dir);
+	fd = open(name, O_RDONLY);
+	module_cache_store(folder, fd, (const uint8_t *)"anything", 8);
+	assert_false(module_cache_find(folder, fd, 1024, &data, &bytes));
+	close(fd);
+	close(folder);
+}
+
+/* ---- messages ---- */
+
+static const char *report(const struct modules_config *config, uint32_t options)
+{
+	static char text[1024];
+	int saved = dup(STDERR_FILENO), fd = memfile("", 0);
+	struct modules *m;
+	ssize_t n;
+
+	assert_int_equal(modules_choose(&m, config), 0);
+	dup2(fd, STDERR_FILENO);
+	assert_int_equal(modules_report(m, options), -ENOENT);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	close(fd);
+	modules_destroy(m);
+	return text;
+}
+
+static void what_is_missing_is_said_by_name(void **state)
+{
+	const struct kernel_release release = { .text = "6.1.0" };
+	struct modules_config config = { .release = &release, .installed = "/lib/none" };
+	char tree[64];
+
+	(void)state;
+	assert_string_equal(report(&config, KERNEL_BIT(KERNEL_EROFS)),
+			    "lkvm: kernel 6.1.0: needs CONFIG_EROFS_FS for --root, and /lib/none/6.1.0 is missing\n"
+			    "  pass --modules DIR, or build with what \"lkvm kconfig\" prints.\n");
+	config.off = true;
+	assert_string_equal(report(&config, KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_VIRTIO_NET)),
+			    "lkvm: kernel 6.1.0: needs CONFIG_EROFS_FS for --root, CONFIG_VIRTIO_NET for -n, and "
+			    "--modules is off\n  pass --modules DIR, or build with what \"lkvm kconfig\" prints.\n");
+	config.off = false;
+	put_tree(true);
+	snprintf(tree, sizeof(tree), "%.40s/tree", dir);
+	config.dir = tree;
+	assert_non_null(strstr(report(&config, KERNEL_BIT(KERNEL_OVERLAY)), "has neither set nor built it\n"));
+	config.dir = "build/cache/cloud/modules";
+	assert_non_null(strstr(report(&config, KERNEL_BIT(KERNEL_TMPFS)), "has no such module\n"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -519,6 +700,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_needed_comes_first),
 		TEST(a_soft_dependency_that_is_built_in_needs_nothing),
+		TEST(other_names_are_in_a_list),
 		TEST(modules_are_found_below_what_is_given),
 		TEST(a_tree_is_known_by_its_kernel),
 		TEST(a_configuration_beside_the_kernel_tells),
@@ -531,6 +713,10 @@ int main(void)
 		TEST(what_is_no_kernel_has_no_release),
 		TEST(the_banner_is_found_anywhere),
 		TEST(debians_kernels_load_what_they_need),
+		TEST(compressed_modules_are_unpacked),
+		TEST(unpacked_modules_are_kept),
+		TEST(entries_are_really_read),
+		TEST(what_is_missing_is_said_by_name),
 	};
 
 	return cmocka_run_group_tests_name("modules", tests, NULL, NULL);
