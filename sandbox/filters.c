@@ -39,8 +39,9 @@
 #define BROKER	(1u << SANDBOX_BROKER)
 #define SUPERVISOR	(1u << SANDBOX_SUPERVISOR)
 #define RESULTS	(1u << SANDBOX_RESULTS)
+#define FILES	(1u << SANDBOX_FILES)
 #define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | BROKER | SUPERVISOR | RESULTS)
+#define ALL	(THREADS | STORE | BROKER | SUPERVISOR | RESULTS | FILES)
 
 #define MAX_CALL 1024u	/* no number beyond has been given out */
 
@@ -68,8 +69,8 @@ static const struct call calls[] = {
 	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
 	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
 	CALL(brk, ALL, "malloc(), free()"),
-	CALL(munmap, THREADS | STORE | SUPERVISOR | RESULTS, "free(), guest memory at the end"),
-	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR | RESULTS, "what is not used any more"),
+	CALL(munmap, THREADS | STORE | SUPERVISOR | RESULTS | FILES, "free(), guest memory at the end"),
+	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR | RESULTS | FILES, "what is not used any more"),
 	CALL(rt_sigprocmask, ALL, "Ctrl-A z; the end of a thread; abort()"),
 	CALL2(mmap, ALL, NO_EXEC, ANONYMOUS, "malloc()"),
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
@@ -91,23 +92,25 @@ static const struct call calls[] = {
 	CALL(io_uring_register, LOOP, "files of a ring are given back at the end"),
 	CALL(getrandom, LOOP, "virtio-rng"),
 	CALL(accept4, LOOP, "connections to ports and mode=stream"),
-	CALL(recvmsg, LOOP | SUPERVISOR, "frames, news about interfaces, the console log's new file, orders"),
+	CALL(recvmsg, LOOP | SUPERVISOR | FILES,
+	     "frames, news about interfaces, the console log's new file, orders, questions about files"),
 	CALL(sendmsg, ALL, "frames, output to a socket, orders"),
 
-	CALL(preadv2, LOOP | WORKER | RESULTS, "disks, frames, console input; what was moved"),
+	CALL(preadv2, LOOP | WORKER | RESULTS | FILES, "disks, frames, console input; what was moved; archives"),
 	CALL(pwritev2, ALL, "disks, frames, output to a pipe"),
 	CALL(fdatasync, WORKER, "flush"),
 	CALL(fallocate, WORKER, "discard, write zeroes"),
 	CALL(ftruncate, LOOP | STORE | SUPERVISOR | RESULTS,
 	     "an image grows, a cache file gets its size, a report is empty, a file ends in a hole"),
-	CALL1(statx, LOOP, BITS(2, AT_EMPTY_PATH, AT_EMPTY_PATH), "has a disk's file grown"),
-	CALL(lseek, STORE, "reading a folder"),
+	CALL1(statx, LOOP, BITS(2, AT_EMPTY_PATH, AT_EMPTY_PATH), "has a disk's file grown, or changed"),
+	CALL(lseek, STORE | FILES, "reading a folder; holes of a file"),
 
 	CALL(openat, STORE | BROKER | RESULTS, "the cache's files; the console log; results"),
 	CALL(unlinkat, STORE | RESULTS, "old files of the cache; the hidden directory of results"),
 	CALL(renameat, STORE, "a complete file gets its name"),
 	CALL(newfstatat, STORE | BROKER | RESULTS, "how big and old are these files; what is there"),
-	CALL(getdents64, STORE | RESULTS, "the oldest files of the cache; which results there are"),
+	CALL(getdents64, STORE | RESULTS | FILES,
+	     "the oldest files of the cache; which results there are; directories"),
 	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
 	CALL1(fcntl, STORE, IS(1, F_SETFD), "the same"),
 	CALL(flock, STORE, "one process stores"),
@@ -120,6 +123,15 @@ static const struct call calls[] = {
 	CALL(fchmod, RESULTS, "permissions there"),
 	CALL(faccessat, RESULTS, "can everything be moved"),
 	CALL(renameat2, RESULTS, "moving it"),
+	CALL1(openat, FILES, BITS(2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY), "files for the guest to read"),
+	CALL(statx, FILES, "their attributes"),
+	CALL(fchdir, FILES, "where attributes are asked for by name"),
+	CALL(readlinkat, FILES, "symbolic links"),
+	CALL(llistxattr, FILES, "extended attributes"),
+	CALL(lgetxattr, FILES, "the same"),
+	CALL(access, FILES, "can it be read"),
+	CALL(mremap, FILES, "realloc() of what is known of files"),
+	CALL1(fcntl, FILES, IS(1, F_SETFL), "a file is not a fifo: reading it may wait"),
 	CALL(unlink, BROKER, "sockets, at the end"),
 	CALL(pidfd_send_signal, BROKER, "passt, if it does not end"),
 };
@@ -167,6 +179,7 @@ static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
 	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
 	[SANDBOX_SUPERVISOR] = "supervisor", [SANDBOX_RESULTS] = "results",
+	[SANDBOX_FILES] = "files",
 };
 
 static void filters_die(const char *what, int rc)

@@ -95,6 +95,7 @@ _Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX
 _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_broker) / sizeof(filter_broker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_supervisor) / sizeof(filter_supervisor[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_files) / sizeof(filter_files[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_results) / sizeof(filter_results[0]) + 3 <= INSNS_MAX, "room for it");
 
 /* ---- the layers ---- */
@@ -250,6 +251,23 @@ static int give_up_capabilities(void)
 		return -ENOMEM;
 	rc = cap_set_proc(none) ? -errno : 0;
 	cap_free(none);
+	return rc ? rc : set_no_new_privs();
+}
+
+/* All but the right to read any file, if we have it. */
+static int keep_reading(void)
+{
+	const cap_value_t reading = CAP_DAC_READ_SEARCH;
+	cap_flag_value_t has = CAP_CLEAR;
+	cap_t now = cap_get_proc(), kept = cap_init();
+	int rc = now && kept ? 0 : -ENOMEM;
+
+	if (!rc && (cap_get_flag(now, reading, CAP_PERMITTED, &has) ||
+		    cap_set_flag(kept, CAP_PERMITTED, 1, &reading, has) ||
+		    cap_set_flag(kept, CAP_EFFECTIVE, 1, &reading, has) || cap_set_proc(kept)))
+		rc = -errno;
+	cap_free(now);
+	cap_free(kept);
 	return rc ? rc : set_no_new_privs();
 }
 
@@ -597,6 +615,8 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 		return 0;
 	if (kind == SANDBOX_BROKER || kind == SANDBOX_RESULTS)
 		rc = set_no_new_privs();
+	else if (kind == SANDBOX_FILES)
+		rc = keep_reading();
 	else
 		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
 	s->filters = !SANITIZED && !probe_filters();
@@ -651,6 +671,7 @@ static const struct {
 	[SANDBOX_BROKER] = { "broker process", filter_broker, ARRAY_SIZE(filter_broker) },
 	[SANDBOX_SUPERVISOR] = { "supervisor process", filter_supervisor, ARRAY_SIZE(filter_supervisor) },
 	[SANDBOX_RESULTS] = { "results process", filter_results, ARRAY_SIZE(filter_results) },
+	[SANDBOX_FILES] = { "files process", filter_files, ARRAY_SIZE(filter_files) },
 };
 
 /*

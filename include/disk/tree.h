@@ -15,8 +15,11 @@
 #ifndef LKVM_DISK_TREE_H
 #define LKVM_DISK_TREE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
 
 #define TREE_MAX_TREES 16u
 #define TREE_MAX_NUMBERS (1u << 24)
@@ -49,6 +52,19 @@ struct tree_identity {
 	uint64_t dev, ino, size_bytes;
 	int64_t mtime_ns, ctime_ns;
 };
+
+#define TREE_IDENTITY_MASK (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME | STATX_TYPE)
+
+static inline struct tree_identity tree_identity_of(const struct statx *st)
+{
+	return (struct tree_identity){
+		.dev = (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor,
+		.ino = st->stx_ino,
+		.size_bytes = st->stx_size,
+		.mtime_ns = st->stx_mtime.tv_sec * 1000000000ll + st->stx_mtime.tv_nsec,
+		.ctime_ns = st->stx_ctime.tv_sec * 1000000000ll + st->stx_ctime.tv_nsec,
+	};
+}
 
 /* What the guest is told about a file. */
 struct tree_attr {
@@ -120,9 +136,20 @@ struct tree_source_ops {
 	void (*destroy)(struct tree_source *source);
 };
 
+/* What a directory may have an entry of. */
+static inline bool tree_name_is_good(const char *name, size_t bytes)
+{
+	bool is_dots = (bytes == 1 || bytes == 2) && !memcmp(name, "..", bytes);
+
+	return bytes && bytes <= TREE_MAX_NAME_BYTES && !is_dots && !memchr(name, '/', bytes) &&
+	       !memchr(name, '\0', bytes);
+}
+
 /* Each source has one first. */
 struct tree_source {
 	const struct tree_source_ops *ops;
+	int fd;			/* of the source's; stays open in the process. -1: none */
+	bool opens_below;	/* it is a directory in which files are opened */
 };
 
 /*

@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-#define HELPER_MAX_FDS 2u
+#define HELPER_MAX_FDS 16u
 
 /*
  * Runs @fn in a process of its own, named @name, with the socket and @arg. @fds (up to HELPER_MAX_FDS,

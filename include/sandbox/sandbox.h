@@ -36,6 +36,7 @@ enum sandbox_kind {
 	SANDBOX_BROKER,
 	SANDBOX_SUPERVISOR,
 	SANDBOX_RESULTS,
+	SANDBOX_FILES,
 	SANDBOX_NR_KINDS,
 };
 
@@ -112,7 +113,7 @@ int sandbox_keep_folders(struct sandbox *s, const struct sandbox_folder *folders
 
 /*
  * For a process of our own beside the VM, in that process: no capabilities (those that make or open
- * the user's files have the user's) and the filter of @kind. 0 or -errno.
+ * the user's files have the user's; who only reads them has one) and the filter of @kind. 0 or -errno.
  */
 int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind);
 

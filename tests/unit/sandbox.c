@@ -35,7 +35,7 @@ struct end {
 
 static const enum sandbox_kind all_kinds[] = {
 	SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_WORKER, SANDBOX_STORE, SANDBOX_BROKER, SANDBOX_SUPERVISOR,
-	SANDBOX_RESULTS,
+	SANDBOX_RESULTS, SANDBOX_FILES,
 };
 
 static void be_confined(enum sandbox_kind kind, void (*act)(void))
