@@ -59,6 +59,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
+devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
@@ -131,6 +132,7 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-hang disk-soak virtq blk net virtio-net link listener port command console vmlinux processes signals sandbox tar
 unit_tests += modules initramfs
 unit_tests += results init-tar
+unit_tests += dir
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

@@ -19,6 +19,7 @@
 
 #include "disk/aio.h"
 #include "disk/disk.h"
+#include "disk/files.h"
 #include "disk/partition.h"
 #include "event.h"
 #include "guest/command.h"
@@ -59,6 +60,7 @@ struct machine {
 	int kvm_fd;
 	struct sink *log;		/* --console-log; NULL: none */
 	struct aio *aio;
+	struct files *files;		/* the process that reads trees; NULL: there are none */
 	struct board_host host;		/* what the board is lent */
 	struct term *err_term;		/* the command's stderr; NULL: none */
 	struct command *command;	/* NULL: none */
@@ -122,6 +124,37 @@ static int create_vm(struct machine *m)
 	return 0;
 }
 
+static int start_files(struct machine *m)
+{
+	return files_start(&m->files, m->host.loop, &m->sandbox, m->config->trees, m->config->nr_trees);
+}
+
+static int wait_for_files(struct machine *m)
+{
+	int rc = m->files ? files_wait(m->files) : 0;
+
+	if (rc || !m->files)
+		return rc;
+	rc = files_watch(m->files);
+	if (rc)
+		log_error("machine: files: %s", strerror(-rc));
+	return rc;
+}
+
+static int machine_open_disk(struct machine *m, unsigned int i)
+{
+	const struct machine_disk *from = &m->config->disks[i];
+	struct disk_config config = from->disk;
+
+	if (from->tree >= 0) {
+		config.files = m->files;
+		config.tree = (unsigned int)from->tree;
+		config.path = m->config->trees[from->tree].path;
+	}
+	m->host.disks[i].serial = from->serial;
+	return disk_open(&m->host.disks[i].disk, m->aio, &config);
+}
+
 /* One ring for all disks: a batch is a batch, whoever contributed. */
 static int open_disks(struct machine *m)
 {
@@ -135,8 +168,7 @@ static int open_disks(struct machine *m)
 		return rc;
 	}
 	for (unsigned int i = 0; i < m->config->nr_disks; i++) {
-		m->host.disks[i].serial = m->config->disks[i].serial;
-		rc = disk_open(&m->host.disks[i].disk, m->aio, &m->config->disks[i].disk);
+		rc = machine_open_disk(m, i);
 		if (rc)
 			return rc;
 	}
@@ -385,6 +417,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	static int (*const steps[])(struct machine *m) = {
 		open_kernel,		/* user errors first */
 		create_loop,
+		start_files,
 		open_disks,
 		open_networks,
 		create_log,
@@ -424,7 +457,8 @@ unsigned int machine_find_root(struct machine *m)
 	char numbers[64];
 	int n = 0;
 
-	if (!m->config->nr_disks || !partition_read(m->host.disks[0].disk, &table) || !table.present)
+	if (!m->config->nr_disks || m->config->disks[0].tree >= 0 ||
+	    !partition_read(m->host.disks[0].disk, &table) || !table.present)
 		return 0;
 	if (table.root)
 		return table.root;
@@ -489,6 +523,7 @@ int machine_create(struct machine *m)
 		create_devices,		/* x86/board.c */
 		create_vcpus,
 		wait_for_networks,	/* they and the loader had time */
+		wait_for_files,
 		finish_loading,
 		write_tables,		/* ACPI, MP table, device tree, zero page */
 		set_boot_entry,
@@ -507,6 +542,7 @@ static void leave(struct machine *m)
 	for (unsigned int i = m->config->nr_nets; i--;)
 		net_close(m->host.nets[i].net);
 	results_destroy(m->results);
+	files_stop(m->files);
 	broker_stop(&m->broker);
 }
 
@@ -525,6 +561,7 @@ void machine_destroy(struct machine *m)
 	board_fini(&m->board);
 	for (unsigned int i = m->config->nr_disks; i--;)
 		disk_close(m->host.disks[i].disk);
+	files_stop(m->files);
 	aio_destroy(m->aio);
 	for (unsigned int i = m->config->nr_nets; i--;)
 		net_close(m->host.nets[i].net);

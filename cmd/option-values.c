@@ -172,7 +172,7 @@ static int set_disk_word(struct machine_disk *d, const char *word)
 
 int value_disk(struct machine_disk *disk, char *text, struct value_error *why)
 {
-	*disk = (struct machine_disk){ .disk.path = next_word(&text) };
+	*disk = (struct machine_disk){ .disk.path = next_word(&text), .tree = -1 };
 	if (!*disk->disk.path)
 		return value_refuse(why, "no file name");
 	while (text) {

@@ -887,6 +887,11 @@ int aio_add_file(struct aio_client *client, struct aio_file *file, int fd, uint3
 	return 0;
 }
 
+void aio_use_file(struct aio_client *client, struct aio_file *file, int fd)
+{
+	*file = (struct aio_file){ .fd = fd, .client = client, .index = -1, .align = 1 };
+}
+
 void aio_remove_file(struct aio_file *file)
 {
 	struct aio *aio;

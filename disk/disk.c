@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "disk/dir.h"
 #include "disk/disk.h"
 #include "disk/file.h"
 #include "disk/probe.h"
@@ -99,7 +100,7 @@ static void disk_init(struct disk *disk, const struct disk_config *config)
 	disk->resume = (struct event_deferred){ .fn = resume, .arg = disk };
 }
 
-int disk_open(struct disk **out, struct aio *aio, const struct disk_config *config)
+static int open_image(struct disk **out, struct aio *aio, const struct disk_config *config)
 {
 	enum file_use use = config->read_only || config->cow ? FILE_READ : FILE_WRITE;
 	enum disk_format format;
@@ -116,6 +117,13 @@ int disk_open(struct disk **out, struct aio *aio, const struct disk_config *conf
 		rc = qcow2_open(out, aio, config, fd, format == DISK_FORMAT_QCOW2);
 	else
 		rc = raw_open(out, aio, config, fd, config->format == DISK_FORMAT_AUTO);
+	return rc;
+}
+
+int disk_open(struct disk **out, struct aio *aio, const struct disk_config *config)
+{
+	int rc = config->files ? dir_open(out, aio, config) : open_image(out, aio, config);
+
 	if (!rc)
 		disk_init(*out, config);
 	return rc;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "disk/disk.h"
+#include "disk/tree.h"
 #include "guest/command.h"
 #include "kvm.h"
 #include "net/net.h"
@@ -35,13 +36,16 @@
 #define MACHINE_LOST_LINES 50u
 
 struct machine_disk {
-	struct disk_config disk;
+	struct disk_config disk;	/* of a tree: only read */
+	int tree;			/* index in trees; -1: it is an image */
 	const char *serial;		/* or NULL */
 };
 
 struct machine_config {
 	struct boot_config boot;
 	struct board_config board;
+	unsigned int nr_trees;		/* directories and archives, each a disk of its own */
+	struct tree_config trees[TREE_MAX_TREES];
 	unsigned int nr_disks;
 	struct machine_disk disks[BOARD_MAX_VIRTIO];
 	enum aio_engine aio;

@@ -120,6 +120,12 @@ void aio_remove_client(struct aio_client *client);
  */
 int aio_add_file(struct aio_client *client, struct aio_file *file, int fd, uint32_t align);
 
+/*
+ * The same for a file that comes while the guest runs and soon goes: it is not registered and buffers
+ * need no alignment. No system call.
+ */
+void aio_use_file(struct aio_client *client, struct aio_file *file, int fd);
+
 /* Accepts one that was never added, if its index is -1. */
 void aio_remove_file(struct aio_file *file);
 

@@ -22,8 +22,12 @@ enum disk_format {
 	DISK_FORMAT_QCOW2,
 };
 
+struct files;
+
 struct disk_config {
 	const char *path;
+	struct files *files;	/* lent; not NULL: the disk is tree @tree of these, called @path */
+	unsigned int tree;
 	enum disk_format format;
 	bool read_only;
 	bool direct;		/* O_DIRECT */

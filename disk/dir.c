@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A directory of the host, as it is, as a read-only disk with an EROFS file system.
+ *
+ * Nothing is scanned ahead. The disk is 16 TiB of blocks, almost all of which are nothing yet. An EROFS
+ * inode's number is its address, and names in a directory refer to numbers: so when a
+ * directory is listed each of its entries is given an address, where nothing is put. When the guest
+ * reads a block of such addresses, the files in it are looked at, and their data are given
+ * addresses; directories among them are listed, and so on. What a guest does not look at costs
+ * nothing, on the host or in time to start.
+ *
+ *	disk/dir.c		requests: which block is what
+ *	disk/dir-space.c	which blocks are given to what
+ *	disk/dir-inodes.c	inodes and names
+ *	disk/dir-data.c		data of files
+ *	disk/erofs.c		how all of it looks on the disk
+ *	disk/files.c		whom to ask about the host's files, since this process cannot open any
+ *
+ * What was made once stays: metadata and names are what they were when they were first read. Data
+ * are read when they are asked for, and only if the file is still what it was.
+ *
+ * A request goes through its blocks one after the other. If something has to be asked first, it waits in
+ * one list with all others, and each time an answer has come all of them look whether it
+ * is what they need. At the end, what still waits fails: nothing can be lost of a disk that cannot be
+ * written.
+ *
+ * Everything runs on the loop's thread. Not here: writing (a guest has overlayfs for that), other
+ * file systems, changes of the tree while a guest has it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk/dir-data.h"
+#include "disk/dir-image.h"
+#include "disk/dir-inodes.h"
+#include "disk/dir.h"
+#include "log.h"
+
+_Static_assert(SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES) <= UINT16_MAX, "the root has a short number");
+
+/* ---- reading ---- */
+
+static int64_t read_super(struct disk_request *req, uint64_t skip, uint64_t bytes)
+{
+	uint8_t block[EROFS_BLOCK_BYTES];
+
+	erofs_put_super(block, SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES), SPACE_XATTRS);
+	dir_data_put(req, block + skip, bytes);
+	return (int64_t)bytes;
+}
+
+static int64_t read_inodes(struct dir *d, struct disk_request *req, const struct space_range *r,
+			   uint64_t skip, uint64_t bytes)
+{
+	uint32_t index = (uint32_t)(skip / EROFS_BLOCK_BYTES);
+	const uint8_t *block;
+	int rc = dir_inodes_read(d, r->owner, r->block, index, &block);
+
+	if (rc)
+		return rc == -EAGAIN ? DIR_WAITS : rc;
+	skip %= EROFS_BLOCK_BYTES;
+	bytes = min_u64(bytes, EROFS_BLOCK_BYTES - skip);
+	dir_data_put(req, block + skip, bytes);
+	return (int64_t)bytes;
+}
+
+static int64_t read_bytes(struct disk_request *req, const struct dir_bytes *b, uint64_t skip,
+			  uint64_t bytes)
+{
+	bool past = skip >= b->bytes;
+
+	bytes = past ? bytes : min_u64(bytes, b->bytes - skip);
+	dir_data_put(req, past ? NULL : b->data + skip, bytes);
+	return (int64_t)bytes;
+}
+
+/* From byte @skip of what @r is on. */
+static int64_t read_range(struct dir *d, struct disk_request *req, const struct space_range *r,
+			  uint64_t skip, uint64_t bytes)
+{
+	bytes = min_u64(bytes, (uint64_t)r->nr * EROFS_BLOCK_BYTES - skip);
+	switch (r->kind) {
+	case SPACE_INODE_BLOCKS:
+		return read_inodes(d, req, r, skip, bytes);
+	case SPACE_BYTES:
+		return read_bytes(req, r->owner, skip, bytes);
+	default:
+		return dir_data_read(d, req, r->owner, (uint64_t)r->offset * EROFS_BLOCK_BYTES + skip, bytes);
+	}
+}
+
+/* What @block is in; NULL: nothing, and neither are the *nr blocks from it on. */
+static const struct space_range *find_range(struct dir *d, uint32_t block, uint32_t *nr)
+{
+	if (block == SPACE_ROOT)
+		return &d->root;
+	if (block < SPACE_ROOT) {
+		*nr = SPACE_ROOT - block;
+		return NULL;
+	}
+	return space_find(&d->space, block, nr);
+}
+
+/* The next part of @req: how many bytes were read, DIR_WAITS, DIR_STARTED, or -errno. */
+static int64_t read_next(struct dir *d, struct disk_request *req)
+{
+	uint64_t pos = req->offset + req->pos, skip = pos % EROFS_BLOCK_BYTES, bytes = req->bytes - req->pos;
+	uint32_t block = (uint32_t)(pos / EROFS_BLOCK_BYTES), nr;
+	const struct space_range *r;
+
+	if (!block)
+		return read_super(req, skip, min_u64(bytes, EROFS_BLOCK_BYTES - skip));
+	r = find_range(d, block, &nr);
+	if (r)
+		return read_range(d, req, r, pos - (uint64_t)r->block * EROFS_BLOCK_BYTES, bytes);
+	bytes = min_u64(bytes, (uint64_t)nr * EROFS_BLOCK_BYTES - skip);
+	space_burn(&d->space, block, (uint32_t)((skip + bytes - 1) / EROFS_BLOCK_BYTES + 1));
+	dir_data_put(req, NULL, bytes);
+	return (int64_t)bytes;
+}
+
+static void dir_go_on(struct dir *d, struct disk_request *req)
+{
+	int64_t n = 1;
+
+	while (req->pos < req->bytes && n > 0)
+		n = read_next(d, req);
+	if (n == DIR_WAITS)
+		dir_wait(d, req);
+	else if (n != DIR_STARTED)
+		req->done(req, n < 0 ? (int)n : 0);
+}
+
+static struct disk_request *take_waiting(struct dir *d)
+{
+	struct disk_request *first = d->waiting;
+
+	d->waiting = NULL;
+	d->waiting_tail = &d->waiting;
+	return first;
+}
+
+/* Something has changed: whoever waits may go on. */
+static void dir_on_change(void *arg)
+{
+	struct dir *d = arg;
+	struct disk_request *req = take_waiting(d), *next;
+
+	for (; req; req = next) {
+		next = req->next;
+		dir_go_on(d, req);
+	}
+}
+
+/* ---- the format ---- */
+
+static void dir_submit(struct disk *disk, struct disk_request *req)
+{
+	struct dir *d = (struct dir *)disk;
+
+	if (req->operation == DISK_READ)
+		dir_go_on(d, req);
+	else
+		req->done(req, req->operation == DISK_FLUSH ? 0 : -EROFS);
+}
+
+static void fail_waiting(struct dir *d)
+{
+	struct disk_request *req = take_waiting(d), *next;
+
+	for (; req; req = next) {
+		next = req->next;
+		req->done(req, -EIO);
+	}
+}
+
+static int dir_finish(struct disk *disk, bool again)
+{
+	struct dir *d = (struct dir *)disk;
+
+	(void)again;
+	files_cancel(d->files, d->tree);
+	fail_waiting(d);
+	return 0;
+}
+
+static void free_range(struct space_range *r)
+{
+	struct dir_file *file = r->owner;
+
+	if (r->kind == SPACE_INODE_BLOCKS)
+		dir_inodes_destroy(r->owner);
+	else if (r->kind == SPACE_BYTES || !--file->nr_ranges)
+		free(r->owner);
+}
+
+static void dir_close(struct disk *disk)
+{
+	struct dir *d = (struct dir *)disk;
+
+	files_cancel(d->files, d->tree);
+	fail_waiting(d);
+	event_undefer(aio_loop(disk->aio), &d->look_again);
+	dir_data_fini(d);
+	if (d->space.areas[0].segments)
+		space_each(&d->space, free_range);
+	space_fini(&d->space);
+	dir_inodes_destroy(d->root.owner);
+	for (uint32_t i = 0; d->nids && i < TREE_MAX_NUMBERS / DIR_NIDS; i++)
+		free(d->nids[i]);
+	free(d->nids);
+	aio_remove_client(&disk->client);
+	free(disk->path);
+	free(d);
+}
+
+static const struct disk_ops dir_ops = {
+	.format = "directory",
+	.submit = dir_submit,
+	.finish = dir_finish,
+	.close = dir_close,
+};
+
+static int dir_init(struct dir *d, const struct disk_config *config)
+{
+	struct disk *disk = &d->disk;
+
+	disk->path = strdup(config->path);
+	disk->size_bytes = (uint64_t)SPACE_NR_BLOCKS * EROFS_BLOCK_BYTES;
+	disk->read_only = true;
+	disk->block_bytes = DISK_SECTOR_BYTES;
+	disk->physical_bytes = EROFS_BLOCK_BYTES;
+	disk->discard_bytes = EROFS_BLOCK_BYTES;
+	d->files = config->files;
+	d->tree = config->tree;
+	d->waiting_tail = &d->waiting;
+	d->look_again = (struct event_deferred){ .fn = dir_on_change, .arg = d };
+	dir_data_init(d);
+	d->nids = calloc(TREE_MAX_NUMBERS / DIR_NIDS, sizeof(*d->nids));
+	if (!disk->path || !d->nids || space_init(&d->space))
+		return -ENOMEM;
+	return dir_inodes_create_root(d);
+}
+
+int dir_open(struct disk **out, struct aio *aio, const struct disk_config *config)
+{
+	struct dir *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return log_enomem("directory");
+	d->disk.ops = &dir_ops;
+	d->disk.aio = aio;
+	aio_add_client(aio, &d->disk.client);
+	if (dir_init(d, config)) {
+		dir_close(&d->disk);
+		return log_enomem("directory");
+	}
+	*out = &d->disk;
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inodes and directories of a directory as a disk. Internal to disk/dir*.c; the loop's thread. */
+#ifndef LKVM_DISK_DIR_INODES_H
+#define LKVM_DISK_DIR_INODES_H
+
+#include <stdint.h>
+
+struct dir;
+struct dir_inodes;
+struct space_range;
+
+/* The place of the root's inode. 0 or -ENOMEM. */
+int dir_inodes_create_root(struct dir *dir);
+
+/*
+ * Block @index of @inodes, whose first is @first: 0 and its EROFS_BLOCK_BYTES bytes; -EAGAIN if it is being
+ * made, and dir_look_again() will be called; -errno.
+ */
+int dir_inodes_read(struct dir *dir, struct dir_inodes *inodes, uint32_t first, uint32_t index,
+		    const uint8_t **bytes);
+
+/* Accepts NULL. No question of it is open. */
+void dir_inodes_destroy(struct dir_inodes *inodes);
+
+#endif
