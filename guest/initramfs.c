@@ -105,7 +105,8 @@ static void put_header(struct archive *a, const char *name, const struct stat *s
 	archive_align(a);
 }
 
-static void put_file(struct archive *a, const char *name, mode_t mode, const void *data, size_t bytes)
+static void put_file(struct archive *a, const char *name, mode_t mode, const void *data,
+		     size_t bytes)
 {
 	const struct stat st = { .st_mode = S_IFREG | mode };
 
@@ -197,8 +198,8 @@ static int put_contents(struct tree *t, int fd, uint64_t bytes)
 		int rc = pread_all(fd, buf, n, at);
 
 		if (rc)
-			return tree_fail(t, rc, "%s", rc == -ENODATA ? "became shorter while it was read" :
-					 strerror(-rc));
+			return tree_fail(t, rc, "%s", rc == -ENODATA ?
+					 "became shorter while it was read" : strerror(-rc));
 		archive_put(t->archive, buf, n);
 		at += n;
 	}

@@ -88,7 +88,7 @@ static int find_in_bzimage(struct kernel_release *release, int fd, uint64_t at, 
 		return -ENODATA;
 	release->is_64bit = h.version >= PROTOCOL_XLOADFLAGS && h.xloadflags & XLF_KERNEL_64;
 	offset = (uint64_t)h.kernel_version + TEXT_BASE;
-	setup_bytes = min_u64((h.setup_sects ? h.setup_sects + 1u : 5u) * SECTOR_BYTES, bytes);
+	setup_bytes = min_u64(SECTOR_BYTES * (h.setup_sects ? h.setup_sects + 1ull : 5), bytes);
 	if (offset >= setup_bytes)
 		return -ENODATA;
 	bytes = min_u64(setup_bytes - offset, sizeof(text));

@@ -49,8 +49,8 @@ static bool is_good(const struct module_header *h, const struct module_header *e
 	       cache_is_same(&h->module, &expected->module);
 }
 
-static bool read_entry(int entry, const struct module_header *expected, uint64_t max_bytes,
-		       uint8_t **data, size_t *bytes)
+static bool module_cache_read(int entry, const struct module_header *expected, uint64_t max_bytes,
+			      uint8_t **data, size_t *bytes)
 {
 	struct module_header h;
 	struct stat st;
@@ -82,14 +82,15 @@ bool module_cache_find(int folder, int fd, uint64_t max_bytes, uint8_t **data, s
 	entry = cache_open_entry(folder, name, expected.module.changed_ns);
 	if (entry < 0)
 		return false;
-	found = read_entry(entry, &expected, max_bytes, data, bytes);
+	found = module_cache_read(entry, &expected, max_bytes, data, bytes);
 	close(entry);
 	if (found)
 		cache_mark_use(folder, name);
 	return found;
 }
 
-static bool write_entry(int entry, const struct module_header *h, const uint8_t *data, size_t bytes)
+static bool module_cache_write(int entry, const struct module_header *h, const uint8_t *data,
+			       size_t bytes)
 {
 	const struct iovec iov[] = { { (void *)(uintptr_t)h, sizeof(*h) },
 				     { (void *)(uintptr_t)data, bytes } };
@@ -113,7 +114,7 @@ void module_cache_store(int folder, int fd, const uint8_t *data, size_t bytes)
 		log_verbose("module cache: not stored: %s", why);
 		return;
 	}
-	ok = write_entry(entry, &h, data, bytes);
+	ok = module_cache_write(entry, &h, data, bytes);
 	if (!ok)
 		cache_discard(folder);
 	if (ok && cache_publish(folder, entry, name, h.module.changed_ns))

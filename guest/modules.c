@@ -184,7 +184,7 @@ static int check_module(const struct modules_reader *r, const char *path,
 	const struct modules *m = r->modules;
 	const struct module_text text = { (const char *)file->data, file->bytes };
 	struct module_text magic, word;
-	struct kernel_release release;
+	struct kernel_release release = { .major = 0 };
 
 	if (!module_text_modinfo(text, "vermagic", 0, &magic) ||
 	    kernel_release_parse(&release, magic.data, magic.bytes))
@@ -300,8 +300,8 @@ static int find_given(struct modules *m, const char *dir)
 			    try_place(m, "%s/%s", dir, m->release)))
 		return 0;
 	log_error("--modules: %s: no modules for kernel %s in it\n"
-		  "it has to have modules.dep in it or in lib/modules/%s below it, or be the tree that the "
-		  "kernel was built in.", dir, *m->release ? m->release : "(unknown)",
+		  "it has to have modules.dep in it or in lib/modules/%s below it, or be the tree "
+		  "that the kernel was built in.", dir, *m->release ? m->release : "(unknown)",
 		  *m->release ? m->release : "RELEASE");
 	return -ENOENT;
 }
@@ -367,7 +367,8 @@ struct modules_lists {
 	struct module_source source;
 };
 
-static int open_lists(struct modules_lists *l, const struct modules *m, const char *kernel, int dir_fd)
+static int open_lists(struct modules_lists *l, const struct modules *m, const char *kernel,
+		      int dir_fd)
 {
 	struct module_source *s = &l->source;
 	int rc;
@@ -496,11 +497,11 @@ int modules_report(const struct modules *m, uint32_t options)
 		log_error("kernel %s: needs %s, and --modules is off\npass --modules DIR, or %s.",
 			  release, text, build);
 	else if (m->place == MODULES_FOLDER)
-		log_error("kernel %s: needs %s, and %s has no such module\n%s.", release, text, m->path,
-			  build);
+		log_error("kernel %s: needs %s, and %s has no such module\n%s.", release, text,
+			  m->path, build);
 	else if (m->place == MODULES_TREE)
-		log_error("kernel %s: needs %s, and %s has neither set nor built it\n%s, or make modules.",
-			  release, text, m->path, build);
+		log_error("kernel %s: needs %s, and %s has neither set nor built it\n"
+			  "%s, or make modules.", release, text, m->path, build);
 	else if (*m->path)
 		log_error("kernel %s: needs %s, and %s is missing\npass --modules DIR, or %s.", release,
 			  text, m->path, build);

@@ -5,8 +5,8 @@
  *
  *	init			the first process
  *	dev/console		so that it has a console even without devtmpfs
- *	lkvm/modules		the drivers to load, a file name a line, in this order; '-' is before the
- *				name of one that may fail
+ *	lkvm/modules		the drivers to load, a file name a line, in this order; one that
+ *				may fail has a '-' before its name
  *	lkvm/NAME.ko		the drivers
  *	lkvm/root/...		a small directory, where there is nothing better for --root
  */
@@ -29,7 +29,7 @@ struct initramfs_tree {
 	const char *option;		/* that named it, for messages: "--root" */
 	const char *path;
 	const char *to;			/* in the archive: "lkvm/root", or another name in lkvm */
-	bool own_is_root;		/* what belongs to this user and group is root's in the guest */
+	bool own_is_root;		/* this user's and group's files are root's there */
 };
 
 struct initramfs_config {

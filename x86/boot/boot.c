@@ -73,7 +73,7 @@ struct boot {
 	char *cmdline;		/* ours, the kernel's own, the user's */
 	struct boot_plan plan;
 	unsigned int nr_initrds;
-	struct initrd_file initrds[BOOT_MAX_INITRDS + 2];	/* the kernel's own, the user's, lkvm's */
+	struct initrd_file initrds[BOOT_MAX_INITRDS + 2];	/* the kernel's, the user's, ours */
 	gpa_t initrd;
 	uint64_t initrd_bytes;
 	struct payload payload;
