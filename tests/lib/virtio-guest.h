@@ -339,8 +339,11 @@ static inline void clear_rings(void)
 	used_seen = 0;
 }
 
-/* More than one queue: each has its rings, one is the current one. */
+/* More than one queue: each has its rings, one is the current one. Who has more says where. */
+#ifndef MAX_QUEUES
 #define MAX_QUEUES 8u
+#define RINGS 0x40000ull
+#endif
 
 static uint16_t used_seen_of[MAX_QUEUES];
 static unsigned int current_queue;
@@ -350,7 +353,7 @@ static inline void use_queue(unsigned int queue)
 	used_seen_of[current_queue] = used_seen;
 	current_queue = queue;
 	used_seen = used_seen_of[queue];
-	use_rings(0x40000ull + queue * 0x8000ull);
+	use_rings(RINGS + queue * 0x8000ull);
 }
 
 /* Reset and everything after it, with the first @nr queues; rings are empty. */

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# lkvm run -- COMMAND with a guest (elf64.c) that plays the first process itself: statuses, streams,
+# and guests that do not keep to the protocol. FULL=1: all of them, and more bytes.
+mkdir "$T/root"
+# command ATTACK ARGUMENTS...: as run.
+options=(-k "$GUESTS/elf64" --root "$T/root" -m 64 --rng off)
+command_() { local attack=$1; shift; run "${options[@]}" -p "attack=$attack" "$@" -- nix; }
+# stream ATTACK ARGUMENTS...: the same with the caller's stdin and stdout; messages in $T/err.
+stream() { local attack=$1; shift; timeout -k 12 $patience "$LKVM" run "${options[@]}" -p "attack=$attack" "$@" -- nix 2>"$T/err"; }
+errors() { grep -c '^lkvm: ' "$1"; }
+full() { [ "$every" = 1 ]; }
+
+# ---- statuses ----
+
+# ends NAME ATTACK STATUS MEMBERS-OF-JSON ARGUMENTS...
+ends() {
+	local name=$1 attack=$2 want=$3 json=$4; shift 4
+	command_ "$attack" --json "$T/json" "$@"
+	same "command/$name" "$want $json" "$status $(grep -oF "$json" "$T/json")"
+}
+ends exited "exit count=42" 42 '"outcome":"exited","status":42,"exit_code":42,'
+same command/exited-says-nothing "" "$(cat "$T/err" "$T/out")"
+ends signaled "signal count=9" 137 '"outcome":"signaled","status":137,"signal":9,'
+ends not-found "notstarted count=2" 127 '"outcome":"exited","status":127,"exit_code":127,'
+same command/not-found-names-it "lkvm: nix: No such file or directory" "$(cat "$T/err")"
+full && ends exited-most "exit count=255" 255 '"outcome":"exited","status":255,"exit_code":255,'
+full && ends exited-well "exit count=0" 0 '"outcome":"exited","status":0,"exit_code":0,'
+full && ends signaled-most "signal count=64" 192 '"outcome":"signaled","status":192,"signal":64,'
+full && ends not-executable "notstarted count=13" 126 '"outcome":"exited","status":126,"exit_code":126,'
+ends switched-off "off stage=5" 255 '"outcome":"poweroff","status":255,'
+same command/switched-off-is-said "lkvm: the guest was lost: it ended before the command had" "$(cat "$T/err")"
+ends triple-fault "triple stage=4" 255 '"outcome":"triple-fault","status":255,'
+ends timeout "loop stage=4" 124 '"outcome":"timeout","status":124,' --timeout 4
+same command/timeout-shows-what-came 128 "$(stat -c %s "$T/out")"
+ends silent "silent" 124 '"outcome":"timeout","status":124,' --timeout 3
+"$LKVM" run "${options[@]}" -p attack=hold --json "$T/json" -- nix >"$T/out" 2>"$T/err" </dev/null & pid=$!
+wait_for 60 grep -q 0123 "$T/out"
+kill -TERM $pid; wait $pid
+same command/sigterm '143 "outcome":"killed","status":143,' "$? $(grep -o '"outcome":"killed","status":143,' "$T/json")"
+
+# ---- guests that do not keep to it ----
+
+# hostile NAME STATUS ATTACK ARGUMENTS...: ends with this status, after one message.
+hostile() {
+	local name=$1 want=$2 attack=$3; shift 3
+	command_ "$attack" "$@"
+	same "command/hostile-$name" "$want 1" "$status $(errors "$T/err")"
+	same "command/hostile-$name-prints-nothing-odd" 0 "$(LC_ALL=C tr -d '\n\t -~' <"$T/err" | wc -c)"
+}
+# One line each: NAME and the message. Those with + are tried in emulated hosts, too.
+READY=64 STARTED=65 STDIN_CLOSED=66 STREAM_END=67 RESULTS_END=68 EXITED=69 FAILED=70 NOTICE=71
+while read -r name kind rest; do
+	case $name in +*) name=${name#+} ;; *) full || continue ;; esac
+	hostile $name 125 "message kind=${!kind:-$kind} $rest"
+	has "command/hostile-$name-is-told" "$T/err" '^lkvm: guest: its first process said '
+done <<L
+ready-twice READY stage=2 claim=4 a=1
+ready-of-another-version READY stage=1 claim=4 a=2
+ready-short READY stage=1 claim=3 a=1
+ready-long READY stage=1 claim=5 a=1
+started-before-ready STARTED stage=1
+started-twice STARTED stage=3
+started-long STARTED stage=2 claim=4
+stdin-closed-long STDIN_CLOSED stage=3 claim=1
++stream-twice STREAM_END stage=5 claim=16 a=1 c=128
+stream-none STREAM_END stage=3 claim=16 a=0
+stream-unknown STREAM_END stage=3 claim=16 a=3
+stream-shorter STREAM_END stage=4 claim=16 a=1 c=127
+stream-short STREAM_END stage=3 claim=15 a=1
+results-unwanted RESULTS_END stage=5 claim=8
++exited-before-ready EXITED stage=1 claim=8
+exited-twice EXITED stage=3 claim=8 count=2
+exited-as-nobody EXITED stage=5 claim=8 a=0 b=256
+signaled-as-nobody EXITED stage=5 claim=8 a=1 b=65
+failed-as-nobody EXITED stage=5 claim=8 a=2 b=4096
+exited-in-another-way EXITED stage=5 claim=8 a=3
+exited-long EXITED stage=5 claim=9
++text-long NOTICE stage=3 claim=1025
+text-of-4-gigabytes NOTICE stage=3 claim=4294967295 bytes=64
+unknown-0 0 stage=1
+unknown-1 1 stage=2 claim=4
+unknown-13 13 stage=3
+unknown-63 63 stage=3
++unknown-72 72 stage=3
+unknown-most 4294967295 stage=3 claim=4294967295 bytes=0
+L
+full && hostile stream-longer 125 longer
+# Cut, or of less than was said: nothing more comes, and the machine ends.
+hostile cut 255 "message kind=$EXITED stage=5 claim=8 bytes=4 off=1"
+full && hostile cut-header 255 "message kind=$NOTICE stage=3 claim=100 bytes=0 off=1"
+full && hostile stream-lies 255 "message kind=$STREAM_END stage=4 claim=16 a=1 c=100000 off=1"
+# Text drives no terminal, and there is a bound on it.
+command_ "text count=200 kind=1"
+same command/hostile-text 125 $status
+same command/hostile-text-is-bounded 21 "$(wc -l <"$T/err")"
+same command/hostile-text-drives-nothing 0 "$(LC_ALL=C tr -d '\n -~' <"$T/err" | wc -c)"
+# What is odd, but no lie.
+for attack in "ports count=100" nobuffers reset pieces; do
+	full || [ "$attack" = nobuffers ] || [ "$attack" = "ports count=100" ] || continue
+	command_ "$attack"
+	same "command/odd-${attack% *}" 6 $status
+	few_lines "command/odd-${attack% *}-log" '^lkvm: console'
+done
+# An end in each stage.
+if full; then
+	for stage in 0 1 2 3 4 5; do
+		hostile off-$stage 255 "off stage=$stage"
+		ends triple-$stage "triple stage=$stage" 255 '"outcome":"triple-fault","status":255,'
+		ends loop-$stage "loop stage=$stage" 124 '"outcome":"timeout","status":124,' --timeout 4
+	done
+	hostile never-ready 125 silent
+	has command/hostile-never-ready-is-told "$T/err" 'nothing was heard of its first process for 60 s'
+fi
+
+# ---- streams ----
+
+mib=$(full && echo 64 || echo 4)
+head -c ${mib}M /dev/urandom >"$T/in"
+sum=$(sha256sum <"$T/in")
+same command/through "$sum 0" "$(cat "$T/in" | { stream echo; echo $? >"$T/status"; } | sha256sum) $(cat "$T/status")"
+same command/through-says-nothing "" "$(cat "$T/err")"
