@@ -225,6 +225,76 @@ static int put_root_into_initramfs(struct run_command *c, const struct command_o
 	return 0;
 }
 
+/* A disk that is made up of the directory or archive @from. */
+static int add_tree(struct run_command *c, struct run_options *o, const struct tree_config *from,
+		    const char *path)
+{
+	struct machine_config *m = &o->machine;
+	char *serial = c->serials[m->nr_trees];
+
+	if (m->nr_disks == BOARD_MAX_VIRTIO) {
+		log_error("machine: disks: more than %u, with directories", BOARD_MAX_VIRTIO);
+		return -EINVAL;
+	}
+	snprintf(serial, sizeof(c->serials[0]), "lkvm.%u", m->nr_trees);
+	m->trees[m->nr_trees] = *from;
+	m->disks[m->nr_disks++] = (struct machine_disk){ .tree = (int)m->nr_trees, .serial = serial };
+	m->nr_trees++;
+	add_mount(c, path, serial);
+	return 0;
+}
+
+static struct tree_config directory_tree(const struct command_options *o, const char *path)
+{
+	return (struct tree_config){
+		.path = path,
+		.archive_fd = -1,
+		.owner = own_is_root(o, path) ? TREE_OWNER_ROOT : TREE_OWNER_KEEP,
+	};
+}
+
+static int add_dir_tree(struct run_command *c, struct run_options *o, unsigned int i)
+{
+	const struct dir_option *dir = &o->command.dirs[i];
+	const struct tree_config tree = directory_tree(&o->command, dir->host);
+
+	if (!dir->guest) {
+		c->dir_paths[i] = realpath(dir->host, NULL);
+		if (!c->dir_paths[i]) {
+			log_error("dir: %s: %s", dir->host, strerror(errno));
+			return -errno;
+		}
+	}
+	return add_tree(c, o, &tree, dir->guest ? dir->guest : c->dir_paths[i]);
+}
+
+static int add_trees(struct run_command *c, struct run_options *o)
+{
+	const struct tree_config root = directory_tree(&o->command, o->command.root ? o->command.root : "/");
+	int rc = add_tree(c, o, &root, "/");
+
+	for (unsigned int i = 0; i < o->command.nr_dirs && !rc; i++)
+		rc = add_dir_tree(c, o, i);
+	return rc;
+}
+
+static int check_devices(const struct run_command *c, const struct run_options *o)
+{
+	const unsigned int ports = c->config.results ? 5 : 4, devices = options_nr_virtio(o) +
+				   !(o->machine.virtio_console || o->machine.nr_ports);
+
+	if (devices > BOARD_MAX_VIRTIO) {
+		log_error("machine: disks, directories, networks, console and rng are %u devices; %u fit",
+			  devices, BOARD_MAX_VIRTIO);
+		return -EINVAL;
+	}
+	if (o->machine.nr_ports + ports > CONSOLE_MAX_PORTS) {
+		log_error("--port: too many of them: a command takes %u of %u", ports, CONSOLE_MAX_PORTS);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int set_files(struct run_command *c, struct run_options *o)
 {
 	struct initramfs_config archive = {
@@ -232,8 +302,11 @@ static int set_files(struct run_command *c, struct run_options *o)
 		.init_bytes = guest_init_bytes(),
 		.modules = &c->modules->choice,
 	};
-	int rc = put_root_into_initramfs(c, &o->command, &archive);
+	int rc = modules_missing(c->modules, FOR_FILES) ?
+		 put_root_into_initramfs(c, &o->command, &archive) : add_trees(c, o);
 
+	if (!rc)
+		rc = check_devices(c, o);
 	if (!rc)
 		rc = initramfs_create(&c->initramfs_fd, &archive);
 	o->machine.boot.extra_initrd_fd = c->initramfs_fd;
