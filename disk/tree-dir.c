@@ -73,7 +73,6 @@ struct tree_dir {
 	uint32_t nr_links, links_room;	/* a power of two */
 	struct open_dir dirs[MAX_OPEN_DIRS];
 	uint64_t clock;
-	uint32_t here;		/* the directory that we are in; NO_NODE */
 	uint32_t *way;		/* directories to go through, the deepest first */
 	uint32_t way_room;
 	uint64_t unreadable, left_out;
@@ -236,13 +235,9 @@ static int go_to(struct tree_dir *t, uint32_t number, char name[NAME_MAX + 1])
 	int rc;
 
 	name_of(t, number, name);
-	if (parent == t->here)
-		return 0;
 	rc = enter_dir(t, parent, &dir);
-	if (!rc && fchdir(dir->fd))
-		rc = -errno;
-	t->here = rc ? NO_NODE : parent;
-	return rc;
+	/* Each time: it is the process's, and other trees have been there since. */
+	return rc || !fchdir(dir->fd) ? rc : -errno;
 }
 
 /* ---- hard links ---- */
@@ -679,7 +674,6 @@ int tree_dir_create(struct tree_source **out, const struct tree_config *config)
 	t->keeps_owner = config->owner == TREE_OWNER_KEEP;
 	t->uid = getuid();
 	t->gid = getgid();
-	t->here = NO_NODE;
 	for (unsigned int i = 0; i < MAX_OPEN_DIRS; i++)
 		t->dirs[i].number = NO_NODE;
 	rc = t->path ? open_root(t) : -ENOMEM;
