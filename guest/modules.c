@@ -78,7 +78,7 @@ static int read_all(int fd, uint64_t n, uint64_t max, uint8_t **data, size_t *by
 }
 
 /* One that is not there, or cannot be read, says nothing. */
-static struct module_text read_text(int dir_fd, const char *name)
+static struct module_text modules_read_text(int dir_fd, const char *name)
 {
 	uint8_t *data = NULL;
 	size_t bytes = 0;
@@ -247,7 +247,7 @@ static struct module_text read_aliases(void *ctx)
 	struct modules_reader *r = ctx;
 
 	if (!r->aliases.data)
-		r->aliases = read_text(r->dir_fd, "modules.alias");
+		r->aliases = modules_read_text(r->dir_fd, "modules.alias");
 	return r->aliases;
 }
 
@@ -353,13 +353,13 @@ static struct module_text read_config(const struct modules *m, const char *kerne
 	int n;
 
 	if (dir_fd >= 0)
-		text = read_text(dir_fd, m->place == MODULES_TREE ? ".config" : "config");
+		text = modules_read_text(dir_fd, m->place == MODULES_TREE ? ".config" : "config");
 	if (text.bytes || !*m->release || !kernel || m->place == MODULES_TREE)
 		return text;
 	free_text(&text);
 	n = snprintf(path, sizeof(path), "%.*sconfig-%s", slash ? (int)(slash + 1 - kernel) : 0, kernel,
 		     m->release);
-	return n > 0 && (size_t)n < sizeof(path) ? read_text(AT_FDCWD, path) : text;
+	return n > 0 && (size_t)n < sizeof(path) ? modules_read_text(AT_FDCWD, path) : text;
 }
 
 struct modules_lists {
@@ -377,9 +377,9 @@ static int open_lists(struct modules_lists *l, const struct modules *m, const ch
 	s->config = read_config(m, kernel, dir_fd);
 	if (dir_fd < 0)
 		return 0;
-	l->paths = read_text(dir_fd, s->is_tree ? "modules.order" : "modules.dep");
-	l->builtin = read_text(dir_fd, "modules.builtin");
-	s->builtin_modinfo = read_text(dir_fd, "modules.builtin.modinfo");
+	l->paths = modules_read_text(dir_fd, s->is_tree ? "modules.order" : "modules.dep");
+	l->builtin = modules_read_text(dir_fd, "modules.builtin");
+	s->builtin_modinfo = modules_read_text(dir_fd, "modules.builtin.modinfo");
 	rc = module_index_init(&s->paths, l->paths);
 	return rc ? rc : module_index_init(&s->builtin, l->builtin);
 }

@@ -485,6 +485,8 @@ static void check_debian(const struct kernel_case *k)
 	FILE *f;
 
 	snprintf(path, sizeof(path), "build/cache/%s/%s", k->name, k->file);
+	if (access(path, R_OK))
+		fail_msg("%s is missing: tests/host/prepare build/gcc makes it", path);
 	assert_int_equal(kernel_release_read(&release, path), 0);
 	assert_int_equal(release.is_64bit, k->is_64bit);
 	snprintf(path, sizeof(path), "build/cache/%s/version", k->name);
