@@ -503,8 +503,8 @@ int modules_report(const struct modules *m, uint32_t options)
 		log_error("kernel %s: needs %s, and %s has neither set nor built it\n"
 			  "%s, or make modules.", release, text, m->path, build);
 	else if (*m->path)
-		log_error("kernel %s: needs %s, and %s is missing\npass --modules DIR, or %s.", release,
-			  text, m->path, build);
+		log_error("kernel %s: needs %s, and %s%s is missing\npass --modules DIR, or %s.", release,
+			  text, m->path, access(m->path, F_OK) ? "" : "/modules.dep", build);
 	else
 		log_error("kernel %s: needs %s, and nobody says where its modules are\n"
 			  "pass --modules DIR, or %s.", release, text, build);

@@ -682,6 +682,10 @@ static void what_is_missing_is_said_by_name(void **state)
 	assert_string_equal(report(&config, KERNEL_BIT(KERNEL_EROFS)),
 			    "lkvm: kernel 6.1.0: needs CONFIG_EROFS_FS for --root, and /lib/none/6.1.0 is missing\n"
 			    "  pass --modules DIR, or build with what \"lkvm kconfig\" prints.\n");
+	/* Installed without depmod(8). */
+	config.installed = dir;
+	put_text("6.1.0/modules.builtin", "");
+	assert_non_null(strstr(report(&config, KERNEL_BIT(KERNEL_EROFS)), "/6.1.0/modules.dep is missing\n"));
 	config.off = true;
 	assert_string_equal(report(&config, KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_VIRTIO_NET)),
 			    "lkvm: kernel 6.1.0: needs CONFIG_EROFS_FS for --root, CONFIG_VIRTIO_NET for -n, and "
