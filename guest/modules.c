@@ -174,9 +174,17 @@ static int read_unpacked(struct modules_reader *r, const char *path, int fd, uin
 	return rc;
 }
 
+static bool is_same_version(const struct kernel_release *a, const char *text)
+{
+	struct kernel_release b;
+
+	return !kernel_release_parse(&b, text, strlen(text) + 1) && a->major == b.major &&
+	       a->minor == b.minor;
+}
+
 /*
  * "vermagic=RELEASE ...": a kernel loads what was made for itself. One with "modversions" in both
- * looks at the interfaces instead.
+ * looks at the interfaces instead, which are the same at most within one version.
  */
 static int check_module(const struct modules_reader *r, const char *path,
 			const struct module_file *file)
@@ -192,7 +200,7 @@ static int check_module(const struct modules_reader *r, const char *path,
 	if (!*m->release || !strcmp(release.text, m->release))
 		return 0;
 	while (module_text_word(&magic, " ", &word))
-		if (module_text_equals(word, "modversions"))
+		if (module_text_equals(word, "modversions") && is_same_version(&release, m->release))
 			return 0;
 	return module_fail(r, path, -EINVAL, "made for kernel %s, and this one is %s%s",
 			   release.text, m->release,

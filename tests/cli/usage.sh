@@ -46,6 +46,9 @@ refuses disk-ro-cow '^lkvm: --disk: disk,ro,cow: either' run -k "$K" -d disk,ro,
 refuses disk-not-qcow2 '^lkvm: disk: disk: not a qcow2 image' run -k "$K" -d disk,format=qcow2
 refuses disk-twice '^lkvm: disk: disk: in use by this or another process' run -k "$K" -d disk -d disk
 refuses disk-32 '^lkvm: --disk: disk,ro: too many of them' run -k "$K" $(for i in $(seq 32); do echo -d disk,ro; done)
+refuses modules-missing '^lkvm: --modules: nosuch: No such file' run -k "$K" --modules nosuch -- true
+refuses modules-file '^lkvm: --modules: junk: Not a directory$' run -k "$K" --modules junk -- true
+refuses modules-none '^lkvm: --modules: dir: no modules for kernel' run -k "$K" --modules dir -- true
 refuses transport '^lkvm: --transport: usb: must be pci or mmio' run -k "$K" --transport usb
 refuses net-mode '^lkvm: --network: mode=usb: mode=usb: not possible$' run -k "$K" -n mode=usb
 refuses net-fd '^lkvm: --network: fd 99: Bad file descriptor$' run -k "$K" -n mode=fd,fd=99

@@ -295,6 +295,8 @@ static void a_module_for_another_kernel_is_refused(void **state)
 	m = choose(NULL, NULL, usual);
 	assert_non_null(m);
 	modules_destroy(m);
+	put_module(RELEASE "/kernel/virtio/virtio_ring.ko", "6.12.0-test SMP modversions ", "", "");
+	assert_null(choose(NULL, NULL, usual));
 	put_text(RELEASE "/kernel/virtio/virtio_ring.ko", "no module at all");
 	assert_null(choose(NULL, NULL, usual));
 	/* A name that leads nowhere makes the driver one that is missing. */
