@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A driver for virtio devices in a few lines, for tiny guests in C: 64-bit, no
- * interrupts, one page of everything. Finds its device on PCI (slot 1) or at the
+ * interrupts, one page of everything. Finds its device on PCI (slot 1, unless told otherwise) or at the
  * first virtio-mmio window. Does only what it is told, right or wrong.
  */
 #include <linux/virtio_mmio.h>
@@ -186,15 +186,17 @@ static uint64_t registers;	/* mmio: the window; PCI: BAR 0 */
 static uint64_t msix;		/* BAR 1 */
 static uint16_t notify;		/* BAR 2, a port */
 
+static uint32_t pci_slot = 1;
+
 static inline void pci_write(uint32_t reg, uint32_t v)
 {
-	outl(PORT_PCI_ADDRESS, 0x80000800 | reg);
+	outl(PORT_PCI_ADDRESS, 0x80000000 | pci_slot << 11 | reg);
 	outl(PORT_PCI_DATA, v);
 }
 
 static inline uint32_t pci_read(uint32_t reg)
 {
-	outl(PORT_PCI_ADDRESS, 0x80000800 | reg);
+	outl(PORT_PCI_ADDRESS, 0x80000000 | pci_slot << 11 | reg);
 	return inl(PORT_PCI_DATA);
 }
 

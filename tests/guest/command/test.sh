@@ -119,3 +119,42 @@ head -c ${mib}M /dev/urandom >"$T/in"
 sum=$(sha256sum <"$T/in")
 same command/through "$sum 0" "$(cat "$T/in" | { stream echo; echo $? >"$T/status"; } | sha256sum) $(cat "$T/status")"
 same command/through-says-nothing "" "$(cat "$T/err")"
+# Both outputs at once, and the reader of one stops for a while.
+line=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde
+kib=$(full && echo 16384 || echo 512)
+sum=$(yes $line | head -c ${kib}K | sha256sum)
+mkfifo "$T/fifo"
+for stops in out err; do
+	full || [ $stops = out ] || continue
+	{ [ $stops != err ] || sleep 3; sha256sum; } <"$T/fifo" >"$T/err.sum" & reader=$!
+	timeout -k 12 $patience "$LKVM" run -q "${options[@]}" -p "attack=both count=$kib" -- nix </dev/null 2>"$T/fifo" |
+		{ [ $stops != out ] || sleep 3; sha256sum; } >"$T/out.sum"
+	wait $reader
+	same command/both-and-$stops-stops "$sum $sum" "$(cat "$T/out.sum" "$T/err.sum" | tr '\n' ' ' | sed 's/ $//')"
+done
+command_ "early count=256"
+same command/end-before-output "3 $(yes $line | head -c 256K | sha256sum)" "$status $(sha256sum <"$T/out")"
+# A reader who goes.
+same command/reader-goes "01234 0" "$({ stream "both count=512" </dev/null; echo $? >"$T/status"; } | head -c 5) $(cat "$T/status")"
+same command/reader-goes-other-is-there $((512 * 1024)) "$(grep -v ^lkvm "$T/err" | wc -c)"
+# Nothing to read, nowhere to write.
+stream echo </dev/null >"$T/out"; same command/in-null "0 0" "$? $(stat -c %s "$T/out")"
+stream echo <&- >"$T/out"; same command/in-closed "0 0" "$? $(stat -c %s "$T/out")"
+stream "both count=64" >&- </dev/null; same command/out-closed "0 65536" "$? $(stat -c %s "$T/err")"
+if full; then
+	timeout $patience "$LKVM" run "${options[@]}" -p "attack=both count=64" -- nix >"$T/out" 2>&- </dev/null
+	same command/err-closed "0 65536" "$? $(stat -c %s "$T/out")"
+fi
+# A stdin that nobody takes and that has no end.
+exec 5<>"$T/fifo"
+stream deaf <&5; same command/in-endless 5 $?
+stream "deaf count=1" </dev/zero; same command/in-unwanted 5 $?
+# Others have the caller's descriptors, too: they wait as before, during and after.
+mkfifo "$T/fifo6" "$T/fifo7"; exec 6<>"$T/fifo6" 7<>"$T/fifo7"
+nonblocking() { for fd in 5 6 7; do echo $((0$(awk '/^flags/ { print $2 }' /proc/self/fdinfo/$fd) & 04000)); done | xargs; }
+"$LKVM" run "${options[@]}" -p attack=hold -- nix <&5 >&6 2>&7 & pid=$!
+head -c 64 <&6 >/dev/null
+same command/flags-during "0 0 0" "$(nonblocking)"
+kill $pid; wait $pid
+same command/flags-after "0 0 0" "$(nonblocking)"
+exec 5<&- 6<&- 7<&-
