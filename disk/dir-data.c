@@ -93,7 +93,7 @@ static void close_file(struct dir_open *o)
 }
 
 /* One that is free, or can be. NULL: all are in use. */
-static struct dir_open *find_free(struct dir *d)
+static struct dir_open *find_unused(struct dir *d)
 {
 	struct dir_open *oldest = NULL;
 
@@ -179,7 +179,7 @@ static bool start_opening(struct dir *d, struct dir_file *file)
 	static const struct files_ops ops = {
 		.name = on_open_name, .open = on_open, .done = on_open_done,
 	};
-	struct dir_open *o = find_free(d);
+	struct dir_open *o = find_unused(d);
 
 	if (!o)
 		return false;
@@ -197,10 +197,15 @@ static bool start_opening(struct dir *d, struct dir_file *file)
 
 /* ---- reading ---- */
 
+static struct dir_open *open_of_file(const struct aio_file *file)
+{
+	return (struct dir_open *)((char *)(uintptr_t)file - offsetof(struct dir_open, aio));
+}
+
 static void data_read_done(struct aio_op *op, int error)
 {
-	struct disk_request *req = (struct disk_request *)((char *)op - offsetof(struct disk_request, op));
-	struct dir_open *o = (struct dir_open *)((char *)(uintptr_t)op->file - offsetof(struct dir_open, aio));
+	struct disk_request *req = (void *)((char *)op - offsetof(struct disk_request, op));
+	struct dir_open *o = open_of_file(op->file);
 	struct dir *d = o->dir;
 
 	o->busy--;
@@ -216,7 +221,8 @@ static void data_read_done(struct aio_op *op, int error)
 	dir_look_again(d);	/* also who waits for a descriptor */
 }
 
-static void data_start_read(struct dir_open *o, struct disk_request *req, uint64_t offset, uint64_t bytes)
+static void data_start_read(struct dir_open *o, struct disk_request *req, uint64_t offset,
+			    uint64_t bytes)
 {
 	unsigned int nr = cut_buffers(req, bytes);
 
@@ -252,7 +258,8 @@ static const struct tree_extent *find_extent(const struct dir_open *o, uint64_t 
 }
 
 /* All of it is within the file. */
-static int64_t read_open(struct dir_open *o, struct disk_request *req, uint64_t offset, uint64_t bytes)
+static int64_t read_open(struct dir_open *o, struct disk_request *req, uint64_t offset,
+			 uint64_t bytes)
 {
 	const struct tree_extent *e = find_extent(o, offset);
 	uint64_t within = e && offset >= e->start ? offset - e->start : 0;

@@ -351,7 +351,8 @@ static int create_blocks(struct listing *l, uint64_t nr, uint64_t name_bytes)
 	l->room_blocks = blocks_for(nr + 2, name_bytes + strlen("...")) - 1;
 	if (!l->room_blocks)
 		return 0;
-	l->blocks = dir_alloc(l->fill->dir, sizeof(*l->blocks) + (uint64_t)l->room_blocks * EROFS_BLOCK_BYTES);
+	l->blocks = dir_alloc(l->fill->dir,
+			      sizeof(*l->blocks) + (uint64_t)l->room_blocks * EROFS_BLOCK_BYTES);
 	if (!l->blocks)
 		return -ENOMEM;
 	l->blocks->bytes = l->room_blocks * EROFS_BLOCK_BYTES;
@@ -360,9 +361,10 @@ static int create_blocks(struct listing *l, uint64_t nr, uint64_t name_bytes)
 
 static uint64_t listed_nid(const struct listing *l)
 {
-	uint32_t nr;
+	const struct fill *f = l->fill;
+	uint32_t nr, place = places_of(f->inodes, f->index, &nr) + l->slot;
 
-	return nid_of(l->fill->inodes, l->fill->first, places_of(l->fill->inodes, l->fill->index, &nr) + l->slot);
+	return nid_of(f->inodes, f->first, place);
 }
 
 /* Places for what is in the directory. */
@@ -410,7 +412,7 @@ static int end_block(struct listing *l)
 	return 0;
 }
 
-static int put_name(struct listing *l, uint64_t nid, unsigned int type, const char *name, size_t bytes)
+static int put_dirent(struct listing *l, uint64_t nid, unsigned int type, const char *name, size_t bytes)
 {
 	int rc;
 
@@ -425,13 +427,14 @@ static int put_name(struct listing *l, uint64_t nid, unsigned int type, const ch
 /* "." and "..", if they come before @name; NULL: now. */
 static int put_dots(struct listing *l, const char *name, size_t bytes)
 {
+	uint64_t nid;
 	int rc = 0;
 
 	while (!rc && l->dots < 2 &&
 	       (!name || erofs_compare_names("..", l->dots + 1, name, bytes) < 0)) {
 		l->dots++;
-		rc = put_name(l, l->dots == 1 ? listed_nid(l) : l->fill->inodes->parent_nid, DT_DIR, "..",
-			      l->dots);
+		nid = l->dots == 1 ? listed_nid(l) : l->fill->inodes->parent_nid;
+		rc = put_dirent(l, nid, DT_DIR, "..", l->dots);
 	}
 	return rc;
 }
@@ -446,7 +449,7 @@ static bool may_be_linked(struct dir *d, uint32_t nid)
 }
 
 /* The next free place for an entry, or NO_NUMBER: there are more than was said. */
-static uint32_t next_place(struct listing *l, unsigned int type)
+static uint32_t next_free_place(struct listing *l, unsigned int type)
 {
 	const struct dir_inodes *c = l->children;
 
@@ -465,7 +468,7 @@ static int find_nid(struct listing *l, uint32_t number, unsigned int type, uint3
 	if (!at)
 		return -ENOMEM;
 	if (!*at) {
-		place = next_place(l, type);
+		place = next_free_place(l, type);
 		if (place == NO_NUMBER)
 			return -EPROTO;
 		l->children->numbers[place] = number;
@@ -477,7 +480,8 @@ static int find_nid(struct listing *l, uint32_t number, unsigned int type, uint3
 	return 0;
 }
 
-static int take_name(struct listing *l, uint32_t number, unsigned int type, const char *name, size_t bytes)
+static int take_name(struct listing *l, uint32_t number, unsigned int type, const char *name,
+		     size_t bytes)
 {
 	uint32_t nid;
 	int rc;
@@ -489,7 +493,7 @@ static int take_name(struct listing *l, uint32_t number, unsigned int type, cons
 	rc = put_dots(l, name, bytes);
 	if (!rc)
 		rc = find_nid(l, number, type, &nid);
-	return rc ? rc : put_name(l, nid, type, name, bytes);
+	return rc ? rc : put_dirent(l, nid, type, name, bytes);
 }
 
 static int on_entry(struct files_question *q, uint32_t number, unsigned int type, const char *name,

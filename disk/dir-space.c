@@ -82,7 +82,7 @@ static void forget_burned(struct space_area *a, uint32_t block)
 }
 
 /* The first place for @nr blocks where none is burned. False if there is none. */
-static bool find_place(const struct space_area *a, uint32_t nr, uint32_t *block)
+static bool find_unburned(const struct space_area *a, uint32_t nr, uint32_t *block)
 {
 	uint32_t at = a->next;
 
@@ -101,7 +101,7 @@ uint32_t space_take(struct space *s, enum space_place place, const struct space_
 	struct space_range *r;
 	uint32_t block;
 
-	if (!range->nr || !find_place(a, range->nr, &block) || !make_range_room(a))
+	if (!range->nr || !find_unburned(a, range->nr, &block) || !make_range_room(a))
 		return 0;
 	r = range_at(a, a->nr_ranges++);
 	*r = *range;
@@ -138,7 +138,7 @@ static uint32_t count_before(const struct space_area *a, uint32_t block)
 }
 
 /* The first block behind @block at which something else begins. */
-static uint32_t next_place(uint32_t block)
+static uint32_t next_start(uint32_t block)
 {
 	for (unsigned int i = 0; i < SPACE_NR_PLACES; i++)
 		if (block < places[i].first)
@@ -155,7 +155,7 @@ struct space_range *space_find(struct space *s, uint32_t block, uint32_t *nr)
 	if (r && block - r->block < r->nr)
 		return r;
 	if (!a)
-		*nr = next_place(block) - block;
+		*nr = next_start(block) - block;
 	else
 		*nr = (n < a->nr_ranges ? range_at(a, n)->block : a->end) - block;
 	return NULL;

@@ -37,7 +37,9 @@
 #include "disk/dir.h"
 #include "log.h"
 
-_Static_assert(SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES) <= UINT16_MAX, "the root has a short number");
+#define ROOT_NID (SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES))
+
+_Static_assert(ROOT_NID <= UINT16_MAX, "the superblock has 16 bits for it");
 
 /* ---- reading ---- */
 
@@ -45,7 +47,7 @@ static int64_t read_super(struct disk_request *req, uint64_t skip, uint64_t byte
 {
 	uint8_t block[EROFS_BLOCK_BYTES];
 
-	erofs_put_super(block, SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES), SPACE_XATTRS);
+	erofs_put_super(block, ROOT_NID, SPACE_XATTRS);
 	dir_data_put(req, block + skip, bytes);
 	return (int64_t)bytes;
 }
@@ -79,6 +81,8 @@ static int64_t read_bytes(struct disk_request *req, const struct dir_bytes *b, u
 static int64_t read_range(struct dir *d, struct disk_request *req, const struct space_range *r,
 			  uint64_t skip, uint64_t bytes)
 {
+	uint64_t start = (uint64_t)r->offset * EROFS_BLOCK_BYTES;
+
 	bytes = min_u64(bytes, (uint64_t)r->nr * EROFS_BLOCK_BYTES - skip);
 	switch (r->kind) {
 	case SPACE_INODE_BLOCKS:
@@ -86,7 +90,7 @@ static int64_t read_range(struct dir *d, struct disk_request *req, const struct 
 	case SPACE_BYTES:
 		return read_bytes(req, r->owner, skip, bytes);
 	default:
-		return dir_data_read(d, req, r->owner, (uint64_t)r->offset * EROFS_BLOCK_BYTES + skip, bytes);
+		return dir_data_read(d, req, r->owner, start + skip, bytes);
 	}
 }
 
@@ -105,7 +109,8 @@ static const struct space_range *find_range(struct dir *d, uint32_t block, uint3
 /* The next part of @req: how many bytes were read, DIR_WAITS, DIR_STARTED, or -errno. */
 static int64_t read_next(struct dir *d, struct disk_request *req)
 {
-	uint64_t pos = req->offset + req->pos, skip = pos % EROFS_BLOCK_BYTES, bytes = req->bytes - req->pos;
+	uint64_t pos = req->offset + req->pos, bytes = req->bytes - req->pos;
+	uint64_t skip = pos % EROFS_BLOCK_BYTES;
 	uint32_t block = (uint32_t)(pos / EROFS_BLOCK_BYTES), nr;
 	const struct space_range *r;
 

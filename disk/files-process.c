@@ -86,7 +86,7 @@ static void send_answer(struct answer *a, bool last, int fd)
 }
 
 /* A place for a record, in the next message if this one is full. */
-static uint8_t *add_record(struct answer *a, size_t bytes)
+static uint8_t *add_to_answer(struct answer *a, size_t bytes)
 {
 	uint8_t *p;
 
@@ -190,13 +190,13 @@ static void add_entries(struct answer *a, const struct tree_list *list)
 		.name_bytes = list->name_bytes,
 	};
 
-	memcpy(add_record(a, sizeof(total)), &total, sizeof(total));
+	memcpy(add_to_answer(a, sizeof(total)), &total, sizeof(total));
 	for (size_t i = 0; i < list->nr && !a->failed; i++) {
 		const struct list_entry *from = &list->entries[i];
 		const struct files_entry e = {
 			.number = from->number, .type = from->type, .name_bytes = from->name_bytes,
 		};
-		uint8_t *p = add_record(a, sizeof(e) + e.name_bytes);
+		uint8_t *p = add_to_answer(a, sizeof(e) + e.name_bytes);
 
 		memcpy(p, &e, sizeof(e));
 		memcpy(p + sizeof(e), list->names + from->name, e.name_bytes);
@@ -231,7 +231,7 @@ static void answer_stat(struct files_server *s, struct tree_source *source,
 		st->target_bytes = st->xattr_bytes = 0;
 		source->ops->stat(source, ask->numbers[i], st);
 		record = (struct files_stat){ st->attr, st->target_bytes, st->xattr_bytes };
-		p = add_record(&s->answer, sizeof(record) + st->target_bytes + st->xattr_bytes);
+		p = add_to_answer(&s->answer, sizeof(record) + st->target_bytes + st->xattr_bytes);
 		memcpy(p, &record, sizeof(record));
 		memcpy(p + sizeof(record), st->target, st->target_bytes);
 		memcpy(p + sizeof(record) + st->target_bytes, st->xattrs, st->xattr_bytes);
@@ -255,7 +255,7 @@ static void answer_open(struct files_server *s, struct tree_source *source,
 	record.name_bytes = (uint32_t)strlen(name);
 	record.nr_extents = d->nr_extents;
 	extents = d->nr_extents * sizeof(*d->extents);
-	p = add_record(&s->answer, sizeof(record) + record.name_bytes + extents);
+	p = add_to_answer(&s->answer, sizeof(record) + record.name_bytes + extents);
 	memcpy(p, &record, sizeof(record));
 	memcpy(p + sizeof(record), name, record.name_bytes);
 	memcpy(p + sizeof(record) + record.name_bytes, d->extents, extents);

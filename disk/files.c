@@ -148,18 +148,10 @@ static bool extents_are_good(const struct tree_data *d)
 	return true;
 }
 
-/* A name may have what a terminal takes for orders. */
-static void make_printable(char *text, size_t bytes)
+static bool take_open_data(struct files *f, struct files_question *q, struct rest *rest, int error,
+			   int *fd)
 {
-	for (size_t i = 0; i < bytes; i++)
-		if ((uint8_t)text[i] < ' ' || text[i] == 0x7f)
-			text[i] = '?';
-	text[bytes] = '\0';
-}
-
-static bool take_data(struct files *f, struct files_question *q, struct rest *rest, int error, int *fd)
-{
-	char name[TREE_MAX_PATH_BYTES];
+	char name[TREE_MAX_PATH_BYTES], shown[TREE_MAX_PATH_BYTES];
 	struct files_data record;
 
 	if (q->nr_answered++ || !take_bytes(rest, &record, sizeof(record)) ||
@@ -170,8 +162,8 @@ static bool take_data(struct files *f, struct files_question *q, struct rest *re
 	f->data.nr_extents = record.nr_extents;
 	if (!extents_are_good(&f->data))
 		return false;
-	make_printable(name, record.name_bytes);
-	q->ops->name(q, name);
+	name[record.name_bytes] = '\0';
+	q->ops->name(q, log_name(shown, sizeof(shown), name));
 	if (error)
 		return true;
 	f->data.fd = *fd;
@@ -180,7 +172,8 @@ static bool take_data(struct files *f, struct files_question *q, struct rest *re
 	return true;
 }
 
-static bool take_record(struct files *f, struct files_question *q, struct rest *rest, int error, int *fd)
+static bool take_record(struct files *f, struct files_question *q, struct rest *rest, int error,
+			int *fd)
 {
 	switch (q->kind) {
 	case FILES_LIST:
@@ -188,7 +181,7 @@ static bool take_record(struct files *f, struct files_question *q, struct rest *
 	case FILES_STAT:
 		return take_stat(f, q, rest);
 	default:
-		return take_data(f, q, rest, error, fd);
+		return take_open_data(f, q, rest, error, fd);
 	}
 }
 
@@ -218,7 +211,7 @@ static bool take_records(struct files *f, struct files_question *q, const struct
 }
 
 /* The message is an answer, or part of one, to the oldest question. False if it is not. */
-static bool take_message(struct files *f, size_t bytes, int *fd)
+static bool take_answer_message(struct files *f, size_t bytes, int *fd)
 {
 	struct asked *a = oldest(f);
 	struct files_question *q = a ? a->q : NULL;
@@ -284,7 +277,7 @@ static void on_answer(void *arg, uint32_t events)
 	for (unsigned int i = 0; i < ROUND_MESSAGES; i++) {
 		int fd;
 		ssize_t n = recv_message(f, &fd);
-		bool ok = n == -EAGAIN || (n > 0 && take_message(f, (size_t)n, &fd));
+		bool ok = n == -EAGAIN || (n > 0 && take_answer_message(f, (size_t)n, &fd));
 
 		if (fd >= 0)
 			close(fd);
@@ -423,7 +416,7 @@ static void destroy_sources(struct files *f)
 	}
 }
 
-static int start_process(struct files *f)
+static int start_files_process(struct files *f)
 {
 	int fds[TREE_MAX_TREES];
 
@@ -473,7 +466,7 @@ int files_start(struct files **out, struct event_loop *loop, struct sandbox *san
 	f->sandbox = sandbox;
 	rc = create_sources(f, trees, nr);
 	if (!rc)
-		rc = start_process(f);
+		rc = start_files_process(f);
 	destroy_sources(f);
 	if (rc)
 		files_stop(f);

@@ -94,7 +94,7 @@ static bool tree_grow(void **p, uint64_t *room, uint64_t needed, size_t size)
 	return true;
 }
 
-static bool make_room(struct tree_dir *t, size_t name_bytes)
+static bool make_node_room(struct tree_dir *t, size_t name_bytes)
 {
 	uint64_t nodes = t->nodes_room;
 	bool ok = t->nr_nodes < TREE_MAX_NUMBERS && t->name_bytes + name_bytes <= NAMES_MAX;
@@ -111,7 +111,7 @@ static bool make_room(struct tree_dir *t, size_t name_bytes)
 static uint32_t add_node(struct tree_dir *t, uint32_t parent, const char *name, size_t bytes,
 			 unsigned int type, uint64_t ino)
 {
-	if (!make_room(t, bytes))
+	if (!make_node_room(t, bytes))
 		return NO_NODE;
 	t->nodes[t->nr_nodes] = (struct dir_node){
 		.ino = ino, .parent = parent, .name = (uint32_t)t->name_bytes,
@@ -228,7 +228,7 @@ static int enter_dir(struct tree_dir *t, uint32_t number, struct open_dir **out)
 }
 
 /* Makes the directory that has file @number ours, and says what the file is called there. */
-static int go_to(struct tree_dir *t, uint32_t number, char name[NAME_MAX + 1])
+static int go_to_dir(struct tree_dir *t, uint32_t number, char name[NAME_MAX + 1])
 {
 	uint32_t parent = t->nodes[number].parent;
 	struct open_dir *dir;
@@ -330,7 +330,7 @@ static int list_entry(struct tree_dir *t, const struct open_dir *dir, const stru
 	return number == NO_NODE ? -ENOMEM : tree_list_add(list, number, type, d->d_name, bytes);
 }
 
-static int list_open(struct tree_dir *t, const struct open_dir *dir, struct tree_list *list)
+static int list_open_dir(struct tree_dir *t, const struct open_dir *dir, struct tree_list *list)
 {
 	ssize_t n;
 	int rc = lseek(dir->fd, 0, SEEK_SET) < 0 ? -errno : 0;
@@ -377,7 +377,7 @@ static int tree_dir_list(struct tree_source *source, uint32_t number, struct tre
 	if (rc)
 		return rc == -EXDEV ? 0 : rc;
 	dir->pinned = true;
-	rc = list_open(t, dir, list);
+	rc = list_open_dir(t, dir, list);
 	dir->pinned = number == TREE_ROOT;
 	return rc;
 }
@@ -429,7 +429,7 @@ static bool is_readable(const struct statx *st, const char *name)
 	return !access(name, S_ISDIR(st->stx_mode) ? R_OK | X_OK : R_OK);
 }
 
-static int open_regular(const char *name)
+static int open_to_read(const char *name)
 {
 	int fd = openat(AT_FDCWD, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
@@ -474,7 +474,7 @@ static void find_holes(const struct statx *st, const char *name, struct tree_att
 	if (a->size_bytes <= SPARSE_MIN_BYTES || !bits ||
 	    st->stx_blocks * 512 + SPARSE_SLACK_BYTES >= a->size_bytes)
 		return;
-	fd = open_regular(name);
+	fd = open_to_read(name);
 	if (fd < 0)
 		return;
 	a->data_chunks = find_data(fd, bits, a->size_bytes);
@@ -535,7 +535,7 @@ static void tree_dir_stat(struct tree_source *source, uint32_t number, struct tr
 	const struct dir_node gone = { .type = DT_REG };
 	char name[NAME_MAX + 1];
 	struct statx st;
-	int rc = is_known(t, number) ? go_to(t, number, name) : -ENOENT;
+	int rc = is_known(t, number) ? go_to_dir(t, number, name) : -ENOENT;
 
 	if (!rc)
 		rc = look_at_name(AT_FDCWD, name, &st);
@@ -561,7 +561,7 @@ static int tree_dir_open(struct tree_source *source, uint32_t number, struct tre
 	struct tree_dir *t = (struct tree_dir *)source;
 	char name[NAME_MAX + 1];
 	struct statx st;
-	int rc = is_known(t, number) ? go_to(t, number, name) : -ENOENT;
+	int rc = is_known(t, number) ? go_to_dir(t, number, name) : -ENOENT;
 
 	if (!rc)
 		rc = look_at_name(AT_FDCWD, name, &st);
@@ -569,7 +569,7 @@ static int tree_dir_open(struct tree_source *source, uint32_t number, struct tre
 		rc = -ESTALE;
 	if (rc)
 		return rc;
-	out->fd = open_regular(name);
+	out->fd = open_to_read(name);
 	if (out->fd < 0)
 		return out->fd;
 	out->nr_extents = 1;
