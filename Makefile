@@ -132,7 +132,7 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-hang disk-soak virtq blk net virtio-net link listener port command console vmlinux processes signals sandbox tar
 unit_tests += modules initramfs
 unit_tests += results init-tar
-unit_tests += dir
+unit_tests += dir erofs
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
@@ -183,7 +183,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
-fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release
+fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
 TARGET ?= blk
 SECONDS ?= 60
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))

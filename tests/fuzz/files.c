@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A files process that lies: the input says which blocks of a directory's disk are read, and what is
+ * answered to the questions. Every request ends, at the latest with the disk.
+ */
+#include "tests/fuzz/fuzz.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "disk/aio.h"
+#include "disk/dir-space.h"
+#include "disk/disk.h"
+#include "disk/files.h"
+#include "event.h"
+#include "sandbox/sandbox.h"
+#include "util.h"
+
+#define NR_JOBS 24u
+
+struct job {
+	struct disk_request req;	/* first */
+	struct iovec iov;
+	bool busy;
+	uint8_t data[16384];
+};
+
+struct message {
+	uint8_t data[4096];
+	size_t bytes;
+	uint16_t nr;
+};
+
+static struct job jobs[NR_JOBS];
+
+static void job_done(struct disk_request *req, int error)
+{
+	(void)error;
+	((struct job *)req)->busy = false;
+}
+
+static void start_job(struct disk *disk, struct input *in)
+{
+	static const uint32_t blocks[] = { 0, 300, SPACE_INODES, SPACE_XATTRS, SPACE_DATA, SPACE_NR_BLOCKS - 4 };
+	struct job *job = &jobs[take(in, 1) % NR_JOBS];
+	uint64_t at = ((uint64_t)blocks[take(in, 1) % 6] + take(in, 1) % 32) * 4096;
+
+	if (job->busy)
+		return;
+	job->busy = true;
+	job->iov = (struct iovec){ job->data, 512 + take(in, 1) % 32 * 512 };
+	job->req = (struct disk_request){
+		.operation = DISK_READ, .offset = at + take(in, 1) % 8 * 512, .bytes = job->iov.iov_len,
+		.iov = &job->iov, .nr_iov = 1, .done = job_done,
+	};
+	disk_submit(disk, &job->req);
+}
+
+static void put(struct message *m, const void *data, size_t bytes)
+{
+	if (!range_within(m->bytes, bytes, sizeof(m->data)))
+		return;
+	memcpy(m->data + m->bytes, data, bytes);
+	m->bytes += bytes;
+}
+
+static void put_list(struct message *m, struct input *in)
+{
+	struct files_total total = { (uint32_t)take(in, 1), (uint32_t)take(in, 1), take(in, 2) };
+	unsigned int nr = (unsigned int)take(in, 1) % 64;
+	char name[8] = { 0 };
+
+	put(m, &total, sizeof(total));
+	m->nr++;
+	for (unsigned int i = 0; i < nr; i++, m->nr++) {
+		struct files_entry e = { .number = (uint32_t)take(in, 1), .type = (uint8_t)take(in, 1) };
+
+		/* In order, unless the input says otherwise. */
+		name[0] = (char)('!' + i);
+		name[1] = (char)take(in, 1);
+		e.name_bytes = name[1] & 1 ? 1 : 2;
+		put(m, &e, sizeof(e));
+		put(m, name, e.name_bytes);
+	}
+}
+
+/* So that what is sent when it is opened is what it was. */
+static struct tree_identity identity_of(int fd)
+{
+	struct statx st;
+
+	must(!statx(fd, "", AT_EMPTY_PATH, TREE_IDENTITY_MASK, &st));
+	return tree_identity_of(&st);
+}
+
+static void put_stat(struct message *m, struct input *in, unsigned int nr, int fd)
+{
+	static const uint32_t modes[] = { S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFREG, 0 };
+
+	for (unsigned int i = 0; i < nr; i++, m->nr++) {
+		struct files_stat s = { .attr = {
+			.mode = modes[take(in, 1) % 6] | ((uint32_t)take(in, 2) & 07777), .nlink = 1,
+			.size_bytes = take(in, 3) << take(in, 1) % 40, .data_chunks = (uint32_t)take(in, 1),
+			.chunk_bits = take(in, 1) & 1 ? 12 + (uint32_t)take(in, 1) % 20 : 0,
+		} };
+
+		if (take(in, 1) & 1)
+			s.attr.identity = identity_of(fd);
+		s.xattr_bytes = (uint32_t)take(in, 1) % 128;
+		if (S_ISLNK(s.attr.mode))
+			s.attr.size_bytes = s.target_bytes = (uint32_t)min_u64(1 + take(in, 1), in->left);
+		s.xattr_bytes = (uint32_t)min_u64(s.xattr_bytes, in->left);
+		put(m, &s, sizeof(s));
+		put(m, in->data, s.target_bytes);
+		put(m, in->data, s.xattr_bytes);
+	}
+}
+
+static void put_data(struct message *m, struct input *in)
+{
+	struct files_data d = { .name_bytes = 3, .nr_extents = (uint32_t)take(in, 1) % 4 };
+	uint64_t at = 0;
+
+	put(m, &d, sizeof(d));
+	put(m, "a\nb", 3);
+	for (unsigned int i = 0; i < d.nr_extents; i++) {
+		struct tree_extent e = { at + take(in, 2), take(in, 3), take(in, 8) >> take(in, 1) % 64 };
+
+		put(m, &e, sizeof(e));
+		at = e.start + e.bytes;
+	}
+	m->nr++;
+}
+
+static void send_answer(int socket, const struct message *m, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} a = { .header = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { (void *)(uintptr_t)m->data, m->bytes };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&a.header), &fd, sizeof(fd));
+		h.msg_control = &a;
+		h.msg_controllen = sizeof(a);
+	}
+	sendmsg(socket, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Answers the next question, if there is one. */
+static void answer(int socket, struct input *in, int fd)
+{
+	unsigned int way = (unsigned int)take(in, 1);
+	struct files_head head = { .last = (uint8_t)(way & 7 ? 1 : 0) };
+	struct message m = { .bytes = sizeof(head) };
+	struct files_ask ask;
+
+	if (recv(socket, &ask, sizeof(ask), MSG_DONTWAIT) != (ssize_t)sizeof(ask))
+		return;
+	head.id = ask.id;
+	head.kind = ask.kind;
+	if (way >= 240)
+		head.error = -(int32_t)take(in, 1);
+	else if (ask.kind == FILES_LIST)
+		put_list(&m, in);
+	else if (ask.kind == FILES_STAT)
+		put_stat(&m, in, way >= 230 ? (unsigned int)take(in, 1) % 40 : ask.nr, fd);
+	if (ask.kind == FILES_OPEN)
+		put_data(&m, in);
+	head.nr = m.nr;
+	memcpy(m.data, &head, sizeof(head));
+	if (way >= 200 && way < 210)
+		m.data[take(in, 2) % m.bytes] ^= (uint8_t)take(in, 1);
+	if (way >= 210 && way < 220)
+		m.bytes = take(in, 2) % (m.bytes + 1);
+	send_answer(socket, &m, ask.kind == FILES_OPEN && way & 8 ? fd : -1);
+}
+
+static void turn(struct event_loop *loop)
+{
+	event_poll(loop);
+	event_run_deferred(loop);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static struct event_loop *loop;
+	static struct aio *aio;
+	static struct sandbox unconfined;	/* off */
+	struct disk_config config = { .path = "tree" };
+	struct input in = { data, bytes };
+	struct disk *disk;
+	int pair[2], fd;
+
+	log_set_level(LOG_ERROR);
+	must(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+	if (!aio)
+		must(!event_loop_create(&loop) && !aio_create(&aio, loop, AIO_THREADS, 16) && aio_start(aio, &unconfined) > 0);
+	fd = memfd_create("data", MFD_CLOEXEC);
+	must(!ftruncate(fd, 100000));
+	must(!files_attach(&config.files, loop, pair[0]) && !files_watch(config.files));
+	must(!disk_open(&disk, aio, &config));
+	start_job(disk, &(struct input){ (const uint8_t[]){ 0, 1, 0, 0, 0 }, 5 });	/* the root */
+	while (in.left) {
+		if (take(&in, 1) % 3)
+			answer(pair[1], &in, fd);
+		else
+			start_job(disk, &in);
+		turn(loop);
+	}
+	aio_drain(aio);
+	disk_finish_all(&disk, 1, &(int){ 0 });
+	for (unsigned int i = 0; i < NR_JOBS; i++)
+		must(!jobs[i].busy);
+	disk_close(disk);
+	close(pair[1]);
+	files_stop(config.files);
+	close(fd);
+	return 0;
+}
