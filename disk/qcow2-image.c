@@ -10,6 +10,8 @@
  * Nobody waits for ever, because
  *	a flush needs nothing that a request holds, and begins only when nobody is
  *	runnable: each of those who had waited for the last one has had his turn;
+ *	it also lets those go on who are there since before the last one and do not need it,
+ *	so that no request sees more than a few flushes go by;
  *	a flush makes all slices clean and all room in the list of unused clusters, unless
  *	it fails, and then those who need them fail with it;
  *	the lists are queues: who has had no luck stands behind those he overtook, no more.
@@ -77,7 +79,8 @@ void qcow2_pump(struct qcow2 *q)
 
 		if (w)
 			w->run(w);
-		else if (q->stage == FLUSH_IDLE && q->flush_wanted > q->flush_begun)
+		else if (q->stage == FLUSH_IDLE && q->flush_wanted > q->flush_begun &&
+			 !q->is_late(q))
 			q->flush(q);
 		else
 			break;

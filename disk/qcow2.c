@@ -63,8 +63,10 @@ enum step {
 struct qcow2_job {
 	struct qcow2_waiter waiter;	/* first */
 	struct qcow2 *disk;
-	struct disk_request *req;
+	struct disk_request *req;	/* NULL: the job is free */
+	uint64_t begun;			/* how many flushes had begun before it */
 	struct aio_op op;
+	bool in_flight;			/* ... is the engine's */
 	enum step step;
 	int error;			/* of the request, in STEP_PUNCHED and STEP_UNALLOC */
 	uint64_t pos, end;		/* guest bytes that are to be done yet */
@@ -105,6 +107,8 @@ static void job_op_done(struct aio_op *op, int error)
 {
 	struct qcow2_job *job = (struct qcow2_job *)((char *)op - offsetof(struct qcow2_job, op));
 
+	job->in_flight = false;
+	job->disk->nr_in_flight--;
 	qcow2_make_runnable(job->disk, &job->waiter, error);
 	qcow2_pump(job->disk);
 }
@@ -126,6 +130,8 @@ static void qcow2_start_op(struct qcow2_job *job, enum step next, enum aio_kind 
 		.zero_past_end = kind == AIO_READ && next != STEP_TABLE_READ,
 		.done = job_op_done,
 	};
+	job->in_flight = true;
+	job->disk->nr_in_flight++;
 	aio_submit(job->disk->disk.aio, &job->op);
 }
 
@@ -253,6 +259,7 @@ static void start_job(struct qcow2 *q, struct disk_request *req)
 
 	q->free_jobs = job->next;
 	job->req = req;
+	job->begun = q->flush_begun;
 	job->step = STEP_NEXT;
 	job->pos = req->offset;
 	job->end = req->offset + req->bytes;
@@ -271,6 +278,7 @@ static void qcow2_end_job(struct qcow2_job *job, int error)
 	release_buffers(job);
 	release_table(job);
 	release_claim(job);
+	job->req = NULL;
 	job->next = q->free_jobs;
 	q->free_jobs = job;
 	if (waiting) {
@@ -280,6 +288,33 @@ static void qcow2_end_job(struct qcow2_job *job, int error)
 		start_job(q, waiting);
 	}
 	req->done(req, error);
+}
+
+/* Somebody cannot go on before there was a flush, and has not asked for it for its own sake. */
+static bool flush_is_needed(const struct qcow2 *q)
+{
+	for (const struct qcow2_waiter *w = q->stalled.head; w; w = w->next)
+		if (((const struct qcow2_job *)w)->req->operation != DISK_FLUSH)
+			return true;
+	return false;
+}
+
+/*
+ * A job that is there since before the last flush goes on without the next: it has something in
+ * flight, or waits for others of whom none needs a flush.
+ */
+static bool is_late(const struct qcow2 *q)
+{
+	bool others_go_on = q->nr_in_flight && !flush_is_needed(q);
+
+	for (unsigned int i = 0; i < QCOW2_MAX_ACTIVE; i++) {
+		const struct qcow2_job *job = &q->jobs[i];
+
+		if (job->req && job->begun < q->flush_begun && job->req->operation != DISK_FLUSH &&
+		    (job->in_flight || others_go_on))
+			return true;
+	}
+	return false;
 }
 
 static void fail(struct qcow2_job *job, int error)
@@ -1125,6 +1160,7 @@ static struct qcow2 *new_disk(struct aio *aio, const struct disk_config *config)
 	waiter_list_init(&q->stalled);
 	waiter_list_init(&q->blocked);
 	qcow2_flush_init(q);
+	q->is_late = is_late;
 	q->jobs = calloc(QCOW2_MAX_ACTIVE, sizeof(*q->jobs));
 	q->disk.path = strdup(config->path);
 	if (!q->jobs || !q->disk.path) {

@@ -205,6 +205,7 @@ struct qcow2 {
 	struct disk_request *backlog, **backlog_tail;	/* have no job yet */
 	struct qcow2_job *claims;	/* those whose part is in flight */
 	unsigned int nr_exclusive;	/* claims and wishes that are */
+	unsigned int nr_in_flight;	/* operations of jobs */
 
 	/* One user at a time. */
 	bool buffers_taken;
@@ -214,6 +215,7 @@ struct qcow2 {
 
 	/* Flushing; qcow2-flush.c. Flushes have numbers, from 1 on. */
 	void (*flush)(struct qcow2 *q);	/* begins one */
+	bool (*is_late)(const struct qcow2 *q);	/* requests that go on are to end before it */
 	enum flush_stage stage;
 	uint64_t flush_begun, flush_wanted;
 	unsigned int flush_pending;	/* writes in flight */
@@ -231,8 +233,8 @@ void qcow2_make_runnable(struct qcow2 *q, struct qcow2_waiter *w, int error);
 void qcow2_wake(struct qcow2 *q, struct waiter_list *list, int error);
 
 /*
- * Runs who is runnable; then, if one is wanted, the next flush begins. So those who have
- * waited for a flush go on before the next one. After whatever made somebody runnable.
+ * Runs who is runnable; then, if one is wanted and no request is late, the next flush begins. So
+ * those who have waited for a flush go on before the next one. After whatever made somebody runnable.
  */
 void qcow2_pump(struct qcow2 *q);
 

@@ -5,14 +5,15 @@
  * another cluster unused: the list of those has room for one. Of two others one asks for
  * flush after flush, one at any moment. One thread does it all; what comes in any order is what was in flight.
  *
- * No wait lasts longer than MAX_WAIT flushes, be it for room or for a moment without one. A
- * flush is answered after a sync that began when it had been asked for. A cluster is not
- * taken again while the file may refer to it. There is always something in flight.
+ * No wait lasts longer than MAX_WAIT flushes, be it for room or for a moment without one, and no
+ * write sees more than MAX_SEEN go by. A flush is answered after a sync that began when it had
+ * been asked for. A cluster is not taken again while the file may refer to it. There is always
+ * something in flight.
  *
  * BROKEN=1 begins a flush although somebody is runnable; BROKEN=2 frees clusters when no flush
  * is going on instead of at the end of one; BROKEN=3 has a flush answer also those who asked
  * while it was writing; BROKEN=4 frees clusters that the file still refers to; BROKEN=5 wakes
- * the last one first.
+ * the last one first; BROKEN=6 begins a flush although a write that has seen one is in flight.
  */
 #define WRITERS 2
 #define JOBS 4
@@ -20,6 +21,7 @@
 #define CLUSTERS 4		/* of each writer: old, new, unused, freeable at most */
 #define NONE 15
 #define MAX_WAIT 2
+#define MAX_SEEN 3
 #define NO_FLUSH 0		/* waits for a moment without a flush */
 #define THIS 1			/* ... for the flush that has begun last */
 #define NEXT 2			/* ... for the one after it */
@@ -30,7 +32,8 @@ bool flush_wanted;
 
 chan runnable = [JOBS] of { byte };
 chan stalled = [JOBS] of { byte };
-byte wants[JOBS], waited[JOBS];
+byte wants[JOBS], waited[JOBS], seen[WRITERS];
+bool late[WRITERS];		/* a flush has begun since its write did */
 bool asked[JOBS], must_sync[JOBS], syncing[JOBS];	/* since it was asked for */
 
 bool in_flight[WRITERS], has_data[WRITERS];
@@ -77,6 +80,8 @@ inline go_on_writing() {
 		new[j] = NONE;
 		has_data[j] = false;
 		waited[j] = 0;
+		seen[j] = 0;
+		late[j] = false;
 		runnable ! j		/* the next write */
 	fi
 }
@@ -102,8 +107,18 @@ inline begin_flush() {
 	for (n : 0 .. JOBS - 1) {
 		wants[n] = (wants[n] == NEXT -> THIS : wants[n])
 	}
+	for (n : 0 .. WRITERS - 1) {
+		late[n] = true
+	}
 	stage = REFCOUNTS
 }
+
+/* Who is late will go on without it. */
+#if BROKEN == 6
+#define is_late false
+#else
+#define is_late ((in_flight[0] && late[0]) || (in_flight[1] && late[1]))
+#endif
 
 inline pump() {
 	do
@@ -119,7 +134,7 @@ inline pump() {
 		:: j < WRITERS -> go_on_writing()
 		:: else -> go_on_flushing()
 		fi
-	:: !len(runnable) && stage == IDLE && flush_wanted -> begin_flush()
+	:: !len(runnable) && stage == IDLE && flush_wanted && !is_late -> begin_flush()
 	:: else -> break
 	od;
 	j = 0; c = 0; n = 0		/* fewer states */
@@ -130,6 +145,10 @@ inline pump() {
 inline tables_written() {
 	for (n : 0 .. WRITERS - 1) {
 		in_file[n] = entry[n]
+	}
+	for (n : 0 .. WRITERS - 1) {
+		seen[n]++;
+		assert(seen[n] <= MAX_SEEN)
 	}
 	for (n : 0 .. JOBS - 1) {
 		must_sync[n] = must_sync[n] && !syncing[n]

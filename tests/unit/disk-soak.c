@@ -4,7 +4,7 @@
  * every kind, both engines, with short transfers and a full host disk now and then. What was
  * acknowledged is there, what failed is old or new, qemu-img finds nothing wrong, nothing is
  * stuck. How many flushes a request has waited for is printed, and is at most 8 for images that
- * have one flush at a time and writes that wait for nothing but them.
+ * have one flush at a time.
  *
  * A seed makes the requests and the faults; it is printed. Runs some seconds; SECONDS=600 or
  * FULL=1 for longer, SEED=n for one that was printed, SHAPE=n for one shape.
@@ -52,12 +52,12 @@ static const struct shape shapes[] = {
 	{ "raw cow", "cp base.raw img; cp img before", "img", true, false, false, false },
 	{ "qcow2 64k", "qemu-img convert -O qcow2 base.raw img", "img", false, false, true, true },
 	{ "qcow2 512", "qemu-img convert -O qcow2 -o cluster_size=512 base.raw img", "img", false, false, true, true },
-	{ "qcow2 direct", "qemu-img convert -O qcow2 base.raw img", "img", false, true, true, false },
-	{ "qcow2 compressed", "qemu-img convert -c -O qcow2 base.raw img", "img", false, false, true, false },
-	{ "qcow2 compressed 4k", "qemu-img convert -c -O qcow2 -o cluster_size=4k base.raw img", "img", false, false, true, false },
-	{ "qcow2 on raw", "qemu-img create -q -f qcow2 -b base.raw -F raw img", "img", false, false, true, false },
+	{ "qcow2 direct", "qemu-img convert -O qcow2 base.raw img", "img", false, true, true, true },
+	{ "qcow2 compressed", "qemu-img convert -c -O qcow2 base.raw img", "img", false, false, true, true },
+	{ "qcow2 compressed 4k", "qemu-img convert -c -O qcow2 -o cluster_size=4k base.raw img", "img", false, false, true, true },
+	{ "qcow2 on raw", "qemu-img create -q -f qcow2 -b base.raw -F raw img", "img", false, false, true, true },
 	{ "qcow2 on compressed", "qemu-img convert -c -O qcow2 base.raw base; "
-		"qemu-img create -q -f qcow2 -o cluster_size=4k -b base -F qcow2 img", "img", false, false, true, false },
+		"qemu-img create -q -f qcow2 -o cluster_size=4k -b base -F qcow2 img", "img", false, false, true, true },
 	{ "qcow2 cow", "qemu-img convert -O qcow2 base.raw img; cp img before", "img", true, false, false, false },
 };
 
