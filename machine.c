@@ -972,7 +972,7 @@ static void finish_disks(struct machine *m, struct machine_result *result)
 	disk_finish_all(disks, nr, errors);
 	for (unsigned int i = 0; i < nr; i++) {
 		result->data_lost |= errors[i] != 0;
-		m->disks_stuck |= errors[i] == -ETIMEDOUT;
+		m->disks_stuck |= errors[i] == DISK_STUCK;
 	}
 	result->disks_stuck = m->disks_stuck;
 }

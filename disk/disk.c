@@ -154,10 +154,10 @@ void disk_finish_all(struct disk *const disks[], unsigned int nr, int errors[])
 		;
 	for (unsigned int i = 0; i < nr; i++) {
 		if (errors[i] > 0)
-			errors[i] = -ETIMEDOUT;
+			errors[i] = DISK_STUCK;
 		if (errors[i])
 			log_error("disk: %s: what was written last may be lost: %s", disks[i]->path,
-				  errors[i] == -ETIMEDOUT ? "it does not answer" : strerror(-errors[i]));
+				  errors[i] == DISK_STUCK ? "it does not answer" : strerror(-errors[i]));
 	}
 }
 

@@ -20,10 +20,11 @@ int disk_open(struct disk **out, struct aio *aio, const struct disk_config *conf
 
 /*
  * Waits for what is in flight and makes everything durable, of @nr disks of one engine beside
- * each other, until the limit of the engine (aio_set_limit()). errors[i]: 0, or -errno, after a
- * message, if something of disks[i] may be lost; -ETIMEDOUT: requests are still in flight, and
- * it cannot be closed.
+ * each other, until the limit of the engine (aio_set_limit()). errors[i]: 0, or, after a message, if
+ * something of disks[i] may be lost, -errno; or DISK_STUCK, which is no error of the host's:
+ * requests are still in flight, and it cannot be closed.
  */
+#define DISK_STUCK 1
 void disk_finish_all(struct disk *const disks[], unsigned int nr, int errors[]);
 
 /* Accepts NULL. Nothing is in flight. */

@@ -32,6 +32,7 @@ static struct {
 	atomic_bool hangs;		/* nothing is completed */
 	atomic_ullong hung_inode;	/* ... of this file; 0: of none */
 	atomic_ullong only_inode;	/* ... but of this one; 0: see above */
+	atomic_int sync_error;		/* what fdatasync() fails with; 0: it does not */
 	int full_fd;			/* /dev/full, once it is needed */
 	int hung_fd;			/* what is read instead of the file that hangs */
 	uint64_t hung_value;
@@ -163,7 +164,8 @@ int statx(int fd, const char *restrict path, int flags, unsigned int mask, struc
 int fdatasync(int fd)
 {
 	fault_hang(fd);
-	return (int)syscall(SYS_fdatasync, fd);
+	errno = atomic_load(&faults.sync_error);
+	return errno ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int io_uring_register_files_update(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr)

@@ -129,7 +129,7 @@ static void one_hangs(struct disk *disks[], unsigned int nr, bool writes, void (
 	disk_finish_all(disks, nr, errors);
 	end_capture(saved, message, sizeof(message));
 	assert_true(now_ns() - begin < SOON_NS);
-	assert_int_equal(errors[0], -ETIMEDOUT);
+	assert_int_equal(errors[0], DISK_STUCK);
 	assert_non_null(strstr(message, disks[0]->path));
 	for (unsigned int i = 1; i < nr; i++) {
 		assert_int_equal(errors[i], 0);
@@ -208,7 +208,7 @@ static void many_disks_hang_one_goes_on(void **state)
 	disk_finish_all(disks, MANY + 1, errors);
 	end_capture(saved, message, sizeof(message));
 	for (int i = 0; i < MANY; i++)
-		assert_int_equal(errors[i], -ETIMEDOUT);
+		assert_int_equal(errors[i], DISK_STUCK);
 	assert_int_equal(errors[MANY], 0);
 	fault_answer();
 	aio_set_limit(aio, 0);
@@ -260,7 +260,7 @@ static void what_ends_without_a_completion_is_noticed(void **state)
 	aio_set_limit(aio, now_ns() + GIVE_UP_NS);
 	disk_finish_all(disks, 2, errors);
 	end_capture(saved, message, sizeof(message));
-	assert_int_equal(errors[0], -ETIMEDOUT);
+	assert_int_equal(errors[0], DISK_STUCK);
 	assert_int_equal(errors[1], 0);
 	fault_answer();
 	aio_set_limit(aio, 0);
@@ -268,6 +268,27 @@ static void what_ends_without_a_completion_is_noticed(void **state)
 	close_disk(disks[0]);
 	close_disk(disks[1]);
 	free(data);
+}
+
+/* An error of a host that a disk could be taken for stuck by (a network's file system). */
+static void what_the_host_says_is_an_answer(void **state)
+{
+	struct disk *disk;
+	int saved;
+
+	(void)state;
+	assert_int_equal(tool("truncate -s 2M raw; qemu-img create -q -f qcow2 q 2M"), 0);
+	for (int i = 0; i < 2; i++) {
+		disk = open_one(i ? "q" : "raw", false);
+		does(disk, DISK_WRITE, 0, buffers[0] + 8, 4096);
+		atomic_store(&faults.sync_error, ETIMEDOUT);
+		saved = begin_capture();
+		assert_int_equal(disk_finish(disk), -ETIMEDOUT);
+		end_capture(saved, message, sizeof(message));
+		assert_non_null(strstr(message, "may be lost: Connection timed out"));
+		atomic_store(&faults.sync_error, 0);
+		disk_close(disk);	/* nothing of it is in flight */
+	}
 }
 
 /* ---- an image that grows ---- */
@@ -372,7 +393,7 @@ static void an_image_that_hangs_as_it_grows_is_given_up(void **state)
 			saved = begin_capture();
 			aio_set_limit(aio, now_ns() + GIVE_UP_NS);
 			disk_finish_all(disks, 2, errors);
-			assert_int_equal(errors[0], -ETIMEDOUT);
+			assert_int_equal(errors[0], DISK_STUCK);
 			assert_int_equal(errors[1], 0);
 			fault_answer();
 			aio_set_limit(aio, 0);
@@ -423,6 +444,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_disks_hang_one_goes_on, start_threads, stop),
 		cmocka_unit_test_setup_teardown(a_size_is_looked_up_without_waiting, start_uring, stop),
 		cmocka_unit_test_setup_teardown(whatever_an_image_needs_may_hang, start_threads, stop),
+		cmocka_unit_test_setup_teardown(what_the_host_says_is_an_answer, start_threads, stop),
 		TEST(an_image_that_hangs_as_it_grows_is_given_up),
 		TEST(what_ends_without_a_completion_is_noticed),
 		TEST(a_frozen_file_system_holds_up_its_own_disk),

@@ -1076,7 +1076,7 @@ static void a_disk_that_hangs_is_left(void **state)
 		aio_set_limit(aio, start + 50000000);
 		assert_int_equal(aio_drain(aio), -ETIMEDOUT);
 		saved = begin_capture();
-		assert_int_equal(disk_finish(disk), -ETIMEDOUT);
+		assert_int_equal(disk_finish(disk), DISK_STUCK);
 		end_capture(saved, message, sizeof(message));
 		assert_non_null(strstr(message, "what was written last may be lost: it does not answer"));
 		assert_true(now_ns() - start < AIO_GRACE_NS);
