@@ -29,6 +29,25 @@ static inline void set_up(enum aio_engine engine)
 	assert_non_null(mkdtemp(folder));
 }
 
+/* For a program that is ended by SIGALRM if it hangs; its teardown calls alarm(0). */
+#define HANG_SECONDS 120	/* on a machine with much else to do */
+
+static inline int start_uring(void **state)
+{
+	*state = NULL;
+	set_up(AIO_AUTO);
+	alarm(HANG_SECONDS);
+	return 0;
+}
+
+static inline int start_threads(void **state)
+{
+	*state = folder;	/* not NULL: by threads */
+	set_up(AIO_THREADS);
+	alarm(HANG_SECONDS);
+	return 0;
+}
+
 static inline void tear_down(void)
 {
 	char command[128];

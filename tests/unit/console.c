@@ -4,8 +4,8 @@
  * and has all of them at once: the loop does something else meanwhile, and no byte is lost.
  */
 #include "tests/lib/unit.h"
+#include "tests/lib/driver.h"
 
-#include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -24,7 +24,6 @@
 #define RING		256u
 #define RX		0u
 #define TX		1u
-#define RING_OF(queue)	(0x10000u * ((queue) + 1))
 #define BUFFER		MIB(1)
 #define PART_BYTES	((uint32_t)KIB(256))
 #define CHAIN_BYTES	((uint64_t)RING * PART_BYTES)
@@ -44,30 +43,15 @@ struct rig {
 	bool in_order;
 };
 
-static void out(struct rig *r, uint32_t reg, uint32_t v)
-{
-	bus_write(&r->mmio, LAYOUT_VIRTIO_MMIO + reg, &v, 4);
-}
-
-static void add_ring(struct rig *r, unsigned int queue)
-{
-	out(r, VIRTIO_MMIO_QUEUE_SEL, queue);
-	out(r, VIRTIO_MMIO_QUEUE_NUM, RING);
-	out(r, VIRTIO_MMIO_QUEUE_DESC_LOW, RING_OF(queue));
-	out(r, VIRTIO_MMIO_QUEUE_AVAIL_LOW, RING_OF(queue) + 0x1000);
-	out(r, VIRTIO_MMIO_QUEUE_USED_LOW, RING_OF(queue) + 0x2000);
-	out(r, VIRTIO_MMIO_QUEUE_READY, 1);
-}
-
 static void start_driver(struct rig *r)
 {
-	out(r, VIRTIO_MMIO_STATUS, 3);
-	out(r, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	out(r, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
-	out(r, VIRTIO_MMIO_STATUS, 11);
-	add_ring(r, RX);
-	add_ring(r, TX);
-	out(r, VIRTIO_MMIO_STATUS, 15);
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 3);
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 11);
+	driver_add_ring(&r->mmio, RX, RING);
+	driver_add_ring(&r->mmio, TX, RING);
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 15);
 }
 
 /* Every descriptor names the same part of memory: 64 MiB that cost the guest nothing. */

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 
 #define NR_EACH		64	/* requests of a kind to the disk that hangs */
-#define HANG_SECONDS	120
 #define SOON_NS		20000000000ull	/* on a machine with much else to do */
 #define GIVE_UP_NS	200000000ull
 
@@ -21,25 +20,6 @@ static int frozen_fd = -1;	/* the root of a file system */
 static bool mounted;		/* ... in m */
 static struct wait_request hung[4 * NR_EACH];
 static _Alignas(4096) uint8_t buffers[4 * NR_EACH][4096 + 512];
-
-static int start_engine(enum aio_engine engine)
-{
-	set_up(engine);
-	alarm(HANG_SECONDS);
-	return 0;
-}
-
-static int start_uring(void **state)
-{
-	(void)state;
-	return start_engine(AIO_AUTO);
-}
-
-static int start_threads(void **state)
-{
-	*state = &hung;		/* not NULL: by threads */
-	return start_engine(AIO_THREADS);
-}
 
 static void thaw(void)
 {

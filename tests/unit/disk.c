@@ -46,16 +46,10 @@ static int start(void **state)
 	return 0;
 }
 
-static int start_threads(void **state)
-{
-	(void)state;
-	set_up(AIO_THREADS);
-	return 0;
-}
-
 static int stop(void **state)
 {
 	(void)state;
+	alarm(0);
 	tear_down();
 	return 0;
 }

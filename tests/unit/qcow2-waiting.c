@@ -12,30 +12,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#define HANG_SECONDS 120	/* on a machine with much else to do */
 #define MAX_WAIT 8u		/* flushes */
 #define CLUSTER KIB(64)
 
 static char message[4096];
-
-static int start_engine(enum aio_engine engine)
-{
-	set_up(engine);
-	alarm(HANG_SECONDS);
-	return 0;
-}
-
-static int start_uring(void **state)
-{
-	(void)state;
-	return start_engine(AIO_AUTO);
-}
-
-static int start_threads(void **state)
-{
-	(void)state;
-	return start_engine(AIO_THREADS);
-}
 
 static int stop(void **state)
 {

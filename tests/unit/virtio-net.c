@@ -6,10 +6,10 @@
  * collected.
  */
 #include "tests/lib/unit.h"
+#include "tests/lib/driver.h"
 
 #include <errno.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_mmio.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
@@ -27,7 +27,6 @@
 #define RING		64u
 #define RX		0u
 #define TX		1u
-#define RING_OF(queue)	(0x10000u * ((queue) + 1))
 #define BUFFER		0x30000u
 #define FRAME_BYTES	64u
 #define TICK_NS		100000u
@@ -114,11 +113,6 @@ static const struct net_ops wire_ops = {
 
 /* ---- the driver ---- */
 
-static void out(struct rig *r, uint32_t reg, uint32_t v)
-{
-	bus_write(&r->mmio, LAYOUT_VIRTIO_MMIO + reg, &v, 4);
-}
-
 static struct vring_avail *avail_of(const struct rig *r, unsigned int queue)
 {
 	return mem_ptr(r->mem, RING_OF(queue) + 0x1000, 0x1000);
@@ -135,26 +129,21 @@ static void add_ring(struct rig *r, unsigned int queue)
 
 	memset(ring, 0, 0x3000);
 	r->given[queue] = 0;
-	out(r, VIRTIO_MMIO_QUEUE_SEL, queue);
-	out(r, VIRTIO_MMIO_QUEUE_NUM, RING);
-	out(r, VIRTIO_MMIO_QUEUE_DESC_LOW, RING_OF(queue));
-	out(r, VIRTIO_MMIO_QUEUE_AVAIL_LOW, RING_OF(queue) + 0x1000);
-	out(r, VIRTIO_MMIO_QUEUE_USED_LOW, RING_OF(queue) + 0x2000);
-	out(r, VIRTIO_MMIO_QUEUE_READY, 1);
+	driver_add_ring(&r->mmio, queue, RING);
 }
 
 static void start_driver(struct rig *r)
 {
-	out(r, VIRTIO_MMIO_STATUS, 0);
-	out(r, VIRTIO_MMIO_STATUS, 3);
-	out(r, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-	out(r, VIRTIO_MMIO_DRIVER_FEATURES, r->features);
-	out(r, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	out(r, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
-	out(r, VIRTIO_MMIO_STATUS, 11);
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 0);
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 3);
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, r->features);
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 11);
 	add_ring(r, RX);
 	add_ring(r, TX);
-	out(r, VIRTIO_MMIO_STATUS, 15);
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 15);
 }
 
 static unsigned int outstanding(const struct rig *r, unsigned int queue)
@@ -334,8 +323,8 @@ static void wakes_unasked(struct rig *r)
 
 static void queue_stops(struct rig *r, unsigned int queue)
 {
-	out(r, VIRTIO_MMIO_QUEUE_SEL, queue);
-	out(r, VIRTIO_MMIO_QUEUE_READY, 0);
+	driver_out(&r->mmio, VIRTIO_MMIO_QUEUE_SEL, queue);
+	driver_out(&r->mmio, VIRTIO_MMIO_QUEUE_READY, 0);
 	add_ring(r, queue);
 }
 
@@ -344,7 +333,7 @@ static void tx_stops(struct rig *r) { queue_stops(r, TX); }
 
 static void driver_leaves(struct rig *r)
 {
-	out(r, VIRTIO_MMIO_STATUS, 0);
+	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 0);
 }
 
 /* What is malformed stops the device until it is reset; it must not stay awake for that. */
