@@ -4,7 +4,8 @@
  * the calls number FIRST to FIRST + COUNT - 1 of CALL fail with that error, on any thread; with
  * 0 they never return. FAULT=CALL:-SIGNAL:FIRST:COUNT: they succeed, and this signal comes at once.
  * "ioctl" is KVM_RUN alone. NO_IO_URING=1: the host refuses io_uring. FAULT_FILE=PATH: only calls
- * for this file, of open (by this name), fdatasync, fallocate and transfers. (In builds that are fortified.)
+ * for this file, of open (by this name), fdatasync, fallocate and transfers. (In builds that are
+ * fortified.) By io_uring only an fdatasync of that file can be had, and only one that never returns.
  */
 #define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
 #include <dlfcn.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -193,13 +195,45 @@ int bind(int fd, const struct sockaddr *address, socklen_t bytes)
 	return then_signal("bind", next(fd, address, bytes));
 }
 
+/* ---- io_uring ---- */
+
+static int ring_files[64];	/* registered ones */
+static int silent_fd = -1;	/* reading it never ends */
+static unsigned long long silence;
+
+int io_uring_register_files_update(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr)
+{
+	static int (*next)(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr);
+
+	for (unsigned int i = 0; i < nr && at + i < 64; i++)
+		ring_files[at + i] = fds[i];
+	if (!next)
+		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_register_files_update");
+	return next(ring, at, fds, nr);
+}
+
+/* An fdatasync() of the only file becomes something that never ends. */
+static void hang_entry(struct io_uring_sqe *sqe)
+{
+	int fd = sqe->flags & IOSQE_FIXED_FILE ? ring_files[sqe->fd] : sqe->fd;
+	unsigned long long owner = sqe->user_data;
+
+	if (sqe->opcode != IORING_OP_FSYNC || fd < 0 || fd >= 1024 || !is_only_file[fd] || !is_due("fdatasync"))
+		return;
+	io_uring_prep_read(sqe, silent_fd, &silence, 8, 0);
+	sqe->user_data = owner;
+}
+
 /* liburing's functions give the error itself. */
 int io_uring_submit(struct io_uring *ring)
 {
 	static int (*next)(struct io_uring *ring);
+	const struct io_uring_sq *sq = &ring->sq;
 
 	if (fails("io_uring_submit"))
 		return -error;
+	for (unsigned int i = sq->sqe_head; only_file && !error && i != sq->sqe_tail; i++)
+		hang_entry(&sq->sqes[i & sq->ring_mask]);
 	if (!next)
 		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_submit");
 	return next(ring);
@@ -211,6 +245,7 @@ int io_uring_queue_init_params(unsigned int entries, struct io_uring *ring, stru
 
 	if (getenv("NO_IO_URING"))
 		return -EPERM;
+	silent_fd = eventfd(0, EFD_CLOEXEC);
 	if (!next)
 		*(void **)&next = dlsym(RTLD_NEXT, "io_uring_queue_init_params");
 	return next(entries, ring, params);
