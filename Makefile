@@ -60,14 +60,16 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c
 devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c
+controls := control/json.c control/registry.c control/server.c control/client.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
+commands += cmd/control.c cmd/registration.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
-sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(commands)
+sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands)
 
 # What the unit tests link: everything but main().
-lib_sources := $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(commands)
+lib_sources := $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands)
 
 objects = $(patsubst %,$(build)/%.o,$(1))
 
@@ -122,6 +124,7 @@ seldom := $(wildcard cmd/*.c guest/*.c x86/*.c x86/boot/*.c) $(walls) machine.c 
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c disk/tar.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
+$(call objects,$(controls)): optimize := -Os
 # These move megabytes.
 $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O2
 
@@ -133,6 +136,7 @@ unit_tests := cache mem bus event sink term serial end-watch board acpi tables b
 unit_tests += modules initramfs
 unit_tests += results init-tar
 unit_tests += dir erofs
+unit_tests += registry control
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
@@ -184,6 +188,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
+fuzz_targets += control
 TARGET ?= blk
 SECONDS ?= 60
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))

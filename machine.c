@@ -477,6 +477,12 @@ int machine_update_cmdline(struct machine *m)
 	return boot_update_cmdline(m->boot);
 }
 
+static void add_names(struct machine *m)
+{
+	for (unsigned int i = 0; i < m->config->nr_names; i++)
+		broker_add_socket(&m->broker, m->config->names[i]);
+}
+
 /* Beside the VM: what needs names of files while it runs. */
 static int start_broker(struct machine *m)
 {
@@ -487,21 +493,34 @@ static int start_broker(struct machine *m)
 		broker_add_socket(&m->broker, net_take_name(m->host.nets[i].net));
 		broker_add_child(&m->broker, net_take_child(m->host.nets[i].net));
 	}
+	if (broker_is_needed(&m->broker))
+		add_names(m);
 	return broker_start(&m->broker, &m->sandbox);
 }
 
-int machine_separate(struct machine *m, int keep_fd, struct supervisor_end *end)
+/* A process of its own for the VM's names only is spared where there is one that can do it. */
+static int start_broker_alone(struct machine *m)
+{
+	if (supervisor_is_there(&m->supervisor) || m->broker.helper >= 0)
+		return 0;
+	add_names(m);
+	return broker_start(&m->broker, &m->sandbox);
+}
+
+int machine_separate(struct machine *m, const int keep_fds[SUPERVISOR_MAX_KEPT], struct supervisor_end *end)
 {
 	const struct supervisor_config config = {
 		.tty = own_terminal(m),
 		.has_log = m->config->log_path != NULL,
-		.keep_fd = keep_fd,
+		.keep_fds = { keep_fds[0], keep_fds[1], keep_fds[2] },
 	};
 	int rc = start_broker(m);
 
 	if (!rc && m->config->results_path)
 		rc = results_create(&m->results, m->config->results_path, &m->sandbox);
-	return rc ? rc : supervisor_separate(&m->supervisor, &m->sandbox, &config, end);
+	if (!rc)
+		rc = supervisor_separate(&m->supervisor, &m->sandbox, &config, end);
+	return rc ? rc : start_broker_alone(m);
 }
 
 bool machine_report(struct machine *m, const void *report, size_t bytes)
@@ -589,6 +608,11 @@ void machine_destroy(struct machine *m)
 	free(m);
 }
 
+struct event_loop *machine_loop(const struct machine *m)
+{
+	return m->host.loop;
+}
+
 const char *machine_get_cmdline(const struct machine *m)
 {
 	return boot_get_cmdline(m->boot);
@@ -643,6 +667,16 @@ static void on_end(void *arg, int signal)
 
 	hurry(m);
 	vm_request_stop_signal(m->host.vm, signal);
+}
+
+void machine_end(struct machine *m, int signal)
+{
+	on_end(m, signal);
+}
+
+const char *machine_state(const struct machine *m)
+{
+	return vm_stop_reason(m->host.vm) == STOP_NONE ? "running" : "ending";
 }
 
 static void on_timed_out(void *arg)

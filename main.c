@@ -19,6 +19,9 @@ static const struct {
 	int (*run)(int argc, char **argv, uint64_t start_ns);
 } commands[] = {
 	{ "run", cmd_run },
+	{ "list", cmd_control },
+	{ "stop", cmd_control },
+	{ "wait", cmd_control },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },
 	{ "completion", cmd_completion },

@@ -17,7 +17,7 @@
 #include "bus.h"
 #include "cmd/cmd.h"
 #include "cmd/probes.h"
-#include "cmd/report.h"
+#include "control/json.h"
 #include "kvm-cpu.h"
 #include "kvm.h"
 #include "log.h"

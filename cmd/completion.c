@@ -41,6 +41,8 @@ static const char script_end[] =
 "	case $COMP_CWORD:${COMP_WORDS[1]} in\n"
 "	1:* | 2:help) _lkvm_reply -W \"$_lkvm_commands\" ;;\n"
 "	*:run) _lkvm_run ;;\n"
+"	*:list) _lkvm_reply -W \"--json -q --quiet -h --help\" ;;\n"
+"	*:stop) _lkvm_reply -W \"--all --timeout --force -h --help\" ;;\n"
 "	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"
 "	2:completion) _lkvm_reply -W bash ;;\n"
 "	esac\n"

@@ -17,6 +17,9 @@
 
 static const char overview[] =
 "usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
+"       lkvm list [--json] [-q]        the virtual machines that run\n"
+"       lkvm stop NAME...|--all        ends them\n"
+"       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
 "       lkvm completion bash           completion of this in bash, for \". <(...)\"\n"
@@ -36,6 +39,26 @@ static const char help_run_end[] =
 "  125  lkvm failed: usage, no /dev/kvm, bad kernel\n"
 "  255  the guest was lost: panic, triple fault, KVM error, a reset without a shutdown\n"
 "  128+n  ended by signal n (130 for Ctrl-A x)\n";
+
+static const char help_list[] =
+"usage: lkvm list [--json] [-q]\n"
+"\n"
+"Lists your virtual machines that run. One that does not answer within a second has\n"
+"the state \"?\". -q, --quiet: names only.\n";
+
+static const char help_stop[] =
+"usage: lkvm stop NAME... [--timeout SECONDS] [--force]\n"
+"       lkvm stop --all [--timeout SECONDS] [--force]\n"
+"\n"
+"Ends virtual machines as SIGTERM does, and returns when they are gone. What still\n"
+"runs after SECONDS (10) is sent signals: SIGTERM, later SIGKILL. --force: at once.\n"
+"Exit status: 0 they are gone, 1 one is not, 125 usage or no such VM.\n";
+
+static const char help_wait[] =
+"usage: lkvm wait NAME\n"
+"\n"
+"Waits until the virtual machine is gone. Exit status: that of its lkvm run; 1 if it was\n"
+"killed and had no time to tell, 125 if there is no such VM.\n";
 
 static const char help_check[] =
 "usage: lkvm check [--json]\n"
@@ -65,6 +88,9 @@ static const struct {
 	const char *command, *text;
 } pages[] = {
 	{ "run", help_run },
+	{ "list", help_list },
+	{ "stop", help_stop },
+	{ "wait", help_wait },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },
 	{ "completion", help_completion },

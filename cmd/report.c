@@ -11,6 +11,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/report.h"
+#include "control/json.h"
 #include "io.h"
 #include "util.h"
 
@@ -134,42 +135,6 @@ struct outcome outcome_with_oops(struct outcome o, const char *oops)
 				 o.status != EXIT_OK))
 		return o;
 	return lost("oops", "its kernel reported trouble, and --oops fail was given");
-}
-
-/* Length of the UTF-8 sequence at @s (RFC 3629), or 0 if it is none. */
-static size_t utf8_length(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 :
-		   (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;	/* overlong, a surrogate, or beyond U+10FFFF */
-	return n;
-}
-
-void json_string(FILE *out, const char *text)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
-	fputc('"', out);
-	while (*s) {
-		size_t n = utf8_length(s);
-
-		if (!n)
-			fputs("\\ufffd", out);
-		else if (*s == '"' || *s == '\\')
-			fprintf(out, "\\%c", *s);
-		else if (*s < 0x20 || *s == 0x7f)
-			fprintf(out, "\\u%04x", *s);
-		else
-			fwrite(s, 1, n, out);
-		s += n ? n : 1;
-	}
-	fputc('"', out);
 }
 
 static void field_string(FILE *out, const char *name, const char *value)

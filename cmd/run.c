@@ -21,6 +21,7 @@
 #include "cmd/early-end.h"
 #include "cmd/option-values.h"
 #include "cmd/options.h"
+#include "cmd/registration.h"
 #include "cmd/report.h"
 #include "cmd/run-command.h"
 #include "log.h"
@@ -50,6 +51,7 @@ struct run {
 	int log_fd;
 	struct fds named;
 	struct report report;
+	struct registration registration;
 	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
 };
 
@@ -439,14 +441,36 @@ static int find_root(struct run *run, struct machine *machine)
 	return rc ? rc : machine_update_cmdline(machine);
 }
 
+/* As machine_separate(). */
+static int run_separate(struct run *run, struct machine *machine)
+{
+	struct registration *r = &run->registration;
+	struct supervisor_end end;
+	int rc;
+
+	registration_serve(r, machine, &run->options.machine, &run->options.command);
+	rc = machine_separate(machine, (const int[]){ run->json_fd, r->entry.lock, r->entry.directory },
+			      &end);
+	if (!rc)
+		registry_give_away(&r->entry);
+	if (rc > 0) {
+		/* The supervisor: the VM's process has spoken for itself. */
+		report_receive(&run->report, &end);
+		run->log_fd = -1;
+	}
+	return rc;
+}
+
 /* From options to the end of the guest; what happened is in run->report. */
 static void run_all(struct run *run, uint64_t start_ns)
 {
+	const struct run_options *o = &run->options;
 	struct machine *machine;
-	struct supervisor_end end;
 	int rc = 0;
 
 	if (run_prepare(run, start_ns))
+		return;
+	if (!o->dry_run && registration_claim(&run->registration, o->name))
 		return;
 	if (machine_open(&machine, &run->options.machine))
 		return;
@@ -454,16 +478,13 @@ static void run_all(struct run *run, uint64_t start_ns)
 		machine_destroy(machine);
 		return;
 	}
-	if (!run->options.dry_run)
-		rc = machine_separate(machine, run->json_fd, &end);
-	if (rc > 0) {
-		/* The supervisor: the VM's process has spoken for itself. */
-		report_receive(&run->report, &end);
-		run->log_fd = -1;
+	if (!o->dry_run)
+		rc = run_separate(run, machine);
+	if (rc > 0)
 		return;
-	}
 	if (!rc)
 		run_here(run, machine, start_ns);
+	registration_stop_serving(&run->registration);
 	machine_destroy(machine);
 }
 
@@ -504,6 +525,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		.log_fd = -1,
 		.json_fd = -1,
 		.command = { .initramfs_fd = -1, .in_fd = -1 },
+		.registration = REGISTRATION_NONE,
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },
 			.boot_ns = -1,
@@ -538,6 +560,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	early_end_disarm();
 	run.report.wall_ns = (int64_t)(now_ns() - start_ns);
 	write_json(&run);
+	registration_end(&run.registration, run.report.outcome.status);
 	if (run.disks_stuck)
 		_exit(run.report.outcome.status);
 	if (run.log_fd >= 0)

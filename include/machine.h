@@ -24,6 +24,7 @@
 #include "net/net.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/supervisor.h"
+#include "socket-name.h"
 #include "virtio/console.h"
 #include "virtio/port.h"
 #include "x86/board.h"
@@ -34,6 +35,7 @@
 #define MACHINE_MAX_CPUS 255u
 #define MACHINE_MIN_RAM_BYTES 0x200000ull
 #define MACHINE_LOST_LINES 50u
+#define MACHINE_MAX_NAMES 2u
 
 struct machine_disk {
 	struct disk_config disk;	/* of a tree: only read */
@@ -65,6 +67,9 @@ struct machine_config {
 	const char *announcement;	/* what runs, for a terminal's user; NULL: as -v says it. Lent */
 	const char *results_path;	/* with a command that has results: where they go */
 	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
+	/* By which others find this VM, to be removed at its end; lent. Read by machine_separate(). */
+	unsigned int nr_names;
+	struct socket_name names[MACHINE_MAX_NAMES];
 };
 
 struct machine_result {
@@ -105,10 +110,12 @@ int machine_update_cmdline(struct machine *machine);
 /*
  * Before a machine that is going to run is created. 0 in the process that creates it, which may be a
  * child; 1 in the supervisor in front of it (sandbox/supervisor.h), when the machine has ended as *end tells: of
- * all descriptors only @keep_fd (-1: none) is left there, and @machine is of no use any more, not
- * even to destroy. -errno after a message.
+ * all descriptors only @keep_fds (-1: none) are left there, and @machine is of no use any more, not
+ * even to destroy; the configuration's names are the caller's to remove. With 0 they are not, whatever
+ * becomes of the VM. -errno after a message.
  */
-int machine_separate(struct machine *machine, int keep_fd, struct supervisor_end *end);
+int machine_separate(struct machine *machine, const int keep_fds[SUPERVISOR_MAX_KEPT],
+		     struct supervisor_end *end);
 
 /* There is a supervisor, which writes down what it is told: */
 bool machine_is_supervised(const struct machine *machine);
@@ -146,6 +153,15 @@ void machine_destroy(struct machine *machine);
 
 /* The parameters that the kernel is given. */
 const char *machine_get_cmdline(const struct machine *machine);
+
+/* The loop that the machine runs on, for who serves something else by it. */
+struct event_loop *machine_loop(const struct machine *machine);
+
+/* "running"; "ending": it has ended or been told to. While the loop runs. */
+const char *machine_state(const struct machine *machine);
+
+/* Ends it as @signal would, sent to lkvm. While the loop runs. */
+void machine_end(struct machine *machine, int signal);
 
 /* One line about what was loaded, for -v and --dry-run. */
 void machine_describe(const struct machine *machine, char *text, size_t bytes);

@@ -124,9 +124,14 @@ static void broker_serve(int socket, void *arg)
 
 /* ---- in the VM's ---- */
 
+bool broker_is_needed(const struct broker *k)
+{
+	return k->log_path || k->nr_sockets || k->nr_children;
+}
+
 int broker_start(struct broker *k, struct sandbox *sandbox)
 {
-	if (!k->log_path && !k->nr_sockets && !k->nr_children)
+	if (!broker_is_needed(k))
 		return 0;
 	k->sandbox = sandbox;
 	k->helper = helper_start("broker", broker_serve, k, NULL, 0);

@@ -106,9 +106,10 @@ static const struct call calls[] = {
 	CALL(lseek, STORE | FILES, "reading a folder; holes of a file"),
 
 	CALL(openat, STORE | BROKER | RESULTS, "the cache's files; the console log; results"),
-	CALL(unlinkat, STORE | RESULTS, "old files of the cache; the hidden directory of results"),
+	CALL(unlinkat, STORE | SUPERVISOR | RESULTS,
+	     "old files of the cache; what the VM was found by; the hidden directory of results"),
 	CALL(renameat, STORE, "a complete file gets its name"),
-	CALL(newfstatat, STORE | BROKER | RESULTS, "how big and old are these files; what is there"),
+	CALL(newfstatat, STORE | BROKER | SUPERVISOR | RESULTS, "how big and old are these files; what is there"),
 	CALL(getdents64, STORE | RESULTS | FILES,
 	     "the oldest files of the cache; which results there are; directories"),
 	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),

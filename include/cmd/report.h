@@ -58,7 +58,4 @@ void report_receive(struct report *report, const struct supervisor_end *end);
 /* One JSON object and a newline. */
 void report_write(FILE *out, const struct report *report);
 
-/* @text as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *out, const char *text);
-
 #endif

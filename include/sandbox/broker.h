@@ -47,6 +47,9 @@ void broker_add_socket(struct broker *k, struct socket_name name);
 /* @child, if it is not 0, is waited for at the end, and killed if it does not end soon. */
 void broker_add_child(struct broker *k, pid_t child);
 
+/* There is something to do for it. */
+bool broker_is_needed(const struct broker *k);
+
 /* Before sandbox_enter(). 0 or -errno, after a message; the sockets are removed then, too. */
 int broker_start(struct broker *k, struct sandbox *sandbox);
 

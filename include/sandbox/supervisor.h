@@ -31,12 +31,13 @@
 struct sandbox;
 
 #define SUPERVISOR_MAX_REPORT_BYTES 160u
+#define SUPERVISOR_MAX_KEPT 3u
 
 /* What the supervisor knows of the run. */
 struct supervisor_config {
 	int tty;		/* our input; -1: none */
 	bool has_log;
-	int keep_fd;		/* stays open in it, for the report; -1: none */
+	int keep_fds[SUPERVISOR_MAX_KEPT];	/* stay open in it; -1: none */
 };
 
 /* How the VM ended. */

@@ -16,6 +16,15 @@ printf '# a text\n' >"$T/text"; : >"$T/secret"; mkfifo "$T/fifo"
 refuses no-command '^lkvm: no command$'
 refuses unknown-command '^lkvm: command: frob: unknown$' frob
 refuses unknown-option '^lkvm: option --frob: unknown' run --frob
+refuses list-name '^lkvm: list: names are too many$' list a
+refuses list-option '^lkvm: option --all: unknown' list --all
+refuses stop-nothing '^lkvm: stop: needs the name of a VM$' stop
+refuses stop-missing '^lkvm: nosuch: no such VM$' stop nosuch
+refuses stop-path '^lkvm: \.\./a: no such VM$' stop ../a
+refuses stop-timeout '^lkvm: --timeout: x: must be a number of seconds' stop --timeout x a
+refuses stop-all-and-name '^lkvm: stop: names are too many$' stop --all a
+refuses wait-two '^lkvm: wait: needs the name of a VM$' wait a b
+refuses wait-missing '^lkvm: nosuch: no such VM$' wait nosuch
 refuses cpus-0 '^lkvm: --cpus: 0: must be' run -c 0 "$K"
 refuses cpus-negative '^lkvm: --cpus: -1: must be' run -c -1 "$K"
 refuses mem-1 '^lkvm: --mem: 1: too small' run -m 1 "$K"

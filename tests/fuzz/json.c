@@ -2,7 +2,7 @@
 /* Any string in a report: what comes out is one string of JSON. */
 #include "tests/fuzz/fuzz.h"
 
-#include "cmd/report.h"
+#include "control/json.h"
 #include "util.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)

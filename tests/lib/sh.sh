@@ -6,7 +6,10 @@
 set -u
 FULL=${FULL:-}
 T=$(mktemp -d)
-trap 'rm -rf "$T"' EXIT
+# Running VMs are found here, and no test finds another's.
+XDG_RUNTIME_DIR=$(mktemp -d)
+export XDG_RUNTIME_DIR
+trap 'rm -rf "$T" "$XDG_RUNTIME_DIR"' EXIT
 # Unpacked kernels are kept here, and no test finds another's.
 export XDG_CACHE_HOME=$T/xdg-cache
 

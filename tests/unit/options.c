@@ -8,6 +8,7 @@
 #include "cmd/option-values.h"
 #include "cmd/options.h"
 #include "cmd/report.h"
+#include "control/json.h"
 #include "log.h"
 #include "util.h"
 

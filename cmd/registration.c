@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A run's entry among the VMs that run (cmd/registration.h).
+ *
+ * The files are removed by the process that was started, where it can: it is the supervisor in front of
+ * the VM's, or the VM was never started. Elsewhere the broker does it (machine_separate()). If
+ * all of them were killed the next one who finds the files does.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cmd/registration.h"
+#include "control/server.h"
+#include "log.h"
+
+static const char *state_of_machine(void *machine)
+{
+	return machine_state(machine);
+}
+
+static void end_machine(void *machine, int signal)
+{
+	machine_end(machine, signal);
+}
+
+static void go_without(const char *where, int rc)
+{
+	log_verbose("control: %s: %s\nlkvm list, stop and the like will not find this VM.", where,
+		    strerror(-rc));
+}
+
+int registration_claim(struct registration *r, const char *name)
+{
+	struct registry registry;
+	int rc = registry_open(&registry, true);
+
+	if (!rc)
+		rc = registry_claim(&r->entry, &registry, name);
+	if (rc == -EEXIST && name)
+		log_error("name: %s: a VM of that name is running\n`lkvm list` shows it.", name);
+	else if (rc)
+		go_without(registry.path, rc);
+	registry_close(&registry);
+	return rc == -EEXIST && name ? rc : 0;
+}
+
+void registration_serve(struct registration *r, struct machine *machine, struct machine_config *config,
+			const struct command_options *command)
+{
+	const struct boot_config *boot = &config->boot;
+	const struct server_vm vm = {
+		.start_ns = config->start_ns,
+		.cpus = config->board.cpus,
+		.ram_bytes = boot->ram_bytes,
+		.kernel = boot->flat ? boot->flat : boot->kernel,
+		.arguments = command->arguments,
+		.nr_arguments = config->command ? command->nr_arguments : 0,
+		.state = state_of_machine,
+		.end = end_machine,
+		.arg = machine,
+	};
+	int rc;
+
+	if (r->entry.lock < 0)
+		return;
+	rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
+	if (rc) {
+		go_without(r->entry.socket_path, rc);
+		registration_end(r, -1);
+		return;
+	}
+	config->names[config->nr_names++] = server_take_name(r->server);
+	config->names[config->nr_names++] = r->entry.lock_name;
+}
+
+void registration_stop_serving(struct registration *r)
+{
+	server_destroy(r->server);
+	r->server = NULL;
+}
+
+void registration_end(struct registration *r, int status)
+{
+	registry_leave(&r->entry, status);
+}

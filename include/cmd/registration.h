@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The run's entry among the VMs that run (control/registry.h), with its socket (control/server.h), from
+ * the claim of its name to its exit status. A run that cannot have an entry goes on without.
+ *
+ * All functions: the main thread.
+ */
+#ifndef LKVM_CMD_REGISTRATION_H
+#define LKVM_CMD_REGISTRATION_H
+
+#include "cmd/options.h"
+#include "control/registry.h"
+#include "machine.h"
+
+struct server;
+
+struct registration {
+	struct registry_entry entry;
+	struct server *server;		/* NULL: none */
+};
+
+#define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }
+
+/* 0, or -EEXIST after a message: another VM has the name that the user gave. */
+int registration_claim(struct registration *r, const char *name);
+
+/*
+ * Before machine_separate(): makes the socket, and names the files in @config, which is
+ * @machine's, for their removal.
+ */
+void registration_serve(struct registration *r, struct machine *machine, struct machine_config *config,
+			const struct command_options *command);
+
+/* In the VM's process, while the machine is there: nobody is served any more. */
+void registration_stop_serving(struct registration *r);
+
+/* Last of all (registry_leave()). */
+void registration_end(struct registration *r, int status);
+
+#endif

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# VMs that run are found, told to end and waited for; the dead leave nothing; a hanging one holds up nobody.
+
+# start NAME ARGUMENTS...: in the background, its PID in $pid, when its guest runs.
+start() {
+	local name=$1; shift
+	"$LKVM" run --flat "$GUEST" --name "$name" "$@" >"$T/out-$name" 2>"$T/err-$name" </dev/null &
+	pid=$!
+	wait_for "$patience" grep -q up "$T/out-$name" || not_ok "control/$name-starts" "$(cat "$T/err-$name")"
+}
+# lkvm ARGUMENTS...: another command, with its status in $status.
+lkvm() { timeout "$patience" "$LKVM" "$@" >"$T/out" 2>"$T/err" </dev/null; status=$?; }
+# What is in the directory.
+files() { ls "$XDG_RUNTIME_DIR/lkvm" 2>/dev/null | tr '\n' ' '; }
+
+lkvm list
+same control/none-listed "0 1" "$status $(wc -l <"$T/out")"
+start one -m 64; one=$pid
+start two -c 2 -m 3; two=$pid
+same control/files "one.lock one.sock two.lock two.sock " "$(files)"
+same control/modes "700 600 600" "$(cd "$XDG_RUNTIME_DIR" && stat -c %a lkvm lkvm/one.lock lkvm/one.sock | tr '\n' ' ' | sed 's/ $//')"
+lkvm list
+has control/list-one "$T/out" "^one +$one running +1 +64M +[0-9].*s .*/guest$"
+has control/list-two "$T/out" "^two +$two running +2 +3M +[0-9].*s .*/guest$"
+lkvm list -q
+same control/list-names "one two " "$(tr '\n' ' ' <"$T/out")"
+lkvm list --json
+has control/list-json "$T/out" "^\{\"v\":1,\"vms\":\[\{\"name\":\"one\",\"pid\":$one,\"state\":\"running\",\"cpus\":1,\"mem_mib\":64,\"uptime_ms\":[0-9]+,\"kernel\":\".*/guest\",\"command\":null\},.*\]\}$"
+
+# A name that is taken; one that is free again.
+run --flat "$GUEST" --name one
+same control/taken 125 "$status"
+has control/taken-message "$T/err" '^lkvm: name: one: a VM of that name is running$'
+same control/taken-one-message 1 "$(grep -c '^lkvm: ' "$T/err")"
+"$LKVM" wait one >"$T/out" 2>&1 & waiter=$!
+lkvm stop one
+same control/stop 0 "$status"
+same control/stop-files "two.lock two.sock " "$(files)"
+wait $one; same control/stop-status 143 "$?"
+wait $waiter; same control/wait-status 143 "$?"
+lkvm stop one
+same control/stop-gone 125 "$status"
+has control/stop-gone-message "$T/err" '^lkvm: one: no such VM$'
+
+# One that hangs holds up nobody, and is ended all the same.
+start three; three=$pid
+kill -STOP "$(vm_of "$two")"
+begin=$(now_ms)
+lkvm list
+[ $(($(now_ms) - begin)) -lt $((patience * 100)) ] || not_ok control/list-bound "$(($(now_ms) - begin)) ms"
+has control/list-hanging "$T/out" "^two +$two \? "
+has control/list-beside "$T/out" "^three +$three running "
+"$LKVM" wait two >"$T/wait" 2>&1 & waiter=$!
+kill -STOP $two
+lkvm stop --force two
+same control/force 0 "$status"
+wait $two; same control/force-status 137 "$?"
+wait $waiter; same control/wait-killed 1 "$?"
+has control/wait-killed-message "$T/wait" '^lkvm: wait: two: it has ended without telling how$'
+
+# Killed: the next one who looks removes what is left.
+kill -KILL $three; wait $three
+wait_for "$patience" sh -c "! pgrep -f -- '--name three' >/dev/null"
+same control/killed-leaves "three.lock three.sock " "$(files | sed 's/two[.a-z]* //g')"
+lkvm list -q
+same control/killed-unlisted "" "$(cat "$T/out")"
+same control/killed-files "" "$(files)"
+
+# Without a supervisor, with one that ends by itself, and without a name.
+start four --sandbox off
+lkvm list -q
+same control/alone-listed four "$(cat "$T/out")"
+lkvm stop --all
+same control/alone-stop 0 "$status"
+wait $pid; same control/alone-status 143 "$?"
+wait_for "$patience" test ! -e "$XDG_RUNTIME_DIR/lkvm/four.lock"
+same control/alone-files "" "$(files)"
+run --flat "$GUESTS/../poweroff/guest"
+same control/own-end "0 " "$status $(files)"
+
+# Nowhere to be found, but running; another user sees nothing.
+chmod 755 "$XDG_RUNTIME_DIR/lkvm"
+run --flat "$GUESTS/../poweroff/guest" -v
+same control/without-entry 0 "$status"
+has control/without-entry-message "$T/err" '^lkvm: control: .*/lkvm: Operation not permitted$'
+lkvm list
+same control/bad-directory 125 "$status"
+chmod 700 "$XDG_RUNTIME_DIR/lkvm"
+if is_host_root; then
+	start five; five=$pid
+	chmod 755 "$XDG_RUNTIME_DIR"
+	setpriv --reuid 65534 --regid 65534 --clear-groups ls "$XDG_RUNTIME_DIR" "$XDG_RUNTIME_DIR/lkvm" >"$T/out" 2>"$T/err"
+	has control/other-user "$T/out" '^lkvm$'
+	has control/other-user-sees-nothing "$T/err" 'Permission denied'
+	lkvm list -q
+	same control/other-user-runs five "$(cat "$T/out")"
+	lkvm stop five
+	wait $five
+fi

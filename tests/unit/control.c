@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VM's socket: requests, hostile clients, and, the other way round, clients of hostile or hanging VMs;
+ * the JSON that both exchange.
+ */
+#include "tests/lib/unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "control/client.h"
+#include "control/json.h"
+#include "control/server.h"
+#include "event.h"
+#include "util.h"
+
+#define STATUS "{\"v\":1,\"do\":\"status\"}\n"
+#define STOP "{\"v\":1,\"do\":\"stop\"}\n"
+#define PATIENCE_NS 20000000000ull
+
+/* ---- JSON ---- */
+
+static int parse(struct json_object *o, const char *text, char *copy)
+{
+	strcpy(copy, text);
+	return json_parse(o, copy, strlen(copy));
+}
+
+static void test_json(void **state)
+{
+	static const char *const good[] = {
+		"{}", " { } ", "{\"a\":1}", "\t{\"a\" : 1 , \"b\" : \"\" }\r", "{\"a\":-1.5e+7}",
+		"{\"a\":true,\"b\":false,\"c\":null}", "{\"a\":0}", "{\"\":0}", "{\"a\":\"\\u00e9\\ud83d\\ude00\"}",
+	};
+	static const char *const bad[] = {
+		"", "{", "}", "[]", "1", "null", "{}x", "{}{}", "{a:1}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
+		"{,}", "{\"a\":01}", "{\"a\":+1}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\":-}",
+		"{\"a\":{}}", "{\"a\":[1]}", "{\"a\":tru}", "{\"a\":\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}",
+		"{\"a\":\"\\u0000\"}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\ud800\\u0041\"}", "{\"a\":\"\\udc00\"}",
+		"{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\xc0\x80\"}", "{\"a\":\"\xe4\"}", "{\"a\":\"\\",
+		"{\"a\":1,\"a\":2}", "{\"a\":1 \"b\":2}", "{'a':1}", "{\"a\":NaN}",
+	};
+	struct json_object o;
+	char copy[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_int_equal(parse(&o, good[i], copy), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(parse(&o, bad[i], copy), -EINVAL);
+	/* A NUL is no end. */
+	memcpy(copy, "{}\0", 3);
+	assert_int_equal(json_parse(&o, copy, 3), -EINVAL);
+}
+
+static void test_json_values(void **state)
+{
+	struct json_object o;
+	char copy[1024], text[1024] = "{";
+	uint64_t n = 5;
+
+	(void)state;
+	assert_int_equal(parse(&o, "{\"s\":\"a\\n\\\"\\\\\\/\\u00e9\\u20ac\\ud83d\\ude00\xc3\xa9\",\"n\":18446744073709551615,"
+			       "\"big\":18446744073709551616,\"neg\":-1,\"t\":true,\"f\":false}", copy), 0);
+	assert_string_equal(json_get_string(&o, "s"), "a\n\"\\/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc3\xa9");
+	assert_true(json_get_count(&o, "n", &n));
+	assert_true(n == UINT64_MAX);
+	assert_false(json_get_count(&o, "big", &n) || json_get_count(&o, "neg", &n) ||
+		     json_get_count(&o, "s", &n) || json_get_count(&o, "none", &n));
+	assert_true(n == UINT64_MAX);
+	assert_null(json_get_string(&o, "n"));
+	assert_true(json_is_true(&o, "t"));
+	assert_false(json_is_true(&o, "f") || json_is_true(&o, "s") || json_is_true(&o, "none"));
+	for (unsigned int i = 0; i <= JSON_MAX_MEMBERS; i++)
+		sprintf(text + strlen(text), "%s\"m%u\":%u", i ? "," : "", i, i);
+	strcat(text, "}");
+	assert_int_equal(parse(&o, text, copy), -E2BIG);
+}
+
+/* ---- a VM ---- */
+
+static char folder[64], path[108];
+static pid_t vm;
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(folder, "/tmp/lkvm-control-XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/vm.sock", folder);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	if (vm) {
+		kill(vm, SIGKILL);
+		waitpid(vm, NULL, 0);
+	}
+	vm = 0;
+	unlink(path);
+	return rmdir(folder);
+}
+
+static const char *fake_state(void *loop)
+{
+	(void)loop;
+	return "running";
+}
+
+static void fake_end(void *loop, int signal)
+{
+	if (signal == SIGTERM)
+		event_stop(loop);
+}
+
+/* In a process of its own, which ends with 0 when it is told to end. */
+static void be_vm(const struct server_vm *facts, int ready)
+{
+	struct server_vm own = *facts;
+	struct event_loop *loop;
+	struct server *server;
+
+	if (event_loop_create(&loop))
+		_exit(2);
+	own.arg = loop;
+	if (server_create(&server, loop, path, &own) || strcmp(server_take_name(server).path, path))
+		_exit(3);
+	close(ready);
+	event_run(loop);
+	server_destroy(server);
+	event_loop_destroy(loop);
+	_exit(access(path, F_OK) ? 4 : 0);	/* another's to remove */
+}
+
+static void start_vm(const char *kernel, char *const *arguments, unsigned int nr_arguments)
+{
+	const struct server_vm facts = {
+		.start_ns = now_ns(), .cpus = 3, .ram_bytes = GIB(2), .kernel = kernel,
+		.arguments = arguments, .nr_arguments = nr_arguments,
+		.state = fake_state, .end = fake_end,
+	};
+	int ready[2];
+	char byte;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	vm = fork();
+	if (!vm) {
+		close(ready[0]);
+		be_vm(&facts, ready[1]);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 0);
+	close(ready[0]);
+}
+
+static int connect_to(const char *where)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = 20 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, where);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* The next line, without its newline; "" if the VM has closed the connection. */
+static const char *hear(int fd)
+{
+	static char text[16384];
+	size_t n = 0;
+
+	while (n < sizeof(text) - 1 && recv(fd, text + n, 1, 0) == 1 && text[n] != '\n')
+		n++;
+	text[n] = '\0';
+	return text;
+}
+
+static bool is_ok(const char *answer)
+{
+	return !strncmp(answer, "{\"v\":1,\"ok\":true", 16);
+}
+
+/* Whatever others do, this works. */
+static void expect_service(void)
+{
+	int fd = connect_to(path);
+
+	say(fd, STATUS);
+	assert_true(is_ok(hear(fd)));
+	close(fd);
+}
+
+static unsigned int open_files(void)
+{
+	char folder_name[64];
+	unsigned int n = 0;
+	DIR *dir;
+
+	snprintf(folder_name, sizeof(folder_name), "/proc/%d/fd", vm);
+	dir = opendir(folder_name);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static void test_requests(void **state)
+{
+	static char command[1000];
+	char *arguments[] = { (char *)"sh", command };
+	struct json_object o;
+	uint64_t n = 0;
+	char copy[16384];
+	int fd, status;
+
+	(void)state;
+	memset(command, '"', sizeof(command) - 1);
+	start_vm("a\\b\xff", arguments, 2);
+	fd = connect_to(path);
+	say(fd, STATUS);
+	assert_int_equal(parse(&o, hear(fd), copy), 0);
+	assert_true(json_is_true(&o, "ok"));
+	assert_string_equal(json_get_string(&o, "state"), "running");
+	assert_string_equal(json_get_string(&o, "kernel"), "a\\b\xef\xbf\xbd");
+	assert_memory_equal(json_get_string(&o, "command"), "sh \"\"\"", 6);
+	assert_true(json_get_count(&o, "cpus", &n) && n == 3);
+	assert_true(json_get_count(&o, "mem_mib", &n) && n == 2048);
+	assert_true(json_get_count(&o, "uptime_ms", &n) && n < 60000);
+	/* Several in one piece, and one in pieces. */
+	say(fd, STATUS STATUS "{\"v\":1,");
+	assert_true(is_ok(hear(fd)));
+	assert_true(is_ok(hear(fd)));
+	say(fd, "\"do\":\"status\"}");
+	say(fd, "\n");
+	assert_true(is_ok(hear(fd)));
+	say(fd, STOP);
+	assert_true(is_ok(hear(fd)));
+	assert_string_equal(hear(fd), "");
+	close(fd);
+	assert_int_equal(waitpid(vm, &status, 0), vm);
+	vm = 0;
+	assert_int_equal(status, 0);
+}
+
+/* Answered with an error, and nothing else happens. */
+static void test_refused(void **state)
+{
+	static const char *const requests[] = {
+		"{}\n", "{\"v\":1}\n", "{\"v\":2,\"do\":\"stop\"}\n", "{\"do\":\"stop\"}\n", "{\"v\":1,\"do\":\"frob\"}\n",
+		"{\"v\":1,\"do\":1}\n", "{\"v\":99999999999999999999999999,\"do\":\"stop\"}\n",
+		"{\"v\":-1,\"do\":\"stop\"}\n", "{\"v\":1.0,\"do\":\"stop\"}\n", "{\"v\":\"1\",\"do\":\"stop\"}\n",
+	};
+	int fd;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	fd = connect_to(path);
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+		say(fd, requests[i]);
+		assert_memory_equal(hear(fd), "{\"v\":1,\"ok\":false,\"error\":\"", 27);
+	}
+	say(fd, STATUS);
+	assert_true(is_ok(hear(fd)));
+	close(fd);
+}
+
+/* No object of JSON, or too long: the end of the connection. */
+static void test_rubbish(void **state)
+{
+	static const char *const rubbish[] = {
+		"\n", "stop\n", "{\"v\":1,\"do\":\"stop\"\n", "GET / HTTP/1.1\r\n", "{\"v\":1,\"do\":[\"stop\"]}\n",
+		"\xff\xfe\n", "{\"v\":1,\"do\":\"stop\"}}\n",
+	};
+	char longest[SERVER_MAX_REQUEST_BYTES + 2];
+	int fd;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rubbish); i++) {
+		fd = connect_to(path);
+		say(fd, rubbish[i]);
+		assert_string_equal(hear(fd), "");
+		close(fd);
+	}
+	/* The longest request there is, then one byte more. */
+	for (unsigned int more = 0; more < 2; more++) {
+		size_t bytes = SERVER_MAX_REQUEST_BYTES + more;
+
+		memset(longest, ' ', bytes);
+		memcpy(longest + bytes - strlen(STATUS), STATUS, strlen(STATUS) + 1);
+		fd = connect_to(path);
+		say(fd, longest);
+		assert_int_equal(is_ok(hear(fd)), !more);
+		close(fd);
+	}
+	expect_service();
+}
+
+/* Half a request, and then silence or the end. */
+static void test_half_requests(void **state)
+{
+	int silent, gone;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	silent = connect_to(path);
+	gone = connect_to(path);
+	say(silent, "{\"v\":1,\"do\":\"st");
+	say(gone, "{\"v\":1,\"do\":\"stop\"}");
+	shutdown(gone, SHUT_WR);
+	assert_string_equal(hear(gone), "");
+	close(gone);
+	expect_service();
+	close(silent);
+	expect_service();
+}
+
+/* The one that has been silent the longest makes room. */
+static void test_many_clients(void **state)
+{
+	int fds[SERVER_MAX_CLIENTS + 1];
+	unsigned int files;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	expect_service();
+	files = open_files();
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = connect_to(path);
+		say(fds[i], STATUS);
+		assert_true(is_ok(hear(fds[i])));
+		if (i == 1) {
+			say(fds[0], STATUS);	/* now the second is */
+			assert_true(is_ok(hear(fds[0])));
+		}
+	}
+	assert_string_equal(hear(fds[1]), "");
+	say(fds[0], STATUS);
+	assert_true(is_ok(hear(fds[0])));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	for (unsigned int i = 0; i < 3000; i++)
+		close(connect_to(path));
+	expect_service();
+	expect_service();
+	assert_in_range(open_files(), files - 1, files + SERVER_MAX_CLIENTS);
+}
+
+/* One that asks and asks and never listens. */
+static void test_deaf_client(void **state)
+{
+	unsigned int sent = 0;
+	int fd;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	fd = connect_to(path);
+	while (send(fd, STATUS, strlen(STATUS), MSG_NOSIGNAL) == (ssize_t)strlen(STATUS))
+		assert_true(sent++ < 1000000);
+	assert_true(errno == EPIPE || errno == ECONNRESET);
+	expect_service();
+	close(fd);
+}
+
+/* Descriptors are not taken: they would fill the VM's table. */
+static void test_descriptors(void **state)
+{
+	int pass[100], fd;
+	unsigned int files;
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(pass))];
+	} a = { .header = {
+		.cmsg_len = CMSG_LEN(sizeof(pass)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	} };
+	struct iovec iov = { (void *)(uintptr_t)STATUS, strlen(STATUS) };
+	const struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+	};
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(pass); i++)
+		pass[i] = STDIN_FILENO;
+	memcpy(CMSG_DATA(&a.header), pass, sizeof(pass));
+	fd = connect_to(path);
+	say(fd, STATUS);
+	assert_true(is_ok(hear(fd)));
+	files = open_files();
+	for (unsigned int i = 0; i < 100; i++) {
+		assert_int_equal(sendmsg(fd, &m, MSG_NOSIGNAL), strlen(STATUS));
+		assert_true(is_ok(hear(fd)));
+	}
+	assert_int_equal(open_files(), files);
+	close(fd);
+}
+
+/* A socket that a dead VM of that name has left is no obstacle. */
+static void test_stale_socket(void **state)
+{
+	(void)state;
+	write_file(path, "x", 1);
+	start_vm("k", NULL, 0);
+	expect_service();
+}
+
+/* ---- clients of VMs that hang or lie ---- */
+
+static int listen_at(const char *where)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, where);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	return fd;
+}
+
+/* One answers, one never accepts, one has no room for connections, one is not there: a bounded time. */
+static void test_hanging_vms(void **state)
+{
+	struct client *c = calloc(4, sizeof(*c));
+	char hangs[120], full[120], none[120];
+	int hanging, filled, queued;
+	uint64_t start;
+
+	(void)state;
+	snprintf(hangs, sizeof(hangs), "%s/hangs", folder);
+	snprintf(full, sizeof(full), "%s/full", folder);
+	snprintf(none, sizeof(none), "%s/none", folder);
+	start_vm("k", NULL, 0);
+	hanging = listen_at(hangs);
+	filled = listen_at(full);
+	queued = connect_to(full);
+	client_init(&c[0], hangs, STATUS);
+	client_init(&c[1], full, STATUS);
+	client_init(&c[2], path, STATUS);
+	client_init(&c[3], none, STATUS);
+	start = now_ns();
+	client_ask(c, 4, start + 300000000);
+	assert_true(now_ns() - start < PATIENCE_NS);
+	assert_false(c[0].answered || c[1].answered || c[3].answered);
+	assert_true(c[2].answered);
+	assert_string_equal(json_get_string(&c[2].answer, "state"), "running");
+	for (unsigned int i = 0; i < 4; i++)
+		client_fini(&c[i]);
+	free(c);
+	close(queued);
+	close(hanging);
+	close(filled);
+	unlink(hangs);
+	unlink(full);
+}
+
+/* What a VM that was taken over may say. */
+static void test_lying_vm(void **state)
+{
+	static const char *const answers[] = { "\n", "no\n", "{\"v\":1", "{\"ok\":{}}\n", "" };
+	struct client *c = malloc(sizeof(*c));
+
+	(void)state;
+	for (size_t i = 0; i <= ARRAY_SIZE(answers); i++) {
+		int fd = listen_at(path), accepted;
+
+		vm = fork();
+		if (!vm) {
+			accepted = accept(fd, NULL, NULL);
+			if (i < ARRAY_SIZE(answers))
+				send(accepted, answers[i], strlen(answers[i]), MSG_NOSIGNAL);
+			else	/* it never ends */
+				while (send(accepted, "{{{{{{{{", 8, MSG_NOSIGNAL) == 8)
+					;
+			_exit(0);
+		}
+		close(fd);
+		client_init(c, path, STATUS);
+		client_ask(c, 1, now_ns() + PATIENCE_NS);
+		assert_true(c->done);
+		assert_false(c->answered);
+		client_fini(c);
+		assert_int_equal(waitpid(vm, NULL, 0), vm);
+		vm = 0;
+		unlink(path);
+	}
+	free(c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_json_values),
+		cmocka_unit_test_setup_teardown(test_requests, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rubbish, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_half_requests, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_clients, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_deaf_client, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_descriptors, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stale_socket, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hanging_vms, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_lying_vm, set_up, tear_down),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
