@@ -785,7 +785,8 @@ static int start_command(struct machine *m)
 	const struct command_client client = { .ended = on_command_ended, .arg = m };
 	int rc = m->results ? command_take_results(m->command, m->results) : 0;
 
-	return rc || !m->command ? rc : command_start(m->command, &client);
+	return rc || !m->command ? rc :
+	       command_start(m->command, &client, m->config->timeout_ns ? 0 : COMMAND_READY_NS);
 }
 
 static int watch_for_the_end(struct machine *m)

@@ -736,13 +736,14 @@ int command_take_results(struct command *c, struct results *results)
 	return results_watch(results, c->loop, on_results_room, c);
 }
 
-int command_start(struct command *c, const struct command_client *client)
+int command_start(struct command *c, const struct command_client *client, uint64_t limit_ns)
 {
 	c->client = *client;
 	c->timer = event_timer_create(c->loop, on_ready_timeout, c);
 	if (c->timer < 0)
 		return c->timer;
-	event_timer_set(c->loop, c->timer, COMMAND_READY_NS, 0);
+	if (limit_ns)
+		event_timer_set(c->loop, c->timer, limit_ns, 0);
 	return 0;
 }
 

@@ -23,7 +23,7 @@ struct results;
 struct term;
 
 #define COMMAND_MAX_PORTS 5u
-#define COMMAND_READY_NS 60000000000ull		/* for init to say that it is ready */
+#define COMMAND_READY_NS 60000000000ull		/* for init to say that it is ready, without --timeout */
 
 struct command_mount {
 	const char *path;		/* where in the guest; the first one is "/" */
@@ -85,8 +85,10 @@ unsigned int command_ports(struct command *c, struct port *ports[COMMAND_MAX_POR
 /* Where what is in the results directory goes; lent. Before command_start(). 0 or -errno. */
 int command_take_results(struct command *c, struct results *results);
 
-/* From now on init has COMMAND_READY_NS to be heard of. 0 or -errno. */
-int command_start(struct command *c, const struct command_client *client);
+/*
+ * From now on init has @limit_ns to be heard of (0: as long as the machine has). 0 or -errno.
+ */
+int command_start(struct command *c, const struct command_client *client, uint64_t limit_ns);
 
 /* The terminal's window has another size. */
 void command_set_size(struct command *c, uint16_t columns, uint16_t rows);

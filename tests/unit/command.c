@@ -106,7 +106,7 @@ static int open_rig(struct rig *r)
 	set_clients(r);
 	assert_int_equal(command_start(r->command, &(struct command_client){
 		.started = on_started, .ended = on_ended, .arg = r,
-	}), 0);
+	}, COMMAND_READY_NS), 0);
 	return 0;
 }
 

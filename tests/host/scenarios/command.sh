@@ -75,13 +75,13 @@ printf 'a b\n"c' >/tmp/arg
 command_ -- printf '%s|' '' "$(cat /tmp/arg)" '*' '$x' "'"; same command/arguments "|$(cat /tmp/arg)|*|\$x|'|" "$(cat /tmp/out)"
 
 # What it writes does not last, and what is there is as it is here.
-echo before >/etc/mine; chmod 600 /etc/mine
-command_ -- sh -c 'cat /etc/mine; echo x >/etc/mine; rm -r /lib.sh; touch /root2; cat /etc/mine; ls -l /etc/mine'
+echo before >/mine; chmod 600 /mine
+command_ -- sh -c 'cat /mine; echo x >/mine; rm -r /lib.sh; touch /root2; cat /mine; ls -l /mine'
 same command/files-are-there "before x" "$(head -n 2 /tmp/out | tr '\n' ' ' | sed 's/ $//')"
 has command/mode-is-kept /tmp/out '^-rw------- .*root'
-same command/host-is-unchanged "before yes no" "$(cat /etc/mine) $([ -e /lib.sh ] && echo yes) $([ -e /root2 ] || echo no)"
+same command/host-is-unchanged "before yes no" "$(cat /mine) $([ -e /lib.sh ] && echo yes) $([ -e /root2 ] || echo no)"
 mkdir -p /r/bin /r/etc; cp /bin/busybox /r/bin/; ln -s busybox /r/bin/sh; chown -R 1234:1234 /r
-command_ --root /r -- sh -c '/bin/busybox ls -ln /bin/busybox; echo *'
+command_ --root /r -- sh -c '/bin/busybox ls -ln /bin/busybox; cd /; echo *'
 has command/root /tmp/out '^bin dev etc proc run sys tmp$'
 has command/root-keeps-owners /tmp/out ' 1234 +1234 '
 mkdir -p /w/sub; echo there >/w/sub/file
@@ -91,7 +91,7 @@ same command/dirs-are-unchanged there "$(cat /w/sub/file)"
 
 # Many at once.
 for i in 1 2 3 4 5 6 7 8; do
-	(timeout 400 lkvm run -k $K -m 128 -- sh -c "exit $((40 + i))" >/tmp/many$i 2>&1 </dev/null; echo $? >/tmp/status$i) &
+	(timeout 400 lkvm run -k $K -m 128 --timeout 390 -- sh -c "exit $((40 + i))" >/tmp/many$i 2>&1 </dev/null; echo $? >/tmp/status$i) &
 done
 wait
 same command/many "41 42 43 44 45 46 47 48 " "$(cat /tmp/status[1-8] | tr '\n' ' ')"
