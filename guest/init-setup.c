@@ -34,6 +34,20 @@
 
 /* ---- drivers and devices ---- */
 
+/* The kernel has opened it for us if the initramfs has it; a port must not take the place of stderr. */
+static void open_console(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/console", O_RDWR | O_NOCTTY);
+		if (fd < 0)
+			fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 void init_mount_kernel(void)
 {
 	static const char *const mounts[][2] = {
@@ -45,6 +59,7 @@ void init_mount_kernel(void)
 		if (mount(mounts[i][0], mounts[i][1], mounts[i][0], 0, NULL) && errno != EBUSY)
 			init_fail("cannot mount %s: %s", mounts[i][1], strerror(errno));
 	}
+	open_console();
 }
 
 /*
@@ -187,11 +202,16 @@ static int open_in_root(int root, const char *path)
 	char part[PATH_MAX];
 	size_t end = 0;
 
+	if (strlen(path) >= sizeof(part)) {
+		close(fd);
+		errno = ENAMETOOLONG;
+		return -1;
+	}
 	while (fd >= 0) {
 		size_t begin = end + strspn(path + end, "/");
 		int next;
 
-		if (!path[begin] || strlen(path) >= sizeof(part))
+		if (!path[begin])
 			break;
 		end = begin + strcspn(path + begin, "/");
 		memcpy(part, path, end);

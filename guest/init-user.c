@@ -15,6 +15,11 @@
 
 #include "guest/init.h"
 
+/* Tests have files of their own. */
+#ifndef INIT_PASSWD
+#define INIT_PASSWD "/etc/passwd"
+#define INIT_GROUP "/etc/group"
+#endif
 #define MAX_FIELDS 7
 #define ROOT_SHELL "/bin/sh"
 
@@ -27,8 +32,13 @@ bool init_next_line(struct init_lines *l, char **line)
 		ssize_t n;
 
 		if (end || (l->ended && l->until > l->at)) {
+			bool is_rest = l->too_long;
+
 			len = end ? (size_t)(end - start) : l->until - l->at;
 			l->at += len + (end != NULL);
+			l->too_long = false;
+			if (is_rest)
+				continue;
 			start[len] = '\0';
 			*line = start;
 			return true;
@@ -38,8 +48,10 @@ bool init_next_line(struct init_lines *l, char **line)
 		memmove(l->data, start, l->until - l->at);
 		l->until -= l->at;
 		l->at = 0;
-		if (l->until == INIT_LINE_BYTES)
-			l->until = 0;		/* longer than any that is of use */
+		if (l->until == INIT_LINE_BYTES) {
+			l->too_long = true;
+			l->until = 0;
+		}
 		n = read(l->fd, l->data + l->until, INIT_LINE_BYTES - l->until);
 		l->ended = n <= 0;
 		l->until += n > 0 ? (size_t)n : 0;
@@ -62,8 +74,10 @@ static bool parse_id(const char *text, unsigned int *id)
 			return false;
 		n = n * 10 + (uint64_t)(*p - '0');
 	}
+	if (!*text || n >= UINT32_MAX)
+		return false;
 	*id = (unsigned int)n;
-	return *text && n < UINT32_MAX;
+	return true;
 }
 
 /* The first line of @path whose field @index is @value, cut up into @fields; the rest are "". */
@@ -101,10 +115,14 @@ static bool find_password_entry(unsigned int index, const char *value, struct in
 {
 	char *f[MAX_FIELDS];
 	struct init_lines l;
+	uid_t uid;
+	gid_t gid;
 
-	if (!find_entry(&l, "/etc/passwd", index, value, f) || !parse_id(f[2], &u->uid) ||
-	    !parse_id(f[3], &u->gid))
+	if (!find_entry(&l, INIT_PASSWD, index, value, f) || !parse_id(f[2], &uid) ||
+	    !parse_id(f[3], &gid))
 		return false;
+	u->uid = uid;
+	u->gid = gid;
 	keep_text(u->name, sizeof(u->name), f[0]);
 	keep_text(u->home, sizeof(u->home), f[5]);
 	keep_text(u->shell, sizeof(u->shell), *f[6] ? f[6] : ROOT_SHELL);
@@ -117,7 +135,7 @@ static void find_group(const char *name, struct init_user *u)
 	char *f[MAX_FIELDS];
 	struct init_lines l;
 
-	if (!(find_entry(&l, "/etc/group", 0, name, f) && parse_id(f[2], &u->gid)) &&
+	if (!(find_entry(&l, INIT_GROUP, 0, name, f) && parse_id(f[2], &u->gid)) &&
 	    !parse_id(name, &u->gid))
 		init_fail("user: there is no group \"%s\" in the root's /etc/group", name);
 	u->group_given = true;
@@ -165,7 +183,7 @@ unsigned int init_find_groups(const struct init_user *u, gid_t groups[INIT_MAX_G
 	struct init_lines l;
 	char *line;
 
-	if (!u->is_known || u->group_given || !init_open_lines(&l, "/etc/group"))
+	if (!u->is_known || u->group_given || !init_open_lines(&l, INIT_GROUP))
 		return 0;
 	groups[nr++] = u->gid;
 	while (nr < INIT_MAX_GROUPS && init_next_line(&l, &line)) {

@@ -7,8 +7,9 @@
  * the control port and on the console, and switches the machine off: a boot does not hang.
  *
  * The command may do whatever root may: end all processes but this one, fill the memory, fork
- * without end. So nothing is allocated, opened or started here once it runs. When it ends, all that
- * it has left is killed, its output is sent to the last byte, and then its status.
+ * without end, mount something else over /dev. So nothing is allocated, opened or started here once it
+ * runs. When it ends, all that it has left is killed, its output is sent to the last byte, and then
+ * its status. What it does to this process itself (ptrace(2)) lkvm takes for what it is: a guest.
  *
  * Sources: signal(7), pty(7), credentials(7); drivers/char/virtio_console.c on what a port does.
  */
@@ -35,10 +36,10 @@
 #include "guest/init.h"
 
 #define FLOW_BYTES 32768u	/* what the driver takes at once */
+#define CTRL_D 4
 #define LEAVE_MS 5000		/* for processes that were killed to let go of their output */
-#define END_MS 10000		/* for lkvm to end the machine */
+#define END_MS 10000		/* for lkvm to end the machine when something has failed */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define END_OF_FILE_KEY 4	/* Ctrl-D */
 
 /* One direction of one stream. */
 struct flow {
@@ -56,10 +57,15 @@ static struct {
 	struct flow in, out, err;
 	uint64_t in_bytes;	/* of stdin altogether, if in_known */
 	bool in_known;
+	char in_last;		/* its last byte, so far */
+	bool in_keyed;		/* a terminal's end of it has been typed */
 	int terminal;		/* the master; -1: none */
+	int slave;		/* kept open until the command has ended; -1: none */
+	int results_port, results_dir;	/* -1: none */
 	pid_t command;
 	bool exited;
 	struct protocol_exited end;
+	bool told;		/* the plan is complete */
 	/* A message from lkvm, as far as it has come. */
 	size_t message_bytes;
 	char message[sizeof(struct protocol_header) + PROTOCOL_MAX_BYTES + 1];
@@ -75,6 +81,14 @@ __attribute__((noreturn)) static void switch_off(void)
 		pause();
 }
 
+/* What to do about errno of a write: try again later. The command may have taken all memory. */
+static bool passes(void)
+{
+	if (errno == ENOMEM)
+		poll(NULL, 0, 1);
+	return errno == EAGAIN || errno == EINTR || errno == ENOMEM;
+}
+
 static bool write_all(int fd, const void *data, size_t bytes)
 {
 	const char *p = data;
@@ -85,7 +99,7 @@ static bool write_all(int fd, const void *data, size_t bytes)
 
 		if (n < 0 && errno == EAGAIN)
 			poll(&wait, 1, -1);
-		else if (n < 0 && errno != EINTR)
+		else if (n < 0 && !passes())
 			return false;
 		p += n > 0 ? n : 0;
 		bytes -= n > 0 ? (size_t)n : 0;
@@ -168,10 +182,6 @@ static char *copy_text(size_t bytes)
 {
 	if (memchr(payload_of_message(), '\0', bytes))
 		init_fail("lkvm sent text with a NUL in it");
-	init.plan.string_bytes += bytes + 1;
-	if (init.plan.string_bytes > PROTOCOL_MAX_STRINGS_BYTES)
-		init_fail("arguments and environment are longer than %u bytes",
-			  PROTOCOL_MAX_STRINGS_BYTES);
 	return keep_memory(strdup(payload_of_message()));
 }
 
@@ -183,6 +193,16 @@ static void add_string(char ***list, size_t *nr, char *text)
 		*list = keep_memory(realloc(*list, 2 * (*nr + 1) * sizeof(**list)));
 	(*list)[(*nr)++] = text;
 	(*list)[*nr] = NULL;
+}
+
+/* An argument or a variable: all of them together have a bound. */
+static char *copy_string(size_t bytes)
+{
+	init.plan.string_bytes += bytes + 1;
+	if (init.plan.string_bytes > PROTOCOL_MAX_STRINGS_BYTES)
+		init_fail("arguments and environment are longer than %u bytes",
+			  PROTOCOL_MAX_STRINGS_BYTES);
+	return copy_text(bytes);
 }
 
 static void add_mount(size_t bytes)
@@ -253,11 +273,19 @@ static void take_stdin_end(size_t bytes)
 	init.in_known = true;
 }
 
+/* Some are for the plan and all others for what comes after it. */
+static bool is_for_later(uint32_t kind)
+{
+	return kind == PROTOCOL_SIZE || kind == PROTOCOL_STDIN_END || kind == PROTOCOL_STREAM_CLOSED;
+}
+
 /* One whole message. True if it was the last before the command. */
 static bool init_take_message(uint32_t kind, size_t bytes)
 {
 	struct init_plan *p = &init.plan;
 
+	if (is_for_later(kind) != init.told)
+		init_fail("lkvm sent a message of kind %u when it had no meaning", kind);
 	switch (kind) {
 	case PROTOCOL_MOUNT:
 		add_mount(bytes);
@@ -266,10 +294,10 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		add_network(bytes);
 		break;
 	case PROTOCOL_ARGUMENT:
-		add_string(&p->arguments, &p->nr_arguments, copy_text(bytes));
+		add_string(&p->arguments, &p->nr_arguments, copy_string(bytes));
 		break;
 	case PROTOCOL_ENVIRONMENT:
-		add_string(&p->environment, &p->nr_environment, copy_text(bytes));
+		add_string(&p->environment, &p->nr_environment, copy_string(bytes));
 		break;
 	case PROTOCOL_NEEDED_DIRECTORY:
 		p->directory_needed = true;
@@ -299,6 +327,7 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		take_stream_closed(bytes);
 		break;
 	case PROTOCOL_GO:
+		init.told = true;
 		return true;
 	default:
 		init_fail("lkvm sent a message of kind %u, which this version does not know", kind);
@@ -444,6 +473,7 @@ static void open_terminal(int ends[3])
 	if (slave < 0)
 		init_fail("cannot open the terminal %s: %s", name, strerror(errno));
 	init.terminal = master;
+	init.slave = slave;
 	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), master);
 	set_flow(&init.out, master, init_open_port(PROTOCOL_STDOUT, O_RDWR));
 	set_flow(&init.err, -1, -1);
@@ -480,8 +510,10 @@ __attribute__((noreturn)) static void become_command(const struct init_user *u, 
 	setsid();
 	if (p->has_terminal)
 		ioctl(ends[0], TIOCSCTTY, 0);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
+		fchown(ends[i], u->uid, (gid_t)-1);	/* for who opens /dev/stdout */
 		dup2(ends[i], i);
+	}
 	error = become_user(u);
 	if (!error) {
 		environ = p->environment;
@@ -501,6 +533,28 @@ static void go_to_directory(void)
 		init_fail("directory: %s: %s", d, strerror(errno));
 }
 
+/* What it needs at the end is opened before the command can have changed what is there. */
+static void open_results(const struct init_user *u)
+{
+	const char *path = init.plan.results;
+
+	init.results_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (init.results_dir < 0 || fchown(init.results_dir, u->uid, u->gid) ||
+	    fchmod(init.results_dir, 0755))
+		init_fail("%s: %s", path, strerror(errno));
+	init.results_port = init_open_port(PROTOCOL_RESULTS, O_RDWR | O_NONBLOCK);
+}
+
+static void note_end(uint32_t end, uint32_t value)
+{
+	init.exited = true;
+	init.end = (struct protocol_exited){ .end = end, .value = value };
+	/* When all others who have the terminal open are gone, too, its master is at its end. */
+	if (init.slave >= 0)
+		close(init.slave);
+	init.slave = -1;
+}
+
 static void init_start_command(void)
 {
 	int ends[3], report[2], error = 0;
@@ -509,9 +563,8 @@ static void init_start_command(void)
 	init_find_user(init.plan.user, &u);
 	complete_environment(&u);
 	choose_shell(&u);
-	if (init.plan.results && (chown(init.plan.results, u.uid, u.gid) ||
-				  chmod(init.plan.results, 0755)))
-		init_fail("%s: %s", init.plan.results, strerror(errno));
+	if (init.plan.results)
+		open_results(&u);
 	if (init.plan.has_terminal)
 		open_terminal(ends);
 	else
@@ -524,13 +577,12 @@ static void init_start_command(void)
 	if (!init.command)
 		become_command(&u, ends, report[1]);
 	close(report[1]);
-	for (int i = 0; i < (init.plan.has_terminal ? 1 : 3); i++)
+	for (int i = 0; i < 3 && !init.plan.has_terminal; i++)
 		close(ends[i]);
 	if (chdir("/"))
 		init_fail("/: %s", strerror(errno));
 	if (read(report[0], &error, sizeof(error)) == (ssize_t)sizeof(error)) {
-		init.end = (struct protocol_exited){ PROTOCOL_END_NOT_STARTED, (uint32_t)error };
-		init.exited = true;
+		note_end(PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 	} else {
 		init_tell(PROTOCOL_STARTED, NULL, 0);
 	}
@@ -566,7 +618,7 @@ static bool drain_flow(struct flow *f)
 	ssize_t n = write(f->to, f->data + f->at, f->until - f->at);
 
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR;
+		return passes();
 	f->at += (size_t)n;
 	f->moved += (uint64_t)n;
 	return true;
@@ -581,13 +633,23 @@ static void close_input(bool tell_it)
 		init_tell(PROTOCOL_STDIN_CLOSED, NULL, 0);
 }
 
-static void end_input(void)
+/*
+ * The end of input as it is typed: a line that has begun is first sent without its end. In raw mode it
+ * is a key as any other.
+ */
+static void type_end_of_input(void)
 {
-	static const char key = END_OF_FILE_KEY;
+	struct flow *f = &init.in;
+	struct termios mode;
+	bool read = !ioctl(init.terminal, TCGETS, &mode);
+	char key = read ? (char)mode.c_cc[VEOF] : CTRL_D;
+	bool in_line = read && mode.c_lflag & ICANON && f->moved && init.in_last != '\n' &&
+		       init.in_last != '\r' && init.in_last != key;
 
-	if (init.terminal >= 0 && write(init.terminal, &key, 1) < 0)
-		return;		/* it is full: next time */
-	close_input(false);
+	memset(f->data, key, 2);
+	f->at = 0;
+	f->until = in_line ? 2 : 1;
+	init.in_keyed = true;
 }
 
 static void move_input(bool readable, bool writable)
@@ -596,10 +658,16 @@ static void move_input(bool readable, bool writable)
 
 	if (readable && can_read(f))
 		fill_flow(f, false);
+	if (f->until)
+		init.in_last = f->data[f->until - 1];
 	if ((writable || readable) && can_write(f) && !drain_flow(f))
 		close_input(true);
-	if (!f->ended && init.in_known && f->moved >= init.in_bytes)
-		end_input();
+	if (f->ended || !init.in_known || f->moved < init.in_bytes || can_write(f))
+		return;
+	if (init.terminal >= 0 && !init.in_keyed)
+		type_end_of_input();
+	else
+		close_input(false);
 }
 
 /* Empty pipes whose writers are gone are at their end; so is a terminal (EIO). */
@@ -610,7 +678,7 @@ static void move_output(struct flow *f, uint32_t stream, bool readable, bool wri
 	if (readable && can_read(f))
 		fill_flow(f, true);
 	if ((writable || readable) && can_write(f) && !drain_flow(f))
-		f->ended = true;
+		init_fail("what the command writes cannot be sent: %s", strerror(errno));
 	if (f->ended && !had_ended)
 		end_output(f, stream);
 }
@@ -620,10 +688,10 @@ static void move_output(struct flow *f, uint32_t stream, bool readable, bool wri
 /* The command has ended: what it has left has no reason to stay. */
 static void on_exit_of_command(int status)
 {
-	init.exited = true;
-	init.end = WIFSIGNALED(status) ?
-		(struct protocol_exited){ PROTOCOL_END_SIGNALED, (uint32_t)WTERMSIG(status) } :
-		(struct protocol_exited){ PROTOCOL_END_EXITED, (uint32_t)WEXITSTATUS(status) };
+	if (WIFSIGNALED(status))
+		note_end(PROTOCOL_END_SIGNALED, (uint32_t)WTERMSIG(status));
+	else
+		note_end(PROTOCOL_END_EXITED, (uint32_t)WEXITSTATUS(status));
 	kill(-1, SIGKILL);
 }
 
@@ -712,13 +780,10 @@ static int put_results(void *arg, const void *data, size_t bytes)
 
 static void send_results(void)
 {
-	struct results r = { .port = init_open_port(PROTOCOL_RESULTS, O_RDWR) };
-	int dir = open(init.plan.results, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct results r = { .port = init.results_port };
+	int rc = init_tar_write(init.results_dir, put_results, &r);
 	struct protocol_count count;
 
-	if (dir < 0)
-		init_fail("%s: %s", init.plan.results, strerror(errno));
-	rc = init_tar_write(dir, put_results, &r);
 	if (rc)
 		init_fail("%s: %s", init.plan.results, strerror(-rc));
 	count.bytes = r.bytes;
@@ -745,7 +810,7 @@ int main(void)
 {
 	static const struct protocol_ready ready = { .version = PROTOCOL_VERSION };
 
-	init.control = init.terminal = -1;
+	init.control = init.terminal = init.slave = init.results_port = init.results_dir = -1;
 	if (getpid() != 1) {
 		dprintf(STDERR_FILENO, "this is the first process of lkvm's guests\n");
 		return 1;
@@ -760,14 +825,14 @@ int main(void)
 		init_notice("hostname: %s", strerror(errno));
 	init_make_root(&init.plan);
 	init_set_networks(&init.plan);
-	setpriority(PRIO_PROCESS, 0, -20);
 	init_start_command();
+	setpriority(PRIO_PROCESS, 0, -20);	/* not the command's */
 	move_streams();
 	if (init.plan.results)
 		send_results();
 	sync();
 	init_tell(PROTOCOL_EXITED, &init.end, sizeof(init.end));
-	/* Until lkvm has all of it. */
-	poll(NULL, 0, END_MS);
-	switch_off();
+	/* lkvm ends the machine when its readers have all of the output, however long they take. */
+	for (;;)
+		init_turn(-1);
 }

@@ -64,15 +64,16 @@ void init_set_networks(const struct init_plan *plan);
 
 /* ---- init-user.c ---- */
 
-#define INIT_LINE_BYTES 4096u
+#define INIT_LINE_BYTES 32768u
 #define INIT_NAME_BYTES 256u
 #define INIT_MAX_GROUPS 64u
 
-/* Lines of a file; longer ones are cut. */
+/* Lines of a file; longer ones are left out. */
 struct init_lines {
 	int fd;			/* its user closes it */
 	size_t at, until;
 	bool ended;
+	bool too_long;		/* what comes is the rest of such a line */
 	char data[INIT_LINE_BYTES + 1];
 };
 
