@@ -195,6 +195,13 @@ static void add_string(char ***list, size_t *nr, char *text)
 	(*list)[*nr] = NULL;
 }
 
+static void set_text(char **text, size_t bytes)
+{
+	if (*text)
+		init_fail("lkvm sent a text twice");
+	*text = copy_text(bytes);
+}
+
 /* An argument or a variable: all of them together have a bound. */
 static char *copy_string(size_t bytes)
 {
@@ -211,6 +218,7 @@ static void add_mount(size_t bytes)
 	struct init_mount *m;
 
 	if (bytes <= sizeof(m->what) || bytes - sizeof(m->what) >= sizeof(m->path) ||
+	    memchr(payload_of_message() + sizeof(m->what), '\0', bytes - sizeof(m->what)) ||
 	    p->nr_mounts == PROTOCOL_MAX_MOUNTS)
 		init_fail("lkvm sent a bad mount");
 	m = keep_memory(calloc(1, sizeof(*m)));
@@ -301,22 +309,22 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		break;
 	case PROTOCOL_NEEDED_DIRECTORY:
 		p->directory_needed = true;
-		/* fall through */
+		__attribute__((fallthrough));
 	case PROTOCOL_DIRECTORY:
-		p->directory = copy_text(bytes);
+		set_text(&p->directory, bytes);
 		break;
 	case PROTOCOL_USER:
-		p->user = copy_text(bytes);
+		set_text(&p->user, bytes);
 		break;
 	case PROTOCOL_HOSTNAME:
-		p->hostname = copy_text(bytes);
+		set_text(&p->hostname, bytes);
 		break;
 	case PROTOCOL_RESULTS_PATH:
-		p->results = copy_text(bytes);
+		set_text(&p->results, bytes);
 		break;
 	case PROTOCOL_TERMINAL:
 		p->has_terminal = true;
-		/* fall through */
+		__attribute__((fallthrough));
 	case PROTOCOL_SIZE:
 		take_size(bytes);
 		break;
@@ -400,6 +408,8 @@ static void drop_unset(char **list, size_t *nr)
 	for (size_t i = 0; i < *nr; i++)
 		if (strchr(list[i], '='))
 			list[kept++] = list[i];
+		else
+			free(list[i]);
 	*nr = kept;
 	if (list)
 		list[kept] = NULL;
