@@ -327,8 +327,8 @@ static void make_device_links(int root)
 /* /tmp is the root's own, if it has one. */
 static void make_tmp(int root)
 {
-	if (!mkdirat(root, "tmp", 0755))
-		fchmodat(root, "tmp", 01777, 0);
+	if (!mkdirat(root, "tmp", 0755) && fchmodat(root, "tmp", 01777, 0))
+		init_notice("cannot make /tmp: %s", strerror(errno));
 }
 
 /* Empty, whatever the root has there. */

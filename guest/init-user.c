@@ -98,7 +98,7 @@ static bool find_entry(struct init_lines *l, const char *path, unsigned int inde
 				*colon = '\0';
 			line = colon ? colon + 1 : line + strlen(line);
 		}
-		found = !strcmp(fields[index], value);
+		found = *fields[0] != '#' && !strcmp(fields[index], value);
 	}
 	close(l->fd);
 	return found;

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's first process: users and groups of a root, and paths in it. Its files are included here
+ * and have files of the test's own to look at.
+ */
+#include "tests/lib/unit.h"
+
+#include <sys/stat.h>
+
+static char passwd_path[64], group_path[64];
+
+#define INIT_PASSWD passwd_path
+#define INIT_GROUP group_path
+
+#include "guest/init-setup.c"
+#include "guest/init-user.c"
+
+/* ---- what the rest of it would do ---- */
+
+static jmp_buf failed;
+static char last_words[1024];
+
+void init_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(last_words, sizeof(last_words), fmt, ap);
+	va_end(ap);
+	longjmp(failed, 1);
+}
+
+void init_notice(const char *fmt, ...)
+{
+	(void)fmt;
+}
+
+uint64_t init_now_ms(void)
+{
+	return 0;
+}
+
+/* ---- users ---- */
+
+static void put_files(const char *passwd, const char *group)
+{
+	write_file(passwd_path, passwd, strlen(passwd));
+	write_file(group_path, group, strlen(group));
+}
+
+/* True if there is such a user; otherwise what was said is in last_words. */
+static bool find(const char *asked, struct init_user *u)
+{
+	*last_words = '\0';
+	if (setjmp(failed))
+		return false;
+	init_find_user(asked, u);
+	return true;
+}
+
+static void assert_user(const char *asked, unsigned int uid, unsigned int gid, const char *home)
+{
+	struct init_user u;
+
+	if (!find(asked, &u))
+		fail_msg("%s: %s", asked ? asked : "root", last_words);
+	assert_int_equal(u.uid, uid);
+	assert_int_equal(u.gid, gid);
+	assert_string_equal(u.home, home);
+}
+
+static void assert_no_user(const char *asked, const char *why)
+{
+	struct init_user u;
+
+	assert_false(find(asked, &u));
+	assert_non_null(strstr(last_words, why));
+}
+
+static const char good_passwd[] =
+	"root:x:0:0:root:/root:/bin/bash\n"
+	"\n"
+	"# bin:x:2:2::/bin:/bin/sh\n"
+	"ann:x:1000:1001:Ann,,:/home/ann:\n"
+	"huge:x:4294967295:0::/:/bin/sh\n"
+	"minus:x:-1:0::/:/bin/sh\n"
+	"half:x:7:x::/:/bin/sh\n"
+	"short:x:8\n"
+	"123:x:1009:1009::/home/number:/bin/sh\n"
+	"last:x:9:9::/last:/bin/false";
+static const char good_group[] =
+	"root:x:0:\n"
+	"ann:x:1001:\n"
+	"audio:x:29:bob,ann\n"
+	"video:x:44:anna,joann\n"
+	"empty:x:45:\n"
+	"broken:x:zz:ann\n"
+	"kvm:x:104:ann";
+
+static void users_are_found(void **state)
+{
+	struct init_user u;
+
+	(void)state;
+	put_files(good_passwd, good_group);
+	assert_user(NULL, 0, 0, "/root");
+	assert_user("ann", 1000, 1001, "/home/ann");
+	assert_user("1000", 1000, 1001, "/home/ann");
+	assert_user("last", 9, 9, "/last");
+	/* A name that is a number is a name first. */
+	assert_user("123", 1009, 1009, "/home/number");
+	assert_user("77", 77, 77, "/");
+	assert_user("ann:audio", 1000, 29, "/home/ann");
+	assert_user("ann:77", 1000, 77, "/home/ann");
+	assert_user("77:kvm", 77, 104, "/");
+	assert_true(find("ann", &u));
+	assert_string_equal(u.shell, "/bin/sh");
+	assert_true(find("1000", &u));
+	assert_string_equal(u.name, "ann");
+}
+
+static void who_is_not_there_is_said(void **state)
+{
+	(void)state;
+	put_files(good_passwd, good_group);
+	assert_no_user("nobody", "there is no user \"nobody\"");
+	assert_no_user("", "there is no user \"\"");
+	assert_no_user("# bin", "there is no user");
+	assert_no_user("huge", "there is no user");
+	assert_no_user("minus", "there is no user");
+	assert_no_user("half", "there is no user");
+	assert_no_user("short", "there is no user");
+	assert_no_user("4294967295", "there is no user");
+	assert_no_user("4294967296000000000000000000", "there is no user");
+	assert_no_user("ann:none", "there is no group \"none\"");
+	assert_no_user("ann:broken", "there is no group \"broken\"");
+	assert_no_user("ann:-1", "there is no group \"-1\"");
+}
+
+/* Nothing of a line that cannot be is kept: who has no line is root as everywhere. */
+static void a_root_without_users(void **state)
+{
+	(void)state;
+	put_files("root:x:5:bad::/:/bin/sh\n", "");
+	assert_user(NULL, 0, 0, "/root");
+	unlink(passwd_path);
+	unlink(group_path);
+	assert_user(NULL, 0, 0, "/root");
+	assert_user("12:13", 12, 13, "/");
+	assert_no_user("root", "there is no user \"root\"");
+}
+
+static void groups_are_those_of_the_user(void **state)
+{
+	gid_t groups[INIT_MAX_GROUPS];
+	struct init_user u;
+
+	(void)state;
+	put_files(good_passwd, good_group);
+	assert_true(find("ann", &u));
+	assert_int_equal(init_find_groups(&u, groups), 3);
+	assert_int_equal(groups[0], 1001);
+	assert_int_equal(groups[1], 29);
+	assert_int_equal(groups[2], 104);
+	/* A group that was asked for is the only one, and a stranger has none. */
+	assert_true(find("ann:audio", &u));
+	assert_int_equal(init_find_groups(&u, groups), 0);
+	assert_true(find("77", &u));
+	assert_int_equal(init_find_groups(&u, groups), 0);
+}
+
+static void groups_have_a_bound(void **state)
+{
+	gid_t groups[INIT_MAX_GROUPS];
+	struct init_user u;
+	char *text;
+	size_t bytes;
+	FILE *out = open_memstream(&text, &bytes);
+
+	(void)state;
+	for (unsigned int i = 0; i < 1000; i++)
+		fprintf(out, "g%u:x:%u:ann\n", i, i + 2000);
+	fclose(out);
+	put_files(good_passwd, text);
+	free(text);
+	assert_true(find("ann", &u));
+	assert_int_equal(init_find_groups(&u, groups), INIT_MAX_GROUPS);
+	assert_int_equal(groups[INIT_MAX_GROUPS - 1], 2000 + INIT_MAX_GROUPS - 2);
+}
+
+/* What is behind its first part is no line, whatever it looks like. */
+static void a_line_that_is_too_long_is_none(void **state)
+{
+	static char passwd[3 * INIT_LINE_BYTES];
+
+	(void)state;
+	for (size_t pad = INIT_LINE_BYTES - 40; pad < INIT_LINE_BYTES + 40; pad++) {
+		memset(passwd, 'x', pad);
+		strcpy(passwd + pad, "evil:x:0:0::/:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n");
+		put_files(passwd, "");
+		assert_user("ann", 1000, 1001, "/home/ann");
+		assert_no_user("evil", "there is no user");
+	}
+	memset(passwd, 'x', 2 * INIT_LINE_BYTES);
+	strcpy(passwd + 2 * INIT_LINE_BYTES, "evil:x:0:0::/:/bin/sh");
+	put_files(passwd, "");
+	assert_no_user("evil", "there is no user");
+}
+
+/* ---- paths ---- */
+
+static char root_path[64];
+
+/* Where @path leads, below the root; NULL with errno. */
+static const char *led_to(int root, const char *path)
+{
+	static char text[PATH_MAX];
+	int fd = open_in_root(root, path);
+	char link[32];
+	ssize_t n;
+
+	if (fd < 0)
+		return NULL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, text, sizeof(text) - 1);
+	assert_true(n > 0);
+	text[n] = '\0';
+	close(fd);
+	if (strncmp(text, root_path, strlen(root_path)))
+		fail_msg("%s led to %s", path, text);
+	return text + strlen(root_path);
+}
+
+static void paths_stay_in_the_root(void **state)
+{
+	static char longest[PATH_MAX + 10];
+	int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	(void)state;
+	assert_true(root >= 0);
+	assert_string_equal(led_to(root, "/"), "");
+	assert_string_equal(led_to(root, ""), "");
+	assert_string_equal(led_to(root, "/a/b/c"), "/a/b/c");
+	assert_string_equal(led_to(root, "//a///b//"), "/a/b");
+	assert_string_equal(led_to(root, "a/./new"), "/a/new");
+	assert_string_equal(led_to(root, "/.."), "");
+	assert_string_equal(led_to(root, "/../../../../etc/x"), "/etc/x");
+	assert_string_equal(led_to(root, "/a/b/../../../d"), "/d");
+	assert_int_equal(symlinkat("/a/b", root, "absolute"), 0);
+	assert_int_equal(symlinkat("../../../../../../../..", root, "up"), 0);
+	assert_int_equal(symlinkat("/proc/self/root", root, "magic"), 0);
+	assert_int_equal(symlinkat("none/at/all", root, "dangling"), 0);
+	assert_int_equal(symlinkat("loop", root, "loop"), 0);
+	assert_string_equal(led_to(root, "/absolute/x"), "/a/b/x");
+	assert_string_equal(led_to(root, "/up/up/tmp"), "/tmp");
+	assert_null(led_to(root, "/magic/x"));
+	assert_int_equal(errno, ENOENT);
+	assert_null(led_to(root, "/dangling"));
+	assert_int_equal(errno, ENOENT);
+	assert_null(led_to(root, "/loop/x"));
+	assert_int_equal(errno, ELOOP);
+	close(openat(root, "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_null(led_to(root, "/file"));
+	assert_int_equal(errno, ENOTDIR);
+	assert_null(led_to(root, "/file/x"));
+	/* One that is too long is not the root. */
+	memset(longest, '/', sizeof(longest) - 1);
+	assert_null(led_to(root, longest));
+	assert_int_equal(errno, ENAMETOOLONG);
+	close(root);
+}
+
+static int make_folder(void **state)
+{
+	(void)state;
+	strcpy(root_path, "/tmp/lkvm-init-XXXXXX");
+	if (!mkdtemp(root_path))
+		return -1;
+	snprintf(passwd_path, sizeof(passwd_path), "%s.passwd", root_path);
+	snprintf(group_path, sizeof(group_path), "%s.group", root_path);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	char line[256], out[512];
+
+	(void)state;
+	snprintf(line, sizeof(line), "rm -rf %s %s %s", root_path, passwd_path, group_path);
+	return run_tool(line, out, sizeof(out));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(users_are_found),
+		cmocka_unit_test(who_is_not_there_is_said),
+		cmocka_unit_test(a_root_without_users),
+		cmocka_unit_test(groups_are_those_of_the_user),
+		cmocka_unit_test(groups_have_a_bound),
+		cmocka_unit_test(a_line_that_is_too_long_is_none),
+		cmocka_unit_test(paths_stay_in_the_root),
+	};
+
+	return cmocka_run_group_tests_name("init", tests, make_folder, remove_folder);
+}
