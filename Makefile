@@ -288,6 +288,9 @@ install: all
 	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(build)/lkvm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm
+	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(build)/lkvm completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lkvm
+	$(build)/lkvm completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lkvm.fish
 
 # README's list of all options, which tests/cli/options.sh compares with the table.
 option-list: all

@@ -22,7 +22,7 @@ static const char overview[] =
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
-"       lkvm completion bash           completion of this in bash, for \". <(...)\"\n"
+"       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
 "       lkvm version | help [COMMAND]\n";
 
 static const char help_run[] =
@@ -76,10 +76,12 @@ static const char help_kconfig[] =
 "Modules are as good as =y; lkvm finds them in the tree.\n";
 
 static const char help_completion[] =
-"usage: lkvm completion bash\n"
+"usage: lkvm completion bash|zsh|fish\n"
 "\n"
-"Prints what makes bash complete lkvm's command line; \"make install\" has done that for\n"
-"shells with bash-completion. Elsewhere: . <(lkvm completion bash)\n";
+"Prints what makes that shell complete lkvm's command line; \"make install\" puts it where\n"
+"they look for it (bash: with bash-completion). Elsewhere, in bash and zsh:\n"
+"  . <(lkvm completion bash)\n"
+"and in fish: lkvm completion fish | source\n";
 
 static const char help_version[] = "usage: lkvm version\n";
 static const char help_help[] = "usage: lkvm help [COMMAND]\n";

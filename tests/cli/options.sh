@@ -101,6 +101,52 @@ same options/prefix "--console --console-log" "$(here lkvm run --console | xargs
 same options/value-after-an-equals-sign serial "$(here lkvm run --console = s)"
 same options/commands "run list stop wait check kconfig completion version help" "$(here lkvm "" | xargs)"
 same options/help check "$(here lkvm help ch)"
+# Behind "--" no option is ours, whatever it looks like.
+same options/behind-dashes "truncate" "$(here lkvm run -c 2 -- truncat | sort -u | xargs)"
+same options/files-behind-dashes "bzImage one" "$(here lkvm run -- cat bz)"
+same options/no-options-behind-dashes "" "$(here lkvm run -- cat --con)"
+
+# The same in zsh and fish: what SHELL offers at the end of LINE, a line each.
+zsh_offers() {
+	(cd "$T/files" && timeout 60 zsh -f -c '
+		zmodload zsh/zpty; zpty z zsh -f -i
+		zpty -w z "PROMPT=; fpath=($1 \$fpath); autoload -Uz compinit; compinit -u -D
+			compadd() {
+				if [[ \" \${@%% -- *} \" == *\" -\"[OAD]* ]]; then builtin compadd \"\$@\"; return; fi
+				local -a hits; builtin compadd -A hits \"\$@\"
+				(( ! \$#hits )) || print -rl -- \"HIT:\"\$^hits; builtin compadd \"\$@\"
+			}
+			mark() { print END: }; comppostfuncs=(mark); bindkey \"^I\" complete-word; print READY"
+		while zpty -r z x && [[ $x != *READY[[:space:]]* ]]; do; done
+		zpty -w -n z "$2"$'\''\t'\''
+		while zpty -r z x; do print -r -- $x; [[ $x != *END:* ]] || break; done' zsh "$T/zsh" "$1" |
+		tr -d '\r' | grep -ao 'HIT:.*' | cut -c 5-)
+}
+fish_offers() {
+	(cd "$T/files" && HOME=$T timeout 60 fish --no-config -c 'source $argv[1]; complete -C $argv[2]' "$T/fish" "$1" | cut -f 1)
+}
+mkdir "$T/zsh"; "$LKVM" completion zsh >"$T/zsh/_lkvm"; "$LKVM" completion fish >"$T/fish"
+for shell in zsh fish; do
+	if ! command -v $shell >/dev/null; then skip options/$shell "it is not installed"; continue; fi
+	offers() { "${shell}_offers" "$1" | sort -u | xargs; }
+	awk '{ print "--" $1; if ($2 != "-") print "-" $2 }' "$T/rows" >"$T/want"
+	# To fish a lone dash is a letter's.
+	{ ${shell}_offers "lkvm run -"; ${shell}_offers "lkvm run --"; } >"$T/got"
+	same options/$shell-has-all-options "" "$(compare "$T/want" "$T/got")"
+	same options/$shell-commands "$(here lkvm "" | sort | xargs)" "$(offers "lkvm ")"
+	same options/$shell-help check "$(offers "lkvm help ch")"
+	same options/$shell-shells "bash fish zsh" "$(offers "lkvm completion ")"
+	same options/$shell-words "serial virtio" "$(offers "lkvm run --console ")"
+	same options/$shell-words-alone "on" "$(offers "lkvm run --rng on")"
+	same options/$shell-equals-sign keep "$(offers "lkvm run --owner=ke" | sed 's/--owner=//')"
+	same options/$shell-folder build "$(offers "lkvm run --kernel-cache b" | tr -d /)"
+	same options/$shell-folder-or-word off "$(offers "lkvm run --kernel-cache o")"
+	same options/$shell-file "bzImage one" "$(offers "lkvm run -c 2 -k bz" | tr -d '\\')"
+	same options/$shell-kernel build "$(offers "lkvm run bu" | tr -d /)"
+	same options/$shell-behind-dashes truncate "$(offers "lkvm run -c 2 -- truncat")"
+	same options/$shell-files-behind-dashes "bzImage one" "$(offers "lkvm run -- cat bz" | tr -d '\\')"
+	same options/$shell-no-options-behind-dashes "" "$(offers "lkvm run -- lkvm-none --con")"
+done
 for c in $(here lkvm ""); do
 	has "options/usage-has-$c" <("$LKVM" help) "lkvm .*\\b$c\\b"
 	has "options/manual-has-$c" lkvm.1 "^\\.Cm $c\\b"

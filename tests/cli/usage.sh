@@ -92,7 +92,8 @@ refuses check-option-after-json '^lkvm: option --frob: unknown' check --json --f
 refuses check-argument '^lkvm: argument: x: unexpected$' check --json x
 refuses completion-of-what '^lkvm: completion: for which shell\?$' completion
 refuses kconfig-argument '^lkvm: argument: x86: unexpected$' kconfig x86
-refuses completion-argument '^lkvm: argument: fish: unexpected$' completion fish
+refuses completion-argument '^lkvm: argument: csh: unexpected$' completion csh
+refuses completion-two '^lkvm: argument: fish: unexpected$' completion zsh fish
 refuses version-argument '^lkvm: argument: x: unexpected$' version x y
 refuses help-argument '^lkvm: argument: extra: unexpected$' help run extra
 refuses help-option '^lkvm: option --frob: unknown' help --frob
