@@ -400,7 +400,9 @@ static int create_sources(struct files *f, const struct tree_config *trees, unsi
 	int rc = 0;
 
 	while (f->nr_sources < nr && !rc) {
-		rc = tree_dir_create(&f->sources[f->nr_sources], &trees[f->nr_sources]);
+		const struct tree_config *c = &trees[f->nr_sources];
+
+		rc = (c->archive_fd < 0 ? tree_dir_create : tree_tar_create)(&f->sources[f->nr_sources], c);
 		f->nr_sources += !rc;
 	}
 	return rc;

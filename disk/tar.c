@@ -872,6 +872,11 @@ static enum tar_step tar_read_header(struct tar *t, const struct tar_header *h)
 
 /* ---- */
 
+void tar_begin_at(struct tar *t, uint64_t offset)
+{
+	t->offset = offset;
+}
+
 enum tar_step tar_feed(struct tar *t, const void *block)
 {
 	if (t->state == AT_END)

@@ -118,7 +118,7 @@ static void put_octal(char *field, size_t bytes, uint64_t value)
 }
 
 /* "LENGTH KEY=VALUE\n"; the length counts itself. */
-static void add_record(const char *key, const char *value)
+static void add_pax_record(const char *key, const char *value)
 {
 	size_t rest = strlen(key) + strlen(value) + 3, all = rest + 1;
 	char length[24];
@@ -135,7 +135,7 @@ static void add_number(const char *key, uint64_t value)
 	char text[24];
 
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	add_record(key, text);
+	add_pax_record(key, text);
 }
 
 /* A time before 1970 is a second earlier and a fraction that adds to it. */
@@ -147,7 +147,7 @@ static void add_time(const struct timespec *t)
 
 	snprintf(text, sizeof(text), "%s%lld.%09ld", is_before ? "-" : "", s,
 		 is_before ? 1000000000 - t->tv_nsec : t->tv_nsec);
-	add_record("mtime", text);
+	add_pax_record("mtime", text);
 }
 
 static void pack_header(struct tar_header *h, char type, uint64_t size)
@@ -180,13 +180,13 @@ static void write_pax(void)
 	tar.pax_bytes = 0;
 }
 
-static void put_name(char *field, const char *key, const char *name, bool is_said)
+static void put_text(char *field, const char *key, const char *name, bool is_said)
 {
 	size_t n = strlen(name);
 
 	memcpy(field, name, n < 100 ? n : 100);
 	if (n > 100 && !is_said)
-		add_record(key, name);
+		add_pax_record(key, name);
 }
 
 /* The entry at tar.path, of which @size bytes are stored behind it. */
@@ -194,8 +194,8 @@ static void begin_entry(const struct stat *st, char type, const char *link, uint
 {
 	struct tar_header h = { 0 };
 
-	put_name(h.name, "path", tar.path, is_sparse);
-	put_name(h.link, "linkpath", link, false);
+	put_text(h.name, "path", tar.path, is_sparse);
+	put_text(h.link, "linkpath", link, false);
 	put_octal(h.mode, sizeof(h.mode), st->st_mode & 07777);
 	put_octal(h.uid, sizeof(h.uid), st->st_uid <= OCTAL_7 ? st->st_uid : 0);
 	put_octal(h.gid, sizeof(h.gid), st->st_gid <= OCTAL_7 ? st->st_gid : 0);
@@ -310,7 +310,7 @@ static void begin_sparse(const struct stat *st, uint64_t stored)
 
 	add_number("GNU.sparse.major", 1);
 	add_number("GNU.sparse.minor", 0);
-	add_record("GNU.sparse.name", tar.path);
+	add_pax_record("GNU.sparse.name", tar.path);
 	add_number("GNU.sparse.realsize", (uint64_t)st->st_size);
 	begin_entry(st, '0', "", stored + map + padding_of(map), true);
 	write_map(false);

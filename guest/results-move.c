@@ -54,7 +54,7 @@ struct list {
 	uint64_t entries[LIST_BYTES / sizeof(uint64_t)];
 };
 
-static int list_open(struct list *l, int dir, const char *name)
+static int begin_list(struct list *l, int dir, const char *name)
 {
 	l->fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	l->error = l->fd < 0 ? -errno : 0;
@@ -63,7 +63,7 @@ static int list_open(struct list *l, int dir, const char *name)
 }
 
 /* NULL at the end, or with an error. */
-static const char *list_next(struct list *l)
+static const char *next_listed(struct list *l)
 {
 	for (;;) {
 		const struct listed *e = (const void *)((const uint8_t *)l->entries + l->at);
@@ -85,7 +85,7 @@ static const char *list_next(struct list *l)
 }
 
 /* Closes it. 0 or -errno of listing. */
-static int list_close(struct list *l)
+static int end_list(struct list *l)
 {
 	if (l->fd >= 0)
 		close(l->fd);
@@ -122,12 +122,12 @@ int results_remove_below(int dir)
 		struct list l;
 
 		any = false;
-		rc = list_open(&l, dir, ".");
-		while (!rc && (name = list_next(&l))) {
+		rc = begin_list(&l, dir, ".");
+		while (!rc && (name = next_listed(&l))) {
 			any = true;
 			rc = remove_entry(dir, name);
 		}
-		rc = list_close(&l) ? l.error : rc;
+		rc = end_list(&l) ? l.error : rc;
 	}
 	return rc;
 }
@@ -201,9 +201,9 @@ static int compare_below(struct moving *m, int from, int to)
 {
 	const char *name;
 	struct list l;
-	int rc = list_open(&l, from, ".");
+	int rc = begin_list(&l, from, ".");
 
-	while (!rc && (name = list_next(&l))) {
+	while (!rc && (name = next_listed(&l))) {
 		size_t before;
 
 		rc = path_enter(m, name, &before);
@@ -211,7 +211,7 @@ static int compare_below(struct moving *m, int from, int to)
 			rc = compare_entry(m, from, to, name);
 		path_leave(m, before);
 	}
-	if (list_close(&l))
+	if (end_list(&l))
 		return move_refuse(m, strerror(-l.error), l.error);
 	return rc;
 }
@@ -322,8 +322,8 @@ static int move_below(struct moving *m, int from, int to)
 		struct list l;
 
 		any = false;
-		rc = list_open(&l, from, ".");
-		while (!rc && (name = list_next(&l))) {
+		rc = begin_list(&l, from, ".");
+		while (!rc && (name = next_listed(&l))) {
 			size_t before;
 
 			any = true;
@@ -333,7 +333,7 @@ static int move_below(struct moving *m, int from, int to)
 			if (!rc)
 				path_leave(m, before);	/* otherwise it is what the message names */
 		}
-		rc = list_close(&l) && !rc ? l.error : rc;
+		rc = end_list(&l) && !rc ? l.error : rc;
 	}
 	return rc;
 }

@@ -191,7 +191,7 @@ static int enter_level(struct results_tar *rt, const char *name)
  * Makes the levels those of @path but for its last component, which goes to @last; that is empty
  * for the directory itself.
  */
-static int go_to(struct results_tar *rt, const char *path, char last[NAME_ROOM])
+static int go_to_parent(struct results_tar *rt, const char *path, char last[NAME_ROOM])
 {
 	unsigned int depth = 0;		/* levels of this path */
 	char name[NAME_ROOM];
@@ -342,7 +342,7 @@ static int unpack_entry(struct results_tar *rt)
 
 	if (++rt->nr_entries > RESULTS_MAX_ENTRIES)
 		return fail_because(rt, "more than a million entries", -EMFILE);
-	rc = go_to(rt, e->path, name);
+	rc = go_to_parent(rt, e->path, name);
 	if (rc)
 		return rc;
 	if (!name[0] && e->type != TAR_DIR)
@@ -408,7 +408,7 @@ static int write_file_data(struct results_tar *rt, const struct tar_entry *e, co
 }
 
 /* Data of the current entry are next. Returns how many bytes of @data it has taken, or -errno. */
-static ssize_t take_data(struct results_tar *rt, const uint8_t *data, size_t bytes)
+static ssize_t take_file_data(struct results_tar *rt, const uint8_t *data, size_t bytes)
 {
 	const struct tar_entry *e = tar_entry(rt->tar);
 	uint64_t left = tar_data_left(rt->tar);
@@ -447,7 +447,7 @@ static int take_buffer(struct results_tar *rt)
 		ssize_t n = TAR_BLOCK_BYTES;
 
 		if (tar_data_left(rt->tar))
-			n = take_data(rt, rt->buffer + at, rt->buffered - at);
+			n = take_file_data(rt, rt->buffer + at, rt->buffered - at);
 		else
 			rt->error = take_block(rt, rt->buffer + at);
 		if (n < 0)

@@ -227,7 +227,7 @@ static int make_hidden(struct results *r)
 	return rc;
 }
 
-static int start_process(struct results *r)
+static int start_unpacking(struct results *r)
 {
 	const int fds[] = { r->dir, r->above };
 
@@ -253,7 +253,7 @@ int results_create(struct results **out, const char *path, struct sandbox *sandb
 	if (!rc)
 		rc = make_hidden(r);
 	if (!rc)
-		rc = start_process(r);
+		rc = start_unpacking(r);
 	if (rc) {
 		log_error("out: %s: %s\n--out takes a directory that you can write to.", path, strerror(-rc));
 		if (r->above >= 0 && r->dir >= 0)

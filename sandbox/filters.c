@@ -133,6 +133,7 @@ static const struct call calls[] = {
 	CALL(access, FILES, "can it be read"),
 	CALL(mremap, FILES, "realloc() of what is known of files"),
 	CALL1(fcntl, FILES, IS(1, F_SETFL), "a file is not a fifo: reading it may wait"),
+	CALL1(fcntl, FILES, IS(1, F_DUPFD_CLOEXEC), "the archive, for the guest to read"),
 	CALL(unlink, BROKER, "sockets, at the end"),
 	CALL(pidfd_send_signal, BROKER, "passt, if it does not end"),
 };

@@ -81,6 +81,9 @@ struct tar;
 int tar_create(struct tar **out);
 void tar_destroy(struct tar *t);	/* accepts NULL */
 
+/* Before the first block: that is at @offset of the archive, where an entry's headers begin. */
+void tar_begin_at(struct tar *t, uint64_t offset);
+
 /* The next TAR_BLOCK_BYTES of the archive. */
 enum tar_step tar_feed(struct tar *t, const void *block);
 

@@ -164,5 +164,6 @@ int tree_list_add(struct tree_list *list, uint32_t number, unsigned int type, co
  * Each kind of source has such a function.
  */
 int tree_dir_create(struct tree_source **out, const struct tree_config *config);
+int tree_tar_create(struct tree_source **out, const struct tree_config *config);
 
 #endif

@@ -22,6 +22,7 @@
 
 #include "disk/dir-space.h"
 #include "disk/files.h"
+#include "disk/tar-file.h"
 
 #define BLOCK 4096u
 
@@ -89,9 +90,10 @@ static bool read_view(void *arg, uint64_t offset, void *buf, size_t bytes)
 	return true;
 }
 
-static void open_rig(struct rig *r, const char *path, enum tree_owner owner)
+/* The directory @path, or an archive of it. */
+static void open_rig_of(struct rig *r, const char *path, int archive_fd, enum tree_owner owner)
 {
-	const struct tree_config tree = { .path = path, .archive_fd = -1, .owner = owner };
+	const struct tree_config tree = { .path = path, .archive_fd = archive_fd, .owner = owner };
 	struct disk_config config = { .path = path };
 
 	*r = (struct rig){ .image = -1 };
@@ -101,6 +103,11 @@ static void open_rig(struct rig *r, const char *path, enum tree_owner owner)
 	assert_int_equal(files_watch(r->files), 0);
 	config.files = r->files;
 	assert_int_equal(disk_open(&r->disk, aio, &config), 0);
+}
+
+static void open_rig(struct rig *r, const char *path, enum tree_owner owner)
+{
+	open_rig_of(r, path, -1, owner);
 }
 
 static void close_rig(struct rig *r)
@@ -954,6 +961,105 @@ static void ranges_keep_clear_of_what_is_burned(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_dir, tear_down_dir)
 
+static void compare_archive(const char *name, const char *tree)
+{
+	int fd = tar_file_open(path_in(name));
+	struct rig r;
+
+	assert_true(fd >= 0);
+	open_rig_of(&r, path_in(tree), fd, TREE_OWNER_KEEP);
+	compare_tree(&r, true);
+	close_rig(&r);
+	close(fd);
+}
+
+/* Attributes with a file system's own form, as ACLs have, are in no archive. */
+static void what_is_in_an_archive_is_on_the_disk(void **state)
+{
+	static const char *const formats[] = {
+		"pax --xattrs --xattrs-include='*' --sparse-version=1.0", "pax --xattrs --xattrs-include='*' --sparse-version=0.1",
+	};
+	char command[256];
+
+	(void)state;
+	make_everything(500);
+	assert_int_equal(tool("rm -r t/socket t/links/fifo t/acl t/acldir t/many"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		snprintf(command, sizeof(command), "tar --sparse --format=%s -C t -cf t.tar .", formats[i]);
+		assert_int_equal(tool(command), 0);
+		compare_archive("t.tar", "t");
+	}
+}
+
+static void an_archive_is_what_unpacking_it_makes(void **state)
+{
+	(void)state;
+	assert_int_equal(tool("mkdir w && cd w && mkdir -p d/e x && echo 1 >a && echo f >d/e/f && echo x >x/y && "
+			      "ln a b && ln -s a s && touch -hd @1000000000 a d/e/f d/e d x x/y s && "
+			      "tar --no-recursion -cf ../o.tar a b d/e/f x s && echo 22 >new && mv new a && rm -r x s && "
+			      "mkdir s && echo x >x && chmod 700 d && touch -d @1111111111 a s x d && "
+			      "tar --no-recursion -rf ../o.tar a s x d && "
+			      "tar -P --transform 's,a,/absolute/./a,' -rf ../o.tar a && "
+			      "tar -P --transform 's,a,../a,' -rf ../o.tar a && "
+			      "tar -P --transform 's,a,x/below,' -rf ../o.tar a && "
+			      "tar -P --transform 's,a,d/../a,' -rf ../o.tar a"), 0);
+	assert_int_equal(tool("mkdir t && cd t && mkdir -p d/e absolute s && cp -p ../w/a . && cp -p ../w/a absolute && "
+			      "cp -p ../w/x . && cp -p ../w/d/e/f d/e && echo 1 >b && touch -d @1000000000 b d/e && "
+			      "chmod 700 d && touch -d @1111111111 absolute s d && touch -d @0 ."), 0);
+	compare_archive("o.tar", "t");
+}
+
+static void what_is_no_archive_is_refused(void **state)
+{
+	static const char *const commands[] = {
+		": >o", "head -c 100 /bin/sh >o", "head -c 5000 /bin/sh >o", "tar -C t -cf - . | head -c 100000 >o",
+		"tar -C t -cf o . && printf x | dd of=o bs=1 seek=530 conv=notrunc status=none",
+	};
+
+	(void)state;
+	assert_int_equal(tool("mkdir t && head -c 1000000 /dev/urandom >t/large"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		struct tree_config tree = { .path = "o" };
+		struct files *files;
+
+		assert_int_equal(tool(commands[i]), 0);
+		tree.archive_fd = tar_file_open(path_in("o"));
+		assert_true(tree.archive_fd >= 0);
+		assert_int_equal(files_start(&files, loop, &walls, &tree, 1), 0);
+		assert_int_equal(files_wait(files), -EINVAL);
+		files_stop(files);
+		close(tree.archive_fd);
+	}
+	assert_int_equal(tool("tar -C t -czf o ."), 0);
+	assert_int_equal(tar_file_open(path_in("o")), -EINVAL);
+	assert_int_equal(tar_file_open(path_in("no")), -ENOENT);
+}
+
+/* Through a pipe, as from "podman export". */
+static void an_archive_comes_through_a_pipe(void **state)
+{
+	int kept = dup(STDIN_FILENO), fd;
+	struct rig r;
+	FILE *f;
+	char command[256];
+
+	(void)state;
+	make_files();
+	snprintf(command, sizeof(command), "tar -C %s/t --sparse --format=pax -c .", folder);
+	f = popen(command, "r");
+	assert_non_null(f);
+	dup2(fileno(f), STDIN_FILENO);
+	fd = tar_file_open("-");
+	dup2(kept, STDIN_FILENO);
+	close(kept);
+	assert_int_equal(pclose(f), 0);
+	assert_true(fd >= 0);
+	open_rig_of(&r, path_in("t"), fd, TREE_OWNER_KEEP);
+	compare_tree(&r, true);
+	close_rig(&r);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -972,6 +1078,10 @@ int main(void)
 		TEST(what_is_mounted_is_empty),
 		TEST(of_the_hosts_root_some_directories_are_empty),
 		cmocka_unit_test(ranges_keep_clear_of_what_is_burned),
+		TEST(what_is_in_an_archive_is_on_the_disk),
+		TEST(an_archive_is_what_unpacking_it_makes),
+		TEST(what_is_no_archive_is_refused),
+		TEST(an_archive_comes_through_a_pipe),
 	};
 
 	log_init();
