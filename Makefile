@@ -192,6 +192,7 @@ fuzz_targets += control
 fuzz_targets += command init
 TARGET ?= blk
 SECONDS ?= 60
+fuzz_targets += results
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))
 
 fuzzers:
@@ -202,7 +203,7 @@ fuzz-targets:
 
 fuzz: fuzzers
 	@mkdir -p build/corpus/$(TARGET)
-	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar,$(TARGET)),65536,4096) \
+	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar results,$(TARGET)),65536,4096) \
 		-rss_limit_mb=4096 -timeout=20 -artifact_prefix=build/fuzz/$(TARGET)- \
 		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
 		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s
