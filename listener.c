@@ -13,13 +13,16 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "event.h"
 #include "listener.h"
+#include "output.h"
 
 #define RETRY_NS 1000000000ull
 
@@ -29,6 +32,14 @@ enum wait { WAIT_CLIENT, WAIT_END, WAIT_DESCRIPTORS };
 
 /* Also of those that somebody has taken: he may not be ready. */
 static struct socket_name names[MAX_NAMES];
+
+/* Names that --dry-run has found free. */
+static struct {
+	dev_t device;
+	ino_t folder;
+	char name[sizeof((struct sockaddr_un){ 0 }.sun_path)];
+} checked[MAX_NAMES];
+static unsigned int nr_checked;
 
 static void wait_for(struct listener *l, enum wait what)
 {
@@ -120,25 +131,52 @@ static void forget_name(const struct listener *l)
 
 /* ---- life ---- */
 
+/* True if the name at the end of @path has been checked before, in the folder of @st. */
+static bool was_checked(const struct stat *st, const char *name)
+{
+	for (unsigned int i = 0; i < nr_checked; i++)
+		if (checked[i].device == st->st_dev && checked[i].folder == st->st_ino &&
+		    !strcmp(checked[i].name, name))
+			return true;
+	return false;
+}
+
+/* The second of two sockets with one name would find the first. 0 or -errno. */
+static int check_twice(const char *path)
+{
+	struct sockaddr_un addr;
+	char folder[sizeof(addr.sun_path) + 2];
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	struct stat st;
+
+	snprintf(folder, sizeof(folder), "%.*s.", (int)(name - path), path);
+	if (stat(folder, &st))
+		return -errno;
+	if (was_checked(&st, name))
+		return -EADDRINUSE;
+	if (nr_checked == MAX_NAMES)
+		return 0;
+	checked[nr_checked].device = st.st_dev;
+	checked[nr_checked].folder = st.st_ino;
+	strcpy(checked[nr_checked++].name, name);
+	return 0;
+}
+
 /* What bind() would say of a name that is taken, and of a folder that is not there or not ours. */
 int listener_check(const char *path)
 {
 	struct sockaddr_un addr;
-	char folder[sizeof(addr.sun_path)];
 	struct stat st;
-	char *slash;
+	int rc;
 
-	if (strlen(path) >= sizeof(folder))
+	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	if (!lstat(path, &st))
 		return -EADDRINUSE;
 	if (errno != ENOENT)
 		return -errno;
-	strcpy(folder, path);
-	slash = strrchr(folder, '/');
-	if (slash)
-		slash[slash == folder] = '\0';
-	return access(slash ? folder : ".", W_OK | X_OK) ? -errno : 0;
+	rc = output_check_folder(path);
+	return rc ? rc : check_twice(path);
 }
 
 int listener_open(struct listener *l, struct event_loop *loop, const char *owner, const char *path,

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -96,6 +97,32 @@ int output_open(const char *path, int flags)
 	if (fd < 0 && errno == ENXIO)	/* a pipe without a reader: we are our own */
 		fd = open(path, O_RDWR | all, 0666);
 	return fd < 0 ? -errno : fd;
+}
+
+int output_check_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	char folder[PATH_MAX] = ".";
+
+	if (len >= sizeof(folder))
+		return -ENAMETOOLONG;
+	if (slash)
+		snprintf(folder, sizeof(folder), "%.*s", len ? (int)len : 1, path);
+	return access(folder, W_OK | X_OK) ? -errno : 0;
+}
+
+int output_check(const char *path, bool regular)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return errno == ENOENT ? output_check_folder(path) : -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (regular && !S_ISREG(st.st_mode))
+		return -EINVAL;
+	return access(path, W_OK) ? -errno : 0;
 }
 
 static bool is_writable(int fd)

@@ -232,13 +232,18 @@ static int open_console_log(struct run *run)
 {
 	const char *path = run->options.machine.log_path;
 
+	int rc;
+
 	if (!path)
 		return 0;
-	run->log_fd = output_open(path, O_APPEND);
-	if (run->log_fd >= 0)
-		return 0;
-	log_error("console-log: %s: %s", path, strerror(-run->log_fd));
-	return run->log_fd;
+	rc = run->options.dry_run ? output_check(path, false) : output_open(path, O_APPEND);
+	if (rc < 0) {
+		log_error("console-log: %s: %s", path, strerror(-rc));
+		return rc;
+	}
+	if (!run->options.dry_run)
+		run->log_fd = rc;
+	return 0;
 }
 
 /* FNV-1a, so that the addresses of a VM with a name are always the same. */

@@ -49,6 +49,15 @@ void output_fini(struct output *o);
  */
 int output_open(const char *path, int flags);
 
+/*
+ * For --dry-run: would opening @path for writing find it, or make it? @regular: it has to be a
+ * regular file. Nothing is made, opened or emptied. 0 or -errno; -EINVAL: it is not regular.
+ */
+int output_check(const char *path, bool regular);
+
+/* The same for the folder alone: can something be made in it? */
+int output_check_folder(const char *path);
+
 /* As write(2), but never waits: -1 with EAGAIN. Never EINTR. */
 ssize_t output_write(const struct output *o, const void *data, size_t bytes);
 

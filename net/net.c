@@ -36,7 +36,7 @@ int net_open(struct net **out, struct event_loop *loop, const struct net_config 
 	if (config->mode == NET_MODE_NONE)
 		return 0;
 	if (config->pcap) {
-		rc = pcap_create(&pcap, config->pcap);
+		rc = config->dry_run ? pcap_check(config->pcap) : pcap_create(&pcap, config->pcap);
 		if (rc)
 			return rc;
 	}

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "net/frame.h"
 #include "net/pcap.h"
+#include "output.h"
 
 #define MAGIC_NANOSECONDS 0xa1b23c4du
 #define LINK_ETHERNET 1u
@@ -30,6 +31,19 @@ struct pcap {
 		uint8_t frame[NET_MAX_FRAME_BYTES];
 	} record;
 };
+
+static int pcap_refuse(const char *path, int rc)
+{
+	log_error("pcap: %s: %s", path, rc == -EINVAL ? "not a regular file" : strerror(-rc));
+	return rc;
+}
+
+int pcap_check(const char *path)
+{
+	int rc = output_check(path, true);
+
+	return rc ? pcap_refuse(path, rc) : 0;
+}
 
 int pcap_create(struct pcap **out, const char *path)
 {
@@ -61,9 +75,8 @@ int pcap_create(struct pcap **out, const char *path)
 		 write(pcap->fd, &header, sizeof(header)) != (ssize_t)sizeof(header))
 		rc = errno ? -errno : -ENOSPC;
 	if (rc) {
-		log_error("pcap: %s: %s", path, rc == -EINVAL ? "not a regular file" : strerror(-rc));
 		pcap_destroy(pcap);
-		return rc;
+		return pcap_refuse(path, rc);
 	}
 	*out = pcap;
 	return 0;

@@ -21,6 +21,7 @@
 #include "io.h"
 #include "listener.h"
 #include "log.h"
+#include "output.h"
 #include "term.h"
 #include "util.h"
 #include "virtio/port.h"
@@ -273,11 +274,21 @@ static int open_socket(struct port *p)
 	return rc ? port_refuse(p, p->config.path, rc) : 0;
 }
 
+static int check_file(struct port *p)
+{
+	int rc = output_check(p->config.path, true);
+
+	return rc ? port_refuse(p, p->config.path, rc) : 0;
+}
+
 static int open_file(struct port *p)
 {
-	int fd = open(p->config.path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0666);
 	struct stat st;
+	int fd;
 
+	if (p->config.dry_run)
+		return check_file(p);
+	fd = open(p->config.path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return port_refuse(p, p->config.path, -errno);
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {

@@ -14,6 +14,9 @@ struct pcap;
 /* Creates or empties the file. 0 or -errno, after a message. */
 int pcap_create(struct pcap **out, const char *path);
 
+/* Could it be made? It stays as it is. The same. */
+int pcap_check(const char *path);
+
 /* Accepts NULL. */
 void pcap_destroy(struct pcap *pcap);
 

@@ -40,7 +40,7 @@ struct port_config {
 	int fd;			/* fd */
 	struct term *term;	/* terminal; lent */
 	struct port_peer peer;	/* peer */
-	bool dry_run;		/* no socket is made */
+	bool dry_run;		/* no socket and no file is made */
 };
 
 struct port_client {

@@ -144,6 +144,14 @@ if [ -z "${VARIANT:-}" ] && [ -e "$TOOLS/fault.so" ]; then
 	hangs 0.5
 	same usage/json-hangs-term 143 $?
 fi
+# --dry-run makes no file and changes none, and notices what two would have in common.
+printf kept >"$T/kept"
+(cd "$T" && timeout 20 "$LKVM" run --dry-run -k "$K" --console-log log-x -n mode=stream,server=on,path=sock1,pcap=cap-x \
+	-n mode=stream,server=on,path=sock2,pcap=kept --port a=file:port-x --port b=unix:sock-x >out 2>err </dev/null)
+same usage/dry-run-files "kept" "$(cd "$T" && ls -d *-x sock* 2>/dev/null; cat kept)"
+(cd "$T" && timeout 20 "$LKVM" run --dry-run -k "$K" --port a=unix:same --port b=unix:./same >out 2>err </dev/null)
+has usage/dry-run-twice "$T/err" '^lkvm: port b: \./same: Address already in use'
+rm "$T/kept"
 # --json to a full disk is an error, and to a pipe that is read one line.
 (cd "$T" && "$LKVM" run -k nosuch --json /dev/full 2>err; echo $? >status)
 has usage/json-to-a-full-disk "$T/err" '^lkvm: json: /dev/full: No space left'

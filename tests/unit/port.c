@@ -198,7 +198,10 @@ static void a_dry_run_makes_no_socket(void **state)
 	snprintf(path, sizeof(path), "%s/s", r.folder);
 	assert_int_equal(dry_run(&r, path), 0);
 	assert_int_equal(access(path, F_OK), -1);
-	/* It says what a real one would. */
+	/* It says what a real one would. The second of two: */
+	assert_int_equal(dry_run(&r, path), -EADDRINUSE);
+	snprintf(path, sizeof(path), "%s/./s", r.folder);
+	assert_int_equal(dry_run(&r, path), -EADDRINUSE);
 	snprintf(path, sizeof(path), "%s/s/s", r.folder);
 	assert_int_equal(dry_run(&r, path), -ENOENT);
 	memset(longer, 'x', sizeof(longer) - 1);
