@@ -26,7 +26,7 @@
 #define FILES_IN_BLOCK	(EROFS_BLOCK_BYTES / FILE_SLOT_BYTES)
 #define NIDS_IN_BLOCK	(EROFS_BLOCK_BYTES / EROFS_NID_BYTES)
 #define IDS_IN_BLOCK	(EROFS_BLOCK_BYTES / 4)	/* of shared attributes */
-#define NO_NUMBER	UINT32_MAX
+#define NO_PLACE	UINT32_MAX
 
 _Static_assert(FILES_IN_BLOCK <= FILES_MAX_NUMBERS, "one question for a block");
 
@@ -42,7 +42,7 @@ struct dir_inodes {
 	uint64_t parent_nid;		/* of the directory that they are in */
 	uint32_t nr_dirs, nr_others;	/* places; some of the last ones may be free */
 	uint32_t dir_blocks, nr_blocks;
-	uint32_t *numbers;		/* of the files, by place; NO_NUMBER */
+	uint32_t *numbers;		/* of the files plus 1, by place; 0: free */
 	struct inode_block blocks[];
 };
 
@@ -104,6 +104,15 @@ static uint32_t places_of(const struct dir_inodes *inodes, uint32_t index, uint3
 	return inodes->nr_dirs + place;
 }
 
+/* What of the block may be in use; the rest is zeros. */
+static uint32_t used_bytes(const struct dir_inodes *inodes, uint32_t index)
+{
+	uint32_t nr;
+
+	places_of(inodes, index, &nr);
+	return nr * slot_bytes_of(inodes, index);
+}
+
 static uint64_t nid_of(const struct dir_inodes *inodes, uint32_t first, uint32_t place)
 {
 	uint64_t block, slot;
@@ -144,7 +153,6 @@ static struct dir_inodes *inodes_create(struct dir *d, uint64_t parent_nid, uint
 		dir_free(d, inodes, inodes_bytes(&plan));
 		return NULL;
 	}
-	memset(inodes->numbers, 0xff, numbers);
 	return inodes;
 }
 
@@ -322,7 +330,7 @@ static void put_other(struct fill *f, unsigned int slot, const struct tree_stat 
 	uint32_t chunks[TREE_MAX_CHUNKS];
 
 	if (S_ISREG(st->attr.mode))
-		place_file(f->dir, &inode, f->inodes->numbers[place], slot_bytes, chunks);
+		place_file(f->dir, &inode, f->inodes->numbers[place] - 1, slot_bytes, chunks);
 	else if (S_ISLNK(st->attr.mode))
 		place_target(f->dir, &inode, st, slot_bytes);
 	else
@@ -448,7 +456,7 @@ static bool may_be_linked(struct dir *d, uint32_t nid)
 	return r && r->kind == SPACE_INODE_BLOCKS && !is_dir_block(r->owner, block - r->block);
 }
 
-/* The next free place for an entry, or NO_NUMBER: there are more than was said. */
+/* The next free place for an entry, or NO_PLACE: there are more than was said. */
 static uint32_t next_free_place(struct listing *l, unsigned int type)
 {
 	const struct dir_inodes *c = l->children;
@@ -457,7 +465,7 @@ static uint32_t next_free_place(struct listing *l, unsigned int type)
 		return l->next_dir++;
 	if (c && type != DT_DIR && l->next_other < c->nr_others)
 		return c->nr_dirs + l->next_other++;
-	return NO_NUMBER;
+	return NO_PLACE;
 }
 
 /* The inode's number of file @number: a new one, or that of its other name. */
@@ -469,9 +477,9 @@ static int find_nid(struct listing *l, uint32_t number, unsigned int type, uint3
 		return -ENOMEM;
 	if (!*at) {
 		place = next_free_place(l, type);
-		if (place == NO_NUMBER)
+		if (place == NO_PLACE)
 			return -EPROTO;
-		l->children->numbers[place] = number;
+		l->children->numbers[place] = number + 1;
 		*at = (uint32_t)nid_of(l->children, l->first, place);
 	} else if (type == DT_DIR || !may_be_linked(l->fill->dir, *at)) {
 		return -EPROTO;
@@ -626,7 +634,7 @@ static void fill_done(struct fill *f, int error)
 	b->fill = NULL;
 	b->error = f->error;
 	if (f->error)
-		dir_free(f->dir, f->bytes, EROFS_BLOCK_BYTES);
+		dir_free(f->dir, f->bytes, used_bytes(f->inodes, f->index));
 	else
 		b->bytes = f->bytes;
 	dir_look_again(f->dir);
@@ -657,8 +665,8 @@ static void ask_for_all(struct fill *f)
 	f->question = (struct files_question){
 		.ops = &ops, .kind = FILES_STAT, .tree = (uint8_t)f->dir->tree,
 	};
-	for (uint32_t i = 0; i < nr && f->inodes->numbers[place + i] != NO_NUMBER; i++)
-		f->question.numbers[f->question.nr++] = f->inodes->numbers[place + i];
+	for (uint32_t i = 0; i < nr && f->inodes->numbers[place + i]; i++)
+		f->question.numbers[f->question.nr++] = f->inodes->numbers[place + i] - 1;
 	f->open = 1;
 	if (f->question.nr)
 		files_ask(f->dir->files, &f->question);
@@ -672,7 +680,7 @@ static int start_fill(struct dir *d, struct dir_inodes *inodes, uint32_t first, 
 
 	if (!f)
 		return -ENOMEM;
-	f->bytes = dir_alloc(d, EROFS_BLOCK_BYTES);
+	f->bytes = dir_alloc(d, used_bytes(inodes, index));
 	if (!f->bytes) {
 		free(f);
 		return -ENOMEM;
@@ -687,7 +695,7 @@ static int start_fill(struct dir *d, struct dir_inodes *inodes, uint32_t first, 
 }
 
 int dir_inodes_read(struct dir *d, struct dir_inodes *inodes, uint32_t first, uint32_t index,
-		    const uint8_t **bytes)
+		    const uint8_t **bytes, uint32_t *nr)
 {
 	struct inode_block *b = &inodes->blocks[index];
 
@@ -696,6 +704,7 @@ int dir_inodes_read(struct dir *d, struct dir_inodes *inodes, uint32_t first, ui
 	if (b->error)
 		return b->error;
 	*bytes = b->bytes;
+	*nr = used_bytes(inodes, index);
 	return b->bytes ? 0 : -EAGAIN;
 }
 
@@ -708,7 +717,7 @@ int dir_inodes_create_root(struct dir *d)
 	d->root = (struct space_range){ .block = SPACE_ROOT, .nr = 1, .owner = inodes };
 	if (!inodes || !at)
 		return -ENOMEM;
-	inodes->numbers[0] = TREE_ROOT;
+	inodes->numbers[0] = TREE_ROOT + 1;
 	*at = (uint32_t)nid;
 	return 0;
 }

@@ -52,29 +52,29 @@ static int64_t read_super(struct disk_request *req, uint64_t skip, uint64_t byte
 	return (int64_t)bytes;
 }
 
+/* @data is @nr bytes, behind which are zeros. */
+static int64_t read_bytes(struct disk_request *req, const uint8_t *data, uint32_t nr, uint64_t skip,
+			  uint64_t bytes)
+{
+	bool past = skip >= nr;
+
+	bytes = past ? bytes : min_u64(bytes, nr - skip);
+	dir_data_put(req, past ? NULL : data + skip, bytes);
+	return (int64_t)bytes;
+}
+
 static int64_t read_inodes(struct dir *d, struct disk_request *req, const struct space_range *r,
 			   uint64_t skip, uint64_t bytes)
 {
 	uint32_t index = (uint32_t)(skip / EROFS_BLOCK_BYTES);
 	const uint8_t *block;
-	int rc = dir_inodes_read(d, r->owner, r->block, index, &block);
+	uint32_t nr;
+	int rc = dir_inodes_read(d, r->owner, r->block, index, &block, &nr);
 
 	if (rc)
 		return rc == -EAGAIN ? DIR_WAITS : rc;
 	skip %= EROFS_BLOCK_BYTES;
-	bytes = min_u64(bytes, EROFS_BLOCK_BYTES - skip);
-	dir_data_put(req, block + skip, bytes);
-	return (int64_t)bytes;
-}
-
-static int64_t read_bytes(struct disk_request *req, const struct dir_bytes *b, uint64_t skip,
-			  uint64_t bytes)
-{
-	bool past = skip >= b->bytes;
-
-	bytes = past ? bytes : min_u64(bytes, b->bytes - skip);
-	dir_data_put(req, past ? NULL : b->data + skip, bytes);
-	return (int64_t)bytes;
+	return read_bytes(req, block, nr, skip, min_u64(bytes, EROFS_BLOCK_BYTES - skip));
 }
 
 /* From byte @skip of what @r is on. */
@@ -82,13 +82,14 @@ static int64_t read_range(struct dir *d, struct disk_request *req, const struct 
 			  uint64_t skip, uint64_t bytes)
 {
 	uint64_t start = (uint64_t)r->offset * EROFS_BLOCK_BYTES;
+	const struct dir_bytes *b = r->owner;
 
 	bytes = min_u64(bytes, (uint64_t)r->nr * EROFS_BLOCK_BYTES - skip);
 	switch (r->kind) {
 	case SPACE_INODE_BLOCKS:
 		return read_inodes(d, req, r, skip, bytes);
 	case SPACE_BYTES:
-		return read_bytes(req, r->owner, skip, bytes);
+		return read_bytes(req, b->data, b->bytes, skip, bytes);
 	default:
 		return dir_data_read(d, req, r->owner, start + skip, bytes);
 	}

@@ -28,7 +28,7 @@
 #include "util.h"
 
 #define MAX_ASKED	16u
-#define ROUND_MESSAGES	8u	/* taken in one round of the loop, so that others have their turn */
+#define ROUND_BYTES	32768u	/* of answers, in one round of the loop: 1 ms, and the others have a turn */
 #define END_MS		1000	/* for the process to end in */
 #define ORDER_END	'e'	/* no question */
 
@@ -274,7 +274,7 @@ static void on_answer(void *arg, uint32_t events)
 	struct files *f = arg;
 
 	(void)events;
-	for (unsigned int i = 0; i < ROUND_MESSAGES; i++) {
+	for (size_t taken = 0; taken < ROUND_BYTES;) {
 		int fd;
 		ssize_t n = recv_message(f, &fd);
 		bool ok = n == -EAGAIN || (n > 0 && take_answer_message(f, (size_t)n, &fd));
@@ -285,6 +285,7 @@ static void on_answer(void *arg, uint32_t events)
 			lose(f);
 		if (!ok || n == -EAGAIN)
 			return;
+		taken += (size_t)n;
 	}
 }
 

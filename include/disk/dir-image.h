@@ -9,6 +9,8 @@
  *	16 bytes and the name	for each name in a directory that was listed, and its number
  *	128 bytes		for each file that was looked at, 1024 for each directory
  *	96 bytes		for each of those files that has data, and 24 for each of its parts
+ *
+ * A Debian /usr of 162 000 entries, looked at to the last: 310 bytes for each, and 65 in the files process.
  */
 #ifndef LKVM_DISK_DIR_IMAGE_H
 #define LKVM_DISK_DIR_IMAGE_H

@@ -13,11 +13,11 @@ struct space_range;
 int dir_inodes_create_root(struct dir *dir);
 
 /*
- * Block @index of @inodes, whose first is @first: 0 and its EROFS_BLOCK_BYTES bytes; -EAGAIN if it is being
- * made, and dir_look_again() will be called; -errno.
+ * Block @index of @inodes, whose first is @first: 0 and its *nr bytes *bytes, behind which are zeros;
+ * -EAGAIN if it is being made, and dir_look_again() will be called; -errno.
  */
 int dir_inodes_read(struct dir *dir, struct dir_inodes *inodes, uint32_t first, uint32_t index,
-		    const uint8_t **bytes);
+		    const uint8_t **bytes, uint32_t *nr);
 
 /* Accepts NULL. No question of it is open. */
 void dir_inodes_destroy(struct dir_inodes *inodes);
