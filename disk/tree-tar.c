@@ -163,7 +163,7 @@ static bool grow_places(struct tree_tar *t)
 	return true;
 }
 
-static uint32_t find_name(const struct tree_tar *t, uint32_t parent, const char *name, size_t bytes)
+static uint32_t name_in_dir(const struct tree_tar *t, uint32_t parent, const char *name, size_t bytes)
 {
 	return t->places[name_place(t, parent, name, bytes)];
 }
@@ -260,7 +260,7 @@ struct place {
  * Goes to the directory of @path; with @makes makes those that are not there. 0, -ENOMEM, or -ENOENT with
  * *@why.
  */
-static int find_place(struct tree_tar *t, const char *path, bool makes, int64_t mtime_s, struct place *p,
+static int place_of_path(struct tree_tar *t, const char *path, bool makes, int64_t mtime_s, struct place *p,
 		      const char **why)
 {
 	const char *name;
@@ -272,7 +272,7 @@ static int find_place(struct tree_tar *t, const char *path, bool makes, int64_t 
 		if (*why)
 			return -ENOENT;
 		if (p->bytes) {
-			uint32_t nr = find_name(t, p->parent, p->name, p->bytes);
+			uint32_t nr = name_in_dir(t, p->parent, p->name, p->bytes);
 
 			*why = "it is below what is no directory";
 			if (nr == NO_NAME && !makes)
@@ -378,15 +378,15 @@ static uint32_t find_linked(struct tree_tar *t, const struct tar_entry *e)
 	struct place p;
 	uint32_t nr;
 
-	if (find_place(t, e->link, false, 0, &p, &why) || !p.bytes)
+	if (place_of_path(t, e->link, false, 0, &p, &why) || !p.bytes)
 		return NO_INODE;
-	nr = find_name(t, p.parent, p.name, p.bytes);
+	nr = name_in_dir(t, p.parent, p.name, p.bytes);
 	return nr == NO_NAME || is_dir(t, t->names[nr].inode) ? NO_INODE : t->names[nr].inode;
 }
 
 static int put_entry(struct tree_tar *t, const struct tar_entry *e, uint64_t header, const struct place *p)
 {
-	uint32_t nr = p->bytes ? find_name(t, p->parent, p->name, p->bytes) : NO_NAME;
+	uint32_t nr = p->bytes ? name_in_dir(t, p->parent, p->name, p->bytes) : NO_NAME;
 	uint32_t inode = TREE_ROOT;
 
 	if (!p->bytes && e->type != TAR_DIR) {
@@ -415,7 +415,7 @@ static int put_entry(struct tree_tar *t, const struct tar_entry *e, uint64_t hea
 	return 0;
 }
 
-static int take_entry(struct tree_tar *t, const struct tar_entry *e, uint64_t header)
+static int index_entry(struct tree_tar *t, const struct tar_entry *e, uint64_t header)
 {
 	const char *why;
 	struct place p;
@@ -429,7 +429,7 @@ static int take_entry(struct tree_tar *t, const struct tar_entry *e, uint64_t he
 		tree_tar_leave(t, e, strerror(ENAMETOOLONG));
 		return 0;
 	}
-	rc = find_place(t, e->path, true, e->mtime_s, &p, &why);
+	rc = place_of_path(t, e->path, true, e->mtime_s, &p, &why);
 	if (rc == -ENOENT)
 		tree_tar_leave(t, e, why);
 	else if (!rc)
@@ -521,7 +521,7 @@ static int index_archive(struct tree_tar *t, struct tar *tar)
 		left = tar_data_left(tar);
 		if (!range_within(tar_offset(tar), left, t->identity.size_bytes))
 			return refuse_archive(t, tar, "it ends in the middle of an entry");
-		rc = take_entry(t, tar_entry(tar), header);
+		rc = index_entry(t, tar_entry(tar), header);
 		tar_skip(tar, align_up(left, TAR_BLOCK_BYTES) / TAR_BLOCK_BYTES);
 	}
 	return rc;
@@ -594,7 +594,7 @@ static void put_xattr(struct tree_stat *out, const struct tar_xattr *x)
 	out->xattr_bytes += (uint32_t)(sizeof(head) + n + x->value_bytes);
 }
 
-static void put_xattrs(struct tree_tar *t, const struct tar_inode *i, struct tree_stat *out)
+static void put_all_xattrs(struct tree_tar *t, const struct tar_inode *i, struct tree_stat *out)
 {
 	struct tar *tar = read_again(t, i->header);
 	struct tar_xattr x;
@@ -628,7 +628,7 @@ static void tree_tar_stat(struct tree_source *source, uint32_t number, struct tr
 		memcpy(out->target, t->text + i->data, i->size_bytes);
 	}
 	if (i->has_xattrs)
-		put_xattrs(t, i, out);
+		put_all_xattrs(t, i, out);
 }
 
 static int put_pieces(struct tree_tar *t, const struct tar_inode *i, struct tree_data *out)
