@@ -290,6 +290,8 @@ static int set_net_key(struct net_config *n, const char *key, char *value)
 /* Keys that mean something for one mode only. */
 static const char *misplaced_key(const struct net_config *n)
 {
+	static const uint8_t none[4];
+
 	if (n->mode != NET_MODE_TAP && n->mode != NET_MODE_FD && n->vhost)
 		return "vhost belongs to mode=tap and mode=fd";
 	if (n->mode != NET_MODE_TAP && (n->tapif || n->queues))
@@ -301,6 +303,8 @@ static const char *misplaced_key(const struct net_config *n)
 	if (n->mode != NET_MODE_STREAM && n->server)
 		return "server belongs to mode=stream";
 	if (!n->guest.given && (n->guest.gateway[0] || n->guest.dns[0]))
+		return "gw and dns belong to ip";
+	if (!n->guest.given && (memcmp(n->guest.gateway, none, 4) || memcmp(n->guest.dns, none, 4)))
 		return "gw and dns belong to ip";
 	if (n->mode != NET_MODE_PASST && (n->nr_publish || n->host_loopback))
 		return "publish and host belong to mode=passt";
@@ -354,6 +358,8 @@ int value_dir(char *text, const char **host, const char **guest, struct value_er
 	*to = '\0';
 	if (!*text)
 		return value_refuse(why, "no directory is named");
+	if (*guest && **guest == '/' && !(*guest)[strspn(*guest, "/.")])
+		return value_refuse(why, "its place in the guest cannot be the root itself");
 	if (*guest && (**guest != '/' || strlen(*guest) >= 4096))
 		return value_refuse(why, "its place in the guest must begin with a slash\n"
 				    "a colon in a name is written twice.");

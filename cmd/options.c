@@ -288,6 +288,16 @@ static int set_workdir(struct run_options *o, const char *value, struct value_er
 	return 0;
 }
 
+static int set_user(struct run_options *o, const char *value, struct value_error *why)
+{
+	const char *colon = strchr(value, ':');
+
+	if (!*value || colon == value || (colon && (!colon[1] || strchr(colon + 1, ':'))))
+		return value_refuse(why, "must be USER or USER:GROUP, names or numbers");
+	o->command.user = value;
+	return 0;
+}
+
 static int set_kernel_cache(struct run_options *o, const char *value, struct value_error *why)
 {
 	struct boot_config *boot = &o->machine.boot;
@@ -397,7 +407,7 @@ static const struct option_row options[] = {
 	  VALUE(set_workdir) },
 	{ "user", 'u', GROUP_COMMAND, "USER[:GROUP]",
 	  "who runs it, by the guest's /etc/passwd, or numbers (default root)",
-	  STRING(command.user) },
+	  VALUE(set_user) },
 	{ "tty", 0, GROUP_COMMAND, "auto|on|off",
 	  "give it a terminal (auto: if stdin and stdout are terminals), or\n"
 	  "three separate streams",

@@ -85,6 +85,29 @@ same usage/disk-untouched 0 "$(cmp "$T/disk" "$T/before" >/dev/null; echo $?)"
 TMPDIR=/nonexistent refuses cow-tmpdir '^lkvm: disk: a temporary file for ,cow in /nonexistent: No such file' run -k "$K" -d disk,cow
 TMPDIR=text refuses cow-tmpdir-file '^lkvm: disk: a temporary file for ,cow in text: Not a dir' run -k "$K" -d disk,cow
 rm "$T/disk" "$T/before"
+# What belongs to a command.
+refuses command-none '^lkvm: --: no command follows$' run -k "$K" --
+refuses command-empty '^lkvm: --: the command has an empty name$' run -k "$K" -- ""
+refuses command-flat '^lkvm: --flat: junk: it is no Linux, and runs no command$' run --flat junk -- true
+refuses env-no-name '^lkvm: --env: =x: must be NAME=VALUE, or NAME' run -k "$K" -e =x -- true
+refuses env-empty '^lkvm: --env: : must be NAME=VALUE' run -k "$K" -e "" -- true
+refuses workdir-relative '^lkvm: --workdir: a/b: must begin with a slash' run -k "$K" -w a/b -- true
+for u in "" : u: :g u:g:h; do
+	refuses "user-$u" "^lkvm: --user: $u: must be USER or USER:GROUP, names or numbers\$" run -k "$K" -u "$u" -- true
+done
+refuses owner '^lkvm: --owner: me: must be keep or root$' run -k "$K" --owner me -- true
+refuses tty '^lkvm: --tty: yes: must be auto, on or off$' run -k "$K" --tty yes -- true
+refuses oops '^lkvm: --oops: panic: must be ignore or fail$' run -k "$K" --oops panic -- true
+refuses modules-empty '^lkvm: --modules: : must be a directory or off$' run -k "$K" --modules "" -- true
+refuses root-empty '^lkvm: --root: : must be a directory, a tar archive' run -k "$K" --root "" -- true
+refuses dir-nothing '^lkvm: --dir: :/x: no directory is named$' run -k "$K" --dir :/x -- true
+refuses dir-relative '^lkvm: --dir: dir:x: its place in the guest must begin with a slash$' run -k "$K" --dir dir:x -- true
+refuses dir-is-the-root '^lkvm: --dir: dir://\.: its place in the guest cannot be the root itself$' run -k "$K" --dir dir://. -- true
+refuses out-is-the-root '^lkvm: --out: dir:/: its place in the guest cannot be the root itself$' run -k "$K" --out dir:/ -- true
+refuses out-twice '^lkvm: --out: b: there is only one$' run -k "$K" --out a --out b -- true
+refuses ip-wrong '^lkvm: --network: .*: ip=10.0.0.2: not possible$' run -k "$K" -n mode=tap,ip=10.0.0.2 -- true
+refuses gw-alone '^lkvm: --network: .*: gw and dns belong to ip$' run -k "$K" -n mode=tap,gw=10.0.0.1 -- true
+refuses ip-without-a-command '^lkvm: network: ip=: there is no COMMAND' run -k "$K" -i empty -n mode=tap,ip=10.0.0.2/24
 refuses json-nowhere '^lkvm: json: /nonexistent/x: No such' run --json /nonexistent/x "$K"
 refuses log-nowhere '^lkvm: console-log: /nonexistent/x: No such' run --console-log /nonexistent/x "$K"
 refuses check-option '^lkvm: option --frob: unknown' check --frob
