@@ -46,7 +46,7 @@ static int tar_file_check(const char *path, const uint8_t *first, size_t bytes)
 }
 
 /* An empty file without a name. */
-static int open_nameless(const char *folder)
+static int tar_file_temporary(const char *folder)
 {
 	char name[4096];
 	int fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
@@ -125,7 +125,7 @@ static int copy_to_temporary(const char *path, int from)
 	int to, rc;
 
 	folder = folder && *folder ? folder : "/var/tmp";
-	to = open_nameless(folder);
+	to = tar_file_temporary(folder);
 	if (to < 0) {
 		log_error("root: %s: %s\na directory for a copy of the archive; TMPDIR names another.", folder,
 			  strerror(-to));
