@@ -11,6 +11,7 @@
 
 #include "cmd/option-values.h"
 #include "cmd/run-command.h"
+#include "disk/tar-file.h"
 #include "guest/init-image.h"
 #include "guest/initramfs.h"
 #include "log.h"
@@ -140,7 +141,7 @@ static void set_networks(struct run_command *c, struct machine_config *m)
 #define FOR_FILES (KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY))
 #define OPTIONAL (KERNEL_BIT(KERNEL_VIRTIO_RNG) | KERNEL_BIT(KERNEL_PVPANIC))
 
-static int check_kernel(struct run_command *c, const struct machine_config *m)
+static int command_check_kernel(struct run_command *c, const struct machine_config *m)
 {
 	c->has_release = !kernel_release_read(&c->release, m->boot.kernel);
 	if (!c->has_release)
@@ -196,11 +197,16 @@ static int choose_drivers(struct run_command *c, const struct run_options *o)
 
 /* ---- files ---- */
 
-static void add_mount(struct run_command *c, const char *path, const char *serial)
+static void command_add_mount(struct run_command *c, const char *path, const char *serial)
 {
 	c->config.mounts[c->config.nr_mounts++] = (struct command_mount){
 		.path = path, .serial = serial,
 	};
+}
+
+static const char *root_of(const struct command_options *o)
+{
+	return o->root ? o->root : "/";
 }
 
 static bool own_is_root(const struct command_options *o, const char *path)
@@ -212,16 +218,16 @@ static bool own_is_root(const struct command_options *o, const char *path)
 static int put_root_into_initramfs(struct run_command *c, const struct command_options *o,
 				   struct initramfs_config *archive)
 {
-	const char *root = o->root ? o->root : "/";
+	const char *root = root_of(o);
 
-	if (!strcmp(root, "/") || o->nr_dirs)
+	if (!strcmp(root, "/") || tar_file_is_meant(root) || o->nr_dirs)
 		return modules_report(c->modules, modules_missing(c->modules, FOR_FILES));
 	log_verbose("root: %s: copied into the initramfs, since the kernel lacks what else it takes",
 		    root);
 	archive->trees[archive->nr_trees++] = (struct initramfs_tree){
 		.option = "--root", .path = root, .to = "lkvm/root", .own_is_root = own_is_root(o, root),
 	};
-	add_mount(c, "/", NULL);
+	command_add_mount(c, "/", NULL);
 	return 0;
 }
 
@@ -240,7 +246,7 @@ static int add_tree(struct run_command *c, struct run_options *o, const struct t
 	m->trees[m->nr_trees] = *from;
 	m->disks[m->nr_disks++] = (struct machine_disk){ .tree = (int)m->nr_trees, .serial = serial };
 	m->nr_trees++;
-	add_mount(c, path, serial);
+	command_add_mount(c, path, serial);
 	return 0;
 }
 
@@ -268,10 +274,28 @@ static int add_dir_tree(struct run_command *c, struct run_options *o, unsigned i
 	return add_tree(c, o, &tree, dir->guest ? dir->guest : c->dir_paths[i]);
 }
 
+/* An archive on stdin leaves the command none. */
+static int open_archive(struct run_command *c, struct run_options *o, struct tree_config *root)
+{
+	c->archive_fd = tar_file_open(root->path);
+	if (c->archive_fd < 0)
+		return c->archive_fd;
+	root->archive_fd = c->archive_fd;
+	if (strcmp(root->path, "-") != 0)
+		return 0;
+	root->path = "stdin";
+	c->in_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	o->machine.in_fd = c->in_fd;
+	return c->in_fd < 0 ? -errno : 0;
+}
+
 static int add_trees(struct run_command *c, struct run_options *o)
 {
-	const struct tree_config root = directory_tree(&o->command, o->command.root ? o->command.root : "/");
-	int rc = add_tree(c, o, &root, "/");
+	struct tree_config root = directory_tree(&o->command, root_of(&o->command));
+	int rc = tar_file_is_meant(root.path) ? open_archive(c, o, &root) : 0;
+
+	if (!rc)
+		rc = add_tree(c, o, &root, "/");
 
 	for (unsigned int i = 0; i < o->command.nr_dirs && !rc; i++)
 		rc = add_dir_tree(c, o, i);
@@ -315,7 +339,7 @@ static int set_files(struct run_command *c, struct run_options *o)
 
 static void announce_command(struct run_command *c, struct run_options *o)
 {
-	const char *root = o->command.root ? o->command.root : "/";
+	const char *root = root_of(&o->command);
 
 	snprintf(c->announcement, sizeof(c->announcement), "%s%s on %s, where nothing that it changes lasts",
 		 c->has_release ? "Linux " : o->machine.boot.kernel, c->release.text, root);
@@ -360,7 +384,7 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	set_networks(c, &o->machine);
 	rc = set_environment(c, from);
 	if (!rc)
-		rc = check_kernel(c, &o->machine);
+		rc = command_check_kernel(c, &o->machine);
 	if (!rc)
 		rc = choose_drivers(c, o);
 	if (!rc)
@@ -380,6 +404,8 @@ void run_command_fini(struct run_command *c)
 	modules_destroy(c->modules);
 	if (c->initramfs_fd >= 0)
 		close(c->initramfs_fd);
+	if (c->archive_fd >= 0)
+		close(c->archive_fd);
 	if (c->in_fd >= 0)
 		close(c->in_fd);
 }

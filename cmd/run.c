@@ -529,7 +529,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	struct run run = {
 		.log_fd = -1,
 		.json_fd = -1,
-		.command = { .initramfs_fd = -1, .in_fd = -1 },
+		.command = { .initramfs_fd = -1, .in_fd = -1, .archive_fd = -1 },
 		.registration = REGISTRATION_NONE,
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },

@@ -29,6 +29,7 @@ struct run_command {
 	char serials[OPTIONS_MAX_DIRS + 1][16];
 	char *dir_paths[OPTIONS_MAX_DIRS];	/* of directories in the guest; ours, or NULL */
 	int initramfs_fd;		/* -1: none */
+	int archive_fd;			/* --root FILE; -1: none */
 	int in_fd;			/* stdin, if it is not ours; -1: it is */
 };
 

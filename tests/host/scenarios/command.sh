@@ -89,6 +89,23 @@ mkdir -p /w/sub; echo there >/w/sub/file
 same command/dirs "/w/sub there there" "$(tr '\n' ' ' </tmp/out | sed 's/ $//')"
 same command/dirs-are-unchanged there "$(cat /w/sub/file)"
 
+# An archive as the root, and what comes back.
+tar -C /r -cf /tmp/r.tar .
+command_ --root /tmp/r.tar -- sh -c 'cd /; echo *'; same command/archive "0 bin dev etc proc run sys tmp" "$status $(cat /tmp/out)"
+cat /tmp/r.tar | timeout 180 lkvm run -k $K --root - -- sh -c 'cd /; echo *; busybox wc -c' >/tmp/out 2>/tmp/err
+same command/archive-on-stdin "bin dev etc proc run sys tmp 0" "$(tr '\n' ' ' </tmp/out | sed 's/ $//')"
+command_ --root /lib.sh -- true; same command/no-archive 125 $status
+rm -rf /o
+command_ --out /o -- sh -c 'dmesg >/out/dmesg; mkdir /out/d; ln -s ../../etc/passwd /out/evil; ln -s /etc /out/etc; echo x >/out/d/x; chmod 4755 /out/d/x'
+same command/out "0 d dmesg etc evil x ../../etc/passwd" "$status $(ls /o | tr '\n' ' ')$(cat /o/d/x) $(readlink /o/evil)"
+has command/out-dmesg /o/dmesg 'Linux version'
+same command/out-is-not-set-uid 755 "$(stat -c %a /o/d/x)"
+rm -rf /o; mkdir /o; echo mine >/o/mine
+command_ --out /o -- sh -c 'echo x >/out/y; echo c >/proc/sysrq-trigger'
+same command/out-of-the-lost "255 mine" "$status $(ls -A /o)"
+command_ --out /o:/results -- sh -c 'ls -A /results; echo more >/results/mine'
+same command/out-replaces "0  more" "$status $(cat /tmp/out) $(cat /o/mine)"
+
 # Many at once.
 for i in 1 2 3 4 5 6 7 8; do
 	(timeout 400 lkvm run -k $K -m 128 --timeout 390 -- sh -c "exit $((40 + i))" >/tmp/many$i 2>&1 </dev/null; echo $? >/tmp/status$i) &
