@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,18 @@ static bool has_terminal(const struct command_options *o)
 	if (o->tty == TTY_AUTO)
 		return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	return o->tty == TTY_ON;
+}
+
+/*
+ * In the background whoever reads the terminal is stopped until it is in front. Keys are waited for
+ * before they are read, and those that are typed first are the shell's: so it is asked here.
+ */
+static void wait_for_terminal(void)
+{
+	const pid_t group = isatty(STDIN_FILENO) ? tcgetpgrp(STDIN_FILENO) : -1;
+
+	if (group > 0 && group != getpgrp())
+		kill(0, SIGTTIN);
 }
 
 static void set_directory(struct run_command *c, const struct command_options *o)
@@ -380,6 +393,8 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	config->results = !from->out.host ? NULL : from->out.guest ? from->out.guest : DEFAULT_RESULTS;
 	o->machine.results_path = from->out.host;
 	config->terminal = has_terminal(from);
+	if (!config->terminal && !o->dry_run)
+		wait_for_terminal();
 	set_directory(c, from);
 	set_networks(c, &o->machine);
 	rc = set_environment(c, from);
