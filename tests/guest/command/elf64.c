@@ -36,10 +36,10 @@ __asm__(".code64\n"
 #define TEXT	0x610000ull	/* of show() */
 #define NOTHING	(~0ull)		/* a parameter that was not given */
 
-enum { CONTROL, IN, OUT, ERR, NR_PORTS };
+enum { CONTROL, IN, OUT, ERR, RESULTS, NR_PORTS };
 
 static const char *const names[NR_PORTS] = {
-	PROTOCOL_CONTROL, PROTOCOL_STDIN, PROTOCOL_STDOUT, PROTOCOL_STDERR,
+	PROTOCOL_CONTROL, PROTOCOL_STDIN, PROTOCOL_STDOUT, PROTOCOL_STDERR, PROTOCOL_RESULTS,
 };
 static uint32_t ids[NR_PORTS];		/* 0: not known yet */
 static uint32_t nr_ids;			/* of the device's ports */
@@ -50,7 +50,7 @@ static struct {
 	struct protocol_header h;
 	uint8_t payload[16];
 	uint32_t at;			/* bytes of the message that have come */
-	int go, has_end, has_size;
+	int go, has_end, has_size, closed;
 	uint64_t in_bytes;
 	struct protocol_size size;
 } heard;
@@ -165,10 +165,10 @@ static void take_news(uint64_t at, uint32_t bytes)
 
 static int knows_ports(void)
 {
-	for (unsigned int i = 0; i < NR_PORTS; i++)
+	for (unsigned int i = 0; i < RESULTS; i++)
 		if (!ids[i])
 			return 0;
-	return 1;
+	return nr_ids <= NR_PORTS || ids[RESULTS];
 }
 
 /* The disks of the command's files, which come first, get a driver that does nothing. */
@@ -206,7 +206,8 @@ static void open_ports(void)
 		kick(CTRL_RX);
 	}
 	for (unsigned int i = 0; i < NR_PORTS; i++)
-		tell(ids[i], VIRTIO_CONSOLE_PORT_OPEN, 1);
+		if (ids[i])
+			tell(ids[i], VIRTIO_CONSOLE_PORT_OPEN, 1);
 	give_buffers(rx_of(ids[CONTROL]), HEAR, HEAR_BYTES);
 }
 
@@ -235,6 +236,9 @@ static void take_message(void)
 	case PROTOCOL_STDIN_END:
 		heard.has_end = 1;
 		memcpy(&heard.in_bytes, heard.payload, 8);
+		break;
+	case PROTOCOL_STREAM_CLOSED:
+		heard.closed = 1;
 		break;
 	case PROTOCOL_TERMINAL:
 	case PROTOCOL_SIZE:
@@ -408,6 +412,45 @@ static void attack_silent(void)
 	wait_for_ever();
 }
 
+static void put_octal(uint64_t at, unsigned int digits, uint64_t v)
+{
+	while (digits--) {
+		write8(at + digits, (uint8_t)('0' + v % 8));
+		v /= 8;
+	}
+}
+
+/* An archive with "file" of one buffer, and its end (pax(1), ustar). */
+static void attack_results(void)
+{
+	const uint64_t head = PAYLOAD, end = PAYLOAD + 512;
+	struct protocol_count count = { .bytes = 512 + BULK_BYTES + 1024 };
+	unsigned int queue = tx_of(ids[RESULTS]);
+	uint64_t sum = 0;
+
+	memset((void *)head, 0, 512 + 1024);
+	memcpy((void *)head, "file", 4);
+	put_octal(head + 100, 7, 0644);
+	put_octal(head + 124, 11, BULK_BYTES);
+	memcpy((void *)(head + 257), "ustar\00000", 8);
+	write8(head + 156, '0');
+	memset((void *)(head + 148), ' ', 8);
+	for (unsigned int i = 0; i < 512; i++)
+		sum += read8(head + i);
+	put_octal(head + 148, 6, sum);
+	write8(head + 154, 0);
+	fill_with_lines(BULK);
+	be_started();
+	end_stream(1, 0);
+	end_stream(2, 0);
+	send(queue, head, 512);
+	send(queue, BULK, BULK_BYTES);
+	send(queue, end, 1024);
+	say(PROTOCOL_RESULTS_END, &count, sizeof(count));
+	say_exited(PROTOCOL_END_EXITED, 0);
+	wait_for_ever();
+}
+
 /* It runs, and takes nothing. Says so, that a test can wait for it. */
 static void attack_hold(void)
 {
@@ -485,16 +528,20 @@ static void attack_tty(void)
 	}
 }
 
-/* Lines without end. */
+/* Lines until nobody reads them. */
 static void attack_babble(void)
 {
+	uint64_t sent = 0;
+
 	be_started();
 	fill_with_lines(BULK);
-	for (;;) {
+	for (; !heard.closed; sent += 64) {
 		send(tx_of(ids[OUT]), BULK, 64);
 		for (volatile int i = 0; i < 20000; i++)
 			;
+		hear();
 	}
+	finish(sent, 0, PROTOCOL_END_SIGNALED, 13);
 }
 
 /* ---- those that do not ---- */
@@ -555,7 +602,7 @@ static void attack_ports(void)
 	be_started();
 	fill_with_lines(BULK);
 	for (uint64_t i = 0; i < times; i++) {
-		for (unsigned int p = 0; p < NR_PORTS; p++) {
+		for (unsigned int p = 0; p < RESULTS; p++) {
 			tell(ids[p], VIRTIO_CONSOLE_PORT_OPEN, 0);
 			tell(ids[p], VIRTIO_CONSOLE_PORT_READY, (uint16_t)(i & 1));
 			tell(ids[p], VIRTIO_CONSOLE_PORT_OPEN, 1);
@@ -663,6 +710,7 @@ static const struct {
 	{ "echo", attack_echo, 1 },
 	{ "both", attack_both, 1 },
 	{ "early", attack_early, 1 },
+	{ "results", attack_results, 1 },
 	{ "silent", attack_silent, 1 },
 	{ "hold", attack_hold, 1 },
 	{ "deaf", attack_deaf, 1 },

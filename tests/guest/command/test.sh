@@ -158,3 +158,75 @@ same command/flags-during "0 0 0" "$(nonblocking)"
 kill $pid; wait $pid
 same command/flags-after "0 0 0" "$(nonblocking)"
 exec 5<&- 6<&- 7<&-
+# A reader who goes is told to who writes, as by a pipe.
+{ stream babble </dev/null; echo $? >"$T/status"; } | head -c 5 >"$T/out"
+same command/reader-goes-of-endless "141 01234" "$(cat "$T/status") $(cat "$T/out")"
+
+# ---- terminals ----
+
+export LKVM
+OPTIONS="${options[*]}" expect tests/guest/command/terminal.exp keys kill background \
+	$(full && echo quit term timeout hostile hangup suspend tostop)
+
+# ---- nothing is left ----
+
+# What one run after another may leave, and what is compared: processes, sockets, files.
+mkdir "$T/tmp" "$T/results"
+left() {
+	pgrep -x lkvm
+	find "$T/tmp" "$T/root" /dev/shm /tmp -maxdepth 1 -newer "$T/begin" ! -path /tmp ! -path /dev/shm ! -path "$T"
+	find "$T/results" -mindepth 1 ! -path "$T/results/file"
+	awk '/lkvm/ { print $NF }' /proc/net/unix
+}
+nothing_left() { [ -z "$(left)" ]; }
+# one NUMBER: of four kinds.
+one() {
+	rm -rf "$T/results"/*
+	case $(($1 % 4)) in
+	0) set -- results --out "$T/results" ;;
+	1) set -- "exit count=3" ;;
+	2) set -- "message kind=72 stage=3" ;;
+	3) set -- "off stage=4" --json "$T/json" ;;
+	esac
+	local attack=$1; shift
+	exec "$LKVM" run "${options[@]}" -p "attack=$attack" "$@" -- nix >"$T/out" 2>"$T/err" </dev/null
+}
+wanted=(0 3 125 255)
+# In the emulated host a run takes a second or two, and so do the moments.
+if [ $patience = 60 ]; then runs=$(full && echo 1000 || echo 200) moment=60 each=20; else
+	runs=$(full && echo 200 || echo 8) moment=1800 each=$(full && echo 20 || echo 4); fi
+export TMPDIR=$T/tmp
+wrong=0 partial=0 killed=0 RANDOM=1
+touch "$T/begin"
+for i in $(seq "$runs"); do
+	(one "$i") & pid=$!
+	if [ $((i % each)) = 0 ]; then
+		# Results are the ones to be killed in, with and without the process in front.
+		sleep "$(awk -v ms=$((RANDOM % moment)) 'BEGIN { print ms / 1000 }')"
+		vm=$(pgrep -P $pid -x lkvm)
+		kill -KILL $pid 2>/dev/null
+		[ $((i / each % 2)) = 0 ] || [ -z "$vm" ] || kill -KILL $vm 2>/dev/null
+		wait $pid 2>/dev/null
+		killed=$((killed + 1))
+		wait_for 30 nothing_left || not_ok command/killed-leaves-nothing "run $i:" "$(left)"
+	else
+		wait $pid; status=$?
+		[ $status = ${wanted[i % 4]} ] || { wrong=$((wrong + 1)); echo "# run $i: $status"; sed 's/^/# /' "$T/err"; }
+		[ $((i % 4)) != 0 ] || [ -s "$T/results/file" ] || wrong=$((wrong + 1))
+	fi
+	[ ! -e "$T/results/file" ] || [ $(stat -c %s "$T/results/file") = 32768 ] || partial=$((partial + 1))
+done
+same command/statuses-of-$runs 0 $wrong
+same command/results-are-whole 0 $partial
+wait_for 30 nothing_left && ok command/nothing-left || not_ok command/nothing-left "$(left)"
+
+# ---- many at once ----
+
+many=$(full && echo 8 || echo 3)
+for i in $(seq $many); do
+	(timeout $patience "$LKVM" run "${options[@]}" -p "attack=exit count=$((40 + i))" -- nix >"$T/many$i" 2>&1 </dev/null; echo $? >"$T/status$i") &
+done
+wait
+same command/many "$(seq 41 $((40 + many)) | xargs)" "$(cat "$T"/status[1-8] | xargs)"
+same command/many-say-nothing "" "$(cat "$T"/many*)"
+wait_for 30 nothing_left && ok command/many-leave-nothing || not_ok command/many-leave-nothing "$(left)"
