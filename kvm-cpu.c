@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "bus.h"
+#include "event.h"
 #include "kvm-cpu.h"
 #include "kvm.h"
 #include "log.h"
@@ -34,6 +35,7 @@
 
 #define VCPU_STACK_BYTES KIB(256)
 #define RFLAGS_IF 0x200u
+#define MAX_PIECES 4096u	/* of one access: a string instruction may have many */
 
 static int kick_signal(void)
 {
@@ -393,6 +395,36 @@ static bool halted_for_good(const struct vcpu *vcpu)
 	}
 }
 
+/*
+ * What the guest has read from a device it gets by the next KVM_RUN, which then does not enter it,
+ * or comes back with the next piece of the same access. False if the VM has to end.
+ */
+static bool complete_access(struct vcpu *vcpu)
+{
+	bool go_on = true;
+
+	for (unsigned int i = 0; i < MAX_PIECES && go_on; i++) {
+		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
+			break;	/* EINTR; what else it may be comes again */
+		go_on = handle_exit(vcpu);
+	}
+	return go_on;
+}
+
+/* True to go on. */
+static bool vcpu_wait_parked(struct vcpu *vcpu)
+{
+	if (!complete_access(vcpu))
+		return false;
+	atomic_fetch_add(&vcpu->park->nr, 1);
+	eventfd_signal(vcpu->park->fd);
+	while (sem_wait(&vcpu->may_run))
+		;
+	ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);	/* EINVAL: it has no such clock */
+	return true;
+}
+
 /* True to go on. */
 static bool serve_requests(struct vcpu *vcpu)
 {
@@ -403,7 +435,9 @@ static bool serve_requests(struct vcpu *vcpu)
 			     halted_for_good(vcpu) ? VCPU_REPORT_DEAD : VCPU_REPORT_ALIVE);
 	if (requests & VCPU_REQUEST_PAUSED)
 		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);	/* EINVAL: it has no such clock */
-	return !(requests & VCPU_REQUEST_STOP);
+	if (requests & VCPU_REQUEST_STOP)
+		return false;
+	return !(requests & VCPU_REQUEST_PARK) || vcpu_wait_parked(vcpu);
 }
 
 /* KVM_RUN failed, with errno. Newer kernels describe some failures in the run area as well. */
@@ -446,14 +480,14 @@ static void *vcpu_thread(void *arg)
 	/* Nobody runs before all are confined. */
 	while (sem_wait(&vcpu->may_run))
 		;
-	if (atomic_load(&vcpu->requests))
+	while (go_on && atomic_load(&vcpu->requests))
 		go_on = serve_requests(vcpu);
 	while (go_on) {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 			go_on = handle_run_error(vcpu);
 		else
 			go_on = handle_exit(vcpu);
-		if (go_on && atomic_load(&vcpu->requests))
+		while (go_on && atomic_load(&vcpu->requests))
 			go_on = serve_requests(vcpu);
 	}
 	return NULL;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -47,6 +48,19 @@
 
 #define AIO_DEPTH	256u
 #define DELIVERY_TICK_NS 10000000ull
+#define PAUSE_TICK_NS	2000000ull
+#define PAUSE_IDLE_TICKS 2u	/* what a kick asks for is submitted a round later at the latest */
+
+struct machine_pause {
+	enum { PAUSE_NONE, PAUSE_PARKING, PAUSE_DRAINING, PAUSE_DONE } state;
+	bool unwanted;			/* when all CPUs have parked they go on */
+	struct vcpu_park park;
+	int timer;
+	unsigned int idle_ticks;	/* of the disks, in a row */
+	uint64_t until_ns;
+	void (*done)(void *arg, int rc);
+	void *arg;
+};
 
 struct machine {
 	const struct machine_config *config;
@@ -67,6 +81,7 @@ struct machine {
 	struct results *results;	/* of the command; NULL: none */
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
+	struct machine_pause pause;
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
 
 	struct signals *signals;
@@ -436,7 +451,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	m->host.nr_disks = config->nr_disks;
 	m->host.nr_nets = config->nr_nets;
 	m->host.nr_ports = config->nr_ports;
-	m->kvm_fd = -1;
+	m->kvm_fd = m->pause.park.fd = -1;
 	end_watch_init(&m->end_watch);
 	m->host.end_watch = &m->end_watch;
 	board_init(&m->board, &config->board, &m->host);
@@ -507,7 +522,8 @@ static int start_broker_alone(struct machine *m)
 	return broker_start(&m->broker, &m->sandbox);
 }
 
-int machine_separate(struct machine *m, const int keep_fds[SUPERVISOR_MAX_KEPT], struct supervisor_end *end)
+int machine_separate(struct machine *m, const int keep_fds[SUPERVISOR_MAX_KEPT],
+		     struct supervisor_end *end)
 {
 	const struct supervisor_config config = {
 		.tty = own_terminal(m),
@@ -597,6 +613,8 @@ void machine_destroy(struct machine *m)
 	vm_destroy(m->host.vm);
 	if (m->kvm_fd >= 0)
 		close(m->kvm_fd);
+	if (m->pause.park.fd >= 0)
+		close(m->pause.park.fd);
 	signals_stop(m->signals);
 	log_stop();
 	event_loop_destroy(m->host.loop);
@@ -676,7 +694,113 @@ void machine_end(struct machine *m, int signal)
 
 const char *machine_state(const struct machine *m)
 {
-	return vm_stop_reason(m->host.vm) == STOP_NONE ? "running" : "ending";
+	if (vm_stop_reason(m->host.vm) != STOP_NONE)
+		return "ending";
+	return m->pause.state == PAUSE_DONE ? "paused" : "running";
+}
+
+/* ---- pausing: nothing waits, since a CPU may itself be waiting for the loop ---- */
+
+/* All have parked. */
+static void unpark(struct machine *m)
+{
+	m->pause.state = PAUSE_NONE;
+	m->pause.unwanted = false;
+	event_timer_set(m->host.loop, m->pause.timer, 0, 0);
+	atomic_store(&m->pause.park.nr, 0);
+	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+		vcpu_release(m->board.vcpus[i]);
+}
+
+static void on_parked(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	struct machine_pause *p = &m->pause;
+
+	(void)events;
+	eventfd_clear(p->park.fd);
+	if (p->state != PAUSE_PARKING || atomic_load(&p->park.nr) < m->board.nr_vcpus)
+		return;
+	p->state = PAUSE_DRAINING;
+	p->idle_ticks = 0;
+	if (p->unwanted)
+		unpark(m);
+}
+
+/* It is not paused, and will not be. */
+static void give_up_pause(struct machine *m, int rc)
+{
+	if (m->pause.state == PAUSE_PARKING) {
+		m->pause.unwanted = true;
+		event_timer_set(m->host.loop, m->pause.timer, 0, 0);
+	} else {
+		unpark(m);
+	}
+	m->pause.done(m->pause.arg, rc);
+}
+
+static void on_pause_tick(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	struct machine_pause *p = &m->pause;
+	bool idle = p->state == PAUSE_DRAINING && (!m->aio || aio_all_idle(m->aio));
+
+	(void)events;
+	p->idle_ticks = idle ? p->idle_ticks + 1 : 0;
+	if (p->idle_ticks >= PAUSE_IDLE_TICKS) {
+		p->state = PAUSE_DONE;
+		event_timer_set(m->host.loop, p->timer, 0, 0);
+		p->done(p->arg, 0);
+	} else if (now_ns() >= p->until_ns) {
+		give_up_pause(m, -ETIMEDOUT);
+	}
+}
+
+static int prepare_pause(struct machine *m)
+{
+	struct machine_pause *p = &m->pause;
+	int rc;
+
+	p->park.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->park.fd < 0)
+		return -errno;
+	rc = event_add(m->host.loop, p->park.fd, EPOLLIN, on_parked, m);
+	if (rc >= 0)
+		rc = p->timer = event_timer_create(m->host.loop, on_pause_tick, m);
+	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+		m->board.vcpus[i]->park = &p->park;
+	return rc;
+}
+
+int machine_pause(struct machine *m, void (*done)(void *arg, int rc), void *arg)
+{
+	struct machine_pause *p = &m->pause;
+
+	if (vm_stop_reason(m->host.vm) != STOP_NONE)
+		return -ECANCELED;
+	if (p->state == PAUSE_DONE)
+		return 0;
+	p->done = done;
+	p->arg = arg;
+	p->unwanted = false;
+	p->until_ns = now_ns() + MACHINE_PAUSE_NS;
+	event_timer_set(m->host.loop, p->timer, PAUSE_TICK_NS, PAUSE_TICK_NS);
+	if (p->state == PAUSE_NONE) {
+		p->state = PAUSE_PARKING;
+		for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+			vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PARK);
+	}
+	return -EINPROGRESS;
+}
+
+void machine_resume(struct machine *m)
+{
+	if (vm_stop_reason(m->host.vm) != STOP_NONE)
+		return;		/* they are woken up to end */
+	if (m->pause.state == PAUSE_DONE)
+		unpark(m);
+	else if (m->pause.state != PAUSE_NONE && !m->pause.unwanted)
+		give_up_pause(m, -ECANCELED);
 }
 
 static void on_timed_out(void *arg)
@@ -801,6 +925,8 @@ static int watch_for_the_end(struct machine *m)
 		rc = start_timeout(m);
 	if (rc >= 0)
 		rc = start_command(m);
+	if (rc >= 0)
+		rc = prepare_pause(m);
 	if (rc >= 0)
 		rc = end_watch_start(&m->end_watch, m->host.loop, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
 	if (rc < 0) {

@@ -21,6 +21,8 @@ static const struct {
 	{ "run", cmd_run },
 	{ "list", cmd_control },
 	{ "stop", cmd_control },
+	{ "pause", cmd_control },
+	{ "resume", cmd_control },
 	{ "wait", cmd_control },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },

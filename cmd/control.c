@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The commands about VMs that run: `lkvm list`, `stop`, `wait`.
+ * The commands about VMs that run: `lkvm list`, `stop`, `pause`, `resume`, `wait`.
  *
  * One table says which options each takes. They find VMs in the registry and ask them by their
- * sockets; what a VM answers is not believed further than it can be shown. A process is ended only if
- * the host's kernel says that it has the VM's lock, since a VM that was taken over could name another.
+ * sockets; what a VM answers is not believed further than it can be shown. A process is ended only
+ * if the host's kernel says that it has the VM's lock, since a VM that was taken over could name
+ * another.
  *
  * Sources: pidfd_open(2), pidfd_send_signal(2), /proc/locks in proc(5).
  */
@@ -28,8 +29,9 @@
 #include "util.h"
 
 #define ANSWER_NS 1000000000ull		/* for all VMs together */
+#define PAUSE_NS 10000000000ull		/* a VM may take MACHINE_PAUSE_NS */
 #define STOP_NS 10000000000ull		/* the default of stop --timeout */
-#define END_NS 12000000000ull		/* for a VM that has been sent SIGTERM: it may wait for disks for 10 s */
+#define END_NS 12000000000ull		/* for a VM that was sent SIGTERM: disks may take 10 s */
 #define KILLED_NS 3000000000ull		/* ... SIGKILL */
 
 enum { OPTION_JSON = 1, OPTION_QUIET = 2, OPTION_ALL = 4, OPTION_FORCE = 8, OPTION_TIMEOUT = 16 };
@@ -48,7 +50,7 @@ struct control {
 /* ---- asking ---- */
 
 /* All of them at once. False without memory, after a message. */
-static bool control_ask(struct control *c, const char *request)
+static bool control_ask(struct control *c, const char *request, uint64_t patience_ns)
 {
 	c->clients = calloc(c->nr ? c->nr : 1, sizeof(*c->clients));
 	if (!c->clients) {
@@ -58,7 +60,7 @@ static bool control_ask(struct control *c, const char *request)
 	}
 	for (unsigned int i = 0; i < c->nr; i++)
 		client_init(&c->clients[i], c->vms[i].socket_path, request);
-	client_ask(c->clients, c->nr, now_ns() + ANSWER_NS);
+	client_ask(c->clients, c->nr, now_ns() + patience_ns);
 	return true;
 }
 
@@ -72,7 +74,8 @@ static const char *word_of(const struct client *c, const char *name)
 	return text && registry_is_name(text) ? text : "?";
 }
 
-static const char *format_count(const struct client *c, const char *name, const char *unit, char text[24])
+static const char *format_count(const struct client *c, const char *name, const char *unit,
+				char text[24])
 {
 	uint64_t n;
 
@@ -150,7 +153,7 @@ static void print_json_string(const struct client *c, const char *name)
 		fputs("null", stdout);
 }
 
-static void print_json(const struct control *c)
+static void print_vms_json(const struct control *c)
 {
 	fputs("{\"v\":1,\"vms\":[", stdout);
 	for (unsigned int i = 0; i < c->nr; i++) {
@@ -173,9 +176,9 @@ static void control_list(struct control *c)
 	if (c->given & OPTION_QUIET) {
 		for (unsigned int i = 0; i < c->nr; i++)
 			puts(c->vms[i].name);
-	} else if (control_ask(c, "{\"v\":1,\"do\":\"status\"}\n")) {
+	} else if (control_ask(c, "{\"v\":1,\"do\":\"status\"}\n", ANSWER_NS)) {
 		if (c->given & OPTION_JSON)
-			print_json(c);
+			print_vms_json(c);
 		else
 			print_table(c);
 	}
@@ -244,7 +247,7 @@ static void control_stop(struct control *c)
 {
 	const uint64_t deadline = c->given & OPTION_FORCE ? 1 : now_ns() + c->timeout_ns;
 
-	if (!(c->given & OPTION_FORCE) && !control_ask(c, "{\"v\":1,\"do\":\"stop\"}\n"))
+	if (!(c->given & OPTION_FORCE) && !control_ask(c, "{\"v\":1,\"do\":\"stop\"}\n", ANSWER_NS))
 		return;
 	for (unsigned int i = 0; i < c->nr; i++) {
 		if (registry_wait(&c->vms[i], deadline) || end_vm(&c->vms[i]))
@@ -252,6 +255,36 @@ static void control_stop(struct control *c)
 		log_error("stop: %s: it does not end\nits process is %d.", c->vms[i].name, c->vms[i].pid);
 		c->status = EXIT_NOT_DONE;
 	}
+}
+
+/* ---- pause, resume ---- */
+
+/* Each VM that has not done it is told of. */
+static void expect_done(struct control *c, const char *what)
+{
+	for (unsigned int i = 0; i < c->nr; i++) {
+		const struct client *k = &c->clients[i];
+		const char *reason = k->answered ? json_get_string(&k->answer, "error") : NULL;
+		char text[LOG_NAME_BYTES];
+
+		if (k->answered && json_is_true(&k->answer, "ok"))
+			continue;
+		log_error("%s: %s: %s", what, c->vms[i].name,
+			  reason ? log_name(text, sizeof(text), reason) : "it does not answer");
+		c->status = EXIT_NOT_DONE;
+	}
+}
+
+static void control_pause(struct control *c)
+{
+	if (control_ask(c, "{\"v\":1,\"do\":\"pause\"}\n", PAUSE_NS))
+		expect_done(c, "pause");
+}
+
+static void control_resume(struct control *c)
+{
+	if (control_ask(c, "{\"v\":1,\"do\":\"resume\"}\n", ANSWER_NS))
+		expect_done(c, "resume");
 }
 
 /* ---- wait ---- */
@@ -282,6 +315,8 @@ static const struct control_command {
 } control_commands[] = {
 	{ "list", OPTION_JSON | OPTION_QUIET, WHICH_ALL, control_list },
 	{ "stop", OPTION_ALL | OPTION_FORCE | OPTION_TIMEOUT, WHICH_SOME, control_stop },
+	{ "pause", 0, WHICH_SOME, control_pause },
+	{ "resume", 0, WHICH_SOME, control_resume },
 	{ "wait", 0, WHICH_ONE, control_wait },
 };
 
@@ -303,7 +338,8 @@ static int refuse_option(const struct control_command *command, char **argv)
 }
 
 /* -1 to go on, or the exit status. Names are behind optind. */
-static int take_options(struct control *c, const struct control_command *command, int argc, char **argv)
+static int take_options(struct control *c, const struct control_command *command, int argc,
+			char **argv)
 {
 	int option;
 
@@ -388,7 +424,8 @@ static void control_fini(struct control *c)
 	registry_close(&c->registry);
 }
 
-static int run_control(const struct control_command *command, struct control *c, char **named, unsigned int nr)
+static int run_control(const struct control_command *command, struct control *c, char **named,
+		       unsigned int nr)
 {
 	int rc = registry_open(&c->registry, false);
 

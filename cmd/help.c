@@ -19,6 +19,7 @@ static const char overview[] =
 "usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
 "       lkvm list [--json] [-q]        the virtual machines that run\n"
 "       lkvm stop NAME...|--all        ends them\n"
+"       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
@@ -53,6 +54,18 @@ static const char help_stop[] =
 "Ends virtual machines as SIGTERM does, and returns when they are gone. What still\n"
 "runs after SECONDS (10) is sent signals: SIGTERM, later SIGKILL. --force: at once.\n"
 "Exit status: 0 they are gone, 1 one is not, 125 usage or no such VM.\n";
+
+static const char help_pause[] =
+"usage: lkvm pause NAME...\n"
+"\n"
+"Stops the CPUs of virtual machines, and returns when their disks are at rest. lkvm resume\n"
+"lets them go on, lkvm stop ends them.\n"
+"Exit status: 0 they are paused, 1 one is not and runs on, 125 usage or no such VM.\n";
+
+static const char help_resume[] =
+"usage: lkvm resume NAME...\n"
+"\n"
+"Lets virtual machines go on that were paused. Their clocks have gone on meanwhile.\n";
 
 static const char help_wait[] =
 "usage: lkvm wait NAME\n"
@@ -92,6 +105,8 @@ static const struct {
 	{ "run", help_run },
 	{ "list", help_list },
 	{ "stop", help_stop },
+	{ "pause", help_pause },
+	{ "resume", help_resume },
 	{ "wait", help_wait },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },

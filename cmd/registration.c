@@ -2,9 +2,9 @@
 /*
  * A run's entry among the VMs that run (cmd/registration.h).
  *
- * The files are removed by the process that was started, where it can: it is the supervisor in front of
- * the VM's, or the VM was never started. Elsewhere the broker does it (machine_separate()). If
- * all of them were killed the next one who finds the files does.
+ * The files are removed by the process that was started, where it can: it is the supervisor in
+ * front of the VM's, or the VM was never started. Elsewhere the broker does it
+ * (machine_separate()). If all of them were killed the next one who finds the files does.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,14 +13,39 @@
 #include "control/server.h"
 #include "log.h"
 
-static const char *state_of_machine(void *machine)
+static const char *state_of_machine(void *registration)
 {
-	return machine_state(machine);
+	const struct registration *r = registration;
+
+	return machine_state(r->machine);
 }
 
-static void end_machine(void *machine, int signal)
+static void end_machine(void *registration, int signal)
 {
-	machine_end(machine, signal);
+	const struct registration *r = registration;
+
+	machine_end(r->machine, signal);
+}
+
+static void on_machine_paused(void *registration, int rc)
+{
+	const struct registration *r = registration;
+
+	server_paused(r->server, rc);
+}
+
+static int pause_machine(void *registration)
+{
+	struct registration *r = registration;
+
+	return machine_pause(r->machine, on_machine_paused, r);
+}
+
+static void resume_machine(void *registration)
+{
+	const struct registration *r = registration;
+
+	machine_resume(r->machine);
 }
 
 static void go_without(const char *where, int rc)
@@ -44,8 +69,8 @@ int registration_claim(struct registration *r, const char *name)
 	return rc == -EEXIST && name ? rc : 0;
 }
 
-void registration_serve(struct registration *r, struct machine *machine, struct machine_config *config,
-			const struct command_options *command)
+void registration_serve(struct registration *r, struct machine *machine,
+			struct machine_config *config, const struct command_options *command)
 {
 	const struct boot_config *boot = &config->boot;
 	const struct server_vm vm = {
@@ -57,12 +82,15 @@ void registration_serve(struct registration *r, struct machine *machine, struct 
 		.nr_arguments = config->command ? command->nr_arguments : 0,
 		.state = state_of_machine,
 		.end = end_machine,
-		.arg = machine,
+		.pause = pause_machine,
+		.resume = resume_machine,
+		.arg = r,
 	};
 	int rc;
 
 	if (r->entry.lock < 0)
 		return;
+	r->machine = machine;
 	rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
 		go_without(r->entry.socket_path, rc);

@@ -78,7 +78,8 @@ static void take_answer_part(struct client *c)
 }
 
 /* One wait. False if nobody is left to wait for. */
-static bool client_round(struct client *clients, struct pollfd *fds, unsigned int nr, uint64_t deadline)
+static bool client_round(struct client *clients, struct pollfd *fds, unsigned int nr,
+			 uint64_t deadline)
 {
 	uint64_t now = now_ns(), ms;
 	bool waits = false, again = false;

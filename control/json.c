@@ -111,7 +111,8 @@ static bool read_code_point(struct reader *r, uint32_t *code)
 		return false;
 	if ((*code & 0xfc00) != 0xd800)
 		return true;
-	if (!reader_take(r, '\\') || !reader_take(r, 'u') || !read_unit(r, &low) || (low & 0xfc00) != 0xdc00)
+	if (!reader_take(r, '\\') || !reader_take(r, 'u') || !read_unit(r, &low) ||
+	    (low & 0xfc00) != 0xdc00)
 		return false;
 	*code = 0x10000 + ((*code & 0x3ff) << 10) + (low & 0x3ff);
 	return true;
@@ -200,7 +201,8 @@ static bool read_number(struct reader *r, struct json_member *m)
 		return false;
 	m->number = 0;
 	for (const char *p = start; p < r->next && count; p++)
-		count = mul_u64(m->number, 10, &m->number) && add_u64(m->number, (uint64_t)(*p - '0'), &m->number);
+		count = mul_u64(m->number, 10, &m->number) &&
+			add_u64(m->number, (uint64_t)(*p - '0'), &m->number);
 	if (reader_take(r, '.')) {
 		count = false;
 		if (!skip_digits(r))

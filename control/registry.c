@@ -5,8 +5,8 @@
  * A VM makes its lock file, locks it exclusively, and looks whether it is still there: somebody may
  * have taken the file for that of a dead VM before it was locked. Whoever wants to know asks for a
  * shared lock, which only a living VM prevents, so any number may ask at once. Who removes a dead
- * one's files has locked the file exclusively, and it still has its name: nobody else can make files of
- * that name or remove them meanwhile.
+ * one's files has locked the file exclusively, and it still has its name: nobody else can make
+ * files of that name or remove them meanwhile.
  *
  * Sources: flock(2); XDG Base Directory Specification 0.8 on $XDG_RUNTIME_DIR.
  */
@@ -73,7 +73,7 @@ static bool choose_path(char path[PATH_MAX])
 	return n > 0 && n < PATH_MAX;
 }
 
-static int open_directory(struct registry *r)
+static int open_own_directory(struct registry *r)
 {
 	r->fd = open(r->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return r->fd < 0 ? -errno : 0;
@@ -87,11 +87,11 @@ int registry_open(struct registry *r, bool make)
 	r->fd = -1;
 	if (!choose_path(r->path))
 		return -ENAMETOOLONG;
-	rc = open_directory(r);
+	rc = open_own_directory(r);
 	if (rc == -ENOENT && make) {
 		if (mkdir(r->path, 0700) && errno != EEXIST)
 			return -errno;
-		rc = open_directory(r);
+		rc = open_own_directory(r);
 	}
 	if (rc)
 		return rc;
@@ -131,7 +131,7 @@ static bool lock_own(int fd)
 }
 
 /* Is the file that @fd is open for still there. */
-static bool has_name(int fd, struct stat *st)
+static bool lock_has_name(int fd, struct stat *st)
 {
 	return !fstat(fd, st) && S_ISREG(st->st_mode) && st->st_nlink;
 }
@@ -141,7 +141,7 @@ static void remove_files(const struct registry *r, const char *name, int lock)
 {
 	struct stat st;
 
-	if (!try_lock(lock, LOCK_EX) || !has_name(lock, &st))
+	if (!try_lock(lock, LOCK_EX) || !lock_has_name(lock, &st))
 		return;
 	unlinkat(r->fd, file_of(name, SOCKET_SUFFIX).name, 0);
 	unlinkat(r->fd, file_of(name, LOCK_SUFFIX).name, 0);
@@ -156,7 +156,7 @@ static int open_lock(const struct registry *r, const char *name)
 
 	if (fd < 0)
 		return -ENOENT;
-	if (has_name(fd, &st) && !try_lock(fd, LOCK_SH))
+	if (lock_has_name(fd, &st) && !try_lock(fd, LOCK_SH))
 		return fd;
 	remove_files(r, name, fd);
 	close(fd);
@@ -192,7 +192,7 @@ static int make_lock(struct registry_entry *e, const struct registry *r)
 
 	if (fd < 0)
 		return -errno;
-	if (!lock_own(fd) || !has_name(fd, &st)) {
+	if (!lock_own(fd) || !lock_has_name(fd, &st)) {
 		close(fd);
 		return -EAGAIN;
 	}
@@ -315,7 +315,7 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* "NAME" of "NAME.lock", to be freed; NULL: it is called otherwise, or there is no memory. */
-static char *name_of(const char *file)
+static char *vm_name_of(const char *file)
 {
 	size_t len = strlen(file), suffix = strlen(LOCK_SUFFIX);
 	char *name;
@@ -346,7 +346,7 @@ int registry_list(const struct registry *r, char ***out)
 		return -ENOMEM;
 	}
 	while (nr < REGISTRY_MAX_VMS && (entry = readdir(dir)) != NULL) {
-		names[nr] = name_of(entry->d_name);
+		names[nr] = vm_name_of(entry->d_name);
 		nr += names[nr] != NULL;
 	}
 	closedir(dir);

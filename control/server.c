@@ -7,8 +7,8 @@
  * once: there is no queue, so a client whose socket has no room for an answer is one that does not
  * read, and is dropped. Everything that allocates is done when the server is made.
  *
- * Whoever can connect has the user's rights, but the person may be no friend of this VM's guest, and
- * the other way round: what comes in is checked as what a guest says is.
+ * Whoever can connect has the user's rights. What comes in is checked all the same, as what a guest
+ * says is.
  */
 #include <errno.h>
 #include <signal.h>
@@ -33,6 +33,7 @@ struct connection {
 	struct server *server;
 	int fd;				/* -1: free */
 	int watch;
+	bool waits;			/* for a pause; its next request waits as well */
 	uint64_t active_ns;		/* when it was last heard */
 	size_t bytes;
 	char text[SERVER_MAX_REQUEST_BYTES];
@@ -55,7 +56,8 @@ static void connection_drop(struct connection *c)
 	c->fd = c->watch = -1;
 }
 
-static void __attribute__((format(printf, 2, 3))) connection_answer(struct connection *c, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+connection_answer(struct connection *c, const char *fmt, ...)
 {
 	char text[MAX_ANSWER_BYTES];
 	va_list args;
@@ -91,6 +93,30 @@ static void do_stop(struct connection *c)
 	connection_answer(c, "{\"v\":1,\"ok\":true}\n");
 }
 
+static void answer_pause(struct connection *c, int rc)
+{
+	if (!rc)
+		connection_answer(c, "{\"v\":1,\"ok\":true}\n");
+	else
+		connection_refuse(c, rc == -ETIMEDOUT ? "it did not come to rest in time, and runs on" :
+				  "it is ending, or was resumed meanwhile");
+}
+
+static void do_pause(struct connection *c)
+{
+	int rc = c->server->vm.pause(c->server->vm.arg);
+
+	c->waits = rc == -EINPROGRESS;
+	if (!c->waits)
+		answer_pause(c, rc);
+}
+
+static void do_resume(struct connection *c)
+{
+	c->server->vm.resume(c->server->vm.arg);
+	connection_answer(c, "{\"v\":1,\"ok\":true}\n");
+}
+
 /* One line. The connection may be gone afterwards. */
 static void take_request(struct connection *c, char *line, size_t bytes)
 {
@@ -99,6 +125,8 @@ static void take_request(struct connection *c, char *line, size_t bytes)
 		void (*fn)(struct connection *c);
 	} requests[] = {
 		{ "status", do_status },
+		{ "pause", do_pause },
+		{ "resume", do_resume },
 		{ "stop", do_stop },
 	};
 	struct json_object o;
@@ -129,7 +157,7 @@ static void take_lines(struct connection *c)
 	char *line = c->text, *end;
 	size_t left = c->bytes;
 
-	while (c->fd >= 0 && (end = memchr(line, '\n', left)) != NULL) {
+	while (c->fd >= 0 && !c->waits && (end = memchr(line, '\n', left)) != NULL) {
 		take_request(c, line, (size_t)(end - line));
 		left -= (size_t)(end + 1 - line);
 		line = end + 1;
@@ -140,6 +168,21 @@ static void take_lines(struct connection *c)
 	c->bytes = left;
 	if (left == sizeof(c->text))
 		connection_drop(c);
+}
+
+/* Who is told may have sent its next request already, which may be to pause or to resume. */
+void server_paused(struct server *s, int rc)
+{
+	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
+		struct connection *c = &s->connections[i];
+
+		if (c->fd < 0 || !c->waits)
+			continue;
+		c->waits = false;
+		answer_pause(c, rc);
+		if (c->fd >= 0)
+			take_lines(c);
+	}
 }
 
 static void server_on_request(void *arg, uint32_t events)
@@ -188,6 +231,7 @@ static int server_on_client(void *arg, int fd)
 		event_keep(s->loop, c->watch);
 		c->fd = fd;
 		c->bytes = 0;
+		c->waits = false;
 		c->active_ns = now_ns();
 	}
 	listener_resume(&s->listener);
@@ -229,7 +273,7 @@ static int write_facts(struct server *s)
 }
 
 /* The name is this VM's: a socket that has it was left by another that is dead. */
-static int listen_at(struct server *s, const char *path)
+static int server_listen(struct server *s, const char *path)
 {
 	const struct listener_client client = { .accepted = server_on_client, .arg = s };
 	int rc = listener_open(&s->listener, s->loop, "control", path, &client);
@@ -260,7 +304,7 @@ int server_create(struct server **out, struct event_loop *loop, const char *path
 	}
 	rc = write_facts(s);
 	if (!rc)
-		rc = listen_at(s, path);
+		rc = server_listen(s, path);
 	if (rc)
 		server_destroy(s);
 	else

@@ -815,6 +815,11 @@ int aio_drain(struct aio *aio)
 	return rc;
 }
 
+bool aio_all_idle(const struct aio *aio)
+{
+	return !aio->in_flight && !aio->held;
+}
+
 /* ---- clients and files ---- */
 
 void aio_add_client(struct aio *aio, struct aio_client *client)

@@ -26,11 +26,18 @@ struct vm;
 #define VCPU_REQUEST_STOP	1u
 #define VCPU_REQUEST_REPORT	2u	/* is this CPU halted for good? */
 #define VCPU_REQUEST_PAUSED	4u	/* we were stopped: its watchdogs should know */
+#define VCPU_REQUEST_PARK	8u	/* wait for vcpu_release() */
 
 enum vcpu_report {
 	VCPU_REPORT_NONE,	/* not answered yet */
 	VCPU_REPORT_ALIVE,
 	VCPU_REPORT_DEAD,	/* halted with interrupts off, or never started */
+};
+
+/* How many have parked since somebody set it to 0; @fd is an eventfd that tells of each. */
+struct vcpu_park {
+	atomic_uint nr;
+	int fd;
 };
 
 struct vcpu {
@@ -46,6 +53,7 @@ struct vcpu {
 	atomic_int tid;			/* of the thread, once it runs */
 	struct sandbox *sandbox;	/* lent to the thread */
 	sem_t may_run;
+	struct vcpu_park *park;		/* lent, for VCPU_REQUEST_PARK */
 	atomic_uint requests;
 	atomic_int report;		/* enum vcpu_report */
 	bool ended;			/* by an access to a port of its own. The thread's */
@@ -72,6 +80,12 @@ void vcpu_release(struct vcpu *vcpu);
  * while the vCPU exists.
  */
 void vcpu_kick(struct vcpu *vcpu, unsigned int request);
+
+/*
+ * VCPU_REQUEST_PARK: once the guest's access to a device that is under way is complete the thread says
+ * so in @park, and waits for vcpu_release(), which it has to get for each such request. The guest's
+ * watchdogs are told afterwards.
+ */
 
 /* Waits for the thread; it must have been asked to stop. */
 void vcpu_join(struct vcpu *vcpu);

@@ -157,11 +157,24 @@ const char *machine_get_cmdline(const struct machine *machine);
 /* The loop that the machine runs on, for who serves something else by it. */
 struct event_loop *machine_loop(const struct machine *machine);
 
-/* "running"; "ending": it has ended or been told to. While the loop runs. */
+/* "running"; "paused"; "ending": it has ended or been told to. While the loop runs. */
 const char *machine_state(const struct machine *machine);
 
 /* Ends it as @signal would, sent to lkvm. While the loop runs. */
 void machine_end(struct machine *machine, int signal);
+
+/*
+ * Stops the CPUs, each with its access to a device complete, and waits until the disks are at rest; the
+ * network and consoles go on as far as the guest has given them buffers. 0: it is paused already;
+ * -EINPROGRESS: @done tells later, 0 when it is, -ETIMEDOUT if it did not come to rest in
+ * MACHINE_PAUSE_NS and runs on, -ECANCELED if it was resumed before. -ECANCELED: it is ending, and
+ * nobody is told. An end by whatever means needs no machine_resume(). While the loop runs, as all of these.
+ */
+#define MACHINE_PAUSE_NS 5000000000ull
+int machine_pause(struct machine *machine, void (*done)(void *arg, int rc), void *arg);
+
+/* The guest's clocks have gone on meanwhile; its watchdogs are told so. */
+void machine_resume(struct machine *machine);
 
 /* One line about what was loaded, for -v and --dry-run. */
 void machine_describe(const struct machine *machine, char *text, size_t bytes);

@@ -16,6 +16,7 @@ struct server;
 
 struct registration {
 	struct registry_entry entry;
+	struct machine *machine;
 	struct server *server;		/* NULL: none */
 };
 
@@ -28,8 +29,8 @@ int registration_claim(struct registration *r, const char *name);
  * Before machine_separate(): makes the socket, and names the files in @config, which is
  * @machine's, for their removal.
  */
-void registration_serve(struct registration *r, struct machine *machine, struct machine_config *config,
-			const struct command_options *command);
+void registration_serve(struct registration *r, struct machine *machine,
+			struct machine_config *config, const struct command_options *command);
 
 /* In the VM's process, while the machine is there: nobody is served any more. */
 void registration_stop_serving(struct registration *r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The little of JSON (RFC 8259) that VMs and their clients exchange: objects of scalars, one a line.
+ * The little of JSON (RFC 8259) that VMs and their clients exchange: objects of scalars, a line each.
  * What is read comes from another process and is hostile. Any thread; nothing allocates.
  */
 #ifndef LKVM_CONTROL_JSON_H

@@ -8,6 +8,8 @@
  *
  *	{"v":1,"do":"status"}	{"v":1,"ok":true,"state":"running","uptime_ms":N,"cpus":N,
  *				 "mem_mib":N,"kernel":TEXT,"command":TEXT or null}
+ *	{"v":1,"do":"pause"}	pauses it; {"v":1,"ok":true} when it is
+ *	{"v":1,"do":"resume"}	lets it go on
  *	{"v":1,"do":"stop"}	ends the VM as SIGTERM does; {"v":1,"ok":true}, before it has ended
  *
  * What cannot be done is answered with "ok":false and the reason in "error". What is no such object, or
@@ -38,6 +40,9 @@ struct server_vm {
 	unsigned int nr_arguments;	/* 0: there is none */
 	const char *(*state)(void *arg);
 	void (*end)(void *arg, int signal);
+	/* 0: it is; -EINPROGRESS: server_paused() tells; another -errno. */
+	int (*pause)(void *arg);
+	void (*resume)(void *arg);
 	void *arg;
 };
 
@@ -46,6 +51,9 @@ struct server;
 /* Listens at @path, which is this VM's own. Before the sandbox. 0 or -errno. */
 int server_create(struct server **out, struct event_loop *loop, const char *path,
 		  const struct server_vm *vm);
+
+/* What came of a pause: 0 or -errno. */
+void server_paused(struct server *s, int rc);
 
 /* The socket's name, for the caller to remove. */
 struct socket_name server_take_name(struct server *s);

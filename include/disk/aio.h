@@ -91,6 +91,9 @@ struct aio_op {
 	struct iovec piece;	/* ... of it */
 };
 
+/* Nothing is in flight, and nothing will be by what has been submitted. */
+bool aio_all_idle(const struct aio *aio);
+
 /* How long a disk may take to complete what is in flight once the end is wanted. */
 #define AIO_GRACE_NS 7000000000ull
 

@@ -23,6 +23,8 @@ refuses stop-missing '^lkvm: nosuch: no such VM$' stop nosuch
 refuses stop-path '^lkvm: \.\./a: no such VM$' stop ../a
 refuses stop-timeout '^lkvm: --timeout: x: must be a number of seconds' stop --timeout x a
 refuses stop-all-and-name '^lkvm: stop: names are too many$' stop --all a
+refuses pause-nothing '^lkvm: pause: needs the name of a VM$' pause
+refuses resume-missing '^lkvm: nosuch: no such VM$' resume nosuch
 refuses wait-two '^lkvm: wait: needs the name of a VM$' wait a b
 refuses wait-missing '^lkvm: nosuch: no such VM$' wait nosuch
 refuses cpus-0 '^lkvm: --cpus: 0: must be' run -c 0 "$K"

@@ -121,6 +121,21 @@ static void fake_end(void *loop, int signal)
 		event_stop(loop);
 }
 
+/* A pause takes until the VM is asked to resume, which is an end of the pause, too, for who asks for it. */
+static struct server *paused_server;
+
+static int fake_pause(void *loop)
+{
+	(void)loop;
+	return -EINPROGRESS;
+}
+
+static void fake_resume(void *loop)
+{
+	(void)loop;
+	server_paused(paused_server, 0);
+}
+
 /* In a process of its own, which ends with 0 when it is told to end. */
 static void be_vm(const struct server_vm *facts, int ready)
 {
@@ -133,6 +148,7 @@ static void be_vm(const struct server_vm *facts, int ready)
 	own.arg = loop;
 	if (server_create(&server, loop, path, &own) || strcmp(server_take_name(server).path, path))
 		_exit(3);
+	paused_server = server;
 	close(ready);
 	event_run(loop);
 	server_destroy(server);
@@ -145,7 +161,7 @@ static void start_vm(const char *kernel, char *const *arguments, unsigned int nr
 	const struct server_vm facts = {
 		.start_ns = now_ns(), .cpus = 3, .ram_bytes = GIB(2), .kernel = kernel,
 		.arguments = arguments, .nr_arguments = nr_arguments,
-		.state = fake_state, .end = fake_end,
+		.state = fake_state, .end = fake_end, .pause = fake_pause, .resume = fake_resume,
 	};
 	int ready[2];
 	char byte;
@@ -362,6 +378,41 @@ static void test_many_clients(void **state)
 	assert_in_range(open_files(), files - 1, files + SERVER_MAX_CLIENTS);
 }
 
+/* The answer comes later; others are served meanwhile, and the next request of the same client waits. */
+static void test_pause(void **state)
+{
+	int one, two, gone;
+	char byte;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	one = connect_to(path);
+	two = connect_to(path);
+	gone = connect_to(path);
+	say(gone, "{\"v\":1,\"do\":\"pause\"}\n");
+	close(gone);
+	say(one, "{\"v\":1,\"do\":\"pause\"}\n{\"v\":1,\"do\":\"frob\"}\n");
+	say(two, "{\"v\":1,\"do\":\"pause\"}\n");
+	expect_service();
+	expect_service();
+	assert_int_equal(recv(one, &byte, 1, MSG_DONTWAIT), -1);
+	gone = connect_to(path);
+	say(gone, "{\"v\":1,\"do\":\"resume\"}\n");
+	assert_true(is_ok(hear(gone)));
+	assert_true(is_ok(hear(one)));
+	assert_memory_equal(hear(one), "{\"v\":1,\"ok\":false", 17);
+	assert_true(is_ok(hear(two)));
+	/* More than there is room for, while it waits. */
+	say(one, "{\"v\":1,\"do\":\"pause\"}\n");
+	for (unsigned int i = 0; i < SERVER_MAX_REQUEST_BYTES; i++)
+		send(one, STATUS, strlen(STATUS), MSG_NOSIGNAL);
+	assert_string_equal(hear(one), "");
+	expect_service();
+	close(one);
+	close(two);
+	close(gone);
+}
+
 /* One that asks and asks and never listens. */
 static void test_deaf_client(void **state)
 {
@@ -512,6 +563,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rubbish, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_half_requests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_clients, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_pause, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_deaf_client, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_descriptors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stale_socket, set_up, tear_down),

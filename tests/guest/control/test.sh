@@ -27,6 +27,41 @@ same control/list-names "one two " "$(tr '\n' ' ' <"$T/out")"
 lkvm list --json
 has control/list-json "$T/out" "^\{\"v\":1,\"vms\":\[\{\"name\":\"one\",\"pid\":$one,\"state\":\"running\",\"cpus\":1,\"mem_mib\":64,\"uptime_ms\":[0-9]+,\"kernel\":\".*/guest\",\"command\":null\},.*\]\}$"
 
+# Paused: nothing happens until it is resumed; twice is once.
+dots() { wc -c <"$T/out-two"; }
+more_than() { [ "$(dots)" -gt "$1" ]; }
+wait_for "$patience" more_than 10 || not_ok control/runs "$(dots)"
+lkvm pause two one
+same control/pause 0 "$status"
+lkvm pause two
+same control/pause-again 0 "$status"
+lkvm list
+has control/list-paused "$T/out" "^two +$two paused "
+has control/list-paused-too "$T/out" "^one +$one paused "
+before=$(dots)
+lkvm list; lkvm list
+same control/paused-is-still "$before" "$(dots)"
+lkvm resume two one
+same control/resume 0 "$status"
+wait_for "$patience" more_than "$before" && ok control/resumed || not_ok control/resumed "$(dots)"
+lkvm resume two
+same control/resume-again 0 "$status"
+for i in 1 2 3 4 5 6 7 8 9 10; do "$LKVM" pause two && "$LKVM" resume two || not_ok "control/pause-$i" "$?"; done
+before=$(dots)
+wait_for "$patience" more_than "$before" && ok control/ten-pauses || not_ok control/ten-pauses "$(dots)"
+
+# A paused one ends as others do: by stop, by a signal, by its time limit.
+start p1; p1=$pid
+start p2; p2=$pid
+start p3 --timeout 40; p3=$pid
+lkvm pause p1 p2 p3
+same control/pause-three 0 "$status"
+lkvm stop p1
+wait $p1; same control/paused-stop "0 143" "$status $?"
+kill -TERM $p2
+wait $p2; same control/paused-signal 143 "$?"
+wait $p3; same control/paused-timeout 124 "$?"
+
 # A name that is taken; one that is free again.
 run --flat "$GUEST" --name one
 same control/taken 125 "$status"
