@@ -188,7 +188,7 @@ int init_open_port(const char *name, int flags)
 
 /* ---- the root ---- */
 
-static int open_directory(int root, const char *path)
+static int open_root_directory(int root, const char *path)
 {
 	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
 
@@ -198,7 +198,7 @@ static int open_directory(int root, const char *path)
 /* A directory of the new root, made with its parents if it is not there. -1 with errno. */
 static int open_in_root(int root, const char *path)
 {
-	int fd = open_directory(root, ".");
+	int fd = open_root_directory(root, ".");
 	char part[PATH_MAX];
 	size_t end = 0;
 
@@ -217,7 +217,7 @@ static int open_in_root(int root, const char *path)
 		memcpy(part, path, end);
 		part[end] = '\0';
 		mkdirat(fd, part + begin, 0755);	/* it mostly is there */
-		next = open_directory(root, part);
+		next = open_root_directory(root, part);
 		close(fd);
 		fd = next;
 	}

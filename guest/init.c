@@ -82,7 +82,7 @@ __attribute__((noreturn)) static void switch_off(void)
 }
 
 /* What to do about errno of a write: try again later. The command may have taken all memory. */
-static bool passes(void)
+static bool init_passes(void)
 {
 	if (errno == ENOMEM)
 		poll(NULL, 0, 1);
@@ -99,7 +99,7 @@ static bool write_all(int fd, const void *data, size_t bytes)
 
 		if (n < 0 && errno == EAGAIN)
 			poll(&wait, 1, -1);
-		else if (n < 0 && !passes())
+		else if (n < 0 && !init_passes())
 			return false;
 		p += n > 0 ? n : 0;
 		bytes -= n > 0 ? (size_t)n : 0;
@@ -628,7 +628,7 @@ static bool drain_flow(struct flow *f)
 	ssize_t n = write(f->to, f->data + f->at, f->until - f->at);
 
 	if (n < 0)
-		return passes();
+		return init_passes();
 	f->at += (size_t)n;
 	f->moved += (uint64_t)n;
 	return true;
@@ -778,7 +778,7 @@ struct results {
 	uint64_t bytes;
 };
 
-static int put_results(void *arg, const void *data, size_t bytes)
+static int init_put_results(void *arg, const void *data, size_t bytes)
 {
 	struct results *r = arg;
 
@@ -791,7 +791,7 @@ static int put_results(void *arg, const void *data, size_t bytes)
 static void send_results(void)
 {
 	struct results r = { .port = init.results_port };
-	int rc = init_tar_write(init.results_dir, put_results, &r);
+	int rc = init_tar_write(init.results_dir, init_put_results, &r);
 	struct protocol_count count;
 
 	if (rc)
