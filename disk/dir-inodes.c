@@ -119,11 +119,11 @@ static uint64_t nid_of(const struct dir_inodes *inodes, uint32_t first, uint32_t
 
 	if (place < inodes->nr_dirs) {
 		block = place / DIRS_IN_BLOCK;
-		slot = place % DIRS_IN_BLOCK * (DIR_SLOT_BYTES / EROFS_NID_BYTES);
+		slot = (uint64_t)(place % DIRS_IN_BLOCK) * (DIR_SLOT_BYTES / EROFS_NID_BYTES);
 	} else {
 		place -= inodes->nr_dirs;
 		block = inodes->dir_blocks + place / FILES_IN_BLOCK;
-		slot = place % FILES_IN_BLOCK * (FILE_SLOT_BYTES / EROFS_NID_BYTES);
+		slot = (uint64_t)(place % FILES_IN_BLOCK) * (FILE_SLOT_BYTES / EROFS_NID_BYTES);
 	}
 	return (first + block) * NIDS_IN_BLOCK + slot;
 }
@@ -322,7 +322,7 @@ static void put_other(struct fill *f, unsigned int slot, const struct tree_stat 
 {
 	uint32_t nr, place = places_of(f->inodes, f->index, &nr) + slot;
 	uint32_t slot_bytes = slot_bytes_of(f->inodes, f->index);
-	uint8_t *out = f->bytes + slot * slot_bytes;
+	uint8_t *out = f->bytes + (size_t)slot * slot_bytes;
 	struct erofs_inode inode = {
 		.nid = nid_of(f->inodes, f->first, place), .attr = st->attr,
 		.xattr_bytes = put_xattrs(f->dir, out, slot_bytes, st),
@@ -566,7 +566,7 @@ static int put_dir(struct listing *l)
 	inode.tail_bytes = inside ? tail_bytes : 0;
 	inode.attr.nlink = 2 + l->next_dir;
 	inode.attr.size_bytes = (uint64_t)l->nr_blocks * EROFS_BLOCK_BYTES + tail_bytes;
-	return erofs_put_inode(f->bytes + l->slot * slot_bytes, slot_bytes, &inode) ? 0 : -EIO;
+	return erofs_put_inode(f->bytes + (size_t)l->slot * slot_bytes, slot_bytes, &inode) ? 0 : -EIO;
 }
 
 /* A directory that the host does not list is empty and has no permissions. */
@@ -606,7 +606,7 @@ static void list_dir(struct fill *f, unsigned int slot, uint32_t number, const s
 	l->fill = f;
 	l->slot = slot;
 	l->attr = st->attr;
-	l->xattr_bytes = put_xattrs(f->dir, f->bytes + slot * slot_bytes, slot_bytes, st);
+	l->xattr_bytes = put_xattrs(f->dir, f->bytes + (size_t)slot * slot_bytes, slot_bytes, st);
 	l->question = (struct files_question){
 		.ops = &ops, .kind = FILES_LIST, .tree = (uint8_t)f->dir->tree, .nr = 1,
 		.numbers = { number },

@@ -27,7 +27,7 @@ int space_init(struct space *s)
 
 		a->next = places[i].first;
 		a->end = places[i].end;
-		a->segments = calloc(SPACE_SEGMENTS, sizeof(*a->segments));
+		a->segments = calloc(SPACE_SEGMENTS, sizeof(struct space_range *));
 		if (!a->segments)
 			return -ENOMEM;
 	}

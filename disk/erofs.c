@@ -118,7 +118,8 @@ uint32_t erofs_put_xattr_ids(uint8_t *out, uint32_t room, const struct erofs_xat
 	memset(out, 0, EROFS_XATTRS_BYTES);
 	out[4] = (uint8_t)nr;		/* h_shared_count */
 	for (uint32_t i = 0; i < nr; i++)
-		put_le32(out + EROFS_XATTRS_BYTES + i * EROFS_XATTR_ID_BYTES, first_id + x->offsets[i]);
+		put_le32(out + EROFS_XATTRS_BYTES + (size_t)i * EROFS_XATTR_ID_BYTES,
+			 first_id + x->offsets[i]);
 	return EROFS_XATTRS_BYTES + nr * EROFS_XATTR_ID_BYTES;
 }
 
@@ -253,7 +254,7 @@ uint32_t erofs_put_dirents(struct erofs_dirents *d, uint8_t block[EROFS_BLOCK_BY
 	memset(block, 0, EROFS_BLOCK_BYTES);
 	memcpy(block + name, d->names, d->name_bytes);
 	for (uint32_t i = 0; i < d->nr; i++) {
-		uint8_t *e = block + i * DIRENT_BYTES;
+		uint8_t *e = block + (size_t)i * DIRENT_BYTES;
 
 		put_le64(e, d->entries[i].nid);
 		put_le16(e + 8, (uint16_t)name);

@@ -432,25 +432,18 @@ static int start_files_process(struct files *f)
 	return f->socket;
 }
 
-static struct files *files_create(struct event_loop *loop)
+int files_attach(struct files **out, struct event_loop *loop, int socket)
 {
 	struct files *f = calloc(1, sizeof(*f));
 
 	if (!f)
-		return NULL;
+		return -ENOMEM;
 	f->loop = loop;
-	f->socket = f->watch = -1;
+	f->socket = socket;
+	f->watch = -1;
 	f->waiting_tail = &f->waiting;
 	f->send = (struct event_deferred){ .fn = files_send, .arg = f };
-	return f;
-}
-
-int files_attach(struct files **out, struct event_loop *loop, int socket)
-{
-	*out = files_create(loop);
-	if (!*out)
-		return -ENOMEM;
-	(*out)->socket = socket;
+	*out = f;
 	return 0;
 }
 
@@ -463,8 +456,7 @@ int files_start(struct files **out, struct event_loop *loop, struct sandbox *san
 	*out = NULL;
 	if (!nr)
 		return 0;
-	f = files_create(loop);
-	if (!f)
+	if (files_attach(&f, loop, -1))
 		return log_enomem("files");
 	f->sandbox = sandbox;
 	rc = create_sources(f, trees, nr);

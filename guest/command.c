@@ -764,6 +764,6 @@ void command_destroy(struct command *c)
 
 unsigned int command_ports(struct command *c, struct port *ports[COMMAND_MAX_PORTS])
 {
-	memcpy(ports, c->ports, c->nr_ports * sizeof(ports[0]));
+	memcpy(ports, c->ports, c->nr_ports * sizeof(struct port *));
 	return c->nr_ports;
 }

@@ -391,7 +391,7 @@ static struct sockaddr ipv4(const uint8_t address[4])
 	return any;
 }
 
-static void bring_up(int s, struct ifreq *req)
+static void init_bring_up(int s, struct ifreq *req)
 {
 	if (!ioctl(s, SIOCGIFFLAGS, req)) {
 		req->ifr_flags |= IFF_UP;
@@ -461,7 +461,7 @@ static void set_network(int s, const struct protocol_network *n)
 	memcpy(req.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
 	if (is_set(n->address))
 		set_address(s, &req, n);
-	bring_up(s, &req);
+	init_bring_up(s, &req);
 	if (is_set(n->gateway))
 		set_gateway(s, n->gateway);
 	if (is_set(n->dns))
@@ -478,7 +478,7 @@ void init_set_networks(const struct init_plan *plan)
 			init_fail("network: this kernel lacks IPv4 (CONFIG_INET): %s", strerror(errno));
 		return;
 	}
-	bring_up(s, &lo);
+	init_bring_up(s, &lo);
 	for (unsigned int i = 0; i < plan->nr_networks; i++)
 		set_network(s, &plan->networks[i]);
 	close(s);

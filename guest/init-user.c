@@ -81,7 +81,7 @@ static bool parse_id(const char *text, unsigned int *id)
 }
 
 /* The first line of @path whose field @index is @value, cut up into @fields; the rest are "". */
-static bool find_entry(struct init_lines *l, const char *path, unsigned int index,
+static bool init_find_entry(struct init_lines *l, const char *path, unsigned int index,
 		       const char *value, char *fields[MAX_FIELDS])
 {
 	bool found = false;
@@ -118,7 +118,7 @@ static bool find_password_entry(unsigned int index, const char *value, struct in
 	uid_t uid;
 	gid_t gid;
 
-	if (!find_entry(&l, INIT_PASSWD, index, value, f) || !parse_id(f[2], &uid) ||
+	if (!init_find_entry(&l, INIT_PASSWD, index, value, f) || !parse_id(f[2], &uid) ||
 	    !parse_id(f[3], &gid))
 		return false;
 	u->uid = uid;
@@ -135,7 +135,7 @@ static void find_group(const char *name, struct init_user *u)
 	char *f[MAX_FIELDS];
 	struct init_lines l;
 
-	if (!(find_entry(&l, INIT_GROUP, 0, name, f) && parse_id(f[2], &u->gid)) &&
+	if (!(init_find_entry(&l, INIT_GROUP, 0, name, f) && parse_id(f[2], &u->gid)) &&
 	    !parse_id(name, &u->gid))
 		init_fail("user: there is no group \"%s\" in the root's /etc/group", name);
 	u->group_given = true;

@@ -227,7 +227,7 @@ static void add_mount(size_t bytes)
 	p->mounts[p->nr_mounts++] = m;
 }
 
-static void add_network(size_t bytes)
+static void init_add_network(size_t bytes)
 {
 	struct init_plan *p = &init.plan;
 
@@ -299,7 +299,7 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		add_mount(bytes);
 		break;
 	case PROTOCOL_NETWORK:
-		add_network(bytes);
+		init_add_network(bytes);
 		break;
 	case PROTOCOL_ARGUMENT:
 		add_string(&p->arguments, &p->nr_arguments, copy_string(bytes));

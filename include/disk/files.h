@@ -81,7 +81,7 @@ void files_stop(struct files *f);
 
 /* ---- for tests ---- */
 
-/* A connection to somebody else; @socket is taken over. 0 or -ENOMEM. */
+/* A connection to somebody else; @socket is taken over (-1: none yet). 0 or -ENOMEM. */
 int files_attach(struct files **out, struct event_loop *loop, int socket);
 
 /* Serves until the other end of @socket is closed. */

@@ -190,7 +190,8 @@ static void fuzz_open(struct fuzz *f, unsigned int how, int in_fd, int out_fd)
 	f->nr_ports = command_ports(f->command, f->ports);
 	for (unsigned int i = 0; i < f->nr_ports; i++)
 		port_set_client(f->ports[i], &client);
-	must(!command_start(f->command, &(struct command_client){ .ended = on_ended, .arg = f }));
+	must(!command_start(f->command, &(struct command_client){ .ended = on_ended, .arg = f },
+			    COMMAND_READY_NS));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
