@@ -16,7 +16,8 @@
 #define HELP_WIDTH 94
 
 static const char overview[] =
-"usage: lkvm run [options] [KERNEL]    boot a virtual machine in the foreground\n"
+"usage: lkvm run [options] -- COMMAND  run it in a fresh virtual machine; its status is ours\n"
+"       lkvm run [options] [KERNEL]    boot a virtual machine, or a shell in one\n"
 "       lkvm list [--json] [-q]        the virtual machines that run\n"
 "       lkvm stop NAME...|--all        ends them\n"
 "       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
@@ -27,17 +28,21 @@ static const char overview[] =
 "       lkvm version | help [COMMAND]\n";
 
 static const char help_run[] =
-"usage: lkvm run [options] [KERNEL]\n"
+"usage: lkvm run [options] [KERNEL] -- COMMAND [ARG...]\n"
+"       lkvm run [options] [KERNEL]\n"
 "\n"
-"Boots KERNEL in a virtual machine; its console is this terminal (Ctrl-A x quits).\n";
+"Runs COMMAND in a fresh virtual machine, with files of this host: its output and its status\n"
+"are lkvm's. Without COMMAND, and with nothing else to boot from, it is a shell. Otherwise boots\n"
+"KERNEL; its console is this terminal (Ctrl-A x quits).\n";
 
 /* Between the two: the options. */
 static const char help_run_end[] =
 "\n"
 "exit status\n"
-"  0    the guest powered off or rebooted\n"
+"  0    the guest powered off or rebooted; a COMMAND's own status is lkvm's\n"
 "  124  --timeout expired\n"
 "  125  lkvm failed: usage, no /dev/kvm, bad kernel\n"
+"  126, 127  COMMAND cannot be executed, is not there\n"
 "  255  the guest was lost: panic, triple fault, KVM error, a reset without a shutdown\n"
 "  128+n  ended by signal n (130 for Ctrl-A x)\n";
 
