@@ -19,7 +19,7 @@
 #include "util.h"
 
 #define SUFFIX		".module"
-#define LIMIT_BYTES	MIB(64)		/* of all entries, on disk */
+#define CACHE_LIMIT_BYTES	MIB(64)		/* of all entries, on disk */
 #define NAME_CHARS	96u
 
 struct module_header {
@@ -118,7 +118,7 @@ void module_cache_store(int folder, int fd, const uint8_t *data, size_t bytes)
 	if (!ok)
 		cache_discard(folder);
 	if (ok && cache_publish(folder, entry, name, h.module.changed_ns))
-		cache_trim(folder, SUFFIX, LIMIT_BYTES);
+		cache_trim(folder, SUFFIX, CACHE_LIMIT_BYTES);
 	close(entry);
 	close(lock);
 }
