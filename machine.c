@@ -82,6 +82,7 @@ struct machine {
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
 	struct machine_pause pause;
+	bool output_lost;		/* of a command: its file takes no more */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
 
 	struct signals *signals;
@@ -257,6 +258,12 @@ static void on_refused(void *arg)
 	signals_take_terminal(m->signals);
 }
 
+/* The terminal is others', and nobody would let us go on: it is not read until we are told to. */
+static void on_unreadable(void *arg)
+{
+	(void)arg;
+}
+
 static void on_break(void *arg)
 {
 	struct machine *m = arg;
@@ -308,7 +315,8 @@ static int create_terminal(struct machine *m)
 		.suspend = on_suspend,
 		.send_break = on_break,
 		.refused = !isatty(m->config->in_fd) ? NULL :
-			   own_terminal(m) < 0 ? on_suspend : on_refused,
+			   own_terminal(m) >= 0 ? on_refused :
+			   m->config->is_job ? on_suspend : on_unreadable,
 		.arg = m,
 	};
 	const struct term_config unseen = {
@@ -710,6 +718,8 @@ static void unpark(struct machine *m)
 	atomic_store(&m->pause.park.nr, 0);
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_release(m->board.vcpus[i]);
+	if (m->command)
+		command_expect_ready(m->command, true);
 }
 
 static void on_parked(void *arg, uint32_t events)
@@ -749,6 +759,8 @@ static void on_pause_tick(void *arg, uint32_t events)
 	p->idle_ticks = idle ? p->idle_ticks + 1 : 0;
 	if (p->idle_ticks >= PAUSE_IDLE_TICKS) {
 		p->state = PAUSE_DONE;
+		if (m->command)
+			command_expect_ready(m->command, false);
 		event_timer_set(m->host.loop, p->timer, 0, 0);
 		p->done(p->arg, 0);
 	} else if (now_ns() >= p->until_ns) {
@@ -825,6 +837,8 @@ static void on_continue(void *arg)
 
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
+	if (m->command && m->pause.state != PAUSE_DONE)
+		command_expect_ready(m->command, true);
 	update_window_size(m);
 	if (own_terminal(m) < 0)
 		term_set_terminal(m->host.term, TTY_NONE);	/* it may be ours to read now */
@@ -1009,12 +1023,19 @@ static void wait_for_readers(struct machine *m)
 }
 
 /* A command whose reader has left was told so, as any other in a pipe. */
-static void report_dropped(const struct machine *m, const char *what, struct sink *s)
+static void report_dropped(struct machine *m, const char *what, struct sink *s)
 {
 	sink_finish(s, 0);
-	if (sink_dropped(s) && !(m->command && sink_error(s) == -EPIPE && s != m->log))
+	if (!sink_dropped(s) || (m->command && sink_error(s) == -EPIPE && s != m->log))
+		return;
+	if (m->command && sink_error(s) && s != m->log) {
+		log_error("%s: %s\n%llu bytes of it are lost.", what, sink_why_dropped(s),
+			  (unsigned long long)sink_dropped(s));
+		m->output_lost = true;
+	} else {
 		log_notice("%s: %llu bytes of guest output dropped: %s", what,
 			   (unsigned long long)sink_dropped(s), sink_why_dropped(s));
+	}
 }
 
 /* Who wants us gone does not wait for what is not there: a disk's answer, a reader. */
@@ -1169,6 +1190,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	strcpy(result->oops, end_watch_oops(&m->end_watch));
 	result->signal = atomic_load(&m->host.vm->stop_signal);
 	deliver_output(m, result->reason);
+	result->data_lost |= m->output_lost;
 	signals_release_terminal(m->signals);
 }
 

@@ -198,6 +198,8 @@ static bool read_input(struct term *term)
 		term_call(term, term->config.refused);
 		return false;
 	}
+	if (n < 0)
+		log_error("stdin: %s\nthe guest's input ends here.", strerror(errno));
 	if (n <= 0) {
 		term->in_eof = true;
 		return true;

@@ -341,6 +341,15 @@ int value_network(struct net_config *net, char *text, struct value_error *why)
 	return misplaced ? value_refuse(why, "%s", misplaced) : 0;
 }
 
+/* A component "..". */
+static bool has_dots(const char *path)
+{
+	for (const char *p = strstr(path, ".."); p; p = strstr(p + 1, ".."))
+		if ((p == path || p[-1] == '/') && (!p[2] || p[2] == '/'))
+			return true;
+	return false;
+}
+
 int value_dir(char *text, const char **host, const char **guest, struct value_error *why)
 {
 	char *to = text;
@@ -360,6 +369,8 @@ int value_dir(char *text, const char **host, const char **guest, struct value_er
 		return value_refuse(why, "no directory is named");
 	if (*guest && **guest == '/' && !(*guest)[strspn(*guest, "/.")])
 		return value_refuse(why, "its place in the guest cannot be the root itself");
+	if (*guest && has_dots(*guest))
+		return value_refuse(why, "its place in the guest must not have \"..\" in it");
 	if (*guest && (**guest != '/' || strlen(*guest) >= 4096))
 		return value_refuse(why, "its place in the guest must begin with a slash\n"
 				    "a colon in a name is written twice.");

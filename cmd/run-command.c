@@ -113,6 +113,12 @@ static void wait_for_terminal(void)
 		kill(0, SIGTTIN);
 }
 
+/* timeout(1) and its like start a group of their own, and nobody would let that go on again. */
+static bool has_shell_for_jobs(void)
+{
+	return getpgid(getppid()) != getpgrp();
+}
+
 static void set_directory(struct run_command *c, const struct command_options *o)
 {
 	c->config.directory = o->directory;
@@ -283,6 +289,11 @@ static int add_dir_tree(struct run_command *c, struct run_options *o, unsigned i
 			log_error("dir: %s: %s", dir->host, strerror(errno));
 			return -errno;
 		}
+		if (!strcmp(c->dir_paths[i], "/")) {
+			log_error("dir: %s: / is the root's place\nname another: --dir %s:PATH", dir->host,
+				  dir->host);
+			return -EINVAL;
+		}
 	}
 	return add_tree(c, o, &tree, dir->guest ? dir->guest : c->dir_paths[i]);
 }
@@ -393,7 +404,8 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	config->results = !from->out.host ? NULL : from->out.guest ? from->out.guest : DEFAULT_RESULTS;
 	o->machine.results_path = from->out.host;
 	config->terminal = has_terminal(from);
-	if (!config->terminal && !o->dry_run)
+	o->machine.is_job = has_shell_for_jobs();
+	if (!config->terminal && !o->dry_run && o->machine.is_job)
 		wait_for_terminal();
 	set_directory(c, from);
 	set_networks(c, &o->machine);

@@ -160,7 +160,8 @@ static int build_cmdline(struct run *run, unsigned int root_partition)
 		for (size_t i = 0; i < ARRAY_SIZE(default_params); i++)
 			put_param(out, default_params[i]);
 		/* Nobody sees the log of a command's kernel unless it is lost, and a byte of it is an exit. */
-		if (o->machine.command && !o->verbose && !o->machine.log_path)
+		if (o->machine.command && !o->verbose && !o->machine.log_path &&
+		    !o->command.oops_fails)
 			put_param(out, "loglevel=5");
 		if (o->machine.virtio_console)
 			put_param(out, "console=hvc0");

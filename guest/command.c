@@ -45,6 +45,7 @@ struct command {
 	unsigned int nr_ports;
 	struct port *ports[COMMAND_MAX_PORTS];
 	int timer;			/* -1: none */
+	uint64_t limit_ns;		/* for init to be ready; 0: none */
 	/* To the guest: the plan, or what came after it. */
 	uint8_t *said;
 	size_t said_at, said_until, said_size;
@@ -736,14 +737,20 @@ int command_take_results(struct command *c, struct results *results)
 	return results_watch(results, c->loop, on_results_room, c);
 }
 
+void command_expect_ready(struct command *c, bool expected)
+{
+	if (!c->result.ready && !c->over && c->limit_ns)
+		event_timer_set(c->loop, c->timer, expected ? c->limit_ns : 0, 0);
+}
+
 int command_start(struct command *c, const struct command_client *client, uint64_t limit_ns)
 {
 	c->client = *client;
 	c->timer = event_timer_create(c->loop, on_ready_timeout, c);
 	if (c->timer < 0)
 		return c->timer;
-	if (limit_ns)
-		event_timer_set(c->loop, c->timer, limit_ns, 0);
+	c->limit_ns = limit_ns;
+	command_expect_ready(c, true);
 	return 0;
 }
 

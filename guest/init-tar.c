@@ -56,7 +56,7 @@ struct link_name {
 static struct tar_writer {
 	int (*put)(void *arg, const void *data, size_t bytes);
 	void *arg;
-	int error;			/* of put(): nothing more is written */
+	int error;			/* nothing more is written: whole, or not at all */
 	dev_t dev;
 	uint64_t sockets;
 
@@ -274,7 +274,7 @@ static size_t write_map(bool is_counted)
 	return n;
 }
 
-/* Bytes of a file; what is not there any more, or cannot be read, is zeros and -errno. */
+/* Bytes of a file. What is not there any more, or cannot be read: zeros, for the form, and -errno. */
 static int write_piece(int fd, const struct piece *p)
 {
 	uint64_t at = p->offset, left = p->bytes;
@@ -325,7 +325,8 @@ static bool pack_file(int dir, const char *name)
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st)) {
-		init_notice("%s: left out: %s", tar.path, strerror(errno));
+		tar.error = -errno;
+		init_notice("%s: %s", tar.path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return false;
@@ -341,8 +342,10 @@ static bool pack_file(int dir, const char *name)
 		rc = rc ? rc : error;
 	}
 	write_bytes(NULL, padding_of(stored));
-	if (rc)
-		init_notice("%s: not whole: %s", tar.path, rc == -ESPIPE ? "it became shorter" : strerror(-rc));
+	if (rc) {
+		init_notice("%s: %s", tar.path, rc == -ESPIPE ? "it became shorter" : strerror(-rc));
+		tar.error = rc == -ESPIPE ? -EIO : rc;
+	}
 	close(fd);
 	return true;
 }
@@ -374,7 +377,8 @@ static bool pack_symlink(int dir, const char *name, const struct stat *st)
 	ssize_t n = readlinkat(dir, name, tar.target, sizeof(tar.target) - 1);
 
 	if (n <= 0) {
-		init_notice("%s: left out: %s", tar.path, strerror(n ? errno : EINVAL));
+		tar.error = n ? -errno : -EINVAL;
+		init_notice("%s: %s", tar.path, strerror(-tar.error));
 		return false;
 	}
 	tar.target[n] = '\0';

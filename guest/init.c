@@ -751,10 +751,15 @@ static void init_turn(int timeout_ms)
 	move_output(&init.err, STDERR_FILENO, p[6].revents != 0, p[7].revents != 0);
 }
 
-/* A process that does not die of SIGKILL has its output open for ever: it is left behind. */
+/*
+ * A process that does not die of SIGKILL has its output open for ever: it is left behind, but
+ * nothing that it has written.
+ */
 static void give_up_output(struct flow *f, uint32_t stream)
 {
-	if (!f->ended && !can_write(f))
+	struct pollfd p = { .fd = f->from, .events = POLLIN };
+
+	if (!f->ended && !can_write(f) && !poll(&p, 1, 0))
 		end_output(f, stream);
 }
 

@@ -90,6 +90,9 @@ int command_take_results(struct command *c, struct results *results);
  */
 int command_start(struct command *c, const struct command_client *client, uint64_t limit_ns);
 
+/* That time begins anew, since the machine did not run meanwhile; or it does not count now. */
+void command_expect_ready(struct command *c, bool expected);
+
 /* The terminal's window has another size. */
 void command_set_size(struct command *c, uint16_t columns, uint16_t rows);
 

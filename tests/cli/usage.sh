@@ -105,6 +105,8 @@ refuses root-empty '^lkvm: --root: : must be a directory, a tar archive' run -k 
 refuses dir-nothing '^lkvm: --dir: :/x: no directory is named$' run -k "$K" --dir :/x -- true
 refuses dir-relative '^lkvm: --dir: dir:x: its place in the guest must begin with a slash$' run -k "$K" --dir dir:x -- true
 refuses dir-is-the-root '^lkvm: --dir: dir://\.: its place in the guest cannot be the root itself$' run -k "$K" --dir dir://. -- true
+refuses dir-of-all '^lkvm: dir: /: / is the root.s place$' run -k "$K" --dir / -- true
+refuses dir-up '^lkvm: --dir: dir:/a/\.\./b: its place in the guest must not have "\.\." in it$' run -k "$K" --dir dir:/a/../b -- true
 refuses out-is-the-root '^lkvm: --out: dir:/: its place in the guest cannot be the root itself$' run -k "$K" --out dir:/ -- true
 refuses out-twice '^lkvm: --out: b: there is only one$' run -k "$K" --out a --out b -- true
 refuses ip-wrong '^lkvm: --network: .*: ip=10.0.0.2: not possible$' run -k "$K" -n mode=tap,ip=10.0.0.2 -- true

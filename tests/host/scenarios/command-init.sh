@@ -9,8 +9,8 @@ in_guest() { timeout 180 lkvm run -k $K "$@" >/tmp/out 2>/tmp/err; status=$?; }
 printf foo >/tmp/in; in_guest --tty on -- cat </tmp/in
 same command-init/tty-end-in-a-line "0 foofoo" "$status $(tr -d '\r\n' </tmp/out)"
 # A reader that goes ends who writes, and a reader that stops longer than any patience loses nothing.
-timeout 180 lkvm run -k $K -- sh -c 'yes | head -c 3000000' 2>/tmp/err </dev/null | { sleep 25; md5sum >/tmp/out; }
-same command-init/reader-stops "$(yes | head -c 3000000 | md5sum)" "$(cat /tmp/out)"
+timeout 180 lkvm run -k $K -- sh -c 'yes | head -c 14000000' 2>/tmp/err </dev/null | { sleep 30; md5sum >/tmp/out; }
+same command-init/reader-stops "$(yes | head -c 14000000 | md5sum)" "$(cat /tmp/out)"
 # Whatever it closes, kills, covers or asks for.
 in_guest -u 65534 -- sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' </dev/null
 same command-init/streams-of-another "0 out err" "$status $(cat /tmp/out) $(cat /tmp/err)"

@@ -52,6 +52,10 @@ sum=$(sha256sum </tmp/big)
 same command/much-in "$sum" "$(timeout 180 lkvm run -k $K -- sha256sum </tmp/big 2>/tmp/err)"
 same command/much-out "$sum" "$(timeout 180 lkvm run -k $K -- cat </tmp/big 2>/tmp/err | { sleep 3; sha256sum; })"
 
+timeout 180 lkvm run -q -k $K -- echo x >/dev/full 2>/tmp/err </dev/null; same command/full-stdout 125 $?
+has command/full-stdout-is-said /tmp/err '^lkvm: stdout: No space left on device$'
+timeout 180 lkvm run -k $K -- cat </tmp 2>/tmp/err; has command/stdin-that-fails /tmp/err '^lkvm: stdin: Is a directory$'
+
 # The environment is its own.
 LANG=xx TERM=vt100 mine=1 command_ -e A=1 -e mine -e none -e B= -w /tmp -- sh -c 'env; pwd; id -u; ifconfig lo; ls -d /proc/1 /sys/kernel /dev/null /dev/pts/ptmx /dev/shm /run'
 for v in A=1 mine=1 B= HOME=/root USER=root TERM=vt100 LANG=xx PATH=.*/bin /tmp 0; do has "command/environment-$v" /tmp/out "^$v\$"; done
