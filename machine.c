@@ -753,7 +753,8 @@ static void on_pause_tick(void *arg, uint32_t events)
 {
 	struct machine *m = arg;
 	struct machine_pause *p = &m->pause;
-	bool idle = p->state == PAUSE_DRAINING && (!m->aio || aio_all_idle(m->aio));
+	bool idle = p->state == PAUSE_DRAINING && (!m->aio || aio_all_idle(m->aio)) &&
+		    !(m->files && files_are_asked(m->files));
 
 	(void)events;
 	p->idle_ticks = idle ? p->idle_ticks + 1 : 0;

@@ -43,6 +43,7 @@ struct dir_inodes {
 	uint32_t nr_dirs, nr_others;	/* places; some of the last ones may be free */
 	uint32_t dir_blocks, nr_blocks;
 	uint32_t *numbers;		/* of the files plus 1, by place; 0: free */
+	bool is_listing, is_lost;	/* their directory is; it could not be listed to its end */
 	struct inode_block blocks[];
 };
 
@@ -395,6 +396,7 @@ static int create_children(struct listing *l, uint32_t nr_dirs, uint32_t nr_othe
 		dir_inodes_destroy(children);
 		return -ENOSPC;
 	}
+	children->is_listing = true;
 	l->children = children;
 	return 0;
 }
@@ -569,19 +571,30 @@ static int put_dir(struct listing *l)
 	return erofs_put_inode(f->bytes + (size_t)l->slot * slot_bytes, slot_bytes, &inode) ? 0 : -EIO;
 }
 
-/* A directory that the host does not list is empty and has no permissions. */
+/* The host refuses it, or it is gone: nothing of it will ever be seen. Other errors may pass. */
+static bool is_refusal(int error)
+{
+	return error == -EACCES || error == -EPERM || error == -ENOENT || error == -ENOTDIR;
+}
+
+/* A directory that the host refuses to list is empty and has no permissions. */
 static void listing_done(struct files_question *q, int error)
 {
 	struct listing *l = listing_of(q);
 	struct fill *f = l->fill;
 	bool lost = error == -EPIPE || error == -ECANCELED;
 
-	if (error && !l->refused && !lost) {
+	if (is_refusal(error) && !l->refused) {
 		l->attr.mode &= S_IFMT;
 		error = 0;
 	}
 	if (!error)
 		error = put_dir(l);
+	if (l->children) {
+		l->children->is_listing = false;
+		l->children->is_lost = error != 0;
+		dir_look_again(f->dir);
+	}
 	if (error && !lost)
 		log_limited(&f->dir->disk.log_limit, LOG_ERROR, "directory: %s: a directory below it: %s",
 			    f->dir->disk.path, strerror(-error));
@@ -699,6 +712,11 @@ int dir_inodes_read(struct dir *d, struct dir_inodes *inodes, uint32_t first, ui
 {
 	struct inode_block *b = &inodes->blocks[index];
 
+	/* What is read is for good: not before all of the directory's names are known. */
+	if (inodes->is_listing)
+		return -EAGAIN;
+	if (inodes->is_lost)
+		return -EIO;
 	if (!b->bytes && !b->fill && !b->error)
 		b->error = start_fill(d, inodes, first, index);
 	if (b->error)

@@ -36,7 +36,9 @@
 #include "disk/dir-inodes.h"
 #include "disk/dir.h"
 #include "log.h"
+#include "util.h"
 
+#define ROUND_BYTES MIB(16)	/* in one go: a few milliseconds */
 #define ROOT_NID (SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES))
 
 _Static_assert(ROOT_NID <= UINT16_MAX, "the superblock has 16 bits for it");
@@ -126,16 +128,24 @@ static int64_t read_next(struct dir *d, struct disk_request *req)
 	return (int64_t)bytes;
 }
 
-static void dir_go_on(struct dir *d, struct disk_request *req)
+/* How many bytes were read at once. A request that is long goes on when others have had their turn. */
+static uint64_t dir_go_on(struct dir *d, struct disk_request *req)
 {
+	uint64_t moved = 0;
 	int64_t n = 1;
 
-	while (req->pos < req->bytes && n > 0)
+	while (req->pos < req->bytes && n > 0 && moved < ROUND_BYTES) {
 		n = read_next(d, req);
-	if (n == DIR_WAITS)
+		moved += n > 0 ? (uint64_t)n : 0;
+	}
+	if (n == DIR_WAITS || (n > 0 && req->pos < req->bytes)) {
 		dir_wait(d, req);
-	else if (n != DIR_STARTED)
+		if (n > 0)
+			dir_look_again(d);
+	} else if (n != DIR_STARTED) {
 		req->done(req, n < 0 ? (int)n : 0);
+	}
+	return moved;
 }
 
 static struct disk_request *take_waiting(struct dir *d)
@@ -147,16 +157,34 @@ static struct disk_request *take_waiting(struct dir *d)
 	return first;
 }
 
+/* Before those that have begun to wait since. */
+static void wait_first(struct dir *d, struct disk_request *first)
+{
+	struct disk_request **tail = &first->next;
+
+	while (*tail)
+		tail = &(*tail)->next;
+	*tail = d->waiting;
+	if (!d->waiting)
+		d->waiting_tail = tail;
+	d->waiting = first;
+}
+
 /* Something has changed: whoever waits may go on. */
 static void dir_on_change(void *arg)
 {
 	struct dir *d = arg;
 	struct disk_request *req = take_waiting(d), *next;
+	uint64_t moved = 0;
 
-	for (; req; req = next) {
+	for (; req && moved < ROUND_BYTES; req = next) {
 		next = req->next;
-		dir_go_on(d, req);
+		moved += dir_go_on(d, req);
 	}
+	if (!req)
+		return;
+	wait_first(d, req);
+	dir_look_again(d);
 }
 
 /* ---- the format ---- */

@@ -162,6 +162,20 @@ static void sort_entries(const struct tree_list *list, struct list_entry *e, siz
 	memcpy(e, spare, (n + half - i) * sizeof(*e));
 }
 
+/* A host may list a name twice whose file is replaced meanwhile. */
+static void drop_doubles(struct tree_list *list)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->nr; i++) {
+		if (kept && !is_before(list, &list->entries[kept - 1], &list->entries[i]))
+			list->nr_dirs -= list->entries[i].type == DT_DIR;
+		else
+			list->entries[kept++] = list->entries[i];
+	}
+	list->nr = kept;
+}
+
 static int sort_list(struct tree_list *list)
 {
 	struct list_entry *spare = malloc((list->nr + 1) * sizeof(*spare));
@@ -170,6 +184,7 @@ static int sort_list(struct tree_list *list)
 		return -ENOMEM;
 	sort_entries(list, list->entries, list->nr, spare);
 	free(spare);
+	drop_doubles(list);
 	return 0;
 }
 
@@ -230,6 +245,10 @@ static void answer_stat(struct files_server *s, struct tree_source *source,
 		memset(&st->attr, 0, sizeof(st->attr));
 		st->target_bytes = st->xattr_bytes = 0;
 		source->ops->stat(source, ask->numbers[i], st);
+		if (!erofs_attr_is_good(&st->attr)) {	/* EROFS has no word for it */
+			st->attr = (struct tree_attr){ .mode = S_IFREG, .nlink = 1, .size_bytes = 1 };
+			st->target_bytes = st->xattr_bytes = 0;
+		}
 		record = (struct files_stat){ st->attr, st->target_bytes, st->xattr_bytes };
 		p = add_to_answer(&s->answer, sizeof(record) + st->target_bytes + st->xattr_bytes);
 		memcpy(p, &record, sizeof(record));

@@ -243,7 +243,8 @@ static ssize_t recv_message(struct files *f, int *fd)
 		char room[CMSG_SPACE(sizeof(int))];
 	} a = { 0 };
 	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a,
+		.msg_controllen = CMSG_LEN(sizeof(int)),	/* with padding, two would fit */
 	};
 	ssize_t n = recvmsg(f->socket, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
@@ -334,6 +335,11 @@ static void files_send(void *arg)
 			lose(f);
 	if (f->gone)
 		end_questions(f);
+}
+
+bool files_are_asked(const struct files *f)
+{
+	return f->waiting || f->first_id != f->next_id;
 }
 
 void files_ask(struct files *f, struct files_question *q)

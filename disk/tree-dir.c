@@ -34,7 +34,7 @@
 #include "log.h"
 #include "util.h"
 
-#define MAX_OPEN_DIRS	64u
+#define MAX_OPEN_DIRS	32u	/* 16 trees have half of what a process may mostly open */
 #define LIST_BYTES	KIB(64)		/* of getdents64() */
 #define NAMES_MAX	(UINT32_MAX - TREE_MAX_NAME_BYTES)	/* bytes of all names */
 #define SPARSE_MIN_BYTES MIB(1)		/* smaller files have no holes that matter */
@@ -166,7 +166,13 @@ static int open_below(const struct tree_dir *t, int dir, uint32_t number)
 	if (rc)
 		return rc;
 	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	/* Something may have been mounted there meanwhile. */
+	if (!statx(fd, "", AT_EMPTY_PATH, STAT_MASK, &st) && is_on_mount(t, &st))
+		return fd;
+	close(fd);
+	return -EXDEV;
 }
 
 static struct open_dir *find_open(struct tree_dir *t, uint32_t number)
@@ -514,8 +520,9 @@ static void fill_unknown(struct tree_dir *t, const struct dir_node *node, int er
 	*a = (struct tree_attr){ .mode = node->type == DT_DIR ? S_IFDIR : S_IFREG, .nlink = 1 };
 	if (error == -ENOENT || error == -ENOTDIR)
 		a->mode = S_IFCHR;
-	else
-		t->unreadable++;
+	else if (a->mode == S_IFREG)
+		a->size_bytes = 1;	/* reading it fails, and does not find it empty */
+	t->unreadable += a->mode != S_IFCHR;
 }
 
 static int get_target(const char *name, struct tree_stat *out)
@@ -572,6 +579,12 @@ static int tree_dir_open(struct tree_source *source, uint32_t number, struct tre
 	out->fd = open_to_read(name);
 	if (out->fd < 0)
 		return out->fd;
+	/* The name may be another file's by now. */
+	if (statx(out->fd, "", AT_EMPTY_PATH, STAT_MASK, &st) || !S_ISREG(st.stx_mode)) {
+		close(out->fd);
+		out->fd = -1;
+		return -ESTALE;
+	}
 	out->nr_extents = 1;
 	out->extents[0] = (struct tree_extent){ .start = 0, .bytes = st.stx_size, .offset = 0 };
 	return 0;

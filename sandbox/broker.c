@@ -149,7 +149,8 @@ static int take_answer(const struct broker *k)
 	struct iovec iov = { &error, sizeof(error) };
 	union ancillary a = { 0 };
 	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a,
+		.msg_controllen = CMSG_LEN(sizeof(int)),	/* with padding, two would fit */
 	};
 	ssize_t n = recvmsg(k->helper, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 

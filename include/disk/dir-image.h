@@ -25,7 +25,7 @@
 #include "util.h"
 
 #define DIR_MAX_BYTES	GIB(2)
-#define DIR_MAX_OPEN	64u
+#define DIR_MAX_OPEN	32u
 #define DIR_NIDS	4096u		/* numbers that memory is taken for at a time */
 
 /* What reading can come to beside a number of bytes and -errno. */

@@ -70,6 +70,9 @@ int files_wait(struct files *f);
 /* After files_wait(): from now on answers are taken. 0 or -errno. */
 int files_watch(struct files *f);
 
+/* Questions are open. */
+bool files_are_asked(const struct files *f);
+
 /* Asks; done() is not called from within. */
 void files_ask(struct files *f, struct files_question *q);
 
