@@ -315,7 +315,7 @@ static void update_watch_of_results(struct results *r)
 
 /* False if there is no room. */
 /* It takes no more: it has ended and said why, or this host cannot send (@error). */
-static void give_up(struct results *r, int error)
+static void results_give_up(struct results *r, int error)
 {
 	take_answer_of_process(r);
 	if (r->is_over)
@@ -335,7 +335,7 @@ static bool send_message(struct results *r, char order, const void *data, size_t
 	if (r->is_waiting != was_waiting)
 		update_watch_of_results(r);
 	if (n < 0 && !r->is_waiting)
-		give_up(r, -errno);
+		results_give_up(r, -errno);
 	return n > 0;
 }
 
