@@ -291,7 +291,7 @@ static uint64_t compare_tree(struct rig *r, bool with_data)
 
 static void make_names_of_all_bytes(void)
 {
-	char path[400], name[8];
+	char path[400], name[32];
 
 	for (int b = 1; b < 256; b++) {
 		if (b == '/')
