@@ -136,5 +136,5 @@ if is_host_root; then
 	lkvm list -q
 	same control/other-user-runs five "$(cat "$T/out")"
 	lkvm stop five
-	wait $five
+	wait $five; same control/other-user-stopped 143 $?
 fi

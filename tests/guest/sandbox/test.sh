@@ -131,14 +131,14 @@ exec 9</etc/passwd
 start "$LKVM" run -v -m 64 -c 2 -d "$T/disk,format=raw" --sandbox strict --flat "$flat" --port p=fd:8 8>"$T/port"
 exec 9<&-
 walls sandbox/strict
-# What is open is what was named; what the caller has open besides, the guest's image and the cache are not.
-same sandbox/files "/dev/kvm /dev/null $T/disk $T/err $T/out $T/port" "$(find /proc/$vm/fd -lname '/*' -printf '%l\n' | sort -u | xargs)"
+# What is open is what was named, and the lock by which others find the VM; what the caller has open besides, the guest's image and the cache are not.
+same sandbox/files "/dev/kvm /dev/null $T/disk $T/err $T/out $T/port" "$(find /proc/$vm/fd -lname '/*' -printf '%l\n' | grep -v "^$XDG_RUNTIME_DIR/lkvm/lkvm-$pid.lock\$" | sort -u | xargs)"
 same sandbox/strict-says-nothing "" "$(grep sandbox "$T/err")"
 same sandbox/threads "$(printf '%s\n' lkvm vcpu0 vcpu1)" "$(sort /proc/$vm/task/*/comm | grep -v ^kvm-)"
-# The one in front has its rights, files and system calls taken, too.
+# The one in front has its rights, files and system calls taken, too; it removes the VM's entry.
 same sandbox/front "0000000000000000 1 2" "$(awk '/^(CapEff|NoNewPrivs|Seccomp:)/ { print $2 }' /proc/$pid/status | xargs)"
 same sandbox/front-files "0 2 signalfd socket" "$(cd /proc/$pid/fd && for f in *; do
-	[ $f -gt 2 ] || { echo $f; continue; }; readlink $f | grep -v '^/dev/' | sed 's/.*\(signalfd\|socket\).*/\1/'; done | sort | xargs)"
+	[ $f -gt 2 ] || { echo $f; continue; }; readlink $f | grep -v "^/dev/\\|^$XDG_RUNTIME_DIR/lkvm" | sed 's/.*\(signalfd\|socket\).*/\1/'; done | sort | xargs)"
 finish sandbox/strict-status
 # As a user whose only right is /dev/kvm; the same walls.
 if is_host_root; then
