@@ -62,20 +62,6 @@ static int tar_file_temporary(const char *folder)
 	return fd;
 }
 
-static int copy_whole(int to, const uint8_t *data, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = write_at(to, data, bytes, offset);
-
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		offset += (uint64_t)n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Fills the buffer, if the writer has so much. How many bytes, or -errno. */
 static ssize_t read_full(int fd, uint8_t *data, size_t room)
 {
@@ -108,7 +94,7 @@ static int copy_all(const char *path, const char *folder, int from, int to)
 			rc = tar_file_check(path, data, (size_t)n);
 		if (rc)
 			return rc;
-		rc = copy_whole(to, data, (size_t)n, offset);
+		rc = write_whole_at(to, data, (size_t)n, offset);
 		if (rc)
 			log_error("root: %s: %s\nset TMPDIR to a directory with room for the archive.", folder, strerror(-rc));
 		offset += (uint64_t)n;

@@ -371,20 +371,6 @@ static int unpack_entry(struct results_tar *rt)
 
 /* ---- data ---- */
 
-static int write_whole(int fd, const uint8_t *data, size_t bytes, uint64_t offset)
-{
-	while (bytes) {
-		ssize_t n = write_at(fd, data, bytes, offset);
-
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		offset += (uint64_t)n;
-		bytes -= (size_t)n;
-	}
-	return 0;
-}
-
 /* The next @bytes of what is stored of the current file. */
 static int write_file_data(struct results_tar *rt, const struct tar_entry *e, const uint8_t *data, size_t bytes)
 {
@@ -395,7 +381,7 @@ static int write_file_data(struct results_tar *rt, const struct tar_entry *e, co
 		const struct tar_piece *p = e->is_sparse ? &e->pieces[rt->piece] : &whole;
 		size_t n = min_u64(bytes, p->bytes - rt->piece_done);
 
-		rc = write_whole(rt->file, data, n, p->offset + rt->piece_done);
+		rc = write_whole_at(rt->file, data, n, p->offset + rt->piece_done);
 		data += n;
 		bytes -= n;
 		rt->piece_done += n;

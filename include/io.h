@@ -46,6 +46,19 @@ static inline ssize_t write_at(int fd, const void *data, size_t bytes, uint64_t 
 	return write_iov(fd, &iov, 1, (off_t)offset);
 }
 
+/* All of it. 0 or -errno. */
+static inline int write_whole_at(int fd, const void *data, size_t bytes, uint64_t offset)
+{
+	for (size_t done = 0; done < bytes;) {
+		ssize_t n = write_at(fd, (const char *)data + done, bytes - done, offset + done);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
 /*
  * poll(2); it may return EINTR. Whoever is stopped and continued in ppoll(2) goes on by that same
  * call, and in poll(2) by restart_syscall(2).

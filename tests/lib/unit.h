@@ -60,6 +60,19 @@ static inline int run_tool(const char *command, char *out, size_t bytes)
 	return pclose(f);
 }
 
+/* What a shell command says in directory @dir; good until the call after the next. */
+static inline char *run_in(const char *dir, const char *command)
+{
+	static char texts[2][65536];
+	static unsigned int at;
+	char line[1800];
+
+	at ^= 1;
+	snprintf(line, sizeof(line), "cd %s && %s", dir, command);
+	run_tool(line, texts[at], sizeof(texts[at]));
+	return texts[at];
+}
+
 /* Redirects stderr to a memory file; returns what end_capture() needs. */
 static inline int begin_capture(void)
 {

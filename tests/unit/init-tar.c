@@ -31,14 +31,7 @@ void init_notice(const char *fmt, ...)
 
 static char *look(const char *command)
 {
-	static char texts[2][65536];
-	static unsigned int at;
-	char line[1500];
-
-	at ^= 1;
-	snprintf(line, sizeof(line), "cd %s && %s", dir, command);
-	run_tool(line, texts[at], sizeof(texts[at]));
-	return texts[at];
+	return run_in(dir, command);
 }
 
 static int setup(void **state)

@@ -179,14 +179,7 @@ static int send_all(void)
 /* What a command says of all that is there. */
 static char *look(const char *command)
 {
-	static char texts[2][16384];
-	static unsigned int at;
-	char line[512];
-
-	at ^= 1;
-	snprintf(line, sizeof(line), "cd %s && %s", dir, command);
-	run_tool(line, texts[at], sizeof(texts[at]));
-	return texts[at];
+	return run_in(dir, command);
 }
 
 /* The archive is refused, with @why; nothing has changed. */
