@@ -7,6 +7,7 @@
  * (machine_separate()). If all of them were killed the next one who finds the files does.
  */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "cmd/registration.h"
@@ -20,33 +21,59 @@ static const char *state_of_machine(void *registration)
 	return machine_state(r->machine);
 }
 
-static void end_machine(void *registration, int signal)
+/* Ends it as SIGTERM does; the answer comes before it has ended. */
+static void serve_stop(void *arg, struct server_connection *c, const struct json_object *request)
 {
-	const struct registration *r = registration;
+	const struct registration *r = arg;
 
-	machine_end(r->machine, signal);
+	(void)request;
+	machine_end(r->machine, SIGTERM);
+	server_done(c);
+}
+
+static const char *pause_error(int rc)
+{
+	return rc == -ETIMEDOUT ? "it did not come to rest in time, and runs on" :
+	       "it is ending, or was resumed meanwhile";
 }
 
 static void on_machine_paused(void *registration, int rc)
 {
 	const struct registration *r = registration;
 
-	server_paused(r->server, rc);
+	server_finish(r->server, r->machine, rc ? pause_error(rc) : NULL);
 }
 
-static int pause_machine(void *registration)
+static void serve_pause(void *arg, struct server_connection *c, const struct json_object *request)
 {
-	struct registration *r = registration;
+	struct registration *r = arg;
+	int rc = machine_pause(r->machine, on_machine_paused, r);
 
-	return machine_pause(r->machine, on_machine_paused, r);
+	(void)request;
+	if (rc == -EINPROGRESS)
+		server_defer(c, r->machine, NULL, NULL);
+	else if (rc)
+		server_refuse(c, pause_error(rc));
+	else
+		server_done(c);
 }
 
-static void resume_machine(void *registration)
+static void serve_resume(void *arg, struct server_connection *c, const struct json_object *request)
 {
-	const struct registration *r = registration;
+	const struct registration *r = arg;
 
+	(void)request;
 	machine_resume(r->machine);
+	server_done(c);
 }
+
+/* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
+static const struct server_request requests[] = {
+	{ "stop", serve_stop },
+	{ "pause", serve_pause },	/* answered when it is */
+	{ "resume", serve_resume },
+	{ NULL, NULL },
+};
 
 static void go_without(const char *where, int rc)
 {
@@ -81,9 +108,7 @@ void registration_serve(struct registration *r, struct machine *machine,
 		.arguments = command->arguments,
 		.nr_arguments = config->command ? command->nr_arguments : 0,
 		.state = state_of_machine,
-		.end = end_machine,
-		.pause = pause_machine,
-		.resume = resume_machine,
+		.requests = requests,
 		.arg = r,
 	};
 	int rc;

@@ -26,7 +26,22 @@ void client_init(struct client *c, const char *path, const char *request)
 	c->answer.nr = 0;
 	c->path = path;
 	c->request = request;
+	c->fd = c->passed = -1;
+}
+
+void client_pass(struct client *c, int fd)
+{
+	c->passed = fd;
+}
+
+int client_take_socket(struct client *c, const char **text, size_t *bytes)
+{
+	int fd = c->fd;
+
+	*text = c->text + c->rest_at;
+	*bytes = c->bytes - c->rest_at;
 	c->fd = -1;
+	return fd;
 }
 
 void client_fini(struct client *c)
@@ -51,7 +66,7 @@ static void client_connect(struct client *c)
 	if (c->fd < 0)
 		return;
 	if (!connect(c->fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		c->done = socket_send(c->fd, c->request, bytes) != (ssize_t)bytes;
+		c->done = socket_send_fd(c->fd, c->request, bytes, c->passed) != (ssize_t)bytes;
 		return;
 	}
 	is_full = errno == EAGAIN || errno == EINTR;
@@ -72,8 +87,10 @@ static void take_answer_part(struct client *c)
 	}
 	c->bytes += (size_t)n;
 	end = memchr(c->text, '\n', c->bytes);
-	if (end)
-		c->answered = !json_parse(&c->answer, c->text, (size_t)(end - c->text));
+	if (end) {
+		c->rest_at = (size_t)(end + 1 - c->text);
+		c->answered = !json_parse(&c->answer, c->text, c->rest_at - 1);
+	}
 	c->done = end || c->bytes == sizeof(c->text);
 }
 

@@ -11,7 +11,6 @@
  * says is.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,11 +28,15 @@
 #define MAX_ANSWER_BYTES 8192u
 #define MAX_COMMAND_BYTES 512u	/* of what is told of it */
 
-struct connection {
+struct server_connection {
 	struct server *server;
 	int fd;				/* -1: free */
 	int watch;
-	bool waits;			/* for a pause; its next request waits as well */
+	int passed;			/* the descriptor that came last, not yet taken; -1: none */
+	const void *waits;		/* what its request waits for; NULL: for nothing */
+	void (*gone)(void *arg);	/* while it waits; or NULL */
+	void *gone_arg;
+	bool has_more;			/* than the request that is served */
 	uint64_t active_ns;		/* when it was last heard */
 	size_t bytes;
 	char text[SERVER_MAX_REQUEST_BYTES];
@@ -44,122 +47,169 @@ struct server {
 	struct server_vm vm;
 	struct listener listener;
 	char *facts;			/* what is the same in each answer to "status" */
-	struct connection connections[SERVER_MAX_CLIENTS];
+	struct server_connection connections[SERVER_MAX_CLIENTS];
 };
 
 /* ---- connections ---- */
 
-static void connection_drop(struct connection *c)
+static void close_passed(struct server_connection *c)
+{
+	if (c->passed >= 0)
+		close(c->passed);
+	c->passed = -1;
+}
+
+/* Its socket is not ours any more. */
+static void connection_release(struct server_connection *c)
 {
 	event_remove(c->server->loop, c->watch);
-	close(c->fd);
+	close_passed(c);
 	c->fd = c->watch = -1;
 }
 
-static void __attribute__((format(printf, 2, 3)))
-connection_answer(struct connection *c, const char *fmt, ...)
+static void connection_drop(struct server_connection *c)
+{
+	const bool waits = c->waits;
+
+	close(c->fd);
+	connection_release(c);
+	c->waits = NULL;
+	if (waits && c->gone)
+		c->gone(c->gone_arg);
+}
+
+/* A line: {"v":1,"ok":@ok and what follows. False if the client is gone. */
+static bool connection_say(struct server_connection *c, const char *ok, const char *fmt,
+			   va_list args)
 {
 	char text[MAX_ANSWER_BYTES];
-	va_list args;
-	int n;
+	int used = snprintf(text, sizeof(text), "{\"v\":1,\"ok\":%s", ok), n;
+	const size_t room = sizeof(text) - (size_t)used - 2;
 
-	va_start(args, fmt);
-	n = vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	if (n < 0 || (size_t)n >= sizeof(text) || socket_send(c->fd, text, (size_t)n) != n)
-		connection_drop(c);
+	n = vsnprintf(text + used, room, fmt, args);
+	if (n >= 0 && (size_t)n < room) {
+		memcpy(text + used + n, "}\n", 2);
+		n += used + 2;
+		if (socket_send(c->fd, text, (size_t)n) == n)
+			return true;
+	}
+	connection_drop(c);
+	return false;
 }
 
-/* @reason is ours, and needs no escapes. */
-static void connection_refuse(struct connection *c, const char *reason)
+void server_done(struct server_connection *c)
 {
-	connection_answer(c, "{\"v\":1,\"ok\":false,\"error\":\"%s\"}\n", reason);
+	server_accept(c, "%s", "");
 }
 
-static void do_status(struct connection *c)
+void server_accept(struct server_connection *c, const char *members, ...)
+{
+	va_list args;
+
+	va_start(args, members);
+	connection_say(c, "true", members, args);
+	va_end(args);
+}
+
+static void __attribute__((format(printf, 2, 3)))
+connection_deny(struct server_connection *c, const char *members, ...)
+{
+	va_list args;
+
+	va_start(args, members);
+	connection_say(c, "false", members, args);
+	va_end(args);
+}
+
+void server_refuse(struct server_connection *c, const char *reason)
+{
+	connection_deny(c, ",\"error\":\"%s\"", reason);
+}
+
+int server_take_descriptor(struct server_connection *c)
+{
+	int fd = c->passed;
+
+	c->passed = -1;
+	return fd;
+}
+
+void server_defer(struct server_connection *c, const void *tag, void (*gone)(void *arg), void *arg)
+{
+	c->waits = tag;
+	c->gone = gone;
+	c->gone_arg = arg;
+}
+
+int server_take_socket(struct server_connection *c)
+{
+	int fd = c->fd;
+
+	if (c->has_more) {
+		connection_drop(c);
+		return -1;
+	}
+	server_done(c);
+	if (c->fd < 0)
+		return -1;
+	connection_release(c);
+	return fd;
+}
+
+/* ---- requests ---- */
+
+static void serve_status(void *arg, struct server_connection *c, const struct json_object *request)
 {
 	const struct server *s = c->server;
 
-	connection_answer(c, "{\"v\":1,\"ok\":true,\"state\":\"%s\",\"uptime_ms\":%llu,%s}\n",
-			  s->vm.state(s->vm.arg),
-			  (unsigned long long)((now_ns() - s->vm.start_ns) / 1000000), s->facts);
+	(void)request;
+	server_accept(c, ",\"state\":\"%s\",\"uptime_ms\":%llu,%s", s->vm.state(arg),
+		      (unsigned long long)((now_ns() - s->vm.start_ns) / 1000000), s->facts);
 }
 
-static void do_stop(struct connection *c)
+static server_fn find_request(const struct server *s, const char *name)
 {
-	const struct server_vm *vm = &c->server->vm;
-
-	vm->end(vm->arg, SIGTERM);
-	connection_answer(c, "{\"v\":1,\"ok\":true}\n");
-}
-
-static void answer_pause(struct connection *c, int rc)
-{
-	if (!rc)
-		connection_answer(c, "{\"v\":1,\"ok\":true}\n");
-	else
-		connection_refuse(c, rc == -ETIMEDOUT ? "it did not come to rest in time, and runs on" :
-				  "it is ending, or was resumed meanwhile");
-}
-
-static void do_pause(struct connection *c)
-{
-	int rc = c->server->vm.pause(c->server->vm.arg);
-
-	c->waits = rc == -EINPROGRESS;
-	if (!c->waits)
-		answer_pause(c, rc);
-}
-
-static void do_resume(struct connection *c)
-{
-	c->server->vm.resume(c->server->vm.arg);
-	connection_answer(c, "{\"v\":1,\"ok\":true}\n");
+	if (!strcmp(name, "status"))
+		return serve_status;
+	for (const struct server_request *r = s->vm.requests; r->name; r++)
+		if (!strcmp(r->name, name))
+			return r->fn;
+	return NULL;
 }
 
 /* One line. The connection may be gone afterwards. */
-static void take_request(struct connection *c, char *line, size_t bytes)
+static void take_request(struct server_connection *c, char *line, size_t bytes)
 {
-	static const struct {
-		const char *name;
-		void (*fn)(struct connection *c);
-	} requests[] = {
-		{ "status", do_status },
-		{ "pause", do_pause },
-		{ "resume", do_resume },
-		{ "stop", do_stop },
-	};
 	struct json_object o;
 	const char *what;
 	uint64_t version = 0;
+	server_fn fn;
 
 	if (json_parse(&o, line, bytes)) {
 		connection_drop(c);
 		return;
 	}
 	what = json_get_string(&o, "do");
-	if (!json_get_count(&o, "v", &version) || version != 1 || !what) {
-		connection_refuse(c, "this VM understands version 1 only");
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-		if (strcmp(requests[i].name, what))
-			continue;
-		requests[i].fn(c);
-		return;
-	}
-	connection_refuse(c, "this VM does not know that request");
+	fn = what ? find_request(c->server, what) : NULL;
+	if (!json_get_count(&o, "v", &version) || version != 1 || !what)
+		server_refuse(c, "this VM understands version 1 only");
+	else if (!fn)
+		server_refuse(c, "this VM does not know that request");
+	else
+		fn(c->server->vm.arg, c, &o);
+	close_passed(c);
 }
 
 /* All whole lines; what is left waits for its rest. */
-static void take_lines(struct connection *c)
+static void take_lines(struct server_connection *c)
 {
 	char *line = c->text, *end;
 	size_t left = c->bytes;
 
 	while (c->fd >= 0 && !c->waits && (end = memchr(line, '\n', left)) != NULL) {
-		take_request(c, line, (size_t)(end - line));
 		left -= (size_t)(end + 1 - line);
+		c->has_more = left;
+		take_request(c, line, (size_t)(end - line));
 		line = end + 1;
 	}
 	if (c->fd < 0)
@@ -170,27 +220,50 @@ static void take_lines(struct connection *c)
 		connection_drop(c);
 }
 
-/* Who is told may have sent its next request already, which may be to pause or to resume. */
-void server_paused(struct server *s, int rc)
+/* Who is answered may have sent its next request already, which may wait for the same. */
+void server_finish(struct server *s, const void *tag, const char *reason)
 {
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
-		struct connection *c = &s->connections[i];
+		struct server_connection *c = &s->connections[i];
 
-		if (c->fd < 0 || !c->waits)
+		if (c->fd < 0 || c->waits != tag)
 			continue;
-		c->waits = false;
-		answer_pause(c, rc);
+		c->waits = NULL;
+		if (reason)
+			server_refuse(c, reason);
+		else
+			server_done(c);
 		if (c->fd >= 0)
 			take_lines(c);
 	}
 }
 
+void server_tell(struct server *s, const void *tag, const char *members, ...)
+{
+	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
+		struct server_connection *c = &s->connections[i];
+		va_list args;
+
+		if (c->fd < 0 || c->waits != tag)
+			continue;
+		va_start(args, members);
+		connection_say(c, "true", members, args);
+		va_end(args);
+	}
+}
+
 static void server_on_request(void *arg, uint32_t events)
 {
-	struct connection *c = arg;
-	ssize_t n = socket_recv(c->fd, c->text + c->bytes, sizeof(c->text) - c->bytes);
+	struct server_connection *c = arg;
+	int passed;
+	ssize_t n = socket_recv_fd(c->fd, c->text + c->bytes, sizeof(c->text) - c->bytes, &passed,
+				   NULL);
 
 	(void)events;
+	if (passed >= 0) {
+		close_passed(c);
+		c->passed = passed;
+	}
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0) {
@@ -203,12 +276,12 @@ static void server_on_request(void *arg, uint32_t events)
 }
 
 /* A free one, or the one that has been silent the longest. */
-static struct connection *choose_connection(struct server *s)
+static struct server_connection *choose_connection(struct server *s)
 {
-	struct connection *oldest = &s->connections[0];
+	struct server_connection *oldest = &s->connections[0];
 
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
-		struct connection *c = &s->connections[i];
+		struct server_connection *c = &s->connections[i];
 
 		if (c->fd < 0)
 			return c;
@@ -222,7 +295,7 @@ static struct connection *choose_connection(struct server *s)
 static int server_on_client(void *arg, int fd)
 {
 	struct server *s = arg;
-	struct connection *c = choose_connection(s);
+	struct server_connection *c = choose_connection(s);
 
 	c->watch = event_add(s->loop, fd, EPOLLIN, server_on_request, c);
 	if (c->watch < 0) {
@@ -231,7 +304,7 @@ static int server_on_client(void *arg, int fd)
 		event_keep(s->loop, c->watch);
 		c->fd = fd;
 		c->bytes = 0;
-		c->waits = false;
+		c->waits = NULL;
 		c->active_ns = now_ns();
 	}
 	listener_resume(&s->listener);
@@ -301,6 +374,7 @@ int server_create(struct server **out, struct event_loop *loop, const char *path
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
 		s->connections[i].server = s;
 		s->connections[i].fd = s->connections[i].watch = -1;
+		s->connections[i].passed = -1;
 	}
 	rc = write_facts(s);
 	if (!rc)

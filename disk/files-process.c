@@ -55,16 +55,10 @@ struct files_server {
 
 /* ---- messages ---- */
 
-/* Room for one descriptor beside a message. */
-union files_ancillary {
-	struct cmsghdr header;
-	char room[CMSG_SPACE(sizeof(int))];
-};
-
 static void send_answer(struct answer *a, bool last, int fd)
 {
 	struct iovec iov = { a->message, a->bytes };
-	union files_ancillary anc = { .header = {
+	union socket_ancillary anc = { .header = {
 		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
 	} };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };

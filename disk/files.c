@@ -237,23 +237,12 @@ static bool take_answer_message(struct files *f, size_t bytes, int *fd)
 /* The length, or -EAGAIN, or -EPIPE. What came beside it is in *fd, or that is -1. */
 static ssize_t recv_message(struct files *f, int *fd)
 {
-	struct iovec iov = { f->message, sizeof(f->message) };
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} a = { 0 };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a,
-		.msg_controllen = CMSG_LEN(sizeof(int)),	/* with padding, two would fit */
-	};
-	ssize_t n = recvmsg(f->socket, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	bool cut;
+	ssize_t n = socket_recv_fd(f->socket, f->message, sizeof(f->message), fd, &cut);
 
-	*fd = -1;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && errno == EAGAIN)
 		return -EAGAIN;
-	if (n > 0 && m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(&a.header), sizeof(*fd));
-	return n > 0 && !(m.msg_flags & MSG_TRUNC) ? n : -EPIPE;
+	return n > 0 && !cut ? n : -EPIPE;
 }
 
 /* No answer will come any more. */

@@ -9,8 +9,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -105,6 +107,58 @@ static inline ssize_t socket_recv(int fd, void *data, size_t bytes)
 	const struct iovec iov = { data, bytes };
 
 	return socket_recv_iov(fd, &iov, 1);
+}
+
+/* Room for one descriptor beside a message (SCM_RIGHTS in unix(7)). */
+union socket_ancillary {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(sizeof(int))];
+};
+
+/* With descriptor @passed beside it; -1: none. */
+static inline ssize_t socket_send_fd(int fd, const void *data, size_t bytes, int passed)
+{
+	struct iovec iov = { (void *)(uintptr_t)data, bytes };
+	union socket_ancillary a = { .header = {
+		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	} };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (passed >= 0) {
+		memcpy(CMSG_DATA(&a.header), &passed, sizeof(passed));
+		m.msg_control = &a;
+		m.msg_controllen = sizeof(a);
+	}
+	do
+		n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/*
+ * *passed is the descriptor that came beside it, the caller's to close, or -1: more than one is
+ * closed by the host's kernel. A message that was cut sets *cut (may be NULL).
+ */
+static inline ssize_t socket_recv_fd(int fd, void *data, size_t bytes, int *passed, bool *cut)
+{
+	struct iovec iov = { data, bytes };
+	union socket_ancillary a = { 0 };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a,
+		.msg_controllen = CMSG_LEN(sizeof(int)),	/* with padding, two would fit */
+	};
+	ssize_t n;
+
+	*passed = -1;
+	do
+		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0 && m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
+		memcpy(passed, CMSG_DATA(&a.header), sizeof(*passed));
+	if (cut)
+		*cut = n >= 0 && m.msg_flags & MSG_TRUNC;
+	return n;
 }
 
 #endif

@@ -29,12 +29,6 @@
 #define PATIENCE_MS 1000	/* with processes that should have ended */
 #define END_MS 3000		/* the broker's own end may take so long */
 
-/* Room for one descriptor beside a message. */
-union ancillary {
-	struct cmsghdr header;
-	char room[CMSG_SPACE(sizeof(int))];
-};
-
 void broker_init(struct broker *k, const char *log_path)
 {
 	memset(k, 0, sizeof(*k));
@@ -68,18 +62,8 @@ static void send_log(const struct broker *k, int socket)
 {
 	int fd = output_open(k->log_path, O_APPEND);
 	int error = fd < 0 ? -fd : 0;
-	struct iovec iov = { &error, sizeof(error) };
-	union ancillary a = { .header = {
-		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	} };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&a.header), &fd, sizeof(fd));
-		m.msg_control = &a;
-		m.msg_controllen = sizeof(a);
-	}
-	sendmsg(socket, &m, MSG_NOSIGNAL);
+	socket_send_fd(socket, &error, sizeof(error), fd);
 	if (fd >= 0)
 		close(fd);
 }
@@ -145,21 +129,16 @@ int broker_start(struct broker *k, struct sandbox *sandbox)
 /* What it has opened, or -errno; -EAGAIN: it is not so far, -EPIPE: it is gone. */
 static int take_answer(const struct broker *k)
 {
-	int error = EPIPE, fd = -1;
-	struct iovec iov = { &error, sizeof(error) };
-	union ancillary a = { 0 };
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a,
-		.msg_controllen = CMSG_LEN(sizeof(int)),	/* with padding, two would fit */
-	};
-	ssize_t n = recvmsg(k->helper, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	int error = EPIPE, fd;
+	ssize_t n = socket_recv_fd(k->helper, &error, sizeof(error), &fd, NULL);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && errno == EAGAIN)
 		return -EAGAIN;
-	if (n != (ssize_t)sizeof(error))
+	if (n != (ssize_t)sizeof(error)) {
+		if (fd >= 0)
+			close(fd);
 		return -EPIPE;
-	if (m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(&a.header), sizeof(fd));
+	}
 	if (fd >= 0)
 		return fd;
 	return error > 0 && error != EAGAIN ? -error : -EIO;

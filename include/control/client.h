@@ -19,21 +19,32 @@
 struct client {
 	const char *path;	/* of the socket; lent */
 	const char *request;	/* a line; lent */
+	int passed;		/* a descriptor that goes with the request, or -1; lent */
 	int fd;			/* -1: not connected */
 	bool done;		/* there will be nothing more */
 	size_t bytes;
 	char text[CLIENT_MAX_ANSWER_BYTES];
 	bool answered;		/* and this is what it is: */
 	struct json_object answer;
+	size_t rest_at;		/* in text: what came behind it */
 };
 
 void client_init(struct client *c, const char *path, const char *request);
+
+/* Before it is asked: @fd goes with the request. */
+void client_pass(struct client *c, int fd);
 
 /*
  * Asks all of them at once, and waits until each has answered, or until @deadline (of now_ns()). Who
  * has not is not answered.
  */
 void client_ask(struct client *clients, unsigned int nr, uint64_t deadline);
+
+/*
+ * Of one that has answered with success: its connection (non-blocking), which is the caller's from
+ * now on. What has come on it already is *bytes at *text, as long as @c is there.
+ */
+int client_take_socket(struct client *c, const char **text, size_t *bytes);
 
 void client_fini(struct client *c);
 

@@ -5,11 +5,14 @@
  */
 #include "tests/lib/unit.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <assert.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -18,6 +21,7 @@
 #include "control/json.h"
 #include "control/server.h"
 #include "event.h"
+#include "io.h"
 #include "util.h"
 
 #define STATUS "{\"v\":1,\"do\":\"status\"}\n"
@@ -115,40 +119,84 @@ static const char *fake_state(void *loop)
 	return "running";
 }
 
-static void fake_end(void *loop, int signal)
+static struct server *server;	/* in the VM's process */
+static unsigned int nr_gone;
+static const char tag[1];
+
+static void fake_stop(void *loop, struct server_connection *c, const struct json_object *request)
 {
-	if (signal == SIGTERM)
-		event_stop(loop);
+	(void)request;
+	event_stop(loop);
+	server_done(c);
+}
+
+static void on_gone(void *arg)
+{
+	assert(arg == &nr_gone);
+	nr_gone++;
 }
 
 /* A pause takes until the VM is asked to resume, which is an end of the pause, too, for who asks for it. */
-static struct server *paused_server;
-
-static int fake_pause(void *loop)
+static void fake_pause(void *loop, struct server_connection *c, const struct json_object *request)
 {
 	(void)loop;
-	return -EINPROGRESS;
+	(void)request;
+	server_defer(c, tag, on_gone, &nr_gone);
 }
 
-static void fake_resume(void *loop)
+static void fake_resume(void *loop, struct server_connection *c, const struct json_object *request)
 {
 	(void)loop;
-	server_paused(paused_server, 0);
+	server_tell(server, tag, ",\"gone\":%u", nr_gone);
+	server_finish(server, tag, json_get_string(request, "reason"));
+	server_done(c);
 }
+
+/* Writes to the descriptor that it is given, which stays open only here. */
+static void fake_write(void *loop, struct server_connection *c, const struct json_object *request)
+{
+	int fd = server_take_descriptor(c);
+
+	(void)loop;
+	(void)request;
+	if (fd < 0) {
+		server_refuse(c, "without a descriptor");
+		return;
+	}
+	assert(server_take_descriptor(c) == -1);
+	assert(write(fd, "taken", 5) == 5);
+	close(fd);
+	server_done(c);
+}
+
+static void fake_stream(void *loop, struct server_connection *c, const struct json_object *request)
+{
+	int fd = server_take_socket(c);
+
+	(void)loop;
+	(void)request;
+	if (fd < 0)
+		return;
+	assert(write(fd, "stream", 6) == 6);
+	close(fd);
+}
+
+static const struct server_request fake_requests[] = {
+	{ "stop", fake_stop }, { "pause", fake_pause }, { "resume", fake_resume }, { "write", fake_write },
+	{ "stream", fake_stream }, { NULL, NULL },
+};
 
 /* In a process of its own, which ends with 0 when it is told to end. */
 static void be_vm(const struct server_vm *facts, int ready)
 {
 	struct server_vm own = *facts;
 	struct event_loop *loop;
-	struct server *server;
 
 	if (event_loop_create(&loop))
 		_exit(2);
 	own.arg = loop;
 	if (server_create(&server, loop, path, &own) || strcmp(server_take_name(server).path, path))
 		_exit(3);
-	paused_server = server;
 	close(ready);
 	event_run(loop);
 	server_destroy(server);
@@ -161,7 +209,7 @@ static void start_vm(const char *kernel, char *const *arguments, unsigned int nr
 	const struct server_vm facts = {
 		.start_ns = now_ns(), .cpus = 3, .ram_bytes = GIB(2), .kernel = kernel,
 		.arguments = arguments, .nr_arguments = nr_arguments,
-		.state = fake_state, .end = fake_end, .pause = fake_pause, .resume = fake_resume,
+		.state = fake_state, .requests = fake_requests,
 	};
 	int ready[2];
 	char byte;
@@ -399,9 +447,18 @@ static void test_pause(void **state)
 	gone = connect_to(path);
 	say(gone, "{\"v\":1,\"do\":\"resume\"}\n");
 	assert_true(is_ok(hear(gone)));
-	assert_true(is_ok(hear(one)));
+	assert_string_equal(hear(one), "{\"v\":1,\"ok\":true,\"gone\":1}");
+	assert_string_equal(hear(one), "{\"v\":1,\"ok\":true}");
 	assert_memory_equal(hear(one), "{\"v\":1,\"ok\":false", 17);
+	assert_string_equal(hear(two), "{\"v\":1,\"ok\":true,\"gone\":1}");
+	assert_string_equal(hear(two), "{\"v\":1,\"ok\":true}");
+	/* It cannot be done after all. */
+	say(two, "{\"v\":1,\"do\":\"pause\"}\n");
+	expect_service();
+	say(gone, "{\"v\":1,\"do\":\"resume\",\"reason\":\"no\"}\n");
+	assert_true(is_ok(hear(gone)));
 	assert_true(is_ok(hear(two)));
+	assert_string_equal(hear(two), "{\"v\":1,\"ok\":false,\"error\":\"no\"}");
 	/* More than there is room for, while it waits. */
 	say(one, "{\"v\":1,\"do\":\"pause\"}\n");
 	for (unsigned int i = 0; i < SERVER_MAX_REQUEST_BYTES; i++)
@@ -429,7 +486,87 @@ static void test_deaf_client(void **state)
 	close(fd);
 }
 
-/* Descriptors are not taken: they would fill the VM's table. */
+/* One goes with its request. It is the file that was meant, and it is closed when it is done with. */
+static void test_passing(void **state)
+{
+	static const char request[] = "{\"v\":1,\"do\":\"write\"}\n", two[] = STATUS "{\"v\":1,\"do\":\"write\"}\n";
+	struct client *c = calloc(1, sizeof(*c));
+	int out = memfd_create("out", MFD_CLOEXEC), fd;
+	unsigned int files;
+	char text[6] = "";
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	expect_service();
+	expect_service();
+	files = open_files();
+	client_init(c, path, request);
+	client_pass(c, out);
+	client_ask(c, 1, now_ns() + PATIENCE_NS);
+	assert_true(c->answered && json_is_true(&c->answer, "ok"));
+	client_fini(c);
+	assert_int_equal(pread(out, text, sizeof(text), 0), 5);
+	assert_string_equal(text, "taken");
+	/* Without one; and one that came with another request is not kept for the next. */
+	fd = connect_to(path);
+	say(fd, request);
+	assert_memory_equal(hear(fd), "{\"v\":1,\"ok\":false", 17);
+	assert_int_equal(socket_send_fd(fd, two, strlen(two), out), strlen(two));
+	assert_true(is_ok(hear(fd)));
+	assert_memory_equal(hear(fd), "{\"v\":1,\"ok\":false", 17);
+	/* With the first half of it, and again with the second; then the end. */
+	assert_int_equal(socket_send_fd(fd, request, 5, out), 5);
+	expect_service();
+	assert_int_equal(socket_send_fd(fd, request + 5, strlen(request) - 5, out), strlen(request) - 5);
+	assert_true(is_ok(hear(fd)));
+	assert_int_equal(socket_send_fd(fd, request, 5, out), 5);
+	close(fd);
+	expect_service();
+	expect_service();
+	assert_in_range(open_files(), files - 1, files + 1);
+	close(out);
+	free(c);
+}
+
+static void test_stream(void **state)
+{
+	static const char request[] = "{\"v\":1,\"do\":\"stream\"}\n";
+	struct client *c = calloc(1, sizeof(*c));
+	const char *rest;
+	size_t bytes;
+	char text[7] = "";
+	int fd;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	client_init(c, path, request);
+	client_ask(c, 1, now_ns() + PATIENCE_NS);
+	assert_true(c->answered && json_is_true(&c->answer, "ok"));
+	fd = client_take_socket(c, &rest, &bytes);
+	assert_in_range(bytes, 0, 6);
+	memcpy(text, rest, bytes);
+	while (bytes < 6) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		ssize_t n;
+
+		assert_int_equal(poll(&p, 1, 20000), 1);
+		n = read(fd, text + bytes, 6 - bytes);
+		assert_true(n > 0);
+		bytes += (size_t)n;
+	}
+	assert_string_equal(text, "stream");
+	client_fini(c);
+	close(fd);
+	free(c);
+	/* Who sends more before he has the answer gets none. */
+	fd = connect_to(path);
+	say(fd, "{\"v\":1,\"do\":\"stream\"}\n{");
+	assert_string_equal(hear(fd), "");
+	close(fd);
+	expect_service();
+}
+
+/* None is kept of those that no request takes: they would fill the VM's table. */
 static void test_descriptors(void **state)
 {
 	int pass[100], fd;
@@ -565,6 +702,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_many_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pause, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_deaf_client, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_passing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_descriptors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stale_socket, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hanging_vms, set_up, tear_down),
