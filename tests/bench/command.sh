@@ -12,8 +12,9 @@ seconds() {
 }
 for i in 1 2; do lkvm run -m 256 -k $g/bzImage -i $g/initrd -p quiet >/dev/null 2>&1 </dev/null; done
 plain=$(seconds lkvm run -m 256 -k $g/bzImage -i $g/initrd -p quiet)
+head -c 65536 /dev/zero >/small
 # The drivers that a command takes, loaded by that initrd: what they cost by themselves.
-drivers=$(seconds lkvm run -m 256 -k $g/bzImage -i $g/initrd -i $g/drivers -p quiet --console virtio -d /dev/null,ro)
+drivers=$(seconds lkvm run -m 256 -k $g/bzImage -i $g/initrd -i $g/drivers -p quiet --console virtio -d /small,ro)
 command=$(seconds lkvm run -m 256 -k $g/bzImage -- true)
 mkdir -p /data /empty
 head -c 67108864 /dev/urandom >/data/file
