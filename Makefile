@@ -132,7 +132,7 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 
 # ---- tests ----
 
-unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting disk disk-hang disk-soak virtq blk net virtio-net link listener port command console vmlinux processes signals sandbox tar
+unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting qcow2-crash disk disk-hang disk-soak virtq blk net virtio-net link listener port command console vmlinux processes signals sandbox tar
 unit_tests += modules initramfs
 unit_tests += results init-tar init
 unit_tests += dir erofs

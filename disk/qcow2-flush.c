@@ -4,7 +4,8 @@
  * (clusters may leak, never be used twice):
  *
  *	data of completed writes is in the file already
- *	1. refcounts, then fdatasync
+ *	1. refcount blocks; if there are new ones fdatasync, then the table that names them;
+ *	   then fdatasync
  *	2. the header, if it has changed, then fdatasync
  *	3. L2 tables and L1 table, then fdatasync; now those who asked are answered
  *	4. clusters that lost their last reference in 3 are freed
@@ -212,15 +213,19 @@ static void next_stage(struct qcow2 *q, enum flush_stage next)
 {
 	q->stage = next;
 	switch (next) {
-	case FLUSH_REFCOUNTS:
+	case FLUSH_BLOCKS:
 		write_slots(q, false);
 		break;
 	case FLUSH_HEADER:
 		write_header(q);
 		break;
+	case FLUSH_TABLE:
+		flush_step(q);
+		break;
 	case FLUSH_L2:
 		write_slots(q, true);
 		break;
+	case FLUSH_BLOCKS_SYNC:
 	case FLUSH_REFCOUNTS_SYNC:
 	case FLUSH_HEADER_SYNC:
 	case FLUSH_SYNC:
@@ -242,7 +247,13 @@ static void flush_step(struct qcow2 *q)
 		return;
 	}
 	switch (q->stage) {
-	case FLUSH_REFCOUNTS:
+	case FLUSH_BLOCKS:
+		next_stage(q, top->refcounts.nr_dirty ? FLUSH_BLOCKS_SYNC : FLUSH_REFCOUNTS_SYNC);
+		break;
+	case FLUSH_BLOCKS_SYNC:
+		next_stage(q, FLUSH_TABLE);
+		break;
+	case FLUSH_TABLE:
 		if (!write_table(q, &top->refcounts))
 			next_stage(q, FLUSH_REFCOUNTS_SYNC);
 		break;
@@ -277,7 +288,7 @@ static void flush_begin(struct qcow2 *q)
 	q->flush_begun++;
 	q->flush_error = 0;
 	/* Only data: one sync is all. */
-	next_stage(q, has_changes(q->images[0]) ? FLUSH_REFCOUNTS : FLUSH_SYNC);
+	next_stage(q, has_changes(q->images[0]) ? FLUSH_BLOCKS : FLUSH_SYNC);
 }
 
 void qcow2_flush_init(struct qcow2 *q)

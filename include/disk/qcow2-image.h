@@ -169,9 +169,11 @@ struct qcow2_image {
 
 /* ---- the disk ---- */
 
-/* While one of the first six goes on no table may be changed. */
+/* Until FLUSH_FREE no table may be changed. */
 enum flush_stage {
-	FLUSH_REFCOUNTS,	/* refcount blocks and table are being written */
+	FLUSH_BLOCKS,		/* refcount blocks are being written */
+	FLUSH_BLOCKS_SYNC,	/* only if the refcount table names new ones */
+	FLUSH_TABLE,		/* the refcount table */
 	FLUSH_REFCOUNTS_SYNC,
 	FLUSH_HEADER,		/* only if it has changed */
 	FLUSH_HEADER_SYNC,
