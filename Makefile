@@ -61,6 +61,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c disk/tar-file.c disk/tree-tar.c
 devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c
 controls := control/json.c control/registry.c control/server.c control/client.c
+controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/control.c cmd/registration.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
@@ -137,6 +138,7 @@ unit_tests += modules initramfs
 unit_tests += results init-tar init
 unit_tests += dir erofs
 unit_tests += registry control
+unit_tests += vmcore
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

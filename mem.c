@@ -5,20 +5,26 @@
  * Owned by the machine; the layout never changes after mem_create(), so every
  * thread may use it without a lock. Contents are shared with running vCPUs and
  * may change at any moment. No memory hotplug, no ballooning.
+ *
+ * Source: Linux 6.1 Documentation/admin-guide/mm/pagemap.rst.
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/vhost.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "mem.h"
 #include "util.h"
 
 #define HUGE_PAGE_BYTES MIB(2)
-#define PAGE_BYTES 4096u
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_SWAPPED (1ull << 62)
 
 static void *reserve_aligned(uint64_t len)
 {
@@ -63,12 +69,13 @@ int mem_create(struct mem **out, uint64_t size_bytes)
 	struct mem *mem;
 
 	/* 2^46 is what a CPU of today can address; it keeps the sums below in range. */
-	if (!size_bytes || size_bytes % PAGE_BYTES || size_bytes > 1ull << 46)
+	if (!size_bytes || size_bytes % MEM_PAGE_BYTES || size_bytes > 1ull << 46)
 		return -EINVAL;
 	mem = calloc(1, sizeof(*mem));
 	if (!mem)
 		return -ENOMEM;
 	set_regions(mem, size_bytes);
+	mem->starts_zero = true;
 	mem->base = reserve_aligned(mem->mapping_bytes);
 	if (!mem->base) {
 		free(mem);
@@ -155,6 +162,41 @@ int mem_read_file(const struct mem *mem, gpa_t gpa, uint64_t len, int fd, uint64
 	if (!dst || !range_within(offset, len, INT64_MAX))
 		return -EFAULT;
 	return pread_all(fd, dst, len, offset);
+}
+
+/*
+ * The kernel tells physical addresses to whoever had the right to know them when he opened the file, and we
+ * give that up only later.
+ */
+int mem_open_pagemap(void)
+{
+	cap_t had = cap_get_proc(), none = had ? cap_dup(had) : NULL;
+	int fd = -ENOMEM;
+
+	if (none && !cap_clear_flag(none, CAP_EFFECTIVE) && !cap_set_proc(none)) {
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+		fd = fd < 0 ? -errno : fd;
+		cap_set_proc(had);
+	}
+	cap_free(none);
+	cap_free(had);
+	return fd;
+}
+
+void mem_find_touched(const struct mem *mem, int pagemap, gpa_t gpa,
+		      uint64_t touched[MEM_TOUCHED_PAGES / 64])
+{
+	uint64_t entries[MEM_TOUCHED_PAGES];
+	const struct iovec iov = { entries, sizeof(entries) };
+	const uintptr_t page = (uintptr_t)(mem->base + gpa) / MEM_PAGE_BYTES;
+	ssize_t n = -1;
+
+	if (mem->starts_zero && pagemap >= 0)
+		n = read_iov(pagemap, &iov, 1, (off_t)(page * sizeof(entries[0])));
+	memset(touched, 0xff, MEM_TOUCHED_PAGES / 8);
+	for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(entries[0]); i++)
+		if (!(entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
+			touched[i / 64] &= ~(1ull << i % 64);
 }
 
 uint64_t mem_region_hva(const struct mem *mem, const struct mem_region *region)

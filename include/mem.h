@@ -14,6 +14,7 @@
 #ifndef LKVM_MEM_H
 #define LKVM_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,6 +34,7 @@ struct mem {
 	uint8_t *base;			/* host address of gpa 0 */
 	uint64_t mapping_bytes;
 	uint64_t size_bytes;		/* RAM without the hole */
+	bool starts_zero;		/* what was never touched is zero */
 	unsigned int nr_regions;
 	struct mem_region regions[MEM_MAX_REGIONS];
 };
@@ -88,6 +90,21 @@ int mem_zero(const struct mem *mem, gpa_t gpa, uint64_t len);
  * all is RAM, -ENODATA if the file ends early, or the error of pread(2).
  */
 int mem_read_file(const struct mem *mem, gpa_t gpa, uint64_t len, int fd, uint64_t offset);
+
+/*
+ * For mem_find_touched(), in the process that has the memory, before the sandbox. It does not tell where in
+ * the host's memory that is, whoever opens it. A descriptor or -errno.
+ */
+int mem_open_pagemap(void);
+
+/*
+ * Which pages of the 2 MiB from @gpa on, a page of RAM, were ever touched, a bit for each: what was not
+ * is zero. Bits of what is no RAM mean nothing. All are set where nobody can tell (@pagemap may be -1).
+ */
+#define MEM_TOUCHED_PAGES 512u
+#define MEM_PAGE_BYTES 4096u
+void mem_find_touched(const struct mem *mem, int pagemap, gpa_t gpa,
+		      uint64_t touched[MEM_TOUCHED_PAGES / 64]);
 
 /* Host address of a region, for KVM_SET_USER_MEMORY_REGION only. */
 uint64_t mem_region_hva(const struct mem *mem, const struct mem_region *region);
