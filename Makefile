@@ -48,9 +48,9 @@ ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN)
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
 libs := -lfdt -lcap -luring -lz
 
-core := kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
+core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
-board := machine.c x86/board.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
+board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
 loading := x86/boot/boot.c x86/boot/payload.c x86/boot/kernel-cache.c \
 	x86/boot/vmlinux.c x86/boot/zeropage.c
@@ -137,8 +137,7 @@ unit_tests := cache mem bus event sink term serial end-watch board acpi tables b
 unit_tests += modules initramfs
 unit_tests += results init-tar init
 unit_tests += dir erofs
-unit_tests += registry control
-unit_tests += vmcore
+unit_tests += registry control vmcore state
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

@@ -22,6 +22,7 @@
 #include "log.h"
 #include "msix.h"
 #include "pci.h"
+#include "state.h"
 #include "util.h"
 
 #define MSIX_BAR_BYTES	4096u
@@ -202,6 +203,21 @@ int msix_attach(struct pci_function *fn)
 			return -ENOSPC;
 	}
 	return 0;
+}
+
+void msix_carry(struct pci_function *fn, struct state *s)
+{
+	struct pci_msix *msix = &fn->msix;
+
+	pthread_mutex_lock(&msix->lock);
+	for (unsigned int i = 0; i < msix->nr_vectors; i++)
+		state_raw(s, msix->vectors[i].table, sizeof(msix->vectors[i].table));
+	state_u64(s, &msix->pending);
+	if (state_loads(s) && msix->nr_vectors < 64 && msix->pending >> msix->nr_vectors) {
+		state_refuse(s, "a vector that it has not is pending");
+		msix->pending = 0;
+	}
+	pthread_mutex_unlock(&msix->lock);
 }
 
 void msix_fini(struct pci_function *fn)

@@ -23,6 +23,7 @@
 #include "kvm.h"
 #include "msix.h"
 #include "pci.h"
+#include "state.h"
 #include "util.h"
 
 #define ADDRESS_ENABLE		0x80000000u
@@ -171,11 +172,24 @@ static uint64_t config_read(struct pci *pci, uint32_t function, uint32_t reg, un
 	return value;	/* extended configuration space: no capabilities, all zero */
 }
 
+/* Makes everything agree with configuration space. Under the lock. */
+static void act_on_config(struct pci_function *fn)
+{
+	struct pci *pci = fn->pci;
+
+	update_mappings(fn);
+	if (fn->msix.cap)
+		msix_update_control(fn, get_le16(fn->config + fn->msix.cap + PCI_MSIX_FLAGS));
+	pthread_mutex_lock(&pci->intx_lock);
+	fn->intx_disabled = get_le16(fn->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE;
+	update_intx(fn);
+	pthread_mutex_unlock(&pci->intx_lock);
+}
+
 static void config_write(struct pci *pci, uint32_t function, uint32_t reg, uint32_t value,
 			 unsigned int size)
 {
 	struct pci_function *fn;
-	bool disabled;
 
 	if (function >= PCI_SLOTS * 8 || function % 8 || !pci->slots[function / 8])
 		return;
@@ -190,14 +204,7 @@ static void config_write(struct pci *pci, uint32_t function, uint32_t reg, uint3
 
 		fn->config[reg + i] = (uint8_t)((fn->config[reg + i] & ~mask) | (byte & mask));
 	}
-	update_mappings(fn);
-	if (fn->msix.cap)
-		msix_update_control(fn, get_le16(fn->config + fn->msix.cap + PCI_MSIX_FLAGS));
-	disabled = get_le16(fn->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE;
-	pthread_mutex_lock(&pci->intx_lock);
-	fn->intx_disabled = disabled;
-	update_intx(fn);
-	pthread_mutex_unlock(&pci->intx_lock);
+	act_on_config(fn);
 	pthread_mutex_unlock(&pci->lock);
 }
 
@@ -400,6 +407,43 @@ int pci_init(struct pci *pci, const struct pci_places *places, struct vm *vm, st
 		.start = places->ecam, .len = places->ecam_bytes, .max_access = 4,
 		.ops = &ecam_ops, .dev = pci, .name = "pci-ecam",
 	});
+}
+
+/* Bits that no guest can change say which function it is. */
+static void function_carry(struct pci_function *fn, struct state *s)
+{
+	uint8_t config[PCI_CONFIG_BYTES];
+	bool same = true;
+
+	memcpy(config, fn->config, sizeof(config));
+	state_section(s, "pci-function", fn->slot);
+	state_raw(s, config, sizeof(config));
+	for (unsigned int i = 0; i < sizeof(config); i++)
+		same &= !((config[i] ^ fn->config[i]) & ~fn->writable[i]);
+	if (!same)
+		state_refuse(s, "another device than the one that is here");
+	else if (state_loads(s))
+		memcpy(fn->config, config, sizeof(config));
+	if (fn->msix.cap)
+		msix_carry(fn, s);
+}
+
+void pci_carry(struct pci *pci, struct state *s)
+{
+	pthread_mutex_lock(&pci->lock);
+	state_section(s, "pci", 0);
+	state_u32(s, &pci->address);
+	pci->address &= ADDRESS_MASK;
+	for (unsigned int slot = 0; slot < PCI_SLOTS; slot++) {
+		state_same(s, pci->slots[slot] != NULL, "a device in a slot");
+		if (pci->slots[slot])
+			function_carry(pci->slots[slot], s);
+	}
+	/* All of them first: a guest may have put a BAR where another's was. */
+	for (unsigned int slot = 0; slot < PCI_SLOTS && state_loads(s) && state_is_good(s); slot++)
+		if (pci->slots[slot])
+			act_on_config(pci->slots[slot]);
+	pthread_mutex_unlock(&pci->lock);
 }
 
 void pci_fini(struct pci *pci)

@@ -123,7 +123,7 @@ static int probe_create(struct probe_vm *p, const uint8_t *entry, uint64_t turns
 	if (!rc)
 		rc = cpuid_read_supported(cpuid, p->vm->sys_fd);
 	if (!rc)
-		rc = cpu_init(p->vcpu, p->vm, cpuid, 1, false);
+		rc = cpu_init(p->vcpu, &(struct cpu_config){ .supported = cpuid, .cpus = 1 });
 	if (!rc)
 		rc = load_probe(p, entry, &start);
 	if (!rc)

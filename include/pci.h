@@ -18,6 +18,7 @@
 #include "bus.h"
 #include "log.h"
 
+struct state;
 struct vm;
 
 #define PCI_CONFIG_BYTES 256u
@@ -117,6 +118,12 @@ struct pci {
 int pci_init(struct pci *pci, const struct pci_places *places, struct vm *vm, struct bus *pio,
 	     struct bus *mmio);
 void pci_fini(struct pci *pci);
+
+/*
+ * state.h: the bus and all functions on it, which have to be the same ones. What is loaded is then
+ * acted on as if the guest had written it: BARs, MSI-X. Main thread, before vCPUs run.
+ */
+void pci_carry(struct pci *pci, struct state *s);
 
 void pci_function_init(struct pci_function *fn, const struct pci_function_ops *ops,
 		       const struct pci_ids *ids);

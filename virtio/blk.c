@@ -22,6 +22,7 @@
 
 #include "disk/disk.h"
 #include "iov.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/blk.h"
 #include "virtio/device.h"
@@ -344,11 +345,26 @@ static void blk_start(struct virtio_device *dev)
 	(void)dev;	/* nothing depends on the features but what is looked up */
 }
 
+/* Drivers hear of another capacity; all else they look at once. */
+static void blk_carry(struct virtio_device *dev, struct state *s)
+{
+	struct blk *blk = (struct blk *)dev;
+	char serial[BLK_SERIAL_BYTES];
+
+	memcpy(serial, blk->serial, sizeof(serial));
+	state_same(s, blk->disk->read_only, "a disk that can only be read");
+	state_same(s, blk->disk->block_bytes, "the size of a block");
+	state_raw(s, serial, sizeof(serial));
+	if (state_is_good(s) && memcmp(serial, blk->serial, sizeof(serial)))
+		state_refuse(s, "another serial= than this disk has");
+}
+
 static const struct virtio_ops blk_ops = {
 	.id = VIRTIO_ID_BLOCK,
 	.pci_class = PCI_CLASS,
 	.driver = "virtio_blk (CONFIG_VIRTIO_BLK)",
 	.start = blk_start,
+	.carry = blk_carry,
 	.kick = blk_kick,
 };
 

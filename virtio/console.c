@@ -26,6 +26,7 @@
 
 #include "event.h"
 #include "iov.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/console.h"
 #include "virtio/device.h"
@@ -60,6 +61,7 @@ struct console_port {
 	struct virtq_chain chain;
 	uint32_t done;			/* bytes of it that are written */
 	uint32_t shown;			/* ... that the watch has seen, at least as many */
+	uint32_t written_before;	/* ... of the next one: it was saved with them */
 	struct round_use sent, received;
 	struct event_deferred finish_tx, finish_rx;
 };
@@ -162,7 +164,9 @@ static void serve_tx(struct console_port *p)
 			if (virtio_pop(&c->dev, tx_queue(p->id), &p->chain) <= 0)
 				break;
 			p->has_chain = true;
-			p->done = p->shown = 0;
+			p->done = p->shown = (uint32_t)min_u64(p->written_before,
+							       p->chain.readable_bytes);
+			p->written_before = 0;
 		}
 		if (!write_chain(p))
 			break;
@@ -472,6 +476,7 @@ static void console_stop(struct virtio_device *dev, unsigned int queue)
 	if (p->has_chain)
 		virtq_unpop(console_ring(c, queue), p->chain.head);
 	p->has_chain = p->blocked = false;
+	p->written_before = 0;
 }
 
 static void console_reset(struct virtio_device *dev)
@@ -484,6 +489,56 @@ static void console_reset(struct virtio_device *dev)
 	}
 }
 
+static void port_carry(struct console_port *p, struct state *s)
+{
+	uint32_t done = p->has_chain ? p->done : p->written_before;
+	char name[64] = { 0 }, found[64];
+
+	if (p->port && p->id)
+		strncpy(name, port_name(p->port), sizeof(name) - 1);
+	memcpy(found, name, sizeof(found));
+	state_raw(s, found, sizeof(found));
+	if (memcmp(found, name, sizeof(name)))
+		state_refuse(s, "another name of a port");
+	state_same(s, p->port != NULL, "a port");
+	state_count(s, &p->news, (1u << NR_NEWS) - 1, "news that there are not");
+	state_bool(s, &p->guest_open);
+	state_u32(s, &done);
+	if (state_loads(s))
+		p->written_before = done;
+}
+
+static void console_carry(struct virtio_device *dev, struct state *s)
+{
+	struct console *c = (struct console *)dev;
+
+	state_same(s, c->nr_ports, "ports");
+	for (unsigned int id = 0; id < c->nr_ports; id++) {
+		struct console_port *p = &c->ports[id];
+
+		port_carry(p, s);
+		/* The peer is another one, if there is one. */
+		if (state_loads(s) && p->port && p->guest_open)
+			p->news |= 1u << NEWS_OPEN | (!id && c->columns ? 1u << NEWS_SIZE : 0);
+	}
+}
+
+static void console_go_on(struct virtio_device *dev)
+{
+	struct console *c = (struct console *)dev;
+
+	for (unsigned int id = 0; id < c->nr_ports; id++) {
+		struct console_port *p = &c->ports[id];
+
+		if (p->port && p->guest_open)
+			event_defer(dev->loop, &p->finish_rx);
+		if (p->port && p->has_chain)
+			event_defer(dev->loop, &p->finish_tx);
+	}
+	if (is_multiport(c))
+		event_defer(dev->loop, &c->finish_control);
+}
+
 static const struct virtio_ops console_ops = {
 	.id = VIRTIO_ID_CONSOLE,
 	.pci_class = PCI_CLASS,
@@ -492,6 +547,9 @@ static const struct virtio_ops console_ops = {
 	.kick = console_kick,
 	.stop = console_stop,
 	.reset = console_reset,
+	.carry = console_carry,
+	.go_on = console_go_on,
+	.holds_chains = true,
 };
 
 void console_set_size(struct console *c, uint16_t columns, uint16_t rows)

@@ -23,12 +23,15 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "state.h"
 #include "util.h"
 #include "virtio/device.h"
 
 #define COMMON_FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC | \
 			 1ull << VIRTIO_RING_F_EVENT_IDX)
 #define DRAIN_POLL_NS 200000
+#define STATUS_BITS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
+		     VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)
 
 static void virtio_on_kick(void *arg, uint32_t events)
 {
@@ -403,4 +406,148 @@ void virtio_kick(struct virtio_device *dev, uint32_t index)
 {
 	if (index < dev->nr_queues)
 		eventfd_signal(dev->queues[index].kick_fd);
+}
+
+/* ---- saving and loading ---- */
+
+void virtio_freeze(struct virtio_device *dev)
+{
+	dev->frozen |= dev->running;	/* one that was loaded has yet to run */
+	dev->running = false;
+}
+
+static bool wants_to_run(const struct virtio_device *dev)
+{
+	uint8_t status = atomic_load(&dev->status);
+
+	return status & VIRTIO_CONFIG_S_DRIVER_OK && !(status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+void virtio_thaw(struct virtio_device *dev, bool lost)
+{
+	bool was_frozen = dev->frozen;
+
+	dev->frozen = false;
+	if (!was_frozen || !wants_to_run(dev))
+		return;
+	dev->running = dev->had_driver = true;
+	(dev->ops->go_on ? dev->ops->go_on : dev->ops->start)(dev);
+	for (unsigned int i = 0; i < dev->nr_queues; i++) {
+		if (!dev->queues[i].ready)
+			continue;
+		eventfd_signal(dev->queues[i].kick_fd);
+		if (lost)
+			dev->transport_ops->notify_queue(dev->transport, i);
+	}
+	if (dev->config_changed)
+		dev->transport_ops->notify_config(dev->transport);
+	dev->config_changed = false;
+}
+
+/* A configuration that is another than the saved one is news for the driver. */
+static void config_carry(struct virtio_device *dev, struct state *s)
+{
+	uint8_t config[VIRTIO_CONFIG_MAX_BYTES];
+	uint32_t generation = atomic_load(&dev->generation);
+
+	memcpy(config, dev->config, sizeof(config));
+	state_raw(s, config, sizeof(config));
+	state_u32(s, &generation);
+	if (!state_loads(s))
+		return;
+	dev->config_changed = memcmp(config, dev->config, sizeof(config)) != 0;
+	atomic_store(&dev->generation, generation + dev->config_changed);
+}
+
+/* What the ring was before what is in flight had been popped. */
+static uint16_t settled_avail(const struct virtio_device *dev, const struct virtq_state *q)
+{
+	return (uint16_t)(q->next_avail - (dev->ops->holds_chains ? q->in_flight : 0));
+}
+
+/* Checked as when a driver enables it. */
+static void ring_load(struct virtio_queue *q, struct state *s, const struct virtq_state *loaded)
+{
+	struct virtio_device *dev = q->dev;
+
+	if (!q->ready || !state_is_good(s))
+		return;
+	if (!(atomic_load(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK) ||
+	    virtq_enable(&q->ring, &q->setup, virtio_has_feature(dev, VIRTIO_RING_F_EVENT_IDX))) {
+		state_refuse(s, "a queue of bad size or at a bad address");
+		q->ready = false;
+		return;
+	}
+	q->ring.state.next_avail = loaded->next_avail;
+	q->ring.state.next_used = loaded->next_used;
+	q->ring.state.notified = loaded->notified;
+}
+
+static void queue_carry(struct virtio_queue *q, struct state *s)
+{
+	struct virtq_state ring = q->ring.state;
+
+	if (!state_loads(s) && ring.in_flight && !q->dev->ops->holds_chains)
+		state_refuse_errno(s, "a request is in flight", -EBUSY);
+	ring.next_avail = settled_avail(q->dev, &ring);
+	state_u16(s, &q->setup.size);
+	state_u64(s, &q->setup.desc);
+	state_u64(s, &q->setup.avail);
+	state_u64(s, &q->setup.used);
+	state_bool(s, &q->ready);
+	state_u16(s, &ring.next_avail);
+	state_u16(s, &ring.next_used);
+	state_u16(s, &ring.notified);
+	if (state_loads(s))
+		ring_load(q, s, &ring);
+}
+
+/* As a driver may have brought them about. */
+static bool status_is_possible(const struct virtio_device *dev, uint8_t status, uint64_t accepted)
+{
+	if (status & ~STATUS_BITS)
+		return false;
+	if (!(status & VIRTIO_CONFIG_S_FEATURES_OK))
+		return !accepted && !(status & VIRTIO_CONFIG_S_DRIVER_OK);
+	return accepted == dev->requested && features_are_acceptable(dev);
+}
+
+static void status_carry(struct virtio_device *dev, struct state *s)
+{
+	uint8_t status = atomic_load(&dev->status);
+	uint64_t accepted = atomic_load(&dev->accepted);
+
+	state_u8(s, &status);
+	state_u64(s, &dev->requested);
+	state_bool(s, &dev->requested_unknown);
+	state_u64(s, &accepted);
+	if (!state_loads(s))
+		return;
+	if (accepted & ~dev->offered)
+		state_refuse(s, "its driver uses features that this one has not");
+	else if (!status_is_possible(dev, status, accepted))
+		state_refuse(s, "a status that it cannot have");
+	if (!state_is_good(s))
+		return;
+	atomic_store(&dev->status, status);
+	atomic_store(&dev->accepted, accepted);
+	atomic_store(&dev->was_found, status & VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	dev->frozen = wants_to_run(dev);
+}
+
+void virtio_carry(struct virtio_device *dev, struct state *s, uint32_t index)
+{
+	if (!state_loads(s) && atomic_load(&dev->lends))
+		state_refuse_errno(s, "vhost has its queues", -EBUSY);
+	pthread_mutex_lock(&dev->lock);
+	state_section(s, "virtio", index);
+	state_same(s, dev->ops->id, "a kind of device");
+	state_same(s, dev->nr_queues, "queues");
+	status_carry(dev, s);
+	config_carry(dev, s);
+	for (unsigned int i = 0; i < dev->nr_queues; i++)
+		queue_carry(&dev->queues[i], s);
+	if (dev->ops->carry)
+		dev->ops->carry(dev, s);
+	pthread_mutex_unlock(&dev->lock);
 }

@@ -21,6 +21,7 @@
 #include "bus.h"
 #include "irq.h"
 #include "kvm.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
@@ -274,6 +275,21 @@ int virtio_mmio_create(struct virtio_mmio **out, struct virtio_device *dev, stru
 	virtio_attach(dev, &transport_ops, vt);
 	*out = vt;
 	return 0;
+}
+
+void virtio_mmio_carry(struct virtio_mmio *vt, struct state *s)
+{
+	uint32_t status = atomic_load(&vt->interrupt_status);
+
+	state_section(s, "virtio-mmio", (uint32_t)(vt->base / VIRTIO_MMIO_BYTES));
+	state_u32(s, &vt->offered_select);
+	state_u32(s, &vt->requested_select);
+	state_u32(s, &vt->queue_select);
+	state_u32(s, &status);
+	if (status & ~(uint32_t)(VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG))
+		state_refuse(s, "an interrupt status that it cannot have");
+	else if (state_loads(s))
+		atomic_store(&vt->interrupt_status, status);
 }
 
 void virtio_mmio_destroy(struct virtio_mmio *vt)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "iov.h"
+#include "state.h"
 #include "virtio/net-filter.h"
 
 void net_filter_reset(struct net_filter *f, const uint8_t mac[6], bool vlans)
@@ -93,4 +94,29 @@ bool net_filter_set_vlan(struct net_filter *f, uint16_t id, bool on)
 	else
 		f->vlans[id / 64] &= ~(1ull << id % 64);
 	return true;
+}
+
+static void filter_table_carry(struct net_filter_table *t, struct state *s)
+{
+	uint32_t nr = t->nr;
+
+	state_bool(s, &t->overflow);
+	state_count(s, &nr, NET_FILTER_ENTRIES, "more addresses than fit");
+	t->nr = nr;
+	state_raw(s, t->macs, sizeof(t->macs));
+}
+
+void net_filter_carry(struct net_filter *f, struct state *s)
+{
+	state_raw(s, f->mac, sizeof(f->mac));
+	state_bool(s, &f->promiscuous);
+	state_bool(s, &f->all_multicast);
+	state_bool(s, &f->all_unicast);
+	state_bool(s, &f->no_multicast);
+	state_bool(s, &f->no_unicast);
+	state_bool(s, &f->no_broadcast);
+	state_bool(s, &f->use_vlans);
+	filter_table_carry(&f->unicast, s);
+	filter_table_carry(&f->multicast, s);
+	state_raw(s, f->vlans, sizeof(f->vlans));
 }

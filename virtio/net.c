@@ -23,6 +23,7 @@
 #include "iov.h"
 #include "net/net.h"
 #include "net/vhost.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/net-filter.h"
@@ -54,6 +55,7 @@ struct virtio_net {
 		unsigned int active_pairs;
 		unsigned int control;	/* index of the control queue; 0: none */
 		struct net_filter filter;
+		uint64_t offloads;	/* features that frames may need, which it can narrow */
 	} state;
 	struct net_rx *rx;		/* of each pair */
 	struct net_tx *tx;
@@ -214,9 +216,10 @@ static unsigned int tun_offloads(uint64_t features)
 
 static bool set_offloads(struct virtio_net *vn, uint64_t features)
 {
-	if (features & ~vn->dev.accepted)
+	if (features & ~vn->dev.accepted || net_set_offloads(vn->net, tun_offloads(features)))
 		return false;
-	return !net_set_offloads(vn->net, tun_offloads(features));
+	vn->state.offloads = features;
+	return true;
 }
 
 static bool set_rx_mode(struct virtio_net *vn, uint8_t command, bool on)
@@ -352,13 +355,19 @@ static void virtio_net_finish_control(void *arg)
 
 /* ---- the device ---- */
 
+/* 0: none. */
+static unsigned int virtio_net_control_queue(const struct virtio_net *vn)
+{
+	if (!virtio_has_feature(&vn->dev, VIRTIO_NET_F_CTRL_VQ))
+		return 0;
+	return virtio_has_feature(&vn->dev, VIRTIO_NET_F_MQ) ? 2 * vn->nr_pairs : 2;
+}
+
 static void virtio_net_start(struct virtio_device *dev)
 {
 	struct virtio_net *vn = (struct virtio_net *)dev;
 
-	vn->state.control = 0;
-	if (virtio_has_feature(dev, VIRTIO_NET_F_CTRL_VQ))
-		vn->state.control = virtio_has_feature(dev, VIRTIO_NET_F_MQ) ? 2 * vn->nr_pairs : 2;
+	vn->state.control = virtio_net_control_queue(vn);
 	vn->state.active_pairs = 1;
 	net_filter_reset(&vn->state.filter, vn->mac, virtio_has_feature(dev, VIRTIO_NET_F_CTRL_VLAN));
 	set_offloads(vn, dev->accepted);
@@ -408,6 +417,41 @@ static void virtio_net_reset(struct virtio_device *dev)
 	set_mac(vn, vn->mac);
 }
 
+/* The guest has its address from the one that was saved, whatever the command line says. */
+static void virtio_net_carry(struct virtio_device *dev, struct state *s)
+{
+	struct virtio_net *vn = (struct virtio_net *)dev;
+
+	state_same(s, vn->nr_pairs, "pairs of queues");
+	state_count(s, &vn->state.active_pairs, vn->nr_pairs, "more queues than there are");
+	state_u64(s, &vn->state.offloads);
+	net_filter_carry(&vn->state.filter, s);
+	if (!state_loads(s))
+		return;
+	if (!vn->state.active_pairs || vn->state.offloads & ~dev->accepted)
+		state_refuse(s, "queues or offloads that it cannot have");
+	if (!state_is_good(s)) {
+		vn->state.active_pairs = 1;
+		vn->state.offloads = 0;
+	} else if (atomic_load(&dev->status) & VIRTIO_CONFIG_S_DRIVER_OK) {
+		memcpy(vn->mac, vn->state.filter.mac, NET_MAC_BYTES);
+		set_mac(vn, vn->mac);
+	}
+}
+
+static void virtio_net_go_on(struct virtio_device *dev)
+{
+	struct virtio_net *vn = (struct virtio_net *)dev;
+
+	vn->state.control = virtio_net_control_queue(vn);
+	if (net_set_queues(vn->net, vn->state.active_pairs) || !set_offloads(vn, vn->state.offloads)) {
+		virtio_set_needs_reset(dev, "this network cannot do what the other could");
+		return;
+	}
+	for (unsigned int i = 0; i < vn->state.active_pairs; i++)
+		start_pair(vn, i);
+}
+
 static const struct virtio_ops net_device_ops = {
 	.id = VIRTIO_ID_NET,
 	.pci_class = PCI_CLASS,
@@ -417,6 +461,9 @@ static const struct virtio_ops net_device_ops = {
 	.stop = virtio_net_stop,
 	.reset = virtio_net_reset,
 	.irqs_changed = virtio_net_irqs_changed,
+	.carry = virtio_net_carry,
+	.go_on = virtio_net_go_on,
+	.holds_chains = true,
 };
 
 /* ---- the back end's client ---- */

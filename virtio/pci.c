@@ -24,6 +24,7 @@
 
 #include "kvm.h"
 #include "pci.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/pci.h"
@@ -533,6 +534,35 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *dev, struct
 	virtio_attach(dev, &transport_ops, vp);
 	*out = vp;
 	return 0;
+}
+
+static void vector_carry(struct virtio_pci *vp, struct state *s, _Atomic uint16_t *vector)
+{
+	uint16_t v = atomic_load(vector);
+
+	state_u16(s, &v);
+	if (v != VIRTIO_MSI_NO_VECTOR && v >= vp->fn.msix.nr_vectors)
+		state_refuse(s, "a vector that it has not");
+	else if (state_loads(s))
+		atomic_store(vector, v);
+}
+
+void virtio_pci_carry(struct virtio_pci *vp, struct state *s)
+{
+	state_section(s, "virtio-pci", vp->fn.slot);
+	state_u32(s, &vp->offered_select);
+	state_u32(s, &vp->requested_select);
+	state_u16(s, &vp->queue_select);
+	vector_carry(vp, s, &vp->config_vector);
+	for (unsigned int i = 0; i < VIRTIO_MAX_QUEUES; i++)
+		vector_carry(vp, s, &vp->queue_vectors[i]);
+	state_u8(s, &vp->isr);
+	if (vp->isr & ~(ISR_QUEUE | ISR_CONFIG)) {
+		state_refuse(s, "an interrupt status that it cannot have");
+		vp->isr = 0;
+	}
+	if (state_loads(s) && vp->isr)
+		pci_set_intx(&vp->fn, true);
 }
 
 void virtio_pci_destroy(struct virtio_pci *vp)

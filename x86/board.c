@@ -313,9 +313,20 @@ static int check_address_width(struct board *b)
 	return 0;
 }
 
+struct cpu_config board_cpu_config(const struct board *b)
+{
+	return (struct cpu_config){
+		.supported = b->cpuid,
+		.cpus = b->config->cpus,
+		.nested = b->config->nested,
+		.tsc_khz = b->config->tsc_khz,
+	};
+}
+
 int board_create_vcpus(struct board *b)
 {
 	unsigned int cpus = b->config->cpus;
+	struct cpu_config config;
 	int rc;
 
 	b->cpuid = malloc(sizeof(*b->cpuid));
@@ -327,6 +338,7 @@ int board_create_vcpus(struct board *b)
 		log_error("machine: KVM_GET_SUPPORTED_CPUID: %s", strerror(-rc));
 		return rc;
 	}
+	config = board_cpu_config(b);
 	rc = check_address_width(b);
 	for (unsigned int i = 0; i < cpus && !rc; i++) {
 		rc = vcpu_create(&b->vcpus[i], b->host->vm, i, layout_apic_id(i), &b->pio, &b->mmio,
@@ -334,7 +346,7 @@ int board_create_vcpus(struct board *b)
 		if (rc)
 			break;
 		b->nr_vcpus++;
-		rc = cpu_init(b->vcpus[i], b->host->vm, b->cpuid, cpus, b->config->nested);
+		rc = cpu_init(b->vcpus[i], &config);
 	}
 	return rc;
 }

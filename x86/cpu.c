@@ -236,22 +236,42 @@ int cpu_set_start(struct vcpu *vcpu, const struct cpu_start *start)
 	return rc;
 }
 
-static int set_cpuid(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table *supported,
-		     unsigned int cpus, bool nested)
+void cpu_fit_cpuid(struct vcpu *vcpu, const struct cpu_config *config, struct cpuid_table *table)
 {
-	struct cpuid_table table = *supported;
-	int tsc_khz = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+	struct vm *vm = vcpu->vm;
+	int tsc_khz = config->tsc_khz ? (int)config->tsc_khz : ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
 	struct cpuid_machine machine = {
 		.apic_id = layout_apic_id(vcpu->index),
-		.cpus = cpus,
-		.max_apic_id = layout_apic_id(cpus - 1),
+		.cpus = config->cpus,
+		.max_apic_id = layout_apic_id(config->cpus - 1),
 		.tsc_khz = tsc_khz > 0 ? (uint32_t)tsc_khz : 0,
 		.tsc_deadline = kvm_capability(vm->sys_fd, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
-		.nested = nested,
+		.nested = config->nested,
 	};
 
-	cpuid_fit(&table, &machine);
+	*table = *config->supported;
+	cpuid_fit(table, &machine);
+}
+
+static int set_cpuid(struct vcpu *vcpu, const struct cpu_config *config)
+{
+	struct cpuid_table table;
+
+	cpu_fit_cpuid(vcpu, config, &table);
 	return ioctl(vcpu->fd, KVM_SET_CPUID2, &table);
+}
+
+/* A counter that runs at most so much faster or slower is the same one, as clocks of hosts go. */
+#define TSC_TOLERANCE_PPM 250u
+
+static int set_tsc_khz(struct vcpu *vcpu, uint32_t khz)
+{
+	int now = ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0);
+	int64_t most = (int64_t)khz * TSC_TOLERANCE_PPM / 1000000;
+
+	if (!khz || (now > 0 && now - (int64_t)khz <= most && (int64_t)khz - now <= most))
+		return 0;
+	return ioctl(vcpu->fd, KVM_SET_TSC_KHZ, (unsigned long)khz);
 }
 
 /*
@@ -305,12 +325,15 @@ static int set_local_apic(struct vcpu *vcpu)
 	return ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic);
 }
 
-int cpu_init(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table *supported,
-	     unsigned int cpus, bool nested)
+int cpu_init(struct vcpu *vcpu, const struct cpu_config *config)
 {
-	const char *step = "KVM_SET_CPUID2";
-	int rc = set_cpuid(vcpu, vm, supported, cpus, nested);
+	const char *step = "KVM_SET_TSC_KHZ";
+	int rc = set_tsc_khz(vcpu, config->tsc_khz);
 
+	if (!rc) {
+		step = "KVM_SET_CPUID2";
+		rc = set_cpuid(vcpu, config);
+	}
 	if (!rc) {
 		step = "KVM_SET_MSRS";
 		rc = set_msrs(vcpu);

@@ -15,11 +15,13 @@
  */
 #include <asm/kvm_para.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "state.h"
 #include "util.h"
 #include "x86/cpuid.h"
 
@@ -295,4 +297,28 @@ bool cpuid_has_five_levels(struct cpuid_table *table)
 	const struct kvm_cpuid_entry2 *e = cpuid_find(table, 7, 0);
 
 	return e && e->ecx & ECX7_LA57;
+}
+
+/* Which of a host's CPUs was asked decides what its caches are. */
+static bool is_of_caches(uint32_t function)
+{
+	return function == 0x2 || function == 0x4 || function == 0x8000001d;
+}
+
+void cpuid_carry(const struct cpuid_table *table, struct state *s)
+{
+	char text[64];
+
+	state_section(s, "cpuid", 0);
+	state_same(s, table->nent, "leaves of CPUID");
+	for (uint32_t i = 0; i < table->nent && state_is_good(s); i++) {
+		const struct kvm_cpuid_entry2 *ours = &table->entries[i];
+		struct kvm_cpuid_entry2 e = *ours;
+
+		state_raw(s, &e, sizeof(e));
+		if (e.function == ours->function && (is_of_caches(e.function) || !memcmp(&e, ours, sizeof(e))))
+			continue;
+		snprintf(text, sizeof(text), "this host's CPU is another (leaf %#x of CPUID)", ours->function);
+		state_refuse(s, text);
+	}
 }

@@ -15,6 +15,7 @@
 
 #include "bus.h"
 #include "kvm.h"
+#include "state.h"
 #include "x86/i8042.h"
 #include "x86/layout.h"
 
@@ -195,6 +196,23 @@ int i8042_init(struct i8042 *dev, struct vm *vm, struct bus *pio)
 			.ops = &command_ops, .dev = dev, .name = "i8042",
 		});
 	return rc;
+}
+
+void i8042_carry(struct i8042 *dev, struct state *s)
+{
+	struct i8042_state *st = &dev->state;
+
+	state_section(s, "i8042", 0);
+	pthread_mutex_lock(&dev->lock);
+	state_u8(s, &st->control);
+	state_u8(s, &st->command);
+	state_u8(s, &st->output);
+	state_u8(s, &st->status);
+	if (state_loads(s) && st->status & ~(STATUS_OBF | STATUS_AUX)) {
+		state_refuse(s, "a status that it cannot have");
+		st->status = 0;
+	}
+	pthread_mutex_unlock(&dev->lock);
 }
 
 void i8042_fini(struct i8042 *dev)

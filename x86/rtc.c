@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "bus.h"
+#include "state.h"
 #include "x86/layout.h"
 #include "x86/rtc.h"
 
@@ -37,6 +38,8 @@
 #define B_24H		0x02u
 #define D_VALID		0x80u
 #define HOUR_PM		0x80u
+
+#define MAX_OFFSET_S	(20000ll * 366 * 86400)	/* between two years of four digits, and more */
 
 /* Not time(2): without a vDSO it is a call of its own, which the vCPU's filter does not have. */
 static time_t host_utc(void)
@@ -194,6 +197,26 @@ int rtc_init(struct rtc *rtc, struct bus *pio)
 		.start = PORT_RTC, .len = 2, .max_access = 1,
 		.ops = &rtc_ops, .dev = rtc, .name = "rtc",
 	});
+}
+
+void rtc_carry(struct rtc *rtc, struct state *s)
+{
+	struct rtc_state *st = &rtc->state;
+	uint64_t offset;
+
+	state_section(s, "rtc", 0);
+	pthread_mutex_lock(&rtc->lock);
+	offset = (uint64_t)st->offset_s;
+	state_u8(s, &st->index);
+	state_raw(s, st->ram, sizeof(st->ram));
+	state_u64(s, &offset);
+	st->offset_s = (int64_t)offset;
+	if (state_loads(s) && (st->index >= RTC_RAM_BYTES || st->offset_s > MAX_OFFSET_S ||
+			       st->offset_s < -MAX_OFFSET_S)) {
+		state_refuse(s, "a register or a time that it cannot have");
+		*st = (struct rtc_state){ 0 };
+	}
+	pthread_mutex_unlock(&rtc->lock);
 }
 
 void rtc_fini(struct rtc *rtc)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "bus.h"
+#include "state.h"
 #include "term.h"
 #include "x86/layout.h"
 #include "util.h"
@@ -311,6 +312,45 @@ void serial_send_break(struct serial *s)
 	s->state.break_after = (uint32_t)term_input_bytes(s->term);
 	update_irq(s);
 	pthread_mutex_unlock(&s->lock);
+}
+
+void serial_carry(struct serial *serial, struct state *s)
+{
+	struct serial_state *st = &serial->state;
+
+	state_section(s, "serial", 0);
+	pthread_mutex_lock(&serial->lock);
+	state_u8(s, &st->ier);
+	state_u8(s, &st->lcr);
+	state_u8(s, &st->mcr);
+	state_u8(s, &st->scr);
+	state_u8(s, &st->fcr);
+	state_u8(s, &st->dll);
+	state_u8(s, &st->dlm);
+	state_bool(s, &st->thr_pending);
+	state_bool(s, &st->thr_waits);
+	state_bool(s, &st->irq);
+	state_u8(s, &st->polls);
+	state_bool(s, &st->listens);
+	state_raw(s, st->loop, sizeof(st->loop));
+	state_u8(s, &st->loop_head);
+	state_u8(s, &st->loop_count);
+	if (state_loads(s) && (st->ier & ~IER_MASK || st->mcr & ~MCR_MASK || st->polls > SERIAL_POLLS ||
+			       st->loop_head >= SERIAL_FIFO_BYTES || st->loop_count > SERIAL_FIFO_BYTES)) {
+		state_refuse(s, "registers that it cannot have");
+		*st = (struct serial_state){ 0 };
+	}
+	pthread_mutex_unlock(&serial->lock);
+}
+
+void serial_go_on(struct serial *serial)
+{
+	pthread_mutex_lock(&serial->lock);
+	serial->state.irq = false;	/* an edge may have been lost; one too many is none to a driver */
+	if (serial->state.thr_waits)
+		offer_thr(serial);
+	update_irq(serial);
+	pthread_mutex_unlock(&serial->lock);
 }
 
 int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct term *term,

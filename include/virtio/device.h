@@ -23,6 +23,7 @@
 #define VIRTIO_MAX_QUEUES 32u
 #define VIRTIO_CONFIG_MAX_BYTES 128u
 
+struct state;
 struct virtio_device;
 
 /* A kind of device. All on the loop's thread. */
@@ -40,6 +41,15 @@ struct virtio_ops {
 	void (*reset)(struct virtio_device *dev);
 	/* For devices that lend queues: virtio_irq_fd() may say something else now. */
 	void (*irqs_changed)(struct virtio_device *dev);
+	/* Optional, for state.h: what the guest can observe beside what all devices have. */
+	void (*carry)(struct virtio_device *dev, struct state *s);
+	/* As start(), from a state that was loaded, or from where it was frozen; NULL: start() can. */
+	void (*go_on)(struct virtio_device *dev);
+	/*
+	 * Chains in flight are those that were popped last, in their order, and wait: to save their
+	 * queue is to save it as it was before.
+	 */
+	bool holds_chains;
 };
 
 /* How a transport interrupts the guest. On the loop's thread. */
@@ -86,6 +96,8 @@ struct virtio_device {
 	pthread_mutex_t config_lock;	/* config[]; held for a copy only */
 	bool running;			/* loop: DRIVER_OK, not broken */
 	bool had_driver;		/* loop: ... at any time */
+	bool frozen;			/* loop: it was running */
+	bool config_changed;		/* loop: it is not what was saved */
 	atomic_bool lends;		/* loop: somebody else serves queues */
 	atomic_bool was_found;		/* registers: a driver of the transport was there */
 };
@@ -127,6 +139,19 @@ void virtio_notify_detached(struct virtio_device *dev, unsigned int queue);
 
 /* The driver or the ring broke a rule: the device stops until it is reset. */
 void virtio_set_needs_reset(struct virtio_device *dev, const char *why);
+
+/* ---- saving and loading; the loop's thread, while no vCPU runs ---- */
+
+/*
+ * Between these the device does nothing: it touches no memory, and no ring moves. Nothing may be in
+ * flight on a host's file. virtio_thaw() is also what goes on with a state that was loaded; with
+ * @lost interrupts and kicks may be that were sent before: each is sent once more.
+ */
+void virtio_freeze(struct virtio_device *dev);
+void virtio_thaw(struct virtio_device *dev, bool lost);
+
+/* state.h. Of a device that is frozen or was never started; it is the @index'th. */
+void virtio_carry(struct virtio_device *dev, struct state *s, uint32_t index);
 
 /* ---- for transports; the register side, under the lock unless noted ---- */
 

@@ -19,4 +19,8 @@ int virtio_mmio_create(struct virtio_mmio **out, struct virtio_device *dev, stru
 /* Accepts NULL. */
 void virtio_mmio_destroy(struct virtio_mmio *vt);
 
+/* state.h */
+struct state;
+void virtio_mmio_carry(struct virtio_mmio *vt, struct state *s);
+
 #endif

@@ -14,6 +14,8 @@
 #define NET_FILTER_VLANS 4096u
 #define NET_FILTER_MIN_BYTES 18u
 
+struct state;
+
 struct net_filter_table {
 	bool overflow;
 	unsigned int nr;
@@ -41,6 +43,9 @@ bool net_filter_accepts(const struct net_filter *filter,
  */
 bool net_filter_set_tables(struct net_filter *filter, const struct iovec *iov, unsigned int nr,
 			   uint32_t offset, uint32_t bytes);
+
+/* state.h */
+void net_filter_carry(struct net_filter *filter, struct state *s);
 
 bool net_filter_set_vlan(struct net_filter *filter, uint16_t id, bool on);
 

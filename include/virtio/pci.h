@@ -15,4 +15,8 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *dev, struct
 /* Accepts NULL. */
 void virtio_pci_destroy(struct virtio_pci *vp);
 
+/* state.h; after pci_carry(). */
+struct state;
+void virtio_pci_carry(struct virtio_pci *vp, struct state *s);
+
 #endif

@@ -21,6 +21,7 @@
 #include "bus.h"
 #include "pci.h"
 #include "virtio/console.h"
+#include "x86/cpu.h"
 #include "x86/i8042.h"
 #include "x86/pm.h"
 #include "x86/pvpanic.h"
@@ -36,6 +37,7 @@ struct mem;
 struct net;
 struct port;
 struct rng;
+struct state;
 struct term;
 struct vcpu;
 struct virtio_device;
@@ -61,6 +63,7 @@ struct board_config {
 	bool rng;
 	bool rng_requested;		/* ... by the user */
 	uint64_t rng_rate;		/* bytes per second; 0: no limit */
+	uint32_t tsc_khz;		/* 0: the host's */
 };
 
 /* The host's side of it. It is filled while the machine is opened and made; all of it is lent. */
@@ -130,6 +133,26 @@ int board_create_vcpus(struct board *b);
 
 /* The terminal's window may have another size: hvc0 tells the guest. */
 void board_update_window_size(struct board *b);
+
+/*
+ * ---- x86/board-state.c: saving and loading, while no vCPU runs ----
+ *
+ * Between board_freeze() and board_thaw() no device touches guest memory. board_carry() is all that the
+ * guest can observe beside memory (state.h); what is loaded needs a board that was made alike, and
+ * its memory. Then board_thaw(b, true) is what starts its devices. @pit: there is an 8254.
+ */
+void board_freeze(struct board *b);
+void board_thaw(struct board *b, bool loaded);
+void board_carry(struct board *b, bool pit, struct state *s);
+
+/* What its CPUs are made of. */
+struct cpu_config board_cpu_config(const struct board *b);
+
+/* As many bytes as board_carry() needs at most. */
+uint64_t board_state_bytes(const struct board *b);
+
+/* What the guests' counters count, as KVM has it; 0: unknown. */
+uint32_t board_tsc_khz(const struct board *b);
 
 /* Names each driver that the guest lacked for a device that the user asked for. vCPUs were joined. */
 void board_report_missing_drivers(const struct board *b);

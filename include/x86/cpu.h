@@ -12,7 +12,6 @@
 
 struct cpuid_table;
 struct vcpu;
-struct vm;
 
 /* In which mode the boot CPU enters the guest, and with what. */
 enum cpu_entry {
@@ -30,13 +29,18 @@ struct cpu_start {
 	bool five_levels;	/* of page tables: what a kernel built for them is entered with */
 };
 
-/*
- * CPUID, MSRs and local APIC of every vCPU. @supported is what
- * cpuid_read_supported() returned, @nested whether VMX and SVM are offered. 0 or -errno,
- * after a message.
- */
-int cpu_init(struct vcpu *vcpu, struct vm *vm, const struct cpuid_table *supported,
-	     unsigned int cpus, bool nested);
+struct cpu_config {
+	const struct cpuid_table *supported;	/* of cpuid_read_supported(); lent */
+	unsigned int cpus;
+	bool nested;		/* VMX and SVM are offered */
+	uint32_t tsc_khz;	/* 0: the host's */
+};
+
+/* CPUID, MSRs and local APIC of every vCPU. 0 or -errno, after a message. */
+int cpu_init(struct vcpu *vcpu, const struct cpu_config *config);
+
+/* What CPUID says on it. */
+void cpu_fit_cpuid(struct vcpu *vcpu, const struct cpu_config *config, struct cpuid_table *table);
 
 /* Registers of the boot CPU. 0 or -errno, after a message. */
 int cpu_set_start(struct vcpu *vcpu, const struct cpu_start *start);

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct state;
+
 #define CPUID_MAX_ENTRIES 256
 
 /* KVM's variable-length struct with room for its entries. */
@@ -36,6 +38,9 @@ void cpuid_fit(struct cpuid_table *table, const struct cpuid_machine *machine);
 
 /* Whether guests may have page tables of five levels (LA57). */
 bool cpuid_has_five_levels(struct cpuid_table *table);
+
+/* state.h: what the guest was told has to be what this host would tell it; but for its caches. */
+void cpuid_carry(const struct cpuid_table *table, struct state *s);
 
 /* The entry of a leaf, or NULL. */
 struct kvm_cpuid_entry2 *cpuid_find(struct cpuid_table *table, uint32_t function, uint32_t index);

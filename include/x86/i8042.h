@@ -13,6 +13,7 @@
 #include "irq.h"
 
 struct bus;
+struct state;
 struct vm;
 
 /* What the guest can observe. */
@@ -33,5 +34,7 @@ struct i8042 {
 /* @vm may be NULL in tests. 0 or -errno. */
 int i8042_init(struct i8042 *dev, struct vm *vm, struct bus *pio);
 void i8042_fini(struct i8042 *dev);
+
+void i8042_carry(struct i8042 *dev, struct state *s);	/* state.h */
 
 #endif

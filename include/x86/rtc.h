@@ -11,6 +11,7 @@
 #include <time.h>
 
 struct bus;
+struct state;
 
 #define RTC_RAM_BYTES 128
 
@@ -30,5 +31,8 @@ struct rtc {
 /* 0 or -errno. */
 int rtc_init(struct rtc *rtc, struct bus *pio);
 void rtc_fini(struct rtc *rtc);
+
+/* state.h. It goes with the host's clock meanwhile. */
+void rtc_carry(struct rtc *rtc, struct state *s);
 
 #endif

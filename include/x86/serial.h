@@ -27,6 +27,7 @@
 #include "x86/end-watch.h"
 
 struct bus;
+struct state;
 struct term;
 struct vm;
 
@@ -60,6 +61,13 @@ struct serial {
 int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct term *term,
 		struct console_watch *watch);
 void serial_fini(struct serial *serial);
+
+/*
+ * state.h. What the terminal holds is not part of it. After all is loaded serial_go_on() raises the
+ * interrupt that is due by then.
+ */
+void serial_carry(struct serial *serial, struct state *s);
+void serial_go_on(struct serial *serial);
 
 /* When a program in the guest first had the port open (CLOCK_MONOTONIC), or 0. */
 uint64_t serial_opened_ns(struct serial *serial);

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * All that a guest can observe of the board, to bytes and back (board.h, state.h).
+ *
+ * CPUs come first, then what interrupts them, then devices, in the order in which they are loaded: an
+ * interrupt that the I/O APIC sends has to find a local APIC, and a device's level an I/O APIC. To
+ * be saved they are taken from KVM in the other order.
+ *
+ * What was on its way between devices and KVM when the machine was paused may be lost: kicks and
+ * interrupts in eventfds. So each queue is kicked once, and each device interrupts once, when a
+ * machine that was loaded goes on. Main thread, which is the loop's.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "kvm-cpu.h"
+#include "kvm.h"
+#include "log.h"
+#include "state.h"
+#include "util.h"
+#include "virtio/device.h"
+#include "virtio/mmio.h"
+#include "virtio/pci.h"
+#include "x86/board.h"
+#include "x86/cpu-state.h"
+#include "x86/cpuid.h"
+
+#define DEVICE_BYTES KIB(16)	/* of one, with room to spare: the filters of a network card are most of it */
+
+/* Too big for a stack; one CPU after the other. */
+struct scratch {
+	struct cpu_host host;
+	struct cpu_state cpu;
+	struct chips_state chips;
+	struct cpuid_table cpuid;
+	uint64_t boot_offset;
+};
+
+void board_freeze(struct board *b)
+{
+	for (unsigned int i = 0; i < b->nr_virtio; i++)
+		virtio_freeze(b->slots[i].dev);
+}
+
+void board_thaw(struct board *b, bool loaded)
+{
+	for (unsigned int i = 0; i < b->nr_virtio; i++)
+		virtio_thaw(b->slots[i].dev, loaded);
+	if (loaded)
+		serial_go_on(&b->serial);
+}
+
+uint64_t board_state_bytes(const struct board *b)
+{
+	return sizeof(struct scratch) + b->config->cpus * sizeof(struct cpu_state) +
+	       (b->nr_virtio + 1) * DEVICE_BYTES;
+}
+
+uint32_t board_tsc_khz(const struct board *b)
+{
+	int khz = ioctl(b->vcpus[0]->fd, KVM_GET_TSC_KHZ, 0);
+
+	return b->config->tsc_khz ? b->config->tsc_khz : khz > 0 ? (uint32_t)khz : 0;
+}
+
+static void cpu_carry(struct board *b, struct scratch *x, struct state *s, unsigned int i)
+{
+	const char *step = "";
+	int rc = 0;
+
+	state_section(s, "cpu", i);
+	if (!state_loads(s))
+		rc = cpu_state_get(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
+	cpu_state_carry(&x->cpu, &x->host, s);
+	if (state_loads(s) && state_is_good(s))
+		rc = cpu_state_set(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
+	if (rc)
+		state_refuse_errno(s, step, rc);
+}
+
+static void board_carry_cpus(struct board *b, struct scratch *x, struct state *s)
+{
+	const struct cpu_config config = board_cpu_config(b);
+
+	cpu_fit_cpuid(b->vcpus[0], &config, &x->cpuid);
+	cpuid_carry(&x->cpuid, s);
+	state_same(s, b->nr_vcpus, "CPUs");
+	for (unsigned int i = 0; i < b->nr_vcpus && state_is_good(s); i++)
+		cpu_carry(b, x, s, i);
+}
+
+static void board_carry_devices(struct board *b, struct state *s)
+{
+	bool crashed = atomic_load(&b->pvpanic.crashed);
+
+	state_section(s, "pvpanic", 0);
+	state_bool(s, &crashed);
+	atomic_store(&b->pvpanic.crashed, crashed);
+	serial_carry(&b->serial, s);
+	rtc_carry(&b->rtc, s);
+	i8042_carry(&b->i8042, s);
+	pci_carry(&b->pci, s);
+	state_same(s, b->nr_virtio, "virtio devices");
+	for (unsigned int i = 0; i < b->nr_virtio && state_is_good(s); i++) {
+		virtio_carry(b->slots[i].dev, s, i);
+		if (b->slots[i].pci)
+			virtio_pci_carry(b->slots[i].pci, s);
+		else
+			virtio_mmio_carry(b->slots[i].mmio, s);
+	}
+}
+
+void board_carry(struct board *b, bool pit, struct state *s)
+{
+	struct scratch *x = calloc(1, sizeof(*x));
+	const char *step = "";
+	int rc = x ? cpu_host_init(&x->host, b->host->vm) : -ENOMEM;
+
+	if (!rc && b->config->nested)
+		rc = -EOPNOTSUPP;
+	if (!rc && !state_loads(s))
+		rc = chips_get(b->host->vm, pit, &x->chips, &step);
+	if (rc) {
+		state_refuse_errno(s, step, rc);
+		free(x);
+		return;
+	}
+	board_carry_cpus(b, x, s);
+	chips_carry(&x->chips, pit, s);
+	if (state_loads(s) && state_is_good(s))
+		rc = chips_set(b->host->vm, pit, &x->chips, &step);
+	if (rc)
+		state_refuse_errno(s, step, rc);
+	board_carry_devices(b, s);
+	free(x);
+}
