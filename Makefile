@@ -52,6 +52,7 @@ core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
 board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
+board += x86/page-walk.c x86/registers.c
 loading := x86/boot/boot.c x86/boot/payload.c x86/boot/kernel-cache.c \
 	x86/boot/vmlinux.c x86/boot/zeropage.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
@@ -138,6 +139,7 @@ unit_tests += modules initramfs
 unit_tests += results init-tar init
 unit_tests += dir erofs
 unit_tests += registry control vmcore state
+unit_tests += page-walk
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
