@@ -95,7 +95,7 @@ $(build)/%.S.o: %.S
 
 # The guest's first process: with a C library of its own, and the same whatever the variant.
 init_max_bytes := 65536
-init_sources := guest/init.c guest/init-setup.c guest/init-user.c guest/init-tar.c
+init_sources := guest/init.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c
 init_cflags = -std=gnu11 -D_GNU_SOURCE -Os -static -s $(warnings) -iquote include -idirafter /usr/include \
 	-idirafter /usr/include/x86_64-linux-gnu -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code

@@ -396,7 +396,7 @@ static void set_default(char ***list, size_t *nr, const char *name, const char *
 		if (!strncmp((*list)[i], name, len) && ((*list)[i][len] == '=' || !(*list)[i][len]))
 			return;
 	text = keep_memory(malloc(len + strlen(value) + 2));
-	sprintf(text, "%s=%s", name, value);
+	snprintf(text, len + strlen(value) + 2, "%s=%s", name, value);
 	add_string(list, nr, text);
 }
 

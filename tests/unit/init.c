@@ -15,6 +15,21 @@ static char passwd_path[64], group_path[64];
 #include "guest/init-setup.c"
 #include "guest/init-user.c"
 
+/* Beside the C library's own. */
+#undef vsnprintf
+#undef snprintf
+#undef dprintf
+#define vsnprintf init_vsnprintf
+#define snprintf init_snprintf
+#define dprintf init_dprintf
+int vsnprintf(char *text, size_t bytes, const char *fmt, va_list ap);
+int snprintf(char *text, size_t bytes, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int dprintf(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#include "guest/init-print.c"
+#undef vsnprintf
+#undef snprintf
+#undef dprintf
+
 /* ---- what the rest of it would do ---- */
 
 static jmp_buf failed;
@@ -290,9 +305,51 @@ static int remove_folder(void **state)
 	return run_tool(line, out, sizeof(out));
 }
 
+/* ---- text ---- */
+
+/* The same text and length as the C library's, in @bytes. */
+#define same_print(bytes, ...)									\
+	do {											\
+		char wanted[256], got[256];							\
+		int n = snprintf(wanted, bytes, __VA_ARGS__);					\
+												\
+		memset(got, 'X', sizeof(got));							\
+		assert_int_equal(init_snprintf(got, bytes, __VA_ARGS__), n);			\
+		assert_string_equal(got, wanted);						\
+		assert_int_equal(got[bytes], 'X');						\
+	} while (0)
+
+static void test_print(void **state)
+{
+	char text[8] = "unset";
+	int ends[2];
+
+	(void)state;
+	same_print(200, "%s, %s and 100 %%", "a", "");
+	same_print(200, "%d %d %d", 0, INT_MIN, INT_MAX);
+	same_print(200, "%u %x %02x %02x", UINT_MAX, 0xabcdefu, 0u, 255u);
+	same_print(200, "%lld.%09ld %llu %zu", LLONG_MIN, 123l, ULLONG_MAX, SIZE_MAX);
+	same_print(200, "%08u", 4711u);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-truncation"
+	same_print(5, "%s", "12345");
+	same_print(5, "%s", "1234");
+	same_print(1, "%s%d", "123", 45);
+#pragma GCC diagnostic pop
+	assert_int_equal(init_snprintf(text, 0, "%s", "1234567"), 7);
+	assert_string_equal(text, "unset");
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(init_dprintf(ends[1], "%s=%d\n", "a", -1), 5);
+	assert_int_equal(read(ends[0], text, sizeof(text)), 5);
+	assert_memory_equal(text, "a=-1\n", 5);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_print),
 		cmocka_unit_test(users_are_found),
 		cmocka_unit_test(who_is_not_there_is_said),
 		cmocka_unit_test(a_root_without_users),
