@@ -46,9 +46,10 @@ cflags += -fprofile-instr-generate -fcoverage-mapping
 endif
 ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN)) \
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
-libs := -lfdt -lcap -luring -lz
+libs := -lfdt -lcap -luring -lz -l:libjson-c.a
 
 core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
+core += utf8.c
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
 board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
@@ -65,13 +66,14 @@ controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/control.c cmd/registration.c
+containers := oci/config.c oci/words.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
-sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands)
+sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands) $(containers)
 
 # What the unit tests link: everything but main().
-lib_sources := $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands)
+lib_sources := $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands) $(containers)
 
 objects = $(patsubst %,$(build)/%.o,$(1))
 
@@ -122,7 +124,7 @@ $(build)/sandbox/sandbox.c.o: $(build)/sandbox-filters.h
 $(build)/sandbox/sandbox.c.o: cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
-seldom := $(wildcard cmd/*.c guest/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
+seldom := $(wildcard cmd/*.c guest/*.c oci/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c disk/tar.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os
@@ -140,6 +142,7 @@ unit_tests += results init-tar init
 unit_tests += dir erofs
 unit_tests += registry control vmcore state
 unit_tests += page-walk
+unit_tests += oci-config
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
@@ -195,7 +198,7 @@ fuzz_targets += control
 fuzz_targets += command init
 TARGET ?= blk
 SECONDS ?= 60
-fuzz_targets += results
+fuzz_targets += results oci-config
 fuzz_programs := $(patsubst %,build/fuzz/%,$(fuzz_targets))
 
 fuzzers:
@@ -206,7 +209,7 @@ fuzz-targets:
 
 fuzz: fuzzers
 	@mkdir -p build/corpus/$(TARGET)
-	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar results,$(TARGET)),65536,4096) \
+	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar results oci-config,$(TARGET)),65536,4096) \
 		-rss_limit_mb=4096 -timeout=20 -artifact_prefix=build/fuzz/$(TARGET)- \
 		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
 		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s

@@ -22,6 +22,7 @@
 #include "control/server.h"
 #include "event.h"
 #include "io.h"
+#include "utf8.h"
 #include "util.h"
 
 #define STATUS "{\"v\":1,\"do\":\"status\"}\n"
@@ -61,6 +62,21 @@ static void test_json(void **state)
 	/* A NUL is no end. */
 	memcpy(copy, "{}\0", 3);
 	assert_int_equal(json_parse(&o, copy, 3), -EINVAL);
+}
+
+static void test_utf8(void **state)
+{
+	static const char *const bad[] = {
+		"\xff", "\xc3", "a\xe4", "\xc0\x80", "\xe2\x82", "\xf0\x9f\x98", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+	};
+
+	(void)state;
+	assert_true(utf8_is_valid("", 0) && utf8_is_valid("a\0b", 3));
+	assert_true(utf8_is_valid("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(utf8_is_valid(bad[i], strlen(bad[i])));
+	/* What follows the text is not looked at. */
+	assert_false(utf8_is_valid("\xc3\xa9", 1));
 }
 
 static void test_json_values(void **state)
@@ -694,6 +710,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_json_values),
 		cmocka_unit_test_setup_teardown(test_requests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
