@@ -64,6 +64,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c
 controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c
+controls += control/inspect.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/control.c cmd/registration.c
 containers := oci/config.c oci/words.c

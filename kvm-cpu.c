@@ -342,6 +342,17 @@ static void report_failed_entry(const struct vcpu *vcpu)
 		  (unsigned long long)vcpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
+/* It stands where a debugger wants it to stand; this may be the thread's second one before it parks. */
+static bool vcpu_take_trap(struct vcpu *vcpu)
+{
+	if (!vcpu->traps)
+		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_unexpected);
+	vcpu->trapped = true;
+	vcpu->trap = vcpu->run->debug.arch;
+	atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_PARK);
+	return true;
+}
+
 /* One exit from KVM_RUN. True to go on, false if the VM has to end. */
 static bool handle_exit(struct vcpu *vcpu)
 {
@@ -366,6 +377,8 @@ static bool handle_exit(struct vcpu *vcpu)
 		return true;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
+	case KVM_EXIT_DEBUG:
+		return vcpu_take_trap(vcpu);
 	case KVM_EXIT_SHUTDOWN:
 		return vcpu_lost(vcpu, STOP_TRIPLE_FAULT, report_triple_fault);
 	case KVM_EXIT_FAIL_ENTRY:
@@ -425,6 +438,16 @@ static bool vcpu_wait_parked(struct vcpu *vcpu)
 	return true;
 }
 
+/* A CPU that was never started would get it at its start. */
+static void vcpu_take_nmi(const struct vcpu *vcpu)
+{
+	struct kvm_mp_state mp;
+
+	if (!ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp) && (mp.mp_state == KVM_MP_STATE_RUNNABLE ||
+							mp.mp_state == KVM_MP_STATE_HALTED))
+		ioctl(vcpu->fd, KVM_NMI, 0);
+}
+
 /* True to go on. */
 static bool serve_requests(struct vcpu *vcpu)
 {
@@ -437,6 +460,8 @@ static bool serve_requests(struct vcpu *vcpu)
 		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);	/* EINVAL: it has no such clock */
 	if (requests & VCPU_REQUEST_STOP)
 		return false;
+	if (requests & VCPU_REQUEST_NMI)
+		vcpu_take_nmi(vcpu);
 	return !(requests & VCPU_REQUEST_PARK) || vcpu_wait_parked(vcpu);
 }
 
@@ -516,5 +541,12 @@ int vcpu_start(struct vcpu *vcpu, struct sandbox *sandbox)
 
 void vcpu_release(struct vcpu *vcpu)
 {
+	sem_post(&vcpu->may_run);
+}
+
+/* Those who ask for a park are this thread and the vCPU's, which waits: none is lost. */
+void vcpu_unpark(struct vcpu *vcpu)
+{
+	atomic_fetch_and(&vcpu->requests, ~VCPU_REQUEST_PARK);
 	sem_post(&vcpu->may_run);
 }

@@ -52,7 +52,7 @@
 #define PAUSE_IDLE_TICKS 2u	/* what a kick asks for is submitted a round later at the latest */
 
 struct machine_pause {
-	enum { PAUSE_NONE, PAUSE_PARKING, PAUSE_DRAINING, PAUSE_DONE } state;
+	enum { PAUSE_NONE, PAUSE_PARKING, PAUSE_DRAINING, PAUSE_DONE, PAUSE_HALTED } state;
 	bool unwanted;			/* when all CPUs have parked they go on */
 	struct vcpu_park park;
 	int timer;
@@ -60,6 +60,18 @@ struct machine_pause {
 	uint64_t until_ns;
 	void (*done)(void *arg, int rc);
 	void *arg;
+};
+
+/* Whoever wants the CPUs to stand, beside a pause. */
+struct machine_halt {
+	struct {
+		bool wanted;
+		bool told;
+		machine_halted_fn fn;
+		void *arg;
+	} by[MACHINE_NR_HALTERS];
+	int step;			/* the CPU that is to go on alone; -1: none */
+	bool settling;
 };
 
 struct machine {
@@ -82,6 +94,7 @@ struct machine {
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
 	struct machine_pause pause;
+	struct machine_halt halt;
 	bool output_lost;		/* of a command: its file takes no more */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
 
@@ -459,7 +472,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	m->host.nr_disks = config->nr_disks;
 	m->host.nr_nets = config->nr_nets;
 	m->host.nr_ports = config->nr_ports;
-	m->kvm_fd = m->pause.park.fd = -1;
+	m->kvm_fd = m->pause.park.fd = m->halt.step = -1;
 	end_watch_init(&m->end_watch);
 	m->host.end_watch = &m->end_watch;
 	board_init(&m->board, &config->board, &m->host);
@@ -704,22 +717,101 @@ const char *machine_state(const struct machine *m)
 {
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
 		return "ending";
-	return m->pause.state == PAUSE_DONE ? "paused" : "running";
+	return m->pause.state == PAUSE_DONE || m->pause.state == PAUSE_HALTED ? "paused" : "running";
 }
 
 /* ---- pausing: nothing waits, since a CPU may itself be waiting for the loop ---- */
 
-/* All have parked. */
-static void unpark(struct machine *m)
+static bool is_halted_by(const struct machine *m, enum machine_halter who)
+{
+	return m->halt.by[who].wanted;
+}
+
+static bool anybody_halts(const struct machine *m)
+{
+	return is_halted_by(m, MACHINE_GDB) || is_halted_by(m, MACHINE_LOOK);
+}
+
+static void start_parking(struct machine *m, bool unwanted)
+{
+	m->pause.state = PAUSE_PARKING;
+	m->pause.unwanted = unwanted;
+	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PARK);
+}
+
+static void let_all_go(struct machine *m)
 {
 	m->pause.state = PAUSE_NONE;
-	m->pause.unwanted = false;
-	event_timer_set(m->host.loop, m->pause.timer, 0, 0);
 	atomic_store(&m->pause.park.nr, 0);
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
-		vcpu_release(m->board.vcpus[i]);
+		vcpu_unpark(m->board.vcpus[i]);
 	if (m->command)
 		command_expect_ready(m->command, true);
+}
+
+/* It parks again when it has trapped. */
+static void let_one_go(struct machine *m, unsigned int cpu)
+{
+	m->halt.step = -1;
+	m->pause.state = PAUSE_PARKING;
+	m->pause.unwanted = true;
+	atomic_fetch_sub(&m->pause.park.nr, 1);
+	vcpu_unpark(m->board.vcpus[cpu]);
+}
+
+static bool all_are_parked(const struct machine *m)
+{
+	return m->pause.state != PAUSE_NONE && m->pause.state != PAUSE_PARKING;
+}
+
+static bool has_trapped(const struct machine *m)
+{
+	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+		if (m->board.vcpus[i]->trapped)
+			return true;
+	return false;
+}
+
+/* True if there was one to be told. */
+static bool tell_halted(struct machine *m)
+{
+	for (unsigned int i = 0; i < MACHINE_NR_HALTERS; i++) {
+		if (!m->halt.by[i].wanted || m->halt.by[i].told || !m->halt.by[i].fn)
+			continue;
+		m->halt.by[i].told = true;
+		m->halt.by[i].fn(m->halt.by[i].arg);
+		return true;
+	}
+	return false;
+}
+
+/* After each change: who is told, do the CPUs go on. Those who are told change something again. */
+static void settle(struct machine *m)
+{
+	if (m->halt.settling)
+		return;
+	m->halt.settling = true;
+	while (all_are_parked(m) && tell_halted(m))
+		;
+	m->halt.settling = false;
+	if (m->pause.state != PAUSE_HALTED)
+		return;
+	if (!anybody_halts(m))
+		let_all_go(m);
+	else if (m->halt.step >= 0 && !is_halted_by(m, MACHINE_LOOK))
+		let_one_go(m, (unsigned int)m->halt.step);
+}
+
+/* All have parked, and no pause is wanted any more. */
+static void unpark(struct machine *m)
+{
+	m->pause.state = PAUSE_HALTED;
+	m->pause.unwanted = false;
+	event_timer_set(m->host.loop, m->pause.timer, 0, 0);
+	if (m->command)
+		command_expect_ready(m->command, false);
+	settle(m);
 }
 
 static void on_parked(void *arg, uint32_t events)
@@ -729,12 +821,19 @@ static void on_parked(void *arg, uint32_t events)
 
 	(void)events;
 	eventfd_clear(p->park.fd);
+	if (vm_stop_reason(m->host.vm) != STOP_NONE)
+		return;
+	if (p->state == PAUSE_NONE && atomic_load(&p->park.nr))
+		start_parking(m, true);		/* one has trapped: all stand */
 	if (p->state != PAUSE_PARKING || atomic_load(&p->park.nr) < m->board.nr_vcpus)
 		return;
+	m->halt.by[MACHINE_GDB].wanted |= has_trapped(m);
 	p->state = PAUSE_DRAINING;
 	p->idle_ticks = 0;
 	if (p->unwanted)
 		unpark(m);
+	else
+		settle(m);
 }
 
 /* It is not paused, and will not be. */
@@ -780,8 +879,10 @@ static int prepare_pause(struct machine *m)
 	rc = event_add(m->host.loop, p->park.fd, EPOLLIN, on_parked, m);
 	if (rc >= 0)
 		rc = p->timer = event_timer_create(m->host.loop, on_pause_tick, m);
-	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+	for (unsigned int i = 0; i < m->board.nr_vcpus; i++) {
 		m->board.vcpus[i]->park = &p->park;
+		m->board.vcpus[i]->traps = m->config->gdb;
+	}
 	return rc;
 }
 
@@ -798,10 +899,11 @@ int machine_pause(struct machine *m, void (*done)(void *arg, int rc), void *arg)
 	p->unwanted = false;
 	p->until_ns = now_ns() + MACHINE_PAUSE_NS;
 	event_timer_set(m->host.loop, p->timer, PAUSE_TICK_NS, PAUSE_TICK_NS);
-	if (p->state == PAUSE_NONE) {
-		p->state = PAUSE_PARKING;
-		for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
-			vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PARK);
+	if (p->state == PAUSE_HALTED) {
+		p->state = PAUSE_DRAINING;
+		p->idle_ticks = 0;
+	} else if (p->state != PAUSE_DRAINING) {
+		start_parking(m, false);
 	}
 	return -EINPROGRESS;
 }
@@ -814,6 +916,55 @@ void machine_resume(struct machine *m)
 		unpark(m);
 	else if (m->pause.state != PAUSE_NONE && !m->pause.unwanted)
 		give_up_pause(m, -ECANCELED);
+}
+
+/* ---- halting, for who looks at CPUs or has them step ---- */
+
+void machine_on_halt(struct machine *m, enum machine_halter who, machine_halted_fn halted,
+		     void *arg)
+{
+	m->halt.by[who].fn = halted;
+	m->halt.by[who].arg = arg;
+}
+
+void machine_halt(struct machine *m, enum machine_halter who)
+{
+	if (vm_stop_reason(m->host.vm) != STOP_NONE)
+		return;
+	m->halt.by[who].wanted = true;
+	m->halt.by[who].told = false;
+	if (m->pause.state == PAUSE_NONE)
+		start_parking(m, true);
+	else if (m->pause.state == PAUSE_PARKING)
+		start_parking(m, m->pause.unwanted);	/* the one that steps, too */
+	settle(m);
+}
+
+void machine_go_on(struct machine *m, enum machine_halter who)
+{
+	m->halt.by[who].wanted = m->halt.by[who].told = false;
+	if (who == MACHINE_GDB)
+		m->halt.step = -1;
+	if (vm_stop_reason(m->host.vm) == STOP_NONE)
+		settle(m);
+}
+
+void machine_step(struct machine *m, unsigned int cpu)
+{
+	m->halt.by[MACHINE_GDB].told = false;
+	m->halt.step = (int)cpu;
+	settle(m);
+}
+
+struct board *machine_board(struct machine *m)
+{
+	return &m->board;
+}
+
+void machine_send_sysrq(struct machine *m, char key)
+{
+	on_break(m);
+	term_type(m->config->virtio_console ? m->host.term : m->host.serial_term, &key, 1);
 }
 
 static void on_timed_out(void *arg)
@@ -967,7 +1118,8 @@ static int start_threads(struct machine *m)
 	int rc = workers < 0 ? workers : start_vcpus(m);
 
 	if (!rc)
-		rc = sandbox_confine(&m->sandbox, SANDBOX_LOOP);	/* at the same time as they */
+		rc = sandbox_confine(&m->sandbox, m->config->gdb ? SANDBOX_LOOP_GDB :
+				     SANDBOX_LOOP);	/* at the same time as they */
 	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->board.nr_vcpus);
 }
 
@@ -1100,6 +1252,8 @@ static int machine_start(struct machine *m, struct machine_result *result)
 	if (rc)
 		return rc;
 	result->entered_ns = now_ns();
+	if (m->config->gdb)
+		machine_halt(m, MACHINE_GDB);
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_release(m->board.vcpus[i]);
 	return 0;

@@ -67,11 +67,35 @@ static void serve_resume(void *arg, struct server_connection *c, const struct js
 	server_done(c);
 }
 
+static void serve_regs(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	struct registration *r = arg;
+
+	inspect_regs(&r->inspect, c, request);
+}
+
+static void serve_nmi(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	struct registration *r = arg;
+
+	inspect_nmi(&r->inspect, c, request);
+}
+
+static void serve_sysrq(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	struct registration *r = arg;
+
+	inspect_sysrq(&r->inspect, c, request);
+}
+
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
 	{ "pause", serve_pause },	/* answered when it is */
 	{ "resume", serve_resume },
+	{ "regs", serve_regs },		/* control/inspect.h */
+	{ "nmi", serve_nmi },
+	{ "sysrq", serve_sysrq },
 	{ NULL, NULL },
 };
 
@@ -116,12 +140,14 @@ void registration_serve(struct registration *r, struct machine *machine,
 	if (r->entry.lock < 0)
 		return;
 	r->machine = machine;
+	inspect_init(&r->inspect, machine);
 	rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
 		go_without(r->entry.socket_path, rc);
 		registration_end(r, -1);
 		return;
 	}
+	r->inspect.server = r->server;
 	config->names[config->nr_names++] = server_take_name(r->server);
 	config->names[config->nr_names++] = r->entry.lock_name;
 }

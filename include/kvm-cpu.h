@@ -26,7 +26,8 @@ struct vm;
 #define VCPU_REQUEST_STOP	1u
 #define VCPU_REQUEST_REPORT	2u	/* is this CPU halted for good? */
 #define VCPU_REQUEST_PAUSED	4u	/* we were stopped: its watchdogs should know */
-#define VCPU_REQUEST_PARK	8u	/* wait for vcpu_release() */
+#define VCPU_REQUEST_PARK	8u	/* wait for vcpu_unpark() */
+#define VCPU_REQUEST_NMI	16u	/* give it one */
 
 enum vcpu_report {
 	VCPU_REPORT_NONE,	/* not answered yet */
@@ -54,6 +55,9 @@ struct vcpu {
 	struct sandbox *sandbox;	/* lent to the thread */
 	sem_t may_run;
 	struct vcpu_park *park;		/* lent, for VCPU_REQUEST_PARK */
+	bool traps;			/* KVM_SET_GUEST_DEBUG may be used: KVM_EXIT_DEBUG parks it */
+	bool trapped;			/* it has, and why. The thread's; whoever looks while it is parked */
+	struct kvm_debug_exit_arch trap;
 	atomic_uint requests;
 	atomic_int report;		/* enum vcpu_report */
 	bool ended;			/* by an access to a port of its own. The thread's */
@@ -83,9 +87,10 @@ void vcpu_kick(struct vcpu *vcpu, unsigned int request);
 
 /*
  * VCPU_REQUEST_PARK: once the guest's access to a device that is under way is complete the thread says
- * so in @park, and waits for vcpu_release(), which it has to get for each such request. The guest's
- * watchdogs are told afterwards.
+ * so in @park, and waits for vcpu_unpark(). The guest's watchdogs are told afterwards. It parks of its
+ * own accord, too, when it traps. However often it was asked to meanwhile, it parks once.
  */
+void vcpu_unpark(struct vcpu *vcpu);
 
 /* Waits for the thread; it must have been asked to stop. */
 void vcpu_join(struct vcpu *vcpu);

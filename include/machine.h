@@ -57,6 +57,7 @@ struct machine_config {
 	unsigned int nr_ports;
 	struct port_config ports[CONSOLE_MAX_PORTS];
 	bool pit;			/* an 8254 */
+	bool gdb;			/* machine_halt() before the first instruction; CPUs may trap */
 	enum sandbox_mode sandbox;
 	uint64_t timeout_ns;		/* 0: none */
 	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */
@@ -176,6 +177,28 @@ int machine_pause(struct machine *machine, void (*done)(void *arg, int rc), void
 
 /* The guest's clocks have gone on meanwhile; its watchdogs are told so. */
 void machine_resume(struct machine *machine);
+
+/*
+ * Stops the CPUs as machine_pause() does, whatever disks do, and independently of it: they run when
+ * nobody wants them to stand. @halted is told when they do, from within this call if they do already,
+ * and again after each machine_step() and whenever a CPU has trapped (of a machine with config.gdb,
+ * for MACHINE_GDB, who need not have asked). Never told of a machine that ends.
+ */
+enum machine_halter { MACHINE_LOOK, MACHINE_GDB, MACHINE_NR_HALTERS };
+typedef void (*machine_halted_fn)(void *arg);
+void machine_on_halt(struct machine *machine, enum machine_halter who, machine_halted_fn halted,
+		     void *arg);
+void machine_halt(struct machine *machine, enum machine_halter who);
+void machine_go_on(struct machine *machine, enum machine_halter who);
+
+/* For MACHINE_GDB, after @halted: lets only CPU @cpu go on, until it traps. */
+void machine_step(struct machine *machine, unsigned int cpu);
+
+/* What it is made of, for who looks at it while its CPUs stand. After machine_create(). */
+struct board *machine_board(struct machine *machine);
+
+/* Types @key after what makes it a SysRq on the console that the kernel has. */
+void machine_send_sysrq(struct machine *machine, char key);
 
 /* One line about what was loaded, for -v and --dry-run. */
 void machine_describe(const struct machine *machine, char *text, size_t bytes);

@@ -32,7 +32,8 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define LOOP	(1u << SANDBOX_LOOP)
+#define LOOP_GDB (1u << SANDBOX_LOOP_GDB)
+#define LOOP	(1u << SANDBOX_LOOP | LOOP_GDB)
 #define VCPU	(1u << SANDBOX_VCPU)
 #define WORKER	(1u << SANDBOX_WORKER)
 #define STORE	(1u << SANDBOX_STORE)
@@ -158,8 +159,13 @@ static const struct request requests[] = {
 	{ KVM_GET_DEBUGREGS, LOOP, "the same" },
 	{ KVM_GET_MSRS, LOOP, "the same; was the end an orderly one" },
 	{ KVM_GET_IRQCHIP, LOOP, "the same" },
+	{ KVM_NMI, VCPU, "lkvm debug --nmi" },
 	{ KVM_TRANSLATE, VCPU, "the report of a lost guest" },
 	{ KVM_KVMCLOCK_CTRL, VCPU, "the guest was stopped" },
+	{ KVM_SET_GUEST_DEBUG, LOOP_GDB, "gdb: breakpoints, steps" },
+	{ KVM_SET_REGS, LOOP_GDB, "gdb: registers" },
+	{ KVM_SET_SREGS, LOOP_GDB, "the same" },
+	{ KVM_SET_FPU, LOOP_GDB, "the same" },
 	{ TCGETS, ALL, "is it a terminal, and in which mode; asked after TCSETS, too" },
 	{ TCSETS, ALL, "its mode, also in handlers of fatal signals" },
 	{ TIOCGPGRP, LOOP | SUPERVISOR, "may we use the terminal" },
@@ -180,7 +186,7 @@ static const struct request requests[] = {
 };
 
 static const char *const kind_names[SANDBOX_NR_KINDS] = {
-	[SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
+	[SANDBOX_LOOP] = "loop", [SANDBOX_LOOP_GDB] = "loop_gdb", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
 	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
 	[SANDBOX_SUPERVISOR] = "supervisor", [SANDBOX_RESULTS] = "results",
 	[SANDBOX_FILES] = "files",

@@ -89,7 +89,7 @@ static void sandbox_hook(const char *place)
 static _Thread_local const char *own_name;
 static pid_t own_pid;	/* in this namespace */
 
-_Static_assert(sizeof(filter_loop) / sizeof(filter_loop[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_loop_gdb) / sizeof(filter_loop_gdb[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_worker) / sizeof(filter_worker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, "room for it");
@@ -665,6 +665,7 @@ static const struct {
 	unsigned short nr;
 } filters[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = { "loop thread", filter_loop, ARRAY_SIZE(filter_loop) },
+	[SANDBOX_LOOP_GDB] = { "loop thread", filter_loop_gdb, ARRAY_SIZE(filter_loop_gdb) },
 	[SANDBOX_VCPU] = { "vcpu thread", filter_vcpu, ARRAY_SIZE(filter_vcpu) },
 	[SANDBOX_WORKER] = { "disk thread", filter_worker, ARRAY_SIZE(filter_worker) },
 	[SANDBOX_STORE] = { "kernel-cache process", filter_store, ARRAY_SIZE(filter_store) },
@@ -711,7 +712,7 @@ int sandbox_confine(struct sandbox *s, enum sandbox_kind kind)
 		atomic_store(&s->error, rc);
 	}
 	sandbox_hook(own_name);
-	if (kind != SANDBOX_LOOP)
+	if (kind != SANDBOX_LOOP && kind != SANDBOX_LOOP_GDB)
 		sem_post(&s->confined);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #define LKVM_CMD_REGISTRATION_H
 
 #include "cmd/options.h"
+#include "control/inspect.h"
 #include "control/registry.h"
 #include "machine.h"
 
@@ -18,6 +19,7 @@ struct registration {
 	struct registry_entry entry;
 	struct machine *machine;
 	struct server *server;		/* NULL: none */
+	struct inspect inspect;
 };
 
 #define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }

@@ -30,6 +30,7 @@ enum sandbox_mode {
 /* What a thread or process is for; its system calls are listed in sandbox/filters.c. */
 enum sandbox_kind {
 	SANDBOX_LOOP,
+	SANDBOX_LOOP_GDB,	/* ... of a VM that gdb may debug, whose registers it sets */
 	SANDBOX_VCPU,
 	SANDBOX_WORKER,
 	SANDBOX_STORE,
@@ -86,7 +87,7 @@ int sandbox_build(struct sandbox *s, uint32_t *built);
 int sandbox_enter(struct sandbox *s);
 
 /*
- * Installs the filter of @kind on this thread and, other than for SANDBOX_LOOP, tells
+ * Installs the filter of @kind on this thread and, other than for a loop's, tells
  * sandbox_wait(). 0 or -errno, after a message.
  */
 int sandbox_confine(struct sandbox *s, enum sandbox_kind kind);

@@ -7,11 +7,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -35,7 +37,7 @@ struct end {
 
 static const enum sandbox_kind all_kinds[] = {
 	SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_WORKER, SANDBOX_STORE, SANDBOX_BROKER, SANDBOX_SUPERVISOR,
-	SANDBOX_RESULTS, SANDBOX_FILES,
+	SANDBOX_RESULTS, SANDBOX_FILES, SANDBOX_LOOP_GDB,
 };
 
 static void be_confined(enum sandbox_kind kind, void (*act)(void))
@@ -278,6 +280,26 @@ static void clocks_need_no_vdso(void **state)
 	}
 }
 
+static void set_registers(void)
+{
+	struct kvm_regs regs = { 0 };
+
+	ioctl(-1, KVM_SET_REGS, &regs);
+}
+
+static void only_gdb_sets_registers(void **state)
+{
+	static const enum sandbox_kind kinds[] = { SANDBOX_LOOP_GDB, SANDBOX_LOOP, SANDBOX_VCPU };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct end end;
+
+		confine(kinds[i], set_registers, &end);
+		assert_ends_with(&end, i ? SANDBOX_EXIT_STATUS : 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +308,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_abort_of_the_c_library_is_reported_as_one),
 		cmocka_unit_test(last_words_wait_for_nobody),
 		cmocka_unit_test(clocks_need_no_vdso),
+		cmocka_unit_test(only_gdb_sets_registers),
 	};
 
 	if (argc == 2 && !strcmp(argv[0], "clocks")) {
