@@ -5,12 +5,15 @@
  *
  * The machine is hardware-reduced: no SCI, no fixed timers or buttons, power-off
  * and reset through one register each (x86/pm.c). The DSDT names what cannot be
- * discovered: PCI host bridge, UART, RTC, pvpanic, virtio-mmio devices. Its byte code is assembled by
- * the aml_*() functions below, one per construct that is used.
+ * discovered: PCI host bridge, UART, RTC, pvpanic, virtio-mmio devices, the power button. Its byte code
+ * is assembled by the aml_*() functions below, one per construct that is used.
+ *
+ * The machine's own events are interrupts of a generic event device, one line for each, so that the
+ * guest has no register to ask which it was: a row in events[] is one more.
  *
  * Source: ACPI 6.4: §5.2.5.3 (RSDP), §5.2.8 (XSDT), §5.2.9 (FADT), §5.2.12 (MADT),
- * §6.4 (resources), §20.2 (byte code); PCI Firmware 3.3 §4.1.2 (MCFG). Never
- * here: thermal zones, sleep states but S5, hotplug.
+ * §4.8.2.2.1.2 (power button), §5.6.9 (events by interrupts), §6.4 (resources), §20.2 (byte code);
+ * PCI Firmware 3.3 §4.1.2 (MCFG). Never here: thermal zones, sleep states but S5, hotplug.
  */
 #include <assert.h>
 #include <errno.h>
@@ -226,8 +229,14 @@ static void build_mcfg(struct buffer *b)
 #define AML_SCOPE	0x10
 #define AML_BUFFER	0x11
 #define AML_PACKAGE	0x12
+#define AML_METHOD	0x14
 #define AML_EXT		0x5b
+#define AML_ARG0	0x68
+#define AML_NOTIFY	0x86
+#define AML_EQUAL	0x93
+#define AML_IF		0xa0
 #define AML_EXT_DEVICE	0x82
+#define AML_SERIALIZED	0x08	/* in a method's flags, beside the number of its arguments */
 
 /* Package lengths are always written in three bytes; filled in by aml_end(). */
 #define PKG_LENGTH_BYTES 3u
@@ -485,6 +494,54 @@ static void dsdt_isa(struct buffer *b)
 	aml_end(b, dev);
 }
 
+/* The guest's kernel calls _EVT with the line whose interrupt it got; it tells the device's driver. */
+static const struct event {
+	unsigned int gsi;
+	const char *device;
+	unsigned int notice;
+} events[] = {
+	{ GSI_POWER_BUTTON, "PWRB", 0x80 },	/* it was pressed */
+};
+
+/* If (Arg0 == gsi) { Notify (device, notice) } */
+static void dsdt_event(struct buffer *b, const struct event *e)
+{
+	size_t pkg;
+
+	put8(b, AML_IF);
+	pkg = aml_begin(b);
+	put8(b, AML_EQUAL);
+	put8(b, AML_ARG0);
+	put8(b, AML_BYTE);
+	put8(b, e->gsi);
+	put8(b, AML_NOTIFY);
+	put(b, e->device, 4);
+	put8(b, AML_BYTE);
+	put8(b, e->notice);
+	aml_end(b, pkg);
+}
+
+static void dsdt_events(struct buffer *b)
+{
+	size_t dev = device_begin(b, "PWRB", "PNP0C0C"), method;
+	struct resources r;
+
+	aml_end(b, dev);
+	dev = device_begin(b, "GED_", "ACPI0013");
+	r = resources_begin(b);
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		resource_gsi(b, events[i].gsi);
+	resources_end(b, r);
+	put8(b, AML_METHOD);
+	method = aml_begin(b);
+	put(b, "_EVT", 4);
+	put8(b, 1 | AML_SERIALIZED);
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		dsdt_event(b, &events[i]);
+	aml_end(b, method);
+	aml_end(b, dev);
+}
+
 static void build_dsdt(struct buffer *b, unsigned int nr_virtio_mmio)
 {
 	size_t at = table_begin(b, "DSDT", 2);
@@ -507,6 +564,7 @@ static void build_dsdt(struct buffer *b, unsigned int nr_virtio_mmio)
 	dsdt_pci(b);
 	dsdt_motherboard(b);
 	dsdt_isa(b);
+	dsdt_events(b);
 	for (unsigned int i = 0; i < nr_virtio_mmio; i++)
 		dsdt_virtio_mmio(b, i);
 	aml_end(b, pkg);

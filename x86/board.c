@@ -209,6 +209,16 @@ void board_update_window_size(struct board *b)
 		console_set_size(b->console, columns, rows);
 }
 
+/* An edge: an I/O APIC that has the line masked forgets it. */
+bool board_press_power_button(struct board *b)
+{
+	if (!b->config->acpi)
+		return false;
+	vm_set_irq_level(b->host->vm, GSI_POWER_BUTTON, true);
+	vm_set_irq_level(b->host->vm, GSI_POWER_BUTTON, false);
+	return true;
+}
+
 static void on_console_output(void *arg, const char *data, size_t len)
 {
 	struct board *b = arg;

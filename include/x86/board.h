@@ -154,6 +154,12 @@ uint64_t board_state_bytes(const struct board *b);
 /* What the guests' counters count, as KVM has it; 0: unknown. */
 uint32_t board_tsc_khz(const struct board *b);
 
+/*
+ * Presses the button with which the guest is asked to switch itself off. False if it cannot know of
+ * one (without ACPI). Whether it listens nobody can tell.
+ */
+bool board_press_power_button(struct board *b);
+
 /* Names each driver that the guest lacked for a device that the user asked for. vCPUs were joined. */
 void board_report_missing_drivers(const struct board *b);
 

@@ -79,6 +79,7 @@
 /* Interrupt lines; KVM's default routing makes GSI n pin n of the I/O APIC. */
 #define GSI_KEYBOARD		1
 #define GSI_COM1		4
+#define GSI_POWER_BUTTON	13		/* no device of an ISA bus has it; 3 is free as well */
 #define GSI_PCI_FIRST		16
 #define GSI_PCI_LINES		8		/* shared by slot number */
 

@@ -162,6 +162,37 @@ static void iasl_has_no_complaint(void **state)
 	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
 }
 
+/* As iasl reads it, and on a line that nothing else has. */
+static void power_button_is_an_event(void **state)
+{
+	static const char *const wanted[] = {
+		"\"PNP0C0C\"", "\"ACPI0013\"", "Interrupt (ResourceConsumer, Edge, ActiveHigh, Shared",
+		"0x0000000D", "Method (_EVT, 1, Serialized)", "If ((Arg0 == 0x0D))", "Notify (PWRB, 0x80)",
+	};
+	static char out[65536], text[65536];
+	char dir[] = "/tmp/lkvm-acpi-XXXXXX", path[64], command[512];
+	const uint8_t *t;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_true(build(1) > 0);
+	t = find("DSDT");
+	snprintf(path, sizeof(path), "%s/a.aml", dir);
+	write_file(path, t, le32(t + 4));
+	snprintf(command, sizeof(command), "cd %s && iasl -d a.aml >/dev/null 2>&1 && grep -A20 PWRB a.dsl", dir);
+	assert_int_equal(run_tool(command, text, sizeof(text)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		if (!strstr(text, wanted[i]))
+			fail_msg("%s is not in %s", wanted[i], text);
+	for (unsigned int i = 0; i < 31; i++) {
+		assert_int_not_equal(layout_virtio_mmio_gsi(i, 1), GSI_POWER_BUTTON);
+		assert_int_not_equal(layout_virtio_mmio_gsi(i, 0), GSI_POWER_BUTTON);
+		assert_int_not_equal(layout_pci_gsi(i), GSI_POWER_BUTTON);
+	}
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +201,7 @@ int main(void)
 		cmocka_unit_test(fadt_has_the_registers),
 		cmocka_unit_test(too_small_a_buffer_is_an_error),
 		cmocka_unit_test(iasl_has_no_complaint),
+		cmocka_unit_test(power_button_is_an_event),
 	};
 
 	return cmocka_run_group_tests_name("acpi", tests, NULL, NULL);
