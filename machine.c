@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@
 #define AIO_DEPTH	256u
 #define DELIVERY_TICK_NS 10000000ull
 #define PAUSE_TICK_NS	2000000ull
+#define ASK_AGAIN_NS	2000000000ull
 #define PAUSE_IDLE_TICKS 2u	/* what a kick asks for is submitted a round later at the latest */
 
 struct machine_pause {
@@ -97,6 +99,9 @@ struct machine {
 	struct machine_halt halt;
 	bool output_lost;		/* of a command: its file takes no more */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
+	bool asked;			/* the guest was, to end in order */
+	int ask_timer;
+	uint64_t grace_until_ns;	/* then it is ended; 0: not so */
 
 	struct signals *signals;
 	bool announced;			/* on the terminal: what runs */
@@ -549,6 +554,7 @@ int machine_separate(struct machine *m, const int keep_fds[SUPERVISOR_MAX_KEPT],
 	const struct supervisor_config config = {
 		.tty = own_terminal(m),
 		.has_log = m->config->log_path != NULL,
+		.grace_ns = m->config->grace_ns,
 		.keep_fds = { keep_fds[0], keep_fds[1], keep_fds[2] },
 	};
 	int rc = start_broker(m);
@@ -698,19 +704,6 @@ static void on_log_opened(void *arg, int fd)
 	else
 		log_error("console-log: %s: %s\nthe old file is kept.", m->config->log_path,
 			  strerror(-fd));
-}
-
-static void on_end(void *arg, int signal)
-{
-	struct machine *m = arg;
-
-	hurry(m);
-	vm_request_stop_signal(m->host.vm, signal);
-}
-
-void machine_end(struct machine *m, int signal)
-{
-	on_end(m, signal);
 }
 
 const char *machine_state(const struct machine *m)
@@ -967,6 +960,68 @@ void machine_send_sysrq(struct machine *m, char key)
 	term_type(m->config->virtio_console ? m->host.term : m->host.serial_term, &key, 1);
 }
 
+/* ---- asking for an end ---- */
+
+static void ask_again_later(struct machine *m)
+{
+	const uint64_t now = now_ns(), until = m->grace_until_ns;
+	uint64_t ns = ASK_AGAIN_NS;
+
+	if (until)
+		ns = min_u64(ns, until > now ? until - now : 1);
+	event_timer_set(m->host.loop, m->ask_timer, ns, 0);
+}
+
+static void machine_end(struct machine *m, int signal)
+{
+	hurry(m);
+	vm_request_stop_signal(m->host.vm, signal);
+}
+
+static void on_ask_timer(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+
+	(void)events;
+	if (m->grace_until_ns && now_ns() >= m->grace_until_ns) {
+		machine_end(m, SIGTERM);
+		return;
+	}
+	if (!m->command)
+		board_press_power_button(&m->board);
+	ask_again_later(m);
+}
+
+const char *machine_ask_end(struct machine *m)
+{
+	if (vm_stop_reason(m->host.vm) != STOP_NONE)
+		return "ending";
+	if (!m->command && !m->config->board.acpi)
+		return NULL;
+	m->asked = true;
+	machine_resume(m);
+	if (m->command)
+		command_ask_end(m->command);
+	else
+		board_press_power_button(&m->board);
+	ask_again_later(m);
+	return m->command ? "command" : "button";
+}
+
+/* The first SIGTERM may leave the guest time; whatever comes after it is meant seriously. */
+static void on_end(void *arg, int signal)
+{
+	struct machine *m = arg;
+
+	if (signal == SIGTERM && m->config->grace_ns && !m->asked &&
+	    vm_stop_reason(m->host.vm) == STOP_NONE) {
+		m->grace_until_ns = now_ns() + m->config->grace_ns;
+		if (machine_ask_end(m))
+			return;
+	}
+	machine_end(m, signal);
+}
+
 static void on_timed_out(void *arg)
 {
 	struct machine *m = arg;
@@ -1091,6 +1146,8 @@ static int watch_for_the_end(struct machine *m)
 		rc = start_timeout(m);
 	if (rc >= 0)
 		rc = start_command(m);
+	if (rc >= 0)
+		rc = m->ask_timer = event_timer_create(m->host.loop, on_ask_timer, m);
 	if (rc >= 0)
 		rc = prepare_pause(m);
 	if (rc >= 0)

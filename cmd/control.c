@@ -31,6 +31,7 @@
 #define ANSWER_NS 1000000000ull		/* for all VMs together */
 #define PAUSE_NS 10000000000ull		/* a VM may take MACHINE_PAUSE_NS */
 #define STOP_NS 10000000000ull		/* the default of stop --timeout */
+#define AGAIN_NS 300000000ull		/* with --grace, the first SIGTERM only asks */
 #define END_NS 12000000000ull		/* for a VM that was sent SIGTERM: disks may take 10 s */
 #define KILLED_NS 3000000000ull		/* ... SIGKILL */
 
@@ -230,7 +231,7 @@ static bool end_vm(const struct registry_vm *vm)
 	const struct {
 		int signal;
 		uint64_t patience_ns;
-	} means[] = { { SIGTERM, END_NS }, { SIGKILL, KILLED_NS } };
+	} means[] = { { SIGTERM, AGAIN_NS }, { SIGTERM, END_NS }, { SIGKILL, KILLED_NS } };
 	int owner = open_owner(vm);
 	bool gone = registry_wait(vm, 1);
 
@@ -243,14 +244,55 @@ static bool end_vm(const struct registry_vm *vm)
 	return gone;
 }
 
+/* What of a guest was asked to end; "": it does not answer. */
+static const char *what_was_asked(const struct client *k)
+{
+	const char *asked = k->answered ? json_get_string(&k->answer, "asked") : NULL;
+
+	return asked ? asked : "";
+}
+
+/* Why a VM is ended that was asked to end by itself. */
+static void tell_unheard(const struct control *c, const struct registry_vm *vm, const char *asked)
+{
+	const double seconds = (double)c->timeout_ns / 1e9;
+
+	if (!strcmp(asked, "nobody"))
+		log_notice("stop: %s: it cannot be asked to switch itself off (--acpi off): it is ended",
+			   vm->name);
+	else if (!strcmp(asked, "command"))
+		log_notice("stop: %s: its command did not end by SIGTERM within %g s: it is ended",
+			   vm->name, seconds);
+	else if (!strcmp(asked, "button"))
+		log_notice("stop: %s: it did not switch itself off within %g s: it is ended\n"
+			   "its kernel needs the power button's driver (CONFIG_ACPI_BUTTON), and "
+			   "somebody who listens (systemd-logind, acpid).", vm->name, seconds);
+	else
+		log_notice("stop: %s: it does not answer: it is ended", vm->name);
+}
+
+/* True if it is gone. */
+static bool stop_vm(const struct control *c, unsigned int i, uint64_t deadline)
+{
+	const bool asks = c->clients != NULL;
+	const char *asked = asks ? what_was_asked(&c->clients[i]) : "";
+	const bool waits = asks && strcmp(asked, "nobody") != 0;
+
+	if (registry_wait(&c->vms[i], waits ? deadline : 1))
+		return true;
+	if (asks)
+		tell_unheard(c, &c->vms[i], asked);
+	return end_vm(&c->vms[i]);
+}
+
 static void control_stop(struct control *c)
 {
-	const uint64_t deadline = c->given & OPTION_FORCE ? 1 : now_ns() + c->timeout_ns;
+	const uint64_t deadline = now_ns() + c->timeout_ns;
 
 	if (!(c->given & OPTION_FORCE) && !control_ask(c, "{\"v\":1,\"do\":\"stop\"}\n", ANSWER_NS))
 		return;
 	for (unsigned int i = 0; i < c->nr; i++) {
-		if (registry_wait(&c->vms[i], deadline) || end_vm(&c->vms[i]))
+		if (stop_vm(c, i, deadline))
 			continue;
 		log_error("stop: %s: it does not end\nits process is %d.", c->vms[i].name, c->vms[i].pid);
 		c->status = EXIT_NOT_DONE;

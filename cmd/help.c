@@ -56,8 +56,9 @@ static const char help_stop[] =
 "usage: lkvm stop NAME... [--timeout SECONDS] [--force]\n"
 "       lkvm stop --all [--timeout SECONDS] [--force]\n"
 "\n"
-"Ends virtual machines as SIGTERM does, and returns when they are gone. What still\n"
-"runs after SECONDS (10) is sent signals: SIGTERM, later SIGKILL. --force: at once.\n"
+"Asks virtual machines to switch themselves off, by their power button; one that runs\n"
+"a command ends that with SIGTERM. Returns when they are gone. What still runs after\n"
+"SECONDS (10) is ended, by SIGTERM to lkvm and later SIGKILL. --force: at once.\n"
 "Exit status: 0 they are gone, 1 one is not, 125 usage or no such VM.\n";
 
 static const char help_pause[] =

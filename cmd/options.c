@@ -136,11 +136,21 @@ static int set_mem(struct run_options *o, const char *value, struct value_error 
 	return 0;
 }
 
-static int set_timeout(struct run_options *o, const char *value, struct value_error *why)
+static int set_seconds(uint64_t *ns, const char *value, struct value_error *why)
 {
-	if (value_seconds(value, &o->machine.timeout_ns))
+	if (value_seconds(value, ns))
 		return 0;
 	return value_refuse(why, "must be a number of seconds greater than 0");
+}
+
+static int set_timeout(struct run_options *o, const char *value, struct value_error *why)
+{
+	return set_seconds(&o->machine.timeout_ns, value, why);
+}
+
+static int set_grace(struct run_options *o, const char *value, struct value_error *why)
+{
+	return set_seconds(&o->machine.grace_ns, value, why);
 }
 
 static int set_rng(struct run_options *o, const char *value, struct value_error *why)
@@ -456,6 +466,10 @@ static const struct option_row options[] = {
 	{ "timeout", 0, GROUP_RUN, "SECONDS",
 	  "end it then, with status 124",
 	  VALUE(set_timeout) },
+	{ "grace", 0, GROUP_RUN, "SECONDS",
+	  "SIGTERM asks the guest to switch itself off, and ends it so much\n"
+	  "later (default: at once); so does a second one",
+	  VALUE(set_grace) },
 	{ "die-with-parent", 0, GROUP_RUN, NULL,
 	  "end it when the process that started lkvm ends",
 	  FLAG(die_with_parent) },

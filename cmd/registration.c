@@ -7,7 +7,6 @@
  * (machine_separate()). If all of them were killed the next one who finds the files does.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "cmd/registration.h"
@@ -21,14 +20,14 @@ static const char *state_of_machine(void *registration)
 	return machine_state(r->machine);
 }
 
-/* Ends it as SIGTERM does; the answer comes before it has ended. */
+/* The guest is asked to end, and the answer says what in it was. */
 static void serve_stop(void *arg, struct server_connection *c, const struct json_object *request)
 {
 	const struct registration *r = arg;
+	const char *asked = machine_ask_end(r->machine);
 
 	(void)request;
-	machine_end(r->machine, SIGTERM);
-	server_done(c);
+	server_accept(c, ",\"asked\":\"%s\"", asked ? asked : "nobody");
 }
 
 static const char *pause_error(int rc)

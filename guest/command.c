@@ -3,8 +3,8 @@
  * A command in the guest, from here (guest/command.h).
  *
  * The whole plan is made before the guest runs, as bytes that the control port gives when init has
- * said that it is ready. A window's size and the end of stdin come after it, each when what was said
- * before has been read, so that they need no queue. Streams are the terminal's rings: what a reader
+ * said that it is ready. A window's size, the end of stdin and that it is to end come after it, each when
+ * what was said before has been read, so that they need no queue. Streams are the terminal's rings: what a reader
  * does not take stays in the guest.
  *
  * The command has ended when its status is known and as many bytes have come as init says it has
@@ -51,6 +51,7 @@ struct command {
 	size_t said_at, said_until, said_size;
 	struct protocol_size size;
 	bool size_due;			/* it is yet to be said */
+	bool stop_due;			/* it is to be asked to end */
 	bool in_told;			/* the end of stdin has been said */
 	bool in_unwanted;		/* the command reads no more */
 	uint64_t in_bytes;
@@ -184,6 +185,8 @@ static void say_what_is_due(struct command *c)
 		c->in_told = command_say(c, PROTOCOL_STDIN_END, &count, sizeof(count), NULL, 0);
 	if (c->size_due)
 		c->size_due = !command_say(c, PROTOCOL_SIZE, &c->size, sizeof(c->size), NULL, 0);
+	if (c->stop_due)
+		c->stop_due = !command_say(c, PROTOCOL_STOP, NULL, 0, NULL, 0);
 	say_unread(c, &c->out, 1);
 	say_unread(c, &c->errors, 2);
 }
@@ -655,6 +658,12 @@ void command_set_size(struct command *c, uint16_t columns, uint16_t rows)
 		return;
 	c->size = size;
 	c->size_due = true;
+	port_wake(c->ports[PORT_CONTROL]);
+}
+
+void command_ask_end(struct command *c)
+{
+	c->stop_due = true;
 	port_wake(c->ports[PORT_CONTROL]);
 }
 

@@ -281,10 +281,24 @@ static void take_stdin_end(size_t bytes)
 	init.in_known = true;
 }
 
+/*
+ * The machine is to be switched off: all processes are told so, as by any other init, and the end of
+ * the command is that of the machine. A shell on a terminal ends when that hangs up. Who is stopped
+ * has to go on to hear it.
+ */
+static void ask_all_to_end(void)
+{
+	kill(-1, SIGTERM);
+	if (init.terminal >= 0)
+		kill(-1, SIGHUP);
+	kill(-1, SIGCONT);
+}
+
 /* Some are for the plan and all others for what comes after it. */
 static bool is_for_later(uint32_t kind)
 {
-	return kind == PROTOCOL_SIZE || kind == PROTOCOL_STDIN_END || kind == PROTOCOL_STREAM_CLOSED;
+	return kind == PROTOCOL_SIZE || kind == PROTOCOL_STDIN_END || kind == PROTOCOL_STREAM_CLOSED ||
+	       kind == PROTOCOL_STOP;
 }
 
 /* One whole message. True if it was the last before the command. */
@@ -333,6 +347,9 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		break;
 	case PROTOCOL_STREAM_CLOSED:
 		take_stream_closed(bytes);
+		break;
+	case PROTOCOL_STOP:
+		ask_all_to_end();
 		break;
 	case PROTOCOL_GO:
 		init.told = true;

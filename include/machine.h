@@ -60,6 +60,7 @@ struct machine_config {
 	bool gdb;			/* machine_halt() before the first instruction; CPUs may trap */
 	enum sandbox_mode sandbox;
 	uint64_t timeout_ns;		/* 0: none */
+	uint64_t grace_ns;		/* SIGTERM asks the guest, and ends it so much later; 0: at once */
 	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */
 	int in_fd, out_fd;		/* console */
 	int log_fd;			/* --console-log, or -1; lent */
@@ -162,8 +163,12 @@ struct event_loop *machine_loop(const struct machine *machine);
 /* "running"; "paused"; "ending": it has ended or been told to. While the loop runs. */
 const char *machine_state(const struct machine *machine);
 
-/* Ends it as @signal would, sent to lkvm. While the loop runs. */
-void machine_end(struct machine *machine, int signal);
+/*
+ * Asks the guest to end in order; one that is paused goes on for it. What was asked: "command", or
+ * "button", which is pressed again every now and then, since a guest that starts may not listen
+ * yet; "ending": it does already; NULL: there is nothing that could be asked. While the loop runs.
+ */
+const char *machine_ask_end(struct machine *machine);
 
 /*
  * Stops the CPUs, each with its access to a device complete, and waits until the disks are at rest; the

@@ -46,6 +46,7 @@ struct attendant {
 	bool ended;
 	unsigned int due;	/* orders not sent yet: 1 << kind */
 	uint8_t end_signal;
+	bool asked;		/* by SIGTERM, to end */
 	uint64_t deadline;	/* for the VM's end; 0: none yet */
 	bool has_terminal;	/* the VM has asked for it, and not given it back */
 	bool released;		/* it has: from then on only its end is of interest */
@@ -149,6 +150,15 @@ static void expect_end(struct attendant *a, uint64_t ns)
 
 	if (!a->deadline || deadline < a->deadline)
 		a->deadline = deadline;
+}
+
+/* The first SIGTERM may only ask its guest (machine.c). */
+static uint64_t time_to_end_ns(struct attendant *a, int signal)
+{
+	const bool asks = signal == SIGTERM && !a->asked;
+
+	a->asked |= asks;
+	return END_TIMEOUT_NS + (asks ? a->config->grace_ns : 0);
 }
 
 /* It was stopped for that long. */
@@ -298,7 +308,7 @@ static void take_signal(struct attendant *a)
 			kill_vm(a, 128 + order.arg);
 		}
 		queue(a, ORDER_END);
-		expect_end(a, END_TIMEOUT_NS);
+		expect_end(a, time_to_end_ns(a, order.arg));
 		break;
 	default:
 		queue(a, (enum order_kind)order.kind);

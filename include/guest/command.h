@@ -93,6 +93,9 @@ int command_start(struct command *c, const struct command_client *client, uint64
 /* That time begins anew, since the machine did not run meanwhile; or it does not count now. */
 void command_expect_ready(struct command *c, bool expected);
 
+/* The command is asked to end in order (SIGTERM), as soon as it runs. May be done again. */
+void command_ask_end(struct command *c);
+
 /* The terminal's window has another size. */
 void command_set_size(struct command *c, uint16_t columns, uint16_t rows);
 

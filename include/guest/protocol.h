@@ -13,7 +13,7 @@
  *	READY  -------------->
  *	       <--------------	MOUNT..., NETWORK..., ARGUMENT..., ENVIRONMENT..., ... GO
  *	STARTED ------------->
- *	       (streams; SIZE; STDIN_END; STREAM_CLOSED; STDIN_CLOSED ...)
+ *	       (streams; SIZE; STDIN_END; STREAM_CLOSED; STDIN_CLOSED; STOP ...)
  *	STREAM_END, STREAM_END, RESULTS_END, EXITED ->
  *	       (lkvm ends the machine when all of it has arrived)
  *
@@ -65,6 +65,7 @@ enum protocol_kind {
 	PROTOCOL_STDIN_END,	/* struct protocol_count */
 	PROTOCOL_SIZE,		/* struct protocol_size, of the terminal */
 	PROTOCOL_STREAM_CLOSED,	/* struct protocol_stream: nobody reads it any more */
+	PROTOCOL_STOP,		/* all that runs is to end in order, the command too */
 
 	/* From init. */
 	PROTOCOL_READY = 64,	/* struct protocol_ready */

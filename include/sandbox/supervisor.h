@@ -37,6 +37,7 @@ struct sandbox;
 struct supervisor_config {
 	int tty;		/* our input; -1: none */
 	bool has_log;
+	uint64_t grace_ns;	/* so much longer may the VM take after the first SIGTERM */
 	int keep_fds[SUPERVISOR_MAX_KEPT];	/* stay open in it; -1: none */
 };
 

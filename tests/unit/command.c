@@ -673,6 +673,33 @@ static void the_last_size_of_the_window_is_told(void **state)
 	close_rig(&r);
 }
 
+/* Once each time, and not before the plan has been read. */
+static void it_is_asked_to_end(void **state)
+{
+	uint8_t wanted[64], got[4096];
+	const size_t bytes = put_message(wanted, PROTOCOL_STOP, NULL, 0);
+	struct rig r;
+	size_t n;
+
+	(void)state;
+	default_rig(&r);
+	command_ask_end(r.command);
+	command_ask_end(r.command);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), 0);
+	say_ready(&r);
+	n = hear_all(&r, got, sizeof(got));
+	assert_true(n > 2 * bytes);
+	assert_memory_equal(got + n - bytes, wanted, bytes);
+	put_message(wanted, PROTOCOL_GO, NULL, 0);
+	assert_memory_equal(got + n - 2 * bytes, wanted, bytes);
+	r.readable[CONTROL] = 0;
+	command_ask_end(r.command);
+	assert_true(r.readable[CONTROL] > 0);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), bytes);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), 0);
+	close_rig(&r);
+}
+
 static void an_init_that_says_nothing_is_given_up(void **state)
 {
 	struct rig r;
@@ -921,6 +948,7 @@ int main(void)
 		cmocka_unit_test(a_reader_that_stops_loses_nothing),
 		cmocka_unit_test(a_reader_that_goes_is_told),
 		cmocka_unit_test(the_last_size_of_the_window_is_told),
+		cmocka_unit_test(it_is_asked_to_end),
 		cmocka_unit_test(an_init_that_says_nothing_is_given_up),
 		cmocka_unit_test(bad_messages_are_one_message),
 		cmocka_unit_test(nothing_may_come_before_ready),

@@ -34,7 +34,7 @@ static void good_lines(void **state)
 	char message[512];
 
 	(void)state;
-	assert_int_equal(parse("-k bz -i a -i b -p x=1 -p y -c 4 -m 2G --acpi off --timeout 1.5 "
+	assert_int_equal(parse("-k bz -i a -i b -p x=1 -p y -c 4 -m 2G --acpi off --timeout 1.5 --grace 20 "
 			       "--name a.b-c_1 -v", &o, message, sizeof(message)), 0);
 	assert_string_equal(message, "");
 	assert_string_equal(o.machine.boot.kernel, "bz");
@@ -45,6 +45,7 @@ static void good_lines(void **state)
 	assert_false(o.machine.board.acpi);
 	assert_true(o.machine.board.mptable && o.machine.sandbox == SANDBOX_ON && !o.no_default_params);
 	assert_int_equal(o.machine.timeout_ns, 1500000000);
+	assert_true(o.machine.grace_ns == 20000000000);
 	options_fini(&o);
 	assert_int_equal(parse("bz --no-default-params", &o, message, sizeof(message)), 0);
 	assert_string_equal(o.machine.boot.kernel, "bz");
@@ -157,7 +158,7 @@ static void bad_lines_are_one_message(void **state)
 		{ "a b", "argument: b: unexpected; one kernel" }, { "-k a -k b", "only one kernel" },
 		{ "-k a --flat b", "only one kernel" }, { "--flat a@zz", "not a number" },
 		{ "--flat a -i b", "a flat image takes none" },
-		{ "--timeout 0", "--timeout: 0" }, { "--timeout nan", "--timeout: nan" },
+		{ "--timeout 0", "--timeout: 0" }, { "--grace -1", "--grace: -1" }, { "--timeout nan", "--timeout: nan" },
 		{ "--timeout 1e99", "--timeout" }, { "--timeout x", "--timeout: x" },
 		{ "--name a/b", "--name: a/b" }, { "--console fax", "--console: fax" },
 		{ "-d ,ro", "no file name" }, { "-d a,", "unknown suffix \"\"" },

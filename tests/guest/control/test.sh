@@ -56,7 +56,7 @@ start p2; p2=$pid
 start p3 --timeout 40; p3=$pid
 lkvm pause p1 p2 p3
 same control/pause-three 0 "$status"
-lkvm stop p1
+lkvm stop --timeout 0.3 p1
 wait $p1; same control/paused-stop "0 143" "$status $?"
 kill -TERM $p2
 wait $p2; same control/paused-signal 143 "$?"
@@ -68,12 +68,12 @@ same control/taken 125 "$status"
 has control/taken-message "$T/err" '^lkvm: name: one: a VM of that name is running$'
 same control/taken-one-message 1 "$(grep -c '^lkvm: ' "$T/err")"
 "$LKVM" wait one >"$T/out" 2>&1 & waiter=$!
-lkvm stop one
+lkvm stop --timeout 0.3 one
 same control/stop 0 "$status"
 same control/stop-files "two.lock two.sock " "$(files)"
 wait $one; same control/stop-status 143 "$?"
 wait $waiter; same control/wait-status 143 "$?"
-lkvm stop one
+lkvm stop --timeout 0.3 one
 same control/stop-gone 125 "$status"
 has control/stop-gone-message "$T/err" '^lkvm: one: no such VM$'
 
@@ -111,7 +111,7 @@ same control/killed-files "" "$(files)"
 start four --sandbox off
 lkvm list -q
 same control/alone-listed four "$(cat "$T/out")"
-lkvm stop --all
+lkvm stop --all --timeout 0.3
 same control/alone-stop 0 "$status"
 wait $pid; same control/alone-status 143 "$?"
 wait_for "$patience" test ! -e "$XDG_RUNTIME_DIR/lkvm/four.lock"
@@ -135,6 +135,6 @@ if is_host_root; then
 	has control/other-user-sees-nothing "$T/err" 'Permission denied'
 	lkvm list -q
 	same control/other-user-runs five "$(cat "$T/out")"
-	lkvm stop five
+	lkvm stop --timeout 0.3 five
 	wait $five; same control/other-user-stopped 143 $?
 fi
