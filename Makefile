@@ -54,6 +54,7 @@ walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.
 board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
 board += x86/page-walk.c x86/registers.c
+board += x86/clocks.c
 loading := x86/boot/boot.c x86/boot/payload.c x86/boot/kernel-cache.c \
 	x86/boot/vmlinux.c x86/boot/zeropage.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
@@ -183,9 +184,9 @@ $(build)/tests/guest/%: tests/guest/%.c
 # Programs that tests run on this machine or take along into guests.
 test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure jobs)
 
-tools: $(test_tools) $(build)/tests/lib/fault.so
+tools: $(test_tools) $(build)/tests/lib/fault.so $(build)/tests/lib/pause.so
 
-$(build)/tests/lib/fault.so: tests/lib/fault.c
+$(build)/tests/lib/%.so: tests/lib/%.c
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -shared -fPIC -o $@ $<
 

@@ -41,6 +41,7 @@
 #include "util.h"
 #include "virtio/port.h"
 #include "x86/board.h"
+#include "x86/clocks.h"
 #include "x86/cpu.h"
 #include "x86/end-watch.h"
 #include "x86/layout.h"
@@ -57,6 +58,7 @@ struct machine_pause {
 	enum { PAUSE_NONE, PAUSE_PARKING, PAUSE_DRAINING, PAUSE_DONE, PAUSE_HALTED } state;
 	bool unwanted;			/* when all CPUs have parked they go on */
 	struct vcpu_park park;
+	struct clocks clocks;
 	int timer;
 	unsigned int idle_ticks;	/* of the disks, in a row */
 	uint64_t until_ns;
@@ -737,6 +739,7 @@ static void let_all_go(struct machine *m)
 {
 	m->pause.state = PAUSE_NONE;
 	atomic_store(&m->pause.park.nr, 0);
+	clocks_start(&m->pause.clocks, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_unpark(m->board.vcpus[i]);
 	if (m->command)
@@ -750,6 +753,7 @@ static void let_one_go(struct machine *m, unsigned int cpu)
 	m->pause.state = PAUSE_PARKING;
 	m->pause.unwanted = true;
 	atomic_fetch_sub(&m->pause.park.nr, 1);
+	clocks_start(&m->pause.clocks, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
 	vcpu_unpark(m->board.vcpus[cpu]);
 }
 
@@ -823,6 +827,7 @@ static void on_parked(void *arg, uint32_t events)
 	m->halt.by[MACHINE_GDB].wanted |= has_trapped(m);
 	p->state = PAUSE_DRAINING;
 	p->idle_ticks = 0;
+	clocks_stop(&p->clocks, m->host.vm, m->board.vcpus[0]);
 	if (p->unwanted)
 		unpark(m);
 	else

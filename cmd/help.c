@@ -71,7 +71,15 @@ static const char help_pause[] =
 static const char help_resume[] =
 "usage: lkvm resume NAME...\n"
 "\n"
-"Lets virtual machines go on that were paused. Their clocks have gone on meanwhile.\n";
+"Lets virtual machines go on that were paused. No time has passed for them.\n";
+
+static const char help_stat[] =
+"usage: lkvm stat NAME [--json] [--watch]\n"
+"\n"
+"Shows what a virtual machine's CPUs and devices have done: CPU time, exits by their kind,\n"
+"requests, bytes to the guest (in) and from it (out), errors, and how much of its memory is\n"
+"in use. --watch: every two seconds, until it is gone.\n"
+"Exit status: 0, 1 it does not answer, 125 usage or no such VM.\n";
 
 static const char help_wait[] =
 "usage: lkvm wait NAME\n"

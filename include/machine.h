@@ -180,7 +180,7 @@ const char *machine_ask_end(struct machine *machine);
 #define MACHINE_PAUSE_NS 5000000000ull
 int machine_pause(struct machine *machine, void (*done)(void *arg, int rc), void *arg);
 
-/* The guest's clocks have gone on meanwhile; its watchdogs are told so. */
+/* The guest's clocks go on where they were (x86/clocks.h). */
 void machine_resume(struct machine *machine);
 
 /*
@@ -204,6 +204,12 @@ struct board *machine_board(struct machine *machine);
 
 /* Types @key after what makes it a SysRq on the console that the kernel has. */
 void machine_send_sysrq(struct machine *machine, char key);
+
+/*
+ * What the machine, a CPU or a device has done, as members of a JSON object (x86/stat.h): item 0 is the
+ * machine, and says in "items" how many follow. False if there is no such item. While the loop runs.
+ */
+bool machine_stat(const struct machine *machine, uint64_t item, char *text, size_t bytes);
 
 /* One line about what was loaded, for -v and --dry-run. */
 void machine_describe(const struct machine *machine, char *text, size_t bytes);

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's clocks (x86/clocks.h).
+ *
+ * A guest's time stamp counter is the host's and an offset: what has gone by is taken off each
+ * vCPU's, all by the same number, so that KVM still sees them as one and has them all read one clock. Its
+ * own clock for the guest comes next, since it is told to the guest as a function of the counter.
+ * KVM's 8254 counts ticks that nobody has taken, and would give the guest all those of the pause
+ * at once; its state is put back with none.
+ *
+ * Sources: Documentation/virt/kvm/api.rst 4.29 and 4.30 (KVM_GET_CLOCK, KVM_SET_CLOCK), 4.71;
+ * devices/vcpu.rst section 4 (KVM_VCPU_TSC_OFFSET).
+ */
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <x86intrin.h>
+
+#include "kvm-cpu.h"
+#include "kvm.h"
+#include "x86/clocks.h"
+
+static int move_counter(const struct vcpu *vcpu, uint64_t back)
+{
+	uint64_t offset;
+	const struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uint64_t)(uintptr_t)&offset,
+	};
+
+	if (ioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr))
+		return -1;
+	offset -= back;
+	return back ? ioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr) : 0;
+}
+
+void clocks_stop(struct clocks *c, const struct vm *vm, const struct vcpu *cpu)
+{
+	struct kvm_clock_data clock;
+
+	c->stopped = !move_counter(cpu, 0) && !ioctl(vm->fd, KVM_GET_CLOCK, &clock);
+	if (!c->stopped)
+		return;
+	c->tsc = __rdtsc();
+	c->ns = clock.clock;
+	c->has_pit = !ioctl(vm->fd, KVM_GET_PIT2, &c->pit);
+}
+
+void clocks_start(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr)
+{
+	const struct kvm_clock_data clock = { .clock = c->ns };
+	uint64_t back = __rdtsc() - c->tsc;
+
+	if (!c->stopped)
+		return;
+	c->stopped = false;
+	for (unsigned int i = 0; i < nr; i++)
+		move_counter(vcpus[i], back);
+	ioctl(vm->fd, KVM_SET_CLOCK, &clock);
+	if (c->has_pit)
+		ioctl(vm->fd, KVM_SET_PIT2, &c->pit);
+}
