@@ -55,6 +55,8 @@ board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x8
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
 board += x86/page-walk.c x86/registers.c
 board += x86/clocks.c
+board += x86/stat.c
+core += kvm-stats.c
 loading := x86/boot/boot.c x86/boot/payload.c x86/boot/kernel-cache.c \
 	x86/boot/vmlinux.c x86/boot/zeropage.c
 devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.c \
@@ -69,6 +71,7 @@ controls += control/inspect.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/control.c cmd/registration.c
 containers := oci/config.c oci/words.c
+commands += cmd/stat.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
@@ -145,6 +148,7 @@ unit_tests += dir erofs
 unit_tests += registry control vmcore state
 unit_tests += page-walk
 unit_tests += oci-config
+unit_tests += stat
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

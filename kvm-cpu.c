@@ -27,6 +27,7 @@
 #include "bus.h"
 #include "event.h"
 #include "kvm-cpu.h"
+#include "kvm-stats.h"
 #include "kvm.h"
 #include "log.h"
 #include "mem.h"
@@ -35,6 +36,7 @@
 
 #define VCPU_STACK_BYTES KIB(256)
 #define RFLAGS_IF 0x200u
+#define VCPU_MAX_STATS 64u	/* a descriptor each, of which there may be 1024 */
 #define MAX_PIECES 4096u	/* of one access: a string instruction may have many */
 
 static int kick_signal(void)
@@ -68,7 +70,8 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned i
 
 	if (!vcpu)
 		return log_enomem("vcpu");
-	*vcpu = (struct vcpu){ .vm = vm, .pio = pio, .mmio = mmio, .mem = mem, .index = index };
+	*vcpu = (struct vcpu){ .vm = vm, .pio = pio, .mmio = mmio, .mem = mem, .index = index,
+				.stats_fd = -1 };
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)id);
 	if (vcpu->fd < 0) {
 		rc = -errno;
@@ -84,6 +87,8 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned i
 		return rc;
 	}
 	vcpu->run = run;
+	if (index < VCPU_MAX_STATS)
+		vcpu->stats_fd = kvm_stats_open(vcpu->fd);
 	*out = vcpu;
 	return 0;
 }
@@ -95,6 +100,8 @@ void vcpu_destroy(struct vcpu *vcpu)
 	assert(!vcpu->started);
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->vm->vcpu_mmap_bytes);
+	if (vcpu->stats_fd >= 0)
+		close(vcpu->stats_fd);
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
 	free(vcpu);

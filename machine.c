@@ -46,6 +46,7 @@
 #include "x86/end-watch.h"
 #include "x86/layout.h"
 #include "x86/serial.h"
+#include "x86/stat.h"
 #include "x86/tables.h"
 
 #define AIO_DEPTH	256u
@@ -88,6 +89,7 @@ struct machine {
 	bool loading;
 	uint64_t loaded_ns;
 	int kvm_fd;
+	int statm_fd;			/* what our process has in memory; -1 */
 	struct sink *log;		/* --console-log; NULL: none */
 	struct aio *aio;
 	struct files *files;		/* the process that reads trees; NULL: there are none */
@@ -432,6 +434,7 @@ static int create_devices(struct machine *m)
 
 static int create_vcpus(struct machine *m)
 {
+	m->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	return board_create_vcpus(&m->board);
 }
 
@@ -479,7 +482,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	m->host.nr_disks = config->nr_disks;
 	m->host.nr_nets = config->nr_nets;
 	m->host.nr_ports = config->nr_ports;
-	m->kvm_fd = m->pause.park.fd = m->halt.step = -1;
+	m->kvm_fd = m->statm_fd = m->pause.park.fd = m->halt.step = -1;
 	end_watch_init(&m->end_watch);
 	m->host.end_watch = &m->end_watch;
 	board_init(&m->board, &config->board, &m->host);
@@ -642,6 +645,8 @@ void machine_destroy(struct machine *m)
 	vm_destroy(m->host.vm);
 	if (m->kvm_fd >= 0)
 		close(m->kvm_fd);
+	if (m->statm_fd >= 0)
+		close(m->statm_fd);
 	if (m->pause.park.fd >= 0)
 		close(m->pause.park.fd);
 	signals_stop(m->signals);
@@ -713,6 +718,35 @@ const char *machine_state(const struct machine *m)
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
 		return "ending";
 	return m->pause.state == PAUSE_DONE || m->pause.state == PAUSE_HALTED ? "paused" : "running";
+}
+
+/* In KiB: of the VM's process, which is mostly the guest's memory. */
+static uint64_t resident_kib(const struct machine *m)
+{
+	char text[128] = "";
+	const struct iovec iov = { text, sizeof(text) - 1 };
+	unsigned long long pages = 0;
+
+	if (m->statm_fd >= 0 && read_iov(m->statm_fd, &iov, 1, 0) > 0)
+		sscanf(text, "%*u %llu", &pages);
+	return pages * 4;
+}
+
+bool machine_stat(const struct machine *m, uint64_t item, char *text, size_t bytes)
+{
+	const unsigned int items = stat_items(&m->board);
+	int n;
+
+	if (item > items)
+		return false;
+	if (item)
+		return stat_item(&m->board, (unsigned int)item - 1, text, bytes);
+	n = snprintf(text, bytes, ",\"items\":%u,\"state\":\"%s\",\"uptime_ms\":%llu,\"mem_mib\":%llu,"
+		     "\"resident_kib\":%llu", items, machine_state(m),
+		     (unsigned long long)((now_ns() - m->config->start_ns) / 1000000),
+		     (unsigned long long)(m->config->boot.ram_bytes >> 20),
+		     (unsigned long long)resident_kib(m));
+	return n > 0 && (size_t)n < bytes;
 }
 
 /* ---- pausing: nothing waits, since a CPU may itself be waiting for the loop ---- */

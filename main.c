@@ -23,6 +23,7 @@ static const struct {
 	{ "stop", cmd_control },
 	{ "pause", cmd_control },
 	{ "resume", cmd_control },
+	{ "stat", cmd_control },
 	{ "wait", cmd_control },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },

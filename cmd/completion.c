@@ -107,6 +107,7 @@ static const char bash_end[] =
 "	*:run) _lkvm_run ;;\n"
 "	*:list) _lkvm_reply -W \"--json -q --quiet -h --help\" ;;\n"
 "	*:stop) _lkvm_reply -W \"--all --timeout --force -h --help\" ;;\n"
+"	*:stat) _lkvm_reply -W \"--json --watch -h --help\" ;;\n"
 "	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"
 "	2:completion) _lkvm_reply -W \"bash zsh fish\" ;;\n"
 "	esac\n"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The commands about VMs that run: `lkvm list`, `stop`, `pause`, `resume`, `wait`.
+ * The commands about VMs that run: `lkvm list`, `stop`, `pause`, `resume`, `stat`,
+ * `wait`.
  *
  * One table says which options each takes. They find VMs in the registry and ask them by their
  * sockets; what a VM answers is not believed further than it can be shown. A process is ended only
@@ -22,6 +23,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/option-values.h"
+#include "cmd/stat.h"
 #include "control/client.h"
 #include "control/json.h"
 #include "control/registry.h"
@@ -30,12 +32,15 @@
 
 #define ANSWER_NS 1000000000ull		/* for all VMs together */
 #define PAUSE_NS 10000000000ull		/* a VM may take MACHINE_PAUSE_NS */
+#define STAT_NS 3000000000ull		/* for all that it has */
+#define WATCH_NS 2000000000ull
 #define STOP_NS 10000000000ull		/* the default of stop --timeout */
 #define AGAIN_NS 300000000ull		/* with --grace, the first SIGTERM only asks */
 #define END_NS 12000000000ull		/* for a VM that was sent SIGTERM: disks may take 10 s */
 #define KILLED_NS 3000000000ull		/* ... SIGKILL */
 
-enum { OPTION_JSON = 1, OPTION_QUIET = 2, OPTION_ALL = 4, OPTION_FORCE = 8, OPTION_TIMEOUT = 16 };
+enum { OPTION_JSON = 1, OPTION_QUIET = 2, OPTION_ALL = 4, OPTION_FORCE = 8, OPTION_TIMEOUT = 16,
+       OPTION_WATCH = 32 };
 
 /* What a command is to do, and to which VMs. */
 struct control {
@@ -329,6 +334,35 @@ static void control_resume(struct control *c)
 		expect_done(c, "resume");
 }
 
+/* ---- stat ---- */
+
+static void report_stat(struct control *c, int rc)
+{
+	const char *why = rc == -ETIMEDOUT ? "it does not answer" :
+			  rc == -EPROTO ? "it gives answers that have no meaning" : strerror(-rc);
+
+	log_error("stat: %s: %s", c->vms[0].name, why);
+	c->status = EXIT_NOT_DONE;
+}
+
+/* With --watch as long as it is there. */
+static void control_stat(struct control *c)
+{
+	const struct registry_vm *vm = &c->vms[0];
+	const bool watches = c->given & OPTION_WATCH;
+	bool once = false;
+	int rc;
+
+	do {
+		rc = stat_write(stdout, vm->name, vm->socket_path, c->given & OPTION_JSON, STAT_NS);
+		fflush(stdout);
+		once |= !rc;
+	} while (!rc && watches && !ferror(stdout) && !registry_wait(vm, now_ns() + WATCH_NS));
+	/* One that is watched may end at any time. */
+	if (rc && !(watches && once && registry_wait(vm, 1)))
+		report_stat(c, rc);
+}
+
 /* ---- wait ---- */
 
 static void control_wait(struct control *c)
@@ -359,6 +393,7 @@ static const struct control_command {
 	{ "stop", OPTION_ALL | OPTION_FORCE | OPTION_TIMEOUT, WHICH_SOME, control_stop },
 	{ "pause", 0, WHICH_SOME, control_pause },
 	{ "resume", 0, WHICH_SOME, control_resume },
+	{ "stat", OPTION_JSON | OPTION_WATCH, WHICH_ONE, control_stat },
 	{ "wait", 0, WHICH_ONE, control_wait },
 };
 
@@ -368,6 +403,7 @@ static const struct option long_options[] = {
 	{ "all", no_argument, NULL, OPTION_ALL },
 	{ "force", no_argument, NULL, OPTION_FORCE },
 	{ "timeout", required_argument, NULL, OPTION_TIMEOUT },
+	{ "watch", no_argument, NULL, OPTION_WATCH },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };

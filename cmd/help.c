@@ -19,8 +19,9 @@ static const char overview[] =
 "usage: lkvm run [options] -- COMMAND  run it in a fresh virtual machine; its status is ours\n"
 "       lkvm run [options] [KERNEL]    boot a virtual machine, or a shell in one\n"
 "       lkvm list [--json] [-q]        the virtual machines that run\n"
-"       lkvm stop NAME...|--all        ends them\n"
+"       lkvm stop NAME...|--all        asks them to end, then ends them\n"
 "       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
+"       lkvm stat NAME [--watch]       what its CPUs and devices have done\n"
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
@@ -121,6 +122,7 @@ static const struct {
 	{ "stop", help_stop },
 	{ "pause", help_pause },
 	{ "resume", help_resume },
+	{ "stat", help_stat },
 	{ "wait", help_wait },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },

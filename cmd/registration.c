@@ -10,8 +10,11 @@
 #include <string.h>
 
 #include "cmd/registration.h"
+#include "control/json.h"
 #include "control/server.h"
 #include "log.h"
+
+#define STAT_MEMBERS_BYTES 1024u
 
 static const char *state_of_machine(void *registration)
 {
@@ -87,6 +90,18 @@ static void serve_sysrq(void *arg, struct server_connection *c, const struct jso
 	inspect_sysrq(&r->inspect, c, request);
 }
 
+static void serve_stat(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	const struct registration *r = arg;
+	char text[STAT_MEMBERS_BYTES];
+	uint64_t item = 0;
+
+	if (json_get_count(request, "item", &item) && machine_stat(r->machine, item, text, sizeof(text)))
+		server_accept(c, "%s", text);
+	else
+		server_refuse(c, "it has no such item");
+}
+
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
@@ -95,6 +110,7 @@ static const struct server_request requests[] = {
 	{ "regs", serve_regs },		/* control/inspect.h */
 	{ "nmi", serve_nmi },
 	{ "sysrq", serve_sysrq },
+	{ "stat", serve_stat },
 	{ NULL, NULL },
 };
 

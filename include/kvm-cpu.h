@@ -48,6 +48,7 @@ struct vcpu {
 	const struct mem *mem;
 	unsigned int index;		/* 0 is the boot CPU */
 	int fd;
+	int stats_fd;		/* kvm-stats.h; -1 */
 	struct kvm_run *run;
 	bool started;
 	pthread_t thread;

@@ -66,6 +66,16 @@ struct blk {
 
 /* ---- completing ---- */
 
+static void blk_count(const struct blk_request *req, uint8_t status)
+{
+	struct virtio_device *dev = &req->queue->blk->dev;
+	const bool failed = status != VIRTIO_BLK_S_OK;
+
+	virtio_count(dev, !failed && req->type == VIRTIO_BLK_T_IN ? req->data_bytes : 0,
+		     !failed && req->type == VIRTIO_BLK_T_OUT ? req->data_bytes : 0);
+	dev->counts.errors += failed;
+}
+
 static void blk_complete(struct blk_request *req, uint8_t status)
 {
 	struct blk_queue *q = req->queue;
@@ -76,6 +86,7 @@ static void blk_complete(struct blk_request *req, uint8_t status)
 	*req->status = status;
 	if (status == VIRTIO_BLK_S_OK && has_data)
 		written += req->data_bytes;
+	blk_count(req, status);
 	virtq_push(&dev->queues[q->index].ring, req->chain.head, written);
 	req->next = q->free;
 	q->free = req;

@@ -149,6 +149,7 @@ static bool write_chain(struct console_port *p)
 		p->done += (uint32_t)n;
 		p->sent.bytes += (uint32_t)n;
 	}
+	virtio_count(&p->console->dev, 0, p->done);
 	return true;
 }
 
@@ -206,8 +207,10 @@ static ssize_t fill_chain(struct console_port *p, const struct virtq_chain *chai
 	unsigned int nr = iov_part(chain->iov + chain->nr_readable, chain->nr_writable, 0, left, parts);
 	ssize_t n = nr ? port_read(p->port, parts, nr) : 0;
 
-	if (n > 0)
+	if (n > 0) {
 		p->received.bytes += (uint32_t)n;
+		virtio_count(&p->console->dev, (uint32_t)n, 0);
+	}
 	return n;
 }
 

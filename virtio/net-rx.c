@@ -177,6 +177,7 @@ static void push_frame(struct net_rx *rx)
 	}
 	virtq_flush(q);	/* all at once: the driver counts on them */
 	rx->received++;
+	virtio_count(rx->dev, rx->frame_bytes - min_u64(rx->frame_bytes, NET_HEADER_BYTES), 0);
 	rx->frame_bytes = 0;
 	net_tx_received(rx->tx);
 }
@@ -187,6 +188,7 @@ static void drop_frame(struct net_rx *rx, const char *why)
 	log_guest(&rx->dev->log_limit, "%s: a received frame of %u bytes is dropped: %s",
 		  rx->dev->name, rx->frame_bytes, why);
 	rx->dropped++;
+	rx->dev->counts.errors++;
 	rx->frame_bytes = 0;
 }
 
@@ -244,6 +246,7 @@ static int move_frame(struct net_rx *rx)
 
 	if (rc < 0 && rc != -EAGAIN) {
 		rx->errors++;
+		rx->dev->counts.errors++;
 		return ++rx->failures < MAX_FAILURES ? 1 : rc;
 	}
 	if (rc <= 0)

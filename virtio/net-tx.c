@@ -88,6 +88,7 @@ static int net_tx_refuse(struct net_tx *tx, const char *what, uint32_t bytes)
 	log_guest(&tx->dev->log_limit, "%s: a frame of %u bytes with its header%s: dropped",
 		  tx->dev->name, bytes, what);
 	tx->errors++;
+	tx->dev->counts.errors++;
 	return 0;
 }
 
@@ -111,6 +112,8 @@ static int net_tx_transmit(struct net_tx *tx, const struct virtq_chain *c)
 	rc = net_send(tx->net, tx->pair, parts, nr + 1);
 	if (rc == -EAGAIN)
 		return rc;
+	virtio_count(tx->dev, 0, rc ? 0 : bytes);
+	tx->dev->counts.errors += rc != 0;
 	if (rc)
 		tx->errors++;
 	else

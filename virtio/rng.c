@@ -84,6 +84,7 @@ static void rng_serve(struct rng *rng)
 		if (rng->rate)
 			rng->tokens -= (uint64_t)n;
 		virtq_push(q, chain.head, (uint32_t)n);
+		virtio_count(&rng->dev, (uint32_t)n, 0);
 	}
 	event_defer(rng->dev.loop, &rng->finish);
 }

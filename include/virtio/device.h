@@ -71,6 +71,13 @@ struct virtio_queue {
 	struct virtio_device *dev;
 };
 
+/* What it has done, for lkvm stat. */
+struct virtio_counts {
+	uint64_t requests;		/* or frames, or buffers */
+	uint64_t bytes_in, bytes_out;	/* to the guest, from it */
+	uint64_t errors;
+};
+
 struct virtio_device {
 	const struct virtio_ops *ops;
 	const char *name;		/* "vda", for messages; lent */
@@ -98,6 +105,7 @@ struct virtio_device {
 	bool had_driver;		/* loop: ... at any time */
 	bool frozen;			/* loop: it was running */
 	bool config_changed;		/* loop: it is not what was saved */
+	struct virtio_counts counts;	/* loop */
 	atomic_bool lends;		/* loop: somebody else serves queues */
 	atomic_bool was_found;		/* registers: a driver of the transport was there */
 };
@@ -119,6 +127,14 @@ bool virtio_has_feature(const struct virtio_device *dev, unsigned int bit);
 
 /* Takes a chain; 0 also if the ring is malformed, which breaks the device. */
 int virtio_pop(struct virtio_device *dev, unsigned int queue, struct virtq_chain *chain);
+
+/* One request is done, with so many bytes of data. */
+static inline void virtio_count(struct virtio_device *dev, uint64_t bytes_in, uint64_t bytes_out)
+{
+	dev->counts.requests++;
+	dev->counts.bytes_in += bytes_in;
+	dev->counts.bytes_out += bytes_out;
+}
 
 /* Interrupts the driver if it wants to know of what was pushed to @queue. */
 void virtio_notify(struct virtio_device *dev, unsigned int queue);

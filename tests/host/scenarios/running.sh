@@ -2,6 +2,8 @@
 # VMs that run are asked to end in order: stock kernels by their power button, commands by SIGTERM.
 # Modules of its kernels are in /lib/modules.
 
+mkdir -p /run	# where they are found
+
 # when SECONDS COMMAND...: as soon as it succeeds; fails if it never does.
 when() { local n=$1; shift; while ! "$@" 2>/dev/null; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 1; done; }
 # stops NAME SECONDS: lkvm stop NAME is done within them, and says nothing.
