@@ -5,9 +5,13 @@
  *
  * The files process opens a file when it is first read and hands over the descriptor; the
  * DIR_MAX_OPEN used last stay open. What is read is what was there when the guest first looked at
- * the file: size and times are compared when it is opened and again after each read, and if any
- * is another the guest gets an error, now and ever after, and the user one message. That is asked of
- * the kernel without asking a server (AT_STATX_DONT_SYNC), so that the loop never waits for one.
+ * the file: what that depends on (struct tree_identity) is compared when it is opened and again
+ * after each read, and if it is another the guest gets an error, now and ever after, and the user
+ * one message. The kernel is asked for it without asking a server (AT_STATX_DONT_SYNC), so that the
+ * loop never waits for one.
+ *
+ * A file that cannot be opened now (too many are open on this host, a server does not answer) is
+ * an error for those who wait for it, and tried again for who comes AGAIN_NS later.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +21,8 @@
 #include "disk/dir-data.h"
 #include "disk/dir-image.h"
 #include "log.h"
+
+#define AGAIN_NS 100000000u
 
 /* ---- buffers of a request ---- */
 
@@ -129,13 +135,10 @@ static void give_up(struct dir_open *o, const char *why)
 
 static bool is_unchanged(const struct dir_open *o)
 {
-	struct tree_identity now;
 	struct statx st;
 
-	if (statx(o->aio.fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, TREE_IDENTITY_MASK, &st))
-		return false;
-	now = tree_identity_of(&st);
-	return S_ISREG(st.stx_mode) && !memcmp(&now, &o->file->identity, sizeof(now));
+	return !statx(o->aio.fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, TREE_IDENTITY_MASK, &st) &&
+	       tree_is_unchanged(&o->file->identity, &st);
 }
 
 static void on_open_name(struct files_question *q, const char *name)
@@ -157,6 +160,15 @@ static void on_open(struct files_question *q, struct tree_data *data)
 	data->fd = -1;
 }
 
+/* It cannot be opened now. */
+static void fail_for_now(struct dir_open *o, int error)
+{
+	o->failed_until_ns = now_ns() + AGAIN_NS;
+	log_limited(&o->dir->disk.log_limit, LOG_ERROR,
+		    "directory: %s: %s\nthe guest gets an I/O error; it may try again.",
+		    o->name ? o->name : o->dir->disk.path, strerror(-error));
+}
+
 static void on_open_done(struct files_question *q, int error)
 {
 	struct dir_open *o = open_of(q);
@@ -164,12 +176,16 @@ static void on_open_done(struct files_question *q, int error)
 	o->opening = false;
 	if (!error && o->aio.fd < 0)
 		error = -EMFILE;
-	if (error == -ENOENT || (!error && !is_unchanged(o)))
-		give_up(o, error ? "it is not there any more" : "it has changed");
+	if (error == -ENOENT || error == -ENOTDIR)
+		give_up(o, "it is not there any more");
+	else if (error == -ESTALE || error == -ELOOP || (!error && !is_unchanged(o)))
+		give_up(o, "it has changed");
+	else if (error == -EFBIG)
+		give_up(o, "a sparse file of too many pieces");
 	else if (error == -EPIPE || error == -ECANCELED)
 		o->file->is_bad = true;
 	else if (error)
-		give_up(o, strerror(-error));
+		fail_for_now(o, error);
 	dir_look_again(o->dir);
 }
 
@@ -187,6 +203,7 @@ static bool start_opening(struct dir *d, struct dir_file *file)
 	o->file = file;
 	file->open = o;
 	o->opening = true;
+	o->failed_until_ns = 0;
 	o->question = (struct files_question){
 		.ops = &ops, .kind = FILES_OPEN, .tree = (uint8_t)d->tree, .nr = 1,
 		.numbers = { file->number },
@@ -282,8 +299,12 @@ int64_t dir_data_read(struct dir *d, struct disk_request *req, struct dir_file *
 		dir_data_put(req, NULL, bytes);
 		return (int64_t)bytes;
 	}
-	if (file->is_bad)
+	if (file->is_bad || (o && o->failed_until_ns > now_ns()))
 		return -EIO;
+	if (o && o->failed_until_ns) {
+		close_file(o);
+		o = NULL;
+	}
 	if (!o)
 		start_opening(d, file);
 	if (!o || o->opening)

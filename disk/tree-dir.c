@@ -9,14 +9,16 @@
  * meanwhile, nothing outside is ever reached.
  *
  * Hard links are found by the inode's number in a listing. Such numbers are given out again once a
- * file is gone, so that a match is only a hint: both names are looked at.
+ * file is gone, so that a match is only a hint: both names are looked at, and a file that was
+ * looked at before has to be of the same birth.
  *
  * One file system: what is mounted below appears as an empty directory. (A single file that is mounted
  * over another is shown, since containers have their resolv.conf that way.) Of "/" also /proc,
  * /sys, /dev and /run are empty. trusted.* attributes are left out: overlayfs would obey them.
  *
- * A change is seen by a file's times, as exactly as the file system keeps them: what is written twice within
- * one tick of its clock, a few milliseconds at most, may not be.
+ * A change is seen by a file's size and the time of its last writing, as exactly as the file system
+ * keeps that: what is written twice within one tick of its clock, a few milliseconds at most, may
+ * not be, nor is what a program writes that sets the time back afterwards.
  *
  * Sources: getdents64(2), statx(2), xattr(7), lseek(2) for SEEK_DATA.
  */
@@ -41,12 +43,13 @@
 #define SPARSE_SLACK_BYTES KIB(64)
 #define MIN_CHUNK_BITS	12u
 #define MAX_CHUNK_BITS	31u
-#define STAT_MASK	(STATX_BASIC_STATS | STATX_MNT_ID)
+#define STAT_MASK	(STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
 #define NO_NODE		UINT32_MAX
 
 struct dir_node {
 	uint64_t ino;		/* when it was listed */
 	uint32_t parent, name;	/* where it is in names */
+	uint32_t birth;		/* of the file that was looked at, see birth_of(); 0: none was */
 	uint8_t name_bytes, type;
 };
 
@@ -276,6 +279,14 @@ static bool grow_links(struct tree_dir *t)
 	return true;
 }
 
+/* What an inode has that no later one of its number does; 0: the file system does not tell. */
+static uint32_t birth_of(const struct statx *st)
+{
+	uint64_t ns = (uint64_t)tree_time_ns(&st->stx_btime);
+
+	return st->stx_mask & STATX_BTIME ? (uint32_t)(ns ^ ns >> 32) | 1 : 0;
+}
+
 /* File @name of the directory @fd is file @number, which has several names. */
 static bool is_link(struct tree_dir *t, uint32_t number, int fd, const char *name)
 {
@@ -287,7 +298,8 @@ static bool is_link(struct tree_dir *t, uint32_t number, int fd, const char *nam
 	return !enter_dir(t, t->nodes[number].parent, &dir) && !look_at_name(fd, name, &here) &&
 	       !look_at_name(dir->fd, other_name, &there) && here.stx_ino == there.stx_ino &&
 	       here.stx_dev_major == there.stx_dev_major && here.stx_dev_minor == there.stx_dev_minor &&
-	       here.stx_nlink > 1 && !S_ISDIR(here.stx_mode);
+	       here.stx_nlink > 1 && !S_ISDIR(here.stx_mode) &&
+	       (!t->nodes[number].birth || t->nodes[number].birth == birth_of(&here));
 }
 
 /* The number of an entry of @dir: that of a file with another name, or a new one. NO_NODE: no memory. */
@@ -472,6 +484,15 @@ static uint32_t find_data(int fd, uint32_t bits, uint64_t size)
 	return data;
 }
 
+/* Is @fd what was looked at, and as it was then? */
+static bool is_as_it_was(int fd, const struct tree_identity *then)
+{
+	struct statx st;
+
+	return !statx(fd, "", AT_EMPTY_PATH, TREE_IDENTITY_MASK, &st) && tree_is_unchanged(then, &st);
+}
+
+/* One that was changed or replaced meanwhile has none: all of it is read, which is an error then. */
 static void find_holes(const struct statx *st, const char *name, struct tree_attr *a)
 {
 	uint32_t bits = chunk_bits_for(a->size_bytes);
@@ -484,7 +505,7 @@ static void find_holes(const struct statx *st, const char *name, struct tree_att
 	if (fd < 0)
 		return;
 	a->data_chunks = find_data(fd, bits, a->size_bytes);
-	a->chunk_bits = bits;
+	a->chunk_bits = is_as_it_was(fd, &a->identity) ? bits : 0;
 	close(fd);
 }
 
@@ -505,6 +526,7 @@ static void fill_attr(const struct tree_dir *t, const struct statx *st, struct t
 	if (S_ISREG(a->mode)) {
 		a->size_bytes = st->stx_size;
 		a->identity = tree_identity_of(st);
+		a->identity.is_named = true;
 	}
 }
 
@@ -554,6 +576,7 @@ static void tree_dir_stat(struct tree_source *source, uint32_t number, struct tr
 		fill_unknown(t, is_known(t, number) ? &t->nodes[number] : &gone, rc, &out->attr);
 		return;
 	}
+	t->nodes[number].birth = birth_of(&st);
 	if (!is_readable(&st, name))
 		take_permissions(t, &out->attr);
 	else if (S_ISREG(st.stx_mode))

@@ -57,6 +57,7 @@ struct dir_open {
 	bool opening;
 	unsigned int busy;		/* operations in flight */
 	uint64_t used;			/* when it was last */
+	uint64_t failed_until_ns;	/* it could not be opened, and is not tried again before; 0: it could */
 	struct aio_file aio;
 	struct tree_extent *extents;
 	uint32_t nr_extents;

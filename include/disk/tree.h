@@ -46,14 +46,22 @@ struct tree_config {
 
 /*
  * The file of this host that data are read from: as long as all of it is the same, what is read
- * is what was there when the file was first looked at.
+ * is what was there when the file was first looked at. It says nothing of names and rights, so that
+ * chmod, ln and mv change no data. An inode number that is given out again has another time of
+ * birth, where the file system keeps one (otherwise it is 0).
  */
 struct tree_identity {
 	uint64_t dev, ino, size_bytes;
-	int64_t mtime_ns, ctime_ns;
+	int64_t mtime_ns, btime_ns;
+	uint64_t is_named;	/* a file without a name is another than it was: somebody has replaced it */
 };
 
-#define TREE_IDENTITY_MASK (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_CTIME | STATX_TYPE)
+#define TREE_IDENTITY_MASK (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_BTIME | STATX_NLINK | STATX_TYPE)
+
+static inline int64_t tree_time_ns(const struct statx_timestamp *t)
+{
+	return (int64_t)((uint64_t)t->tv_sec * 1000000000u + t->tv_nsec);
+}
 
 static inline struct tree_identity tree_identity_of(const struct statx *st)
 {
@@ -61,9 +69,18 @@ static inline struct tree_identity tree_identity_of(const struct statx *st)
 		.dev = (uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor,
 		.ino = st->stx_ino,
 		.size_bytes = st->stx_size,
-		.mtime_ns = st->stx_mtime.tv_sec * 1000000000ll + st->stx_mtime.tv_nsec,
-		.ctime_ns = st->stx_ctime.tv_sec * 1000000000ll + st->stx_ctime.tv_nsec,
+		.mtime_ns = tree_time_ns(&st->stx_mtime),
+		.btime_ns = st->stx_mask & STATX_BTIME ? tree_time_ns(&st->stx_btime) : 0,
 	};
+}
+
+/* Is a file that has @st by now what it was @then? */
+static inline bool tree_is_unchanged(const struct tree_identity *then, const struct statx *st)
+{
+	struct tree_identity now = tree_identity_of(st);
+
+	now.is_named = then->is_named && st->stx_nlink;
+	return S_ISREG(st->stx_mode) && !memcmp(&now, then, sizeof(now));
 }
 
 /* What the guest is told about a file. */

@@ -13,7 +13,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -731,6 +733,186 @@ static void a_file_that_has_changed_is_an_error(void **state)
 	close_rig(&r);
 }
 
+/* What is done to a file and not to its data. */
+static void data_do_not_depend_on_names_and_rights(void **state)
+{
+	static const char *const changes[] = {
+		"chmod 600 t/%s", "chown 12:13 t/%s", "ln t/%s t/more-%s", "touch -a t/%s",
+		"mv t/%s t/x; mv t/x t/%s", "setfattr -n user.x -v 1 t/%s",
+	};
+	struct view_inode inodes[2 * ARRAY_SIZE(changes)];
+	uint8_t block[BLOCK];
+	char name[8];
+	struct rig r;
+
+	(void)state;
+	assert_int_equal(tool("mkdir t; for i in $(seq 0 11); do echo contents >t/$i; done"), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	for (unsigned int i = 0; i < ARRAY_SIZE(inodes); i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		inodes[i] = find_inode(&r, name);
+		assert_true(i % 2 || !read_file(&r, &inodes[i], block));	/* every other one is open */
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(inodes); i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(tool(changes[i / 2], name, name), 0);
+		assert_int_equal(read_file(&r, &inodes[i], block), 0);
+		assert_memory_equal(block, "contents\n", 10);
+	}
+	close_rig(&r);
+}
+
+/* Inode numbers are given out again: what had this one is not what has it now. */
+static void a_number_that_was_used_before_makes_no_link(void **state)
+{
+	struct view_inode i;
+	struct stat old, st;
+	struct rig r;
+
+	(void)state;
+	assert_int_equal(tool("mkdir -p t/d t/e; echo old >t/a; chmod 640 t/a"), 0);
+	assert_int_equal(stat(path_in("t/a"), &old), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	assert_int_equal(find_inode(&r, "a").mode, S_IFREG | 0640);
+	assert_int_equal(tool("rm t/a; for i in $(seq 50); do echo new >t/e/$i; done; mv $(find t/e -inum %u | grep . || "
+			      "echo t/e/1) t/a; ln t/a t/d/b; chmod 4755 t/a", (unsigned int)old.st_ino), 0);
+	assert_int_equal(stat(path_in("t/a"), &st), 0);
+	if (st.st_ino != old.st_ino)
+		print_message("# this file system gives no number out again\n");
+	i = find_inode(&r, "d/b");
+	assert_int_equal(i.mode, S_IFREG | 04755);
+	assert_int_equal(i.nlink, 2);
+	close_rig(&r);
+}
+
+/* The last child; those before it have ended, and nobody has waited for them. */
+static pid_t process_of_files(void)
+{
+	char path[64];
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fscanf(f, "%d", &pid) == 1)
+		;
+	fclose(f);
+	assert_true(pid > 0);
+	return pid;
+}
+
+/* A host with too many open files, for a time: the guest may try again. */
+static void what_cannot_be_opened_now_can_later(void **state)
+{
+	uint8_t block[BLOCK];
+	struct view_inode i;
+	struct rlimit old, low;
+	char text[4096];
+	struct rig r;
+	int saved, limited, rc[2];
+
+	(void)state;
+	assert_int_equal(tool("mkdir -p t; echo contents >t/f"), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	i = find_inode(&r, "f");
+	assert_int_equal(prlimit(0, RLIMIT_NOFILE, NULL, &old), 0);
+	for (unsigned int n = 0; n < 2; n++) {
+		pid_t pid = n ? 0 : process_of_files();	/* in that process, and in ours */
+
+		low = old;
+		saved = begin_capture();
+		low.rlim_cur = n ? (rlim_t)dup(0) : 0;	/* a poll() of ours may have as many */
+		close(n ? (int)low.rlim_cur : -1);
+		limited = prlimit(pid, RLIMIT_NOFILE, &low, NULL);
+		rc[0] = read_file(&r, &i, block);
+		rc[1] = read_file(&r, &i, block);
+		prlimit(pid, RLIMIT_NOFILE, &old, NULL);
+		end_capture(saved, text, sizeof(text));
+		assert_int_equal(limited, 0);
+		assert_int_equal(rc[0], -EIO);
+		assert_int_equal(rc[1], -EIO);
+		assert_int_equal(count_messages(text, "lkvm: "), 1);
+		assert_int_equal(count_messages(text, "Too many open files"), 1);
+		usleep(150000);
+		r.disk->log_limit = (struct log_limit){ 0 };
+		if (n)
+			assert_int_equal(read_file(&r, &i, block), 0);
+	}
+	assert_memory_equal(block, "contents\n", 10);
+	close_rig(&r);
+}
+
+/*
+ * The files process is this program, too: here a file is another one, or has another hole, in the
+ * moment in which it looks for holes.
+ */
+static enum { NEVER, BEFORE_OPEN, BEFORE_LOOK } change_when;
+static char changed[128], replacement[128];
+
+int openat(int dir, const char *name, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	if (change_when == BEFORE_OPEN && !strcmp(name, "f")) {
+		change_when = NEVER;
+		if (rename(replacement, changed))
+			_exit(7);
+	}
+	return (int)syscall(SYS_openat, dir, name, flags, mode);
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+	if (change_when == BEFORE_LOOK && whence == SEEK_DATA) {
+		int other = open(changed, O_RDWR | O_CLOEXEC);
+
+		change_when = NEVER;
+		if (fallocate(other, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, MIB(8), MIB(2)))
+			_exit(7);
+		close(other);
+	}
+	return (off_t)syscall(SYS_lseek, fd, offset, whence);
+}
+
+/* What had data when it was looked at is never zeros. */
+static void holes_are_those_of_the_file_that_was_looked_at(void **state)
+{
+	static uint8_t block[BLOCK];
+
+	(void)state;
+	snprintf(changed, sizeof(changed), "%s", path_in("t/f"));
+	snprintf(replacement, sizeof(replacement), "%s", path_in("new"));
+	for (int when = NEVER; when <= BEFORE_LOOK; when++) {
+		struct view_inode i;
+		struct view v;
+		struct rig r;
+		char text[4096];
+		int saved;
+		bool ok;
+
+		assert_int_equal(tool("rm -rf t; mkdir t; for f in new t/f; do echo data >$f; truncate -s 16M $f; done; "
+				      "printf X | dd of=t/f bs=1 seek=9000000 conv=notrunc status=none"), 0);
+		change_when = when;
+		open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+		change_when = NEVER;
+		v = (struct view){ .read = read_view, .arg = &r };
+		i = find_inode(&r, "f");
+		assert_int_equal(i.size, MIB(16));
+		saved = begin_capture();
+		ok = view_read(&v, &i, 9000000, block, 1);
+		end_capture(saved, text, sizeof(text));
+		assert_int_equal(ok, when == NEVER);
+		assert_int_equal(count_messages(text, "has changed"), when != NEVER);
+		close_rig(&r);
+	}
+	assert_int_equal(block[0], 'X');
+}
+
 /* Between the listing that has its name and the look at its inode. */
 static void what_is_gone_is_not_there(void **state)
 {
@@ -750,23 +932,6 @@ static void what_is_gone_is_not_there(void **state)
 	assert_true(S_ISDIR(i.mode));
 	assert_int_equal(count_entries(&r, &i), 3);
 	close_rig(&r);
-}
-
-/* The last child; those before it have ended, and nobody has waited for them. */
-static pid_t process_of_files(void)
-{
-	char path[64];
-	int pid = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-	f = fopen(path, "r");
-	assert_non_null(f);
-	while (fscanf(f, "%d", &pid) == 1)
-		;
-	fclose(f);
-	assert_true(pid > 0);
-	return pid;
 }
 
 static void without_the_process_there_are_errors(void **state)
@@ -1071,6 +1236,11 @@ int main(void)
 		TEST(many_files_are_read_at_once),
 		TEST(one_request_goes_through_many_files),
 		TEST(a_file_that_has_changed_is_an_error),
+		TEST(data_do_not_depend_on_names_and_rights),
+		TEST(a_number_that_was_used_before_makes_no_link),
+		TEST(what_cannot_be_opened_now_can_later),
+		cmocka_unit_test_setup_teardown(holes_are_those_of_the_file_that_was_looked_at, set_up_threads,
+						tear_down_dir),
 		TEST(what_is_gone_is_not_there),
 		TEST(without_the_process_there_are_errors),
 		TEST(a_process_that_does_not_answer_holds_up_nothing),
