@@ -66,10 +66,11 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c disk/tar-file.c disk/tree-tar.c
 devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c
 controls := control/json.c control/registry.c control/server.c control/client.c
-controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c
+controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/dump.c
 controls += control/inspect.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/control.c cmd/registration.c
+commands += cmd/debug.c cmd/debug-dump.c
 containers := oci/config.c oci/words.c
 commands += cmd/stat.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \

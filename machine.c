@@ -758,7 +758,7 @@ static bool is_halted_by(const struct machine *m, enum machine_halter who)
 
 static bool anybody_halts(const struct machine *m)
 {
-	return is_halted_by(m, MACHINE_GDB) || is_halted_by(m, MACHINE_LOOK);
+	return is_halted_by(m, MACHINE_GDB) || is_halted_by(m, MACHINE_LOOK) || is_halted_by(m, MACHINE_DUMP);
 }
 
 static void start_parking(struct machine *m, bool unwanted)
@@ -830,7 +830,7 @@ static void settle(struct machine *m)
 		return;
 	if (!anybody_halts(m))
 		let_all_go(m);
-	else if (m->halt.step >= 0 && !is_halted_by(m, MACHINE_LOOK))
+	else if (m->halt.step >= 0 && !is_halted_by(m, MACHINE_LOOK) && !is_halted_by(m, MACHINE_DUMP))
 		let_one_go(m, (unsigned int)m->halt.step);
 }
 

@@ -25,6 +25,7 @@ static const struct {
 	{ "resume", cmd_control },
 	{ "stat", cmd_control },
 	{ "wait", cmd_control },
+	{ "debug", cmd_debug },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },
 	{ "completion", cmd_completion },

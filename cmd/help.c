@@ -23,6 +23,7 @@ static const char overview[] =
 "       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
 "       lkvm stat NAME [--watch]       what its CPUs and devices have done\n"
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
+"       lkvm debug NAME --dump FILE    its memory and registers, for drgn and crash\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
 "       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
@@ -88,6 +89,13 @@ static const char help_wait[] =
 "Waits until the virtual machine is gone. Exit status: that of its lkvm run; 1 if it was\n"
 "killed and had no time to tell, 125 if there is no such VM.\n";
 
+static const char help_debug[] =
+"usage: lkvm debug NAME --dump FILE\n"
+"\n"
+"Writes a vmcore of a virtual machine: an ELF core file that drgn, crash and makedumpfile read. Its\n"
+"CPUs stand still meanwhile. A file that is there is only replaced if it is a core file.\n"
+"Exit status: 0 done, 1 it could not be done to this VM, 125 usage, no such VM or no such file.\n";
+
 static const char help_check[] =
 "usage: lkvm check [--json]\n"
 "\n"
@@ -124,6 +132,7 @@ static const struct {
 	{ "resume", help_resume },
 	{ "stat", help_stat },
 	{ "wait", help_wait },
+	{ "debug", help_debug },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },
 	{ "completion", help_completion },

@@ -102,6 +102,13 @@ static void serve_stat(void *arg, struct server_connection *c, const struct json
 		server_refuse(c, "it has no such item");
 }
 
+static void serve_dump(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	struct registration *r = arg;
+
+	dump_request(&r->dump, c, request);
+}
+
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
@@ -111,6 +118,7 @@ static const struct server_request requests[] = {
 	{ "nmi", serve_nmi },
 	{ "sysrq", serve_sysrq },
 	{ "stat", serve_stat },
+	{ "dump", serve_dump },		/* control/dump.h */
 	{ NULL, NULL },
 };
 
@@ -167,8 +175,18 @@ void registration_serve(struct registration *r, struct machine *machine,
 	config->names[config->nr_names++] = r->entry.lock_name;
 }
 
+/* Without them the VM runs as well. */
+void registration_serve_dumps(struct registration *r)
+{
+	int rc = r->server ? dump_init(&r->dump, r->machine) : 0;
+
+	if (rc)
+		log_verbose("control: dump: %s", strerror(-rc));
+}
+
 void registration_stop_serving(struct registration *r)
 {
+	dump_fini(&r->dump);
 	server_destroy(r->server);
 	r->server = NULL;
 }

@@ -411,6 +411,7 @@ static void create_and_run(struct run *run, struct machine *machine, uint64_t st
 {
 	if (machine_create(machine))
 		return;
+	registration_serve_dumps(&run->registration);
 	fds_close_kept(&run->named);	/* who needs one has a copy */
 	announce(run, machine);
 	if (run->options.dry_run)

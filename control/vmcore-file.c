@@ -39,7 +39,7 @@ static bool is_core_file(const char *path, const struct stat *st)
 }
 
 /* 0 if @path can be given to a new file, or -errno after a message. */
-static int check_free(const char *what, const char *path)
+static int check_name_is_free(const char *what, const char *path)
 {
 	struct stat st;
 
@@ -101,7 +101,7 @@ static int open_hidden(struct vmcore_file *f)
 
 int vmcore_file_open(struct vmcore_file *f, const char *what, const char *path, bool hidden)
 {
-	int rc = check_free(what, path);
+	int rc = check_name_is_free(what, path);
 
 	*f = (struct vmcore_file){ .dir = -1, .fd = -1 };
 	if (rc)
@@ -177,7 +177,7 @@ static int begin_data(struct vmcore_file *f)
 }
 
 /* As vmcore_file_feed(). */
-static int take_record(struct vmcore_file *f)
+static int take_vmcore_record(struct vmcore_file *f)
 {
 	const struct vmcore_record *r = &f->record;
 
@@ -192,11 +192,8 @@ static int take_record(struct vmcore_file *f)
 		f->at = r->offset;
 		return 0;
 	case VMCORE_END:
-		f->has_info = r->bytes & VMCORE_HAS_INFO;
+		f->what = r->bytes;
 		return f->size ? 1 : -EPROTO;
-	case VMCORE_FAILED:
-		f->failure = r->bytes;
-		return -ECANCELED;
 	default:
 		return -EPROTO;
 	}
@@ -227,7 +224,7 @@ int vmcore_file_feed(struct vmcore_file *f, const void *data, size_t bytes)
 		} else {
 			memcpy((uint8_t *)&f->record + f->record_bytes, p, n);
 			f->record_bytes = (uint32_t)(f->record_bytes + n) % sizeof(f->record);
-			rc = f->record_bytes ? 0 : take_record(f);
+			rc = f->record_bytes ? 0 : take_vmcore_record(f);
 		}
 		p += n;
 		bytes -= n;

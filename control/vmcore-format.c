@@ -60,7 +60,7 @@ _Static_assert(sizeof(struct prstatus) == 336 && offsetof(struct prstatus, r15) 
 _Static_assert(sizeof(struct qemu_state) == 440, "its form");
 _Static_assert(sizeof(struct cpu_notes) == VMCORE_CPU_BYTES, "without holes");
 
-static struct prstatus prstatus_of(const struct vmcore_cpu *cpu, unsigned int index)
+static struct prstatus prstatus_of(const struct registers *cpu, unsigned int index)
 {
 	const struct kvm_regs *r = &cpu->regs;
 	const struct kvm_sregs *s = &cpu->sregs;
@@ -88,7 +88,7 @@ static struct qemu_segment segment_of(const struct kvm_segment *s)
 	};
 }
 
-static struct qemu_state qemu_state_of(const struct vmcore_cpu *cpu)
+static struct qemu_state qemu_state_of(const struct registers *cpu)
 {
 	const struct kvm_regs *r = &cpu->regs;
 	const struct kvm_sregs *s = &cpu->sregs;
@@ -109,7 +109,7 @@ static struct qemu_state qemu_state_of(const struct vmcore_cpu *cpu)
 	};
 }
 
-void vmcore_put_cpu(const struct vmcore_cpu *cpu, unsigned int index, uint8_t out[VMCORE_CPU_BYTES])
+void vmcore_put_cpu(const struct registers *cpu, unsigned int index, uint8_t out[VMCORE_CPU_BYTES])
 {
 	const struct cpu_notes notes = {
 		.core = { sizeof("CORE"), sizeof(struct prstatus), NT_PRSTATUS },

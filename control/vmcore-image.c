@@ -52,7 +52,7 @@ static bool has_content(struct vmcore_image *image, gpa_t gpa)
 }
 
 /* Takes pages from @start on, up to @end, as long as they have content, or as long as they have none. */
-static gpa_t find_run(struct vmcore_image *image, gpa_t start, gpa_t end, bool content)
+static gpa_t find_pages(struct vmcore_image *image, gpa_t start, gpa_t end, bool content)
 {
 	gpa_t at = start;
 
@@ -70,8 +70,8 @@ static void next_ram(struct vmcore_image *image, struct vmcore_record *r, const 
 	const struct vmcore_piece *p = &image->layout.pieces[image->piece];
 	const gpa_t start = p->start + image->done;
 	const gpa_t end = min_u64(align_down(start, WINDOW_BYTES) + WINDOW_BYTES, p->start + p->bytes);
-	const gpa_t from = find_run(image, start, end, false);
-	const gpa_t to = find_run(image, from, min_u64(end, from + VMCORE_MAX_DATA_BYTES), true);
+	const gpa_t from = find_pages(image, start, end, false);
+	const gpa_t to = find_pages(image, from, min_u64(end, from + VMCORE_MAX_DATA_BYTES), true);
 
 	image->done = to - p->start;
 	*r = (struct vmcore_record){ p->offset + image->done, 0, VMCORE_AT };
@@ -101,12 +101,11 @@ static void send_notes(struct vmcore_image *image, struct vmcore_record *r, cons
 static void next_cpu(struct vmcore_image *image, struct vmcore_record *r, const void **data)
 {
 	const unsigned int index = image->cpu++;
-	struct vmcore_cpu cpu;
+	struct registers cpu;
 
 	if (image->read_cpu(image->arg, index, &cpu)) {
-		*r = (struct vmcore_record){ 0, VMCORE_NO_CPU, VMCORE_FAILED };
-		image->at = IMAGE_OVER;
-		return;
+		memset(&cpu, 0, sizeof(cpu));
+		image->lacks_cpu = true;
 	}
 	vmcore_info_ask(&image->info, image->mem, &cpu);
 	vmcore_put_cpu(&cpu, index, image->notes);
@@ -154,7 +153,11 @@ bool vmcore_image_next(struct vmcore_image *image, struct vmcore_record *r, cons
 		next_header(image, r, data);
 		return true;
 	case IMAGE_END:
-		*r = (struct vmcore_record){ 0, image->info_bytes ? VMCORE_HAS_INFO : 0, VMCORE_END };
+		*r = (struct vmcore_record){
+			.bytes = (image->info_bytes ? VMCORE_HAS_INFO : 0) |
+				 (image->lacks_cpu ? VMCORE_LACKS_CPU : 0),
+			.kind = VMCORE_END,
+		};
 		image->at = IMAGE_OVER;
 		return true;
 	case IMAGE_OVER:

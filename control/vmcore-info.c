@@ -5,11 +5,8 @@
  * A note is taken for one if its head is a kernel's, and its text is lines of printable characters of
  * which the first tells the release. It says at which virtual address the kernel's code begins and how
  * far from where it was linked that is in memory; a CPU whose page tables say the same runs that kernel.
- * A CPU in user mode has the tables of its process, in which the kernel may be missing (page-table
- * isolation); those with it are then in the page before.
  *
- * Sources: Linux 6.1 kernel/crash_core.c (the note), arch/x86/kernel/crash_core_64.c (its values),
- * arch/x86/entry/calling.h (PTI_USER_PGTABLE_MASK); SDM volume 3A §4.5 (page tables).
+ * Sources: Linux 6.1 kernel/crash_core.c (the note), arch/x86/kernel/crash_core_64.c (its values).
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -23,14 +20,6 @@
 #define HEAD_BYTES 24u			/* Elf64_Nhdr and the name */
 #define MAX_TEXT_BYTES 4096u
 #define LINKED_AT 0xffffffff80000000ull	/* __START_KERNEL_map */
-
-#define CR0_PG 0x80000000ull
-#define CR4_LA57 0x1000ull
-#define EFER_LMA 0x400ull
-#define USER_TABLES 0x1000ull
-#define ENTRY_PRESENT 1ull
-#define ENTRY_LARGE 0x80ull
-#define ENTRY_ADDRESS 0x000ffffffffff000ull
 
 struct info_note {
 	uint32_t bytes;			/* all of it, with padding */
@@ -51,7 +40,7 @@ static bool has_head(const uint8_t *page, uint32_t *text_bytes)
 	       !memcmp(page + HEAD_BYTES, FIRST_LINE, strlen(FIRST_LINE));
 }
 
-static bool is_text(const char *text, uint32_t bytes)
+static bool is_info_text(const char *text, uint32_t bytes)
 {
 	for (uint32_t i = 0; i < bytes; i++)
 		if ((text[i] < ' ' || text[i] > '~') && text[i] != '\n' && text[i] != '\t')
@@ -73,7 +62,7 @@ static bool read_info_note(struct info_note *n, const struct mem *mem, gpa_t gpa
 	    n->bytes != HEAD_BYTES + (uint32_t)align_up(bytes, 4))
 		return false;
 	memcpy(n->text, n->note + HEAD_BYTES, bytes);
-	return is_text(n->text, bytes);
+	return is_info_text(n->text, bytes);
 }
 
 /* The value in a line of its own. False if there is none. */
@@ -111,45 +100,17 @@ void vmcore_info_look(struct vmcore_info *info, const struct mem *mem, gpa_t gpa
 
 /* ---- which one ---- */
 
-/* Where @address is by the page tables at @table. False if it is nowhere. */
-static bool walk_tables(const struct mem *mem, uint64_t table, unsigned int levels, uint64_t address,
-			gpa_t *gpa)
-{
-	uint64_t entry;
-
-	for (unsigned int level = levels; level; level--) {
-		unsigned int shift = 12 + 9 * (level - 1);
-		uint64_t inside = (1ull << shift) - 1;
-
-		table &= ENTRY_ADDRESS;
-		if (mem_read(mem, table + (address >> shift & 511) * sizeof(entry), &entry, sizeof(entry)) ||
-		    !(entry & ENTRY_PRESENT))
-			return false;
-		table = entry;
-		if (level > 1 && (level > 3 || !(entry & ENTRY_LARGE)))
-			continue;
-		*gpa = (entry & ENTRY_ADDRESS & ~inside) | (address & inside);
-		return true;
-	}
-	return false;
-}
-
 static bool runs_kernel_of(const struct vmcore_info_place *place, const struct mem *mem,
-			   const struct vmcore_cpu *cpu)
+			   const struct registers *cpu)
 {
-	const unsigned int levels = cpu->sregs.cr4 & CR4_LA57 ? 5 : 4;
-	const uint64_t tables[] = { cpu->sregs.cr3, cpu->sregs.cr3 & ~USER_TABLES };
-	gpa_t gpa;
+	struct page_walk_place there;
+	struct page_walk walk;
 
-	if (!place->text || !(cpu->sregs.cr0 & CR0_PG) || !(cpu->sregs.efer & EFER_LMA))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
-		if (walk_tables(mem, tables[i], levels, place->text, &gpa) && gpa == place->text_gpa)
-			return true;
-	return false;
+	registers_walk(cpu, mem, &walk);
+	return place->text && !page_walk(&walk, place->text, &there) && there.gpa == place->text_gpa;
 }
 
-void vmcore_info_ask(struct vmcore_info *info, const struct mem *mem, const struct vmcore_cpu *cpu)
+void vmcore_info_ask(struct vmcore_info *info, const struct mem *mem, const struct registers *cpu)
 {
 	for (unsigned int i = 0; i < info->nr && info->chosen < 0; i++)
 		if (runs_kernel_of(&info->found[i], mem, cpu))

@@ -189,7 +189,7 @@ void machine_resume(struct machine *machine);
  * and again after each machine_step() and whenever a CPU has trapped (of a machine with config.gdb,
  * for MACHINE_GDB, who need not have asked). Never told of a machine that ends.
  */
-enum machine_halter { MACHINE_LOOK, MACHINE_GDB, MACHINE_NR_HALTERS };
+enum machine_halter { MACHINE_LOOK, MACHINE_GDB, MACHINE_DUMP, MACHINE_NR_HALTERS };
 typedef void (*machine_halted_fn)(void *arg);
 void machine_on_halt(struct machine *machine, enum machine_halter who, machine_halted_fn halted,
 		     void *arg);

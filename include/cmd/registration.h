@@ -9,6 +9,7 @@
 #define LKVM_CMD_REGISTRATION_H
 
 #include "cmd/options.h"
+#include "control/dump.h"
 #include "control/inspect.h"
 #include "control/registry.h"
 #include "machine.h"
@@ -20,6 +21,7 @@ struct registration {
 	struct machine *machine;
 	struct server *server;		/* NULL: none */
 	struct inspect inspect;
+	struct dump dump;
 };
 
 #define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }
@@ -33,6 +35,9 @@ int registration_claim(struct registration *r, const char *name);
  */
 void registration_serve(struct registration *r, struct machine *machine,
 			struct machine_config *config, const struct command_options *command);
+
+/* In the VM's process, before the sandbox, when the machine has been created. */
+void registration_serve_dumps(struct registration *r);
 
 /* In the VM's process, while the machine is there: nobody is served any more. */
 void registration_stop_serving(struct registration *r);

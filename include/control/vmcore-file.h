@@ -23,8 +23,7 @@ struct vmcore_file {
 	uint64_t size;			/* of the file; 0: not known yet */
 	uint64_t received;
 	uint64_t at;			/* so far it has come */
-	bool has_info;			/* VMCOREINFO, with VMCORE_END */
-	uint32_t failure;		/* enum vmcore_failure, with -ECANCELED; what else it may be is nonsense */
+	uint32_t what;			/* VMCORE_HAS_INFO and the like, when it is complete */
 	struct vmcore_record record;	/* the one that is coming */
 	uint32_t record_bytes;		/* of it that are there */
 	uint32_t data_left;		/* of its data that are not */
@@ -37,8 +36,8 @@ struct vmcore_file {
 int vmcore_file_open(struct vmcore_file *f, const char *what, const char *path, bool hidden);
 
 /*
- * Takes a part of the stream. 0: there is more to come; 1: it is complete; -EPROTO: it is no such stream,
- * -ECANCELED: its sender has given up; another -errno of the file.
+ * Takes a part of the stream. 0: there is more to come; 1: it is complete; -EPROTO: it is no such stream;
+ * another -errno of the file.
  */
 int vmcore_file_feed(struct vmcore_file *f, const void *data, size_t bytes);
 

@@ -13,23 +13,16 @@
 #ifndef LKVM_CONTROL_VMCORE_FORMAT_H
 #define LKVM_CONTROL_VMCORE_FORMAT_H
 
-#include <linux/kvm.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "mem.h"
+#include "x86/registers.h"
 
 #define VMCORE_MAX_PIECES (MEM_MAX_REGIONS + 1)
 #define VMCORE_HEADER_BYTES (64u + 56u * (1 + VMCORE_MAX_PIECES))
 #define VMCORE_CPU_BYTES 816u		/* the notes of one CPU */
 #define VMCORE_INFO_BYTES 4120u		/* at most: a page, and the head of a note */
-
-/* What is known of a CPU. */
-struct vmcore_cpu {
-	struct kvm_regs regs;
-	struct kvm_sregs sregs;
-	uint64_t kernel_gs_base;
-};
 
 struct vmcore_piece {
 	gpa_t start;
@@ -52,6 +45,6 @@ void vmcore_put_header(const struct vmcore_layout *layout, uint64_t info_bytes,
 		       uint8_t out[VMCORE_HEADER_BYTES]);
 
 /* The notes of CPU @index, which belong at notes_offset + index * VMCORE_CPU_BYTES. */
-void vmcore_put_cpu(const struct vmcore_cpu *cpu, unsigned int index, uint8_t out[VMCORE_CPU_BYTES]);
+void vmcore_put_cpu(const struct registers *cpu, unsigned int index, uint8_t out[VMCORE_CPU_BYTES]);
 
 #endif

@@ -18,17 +18,11 @@ enum vmcore_kind {
 	VMCORE_BEGIN = 1,	/* offset: bytes of the file; first of all */
 	VMCORE_DATA,		/* bytes of them follow, for offset */
 	VMCORE_AT,		/* offset: so far we have come */
-	VMCORE_END,		/* that was all; bytes: VMCORE_HAS_INFO or 0 */
-	VMCORE_FAILED,		/* there will be no more; bytes: enum vmcore_failure */
+	VMCORE_END,		/* that was all; bytes: VMCORE_HAS_INFO and the like */
 };
 
-enum vmcore_failure {
-	VMCORE_NOT_PAUSED = 1,	/* it did not come to rest */
-	VMCORE_RESUMED,		/* somebody has let it go on */
-	VMCORE_NO_CPU,		/* a CPU's registers could not be read */
-};
-
-#define VMCORE_HAS_INFO 1u
+#define VMCORE_HAS_INFO 1u	/* VMCOREINFO is there */
+#define VMCORE_LACKS_CPU 2u	/* registers of a CPU could not be read, and are 0 */
 #define VMCORE_MAX_DATA_BYTES 262144u
 
 /* On the wire, in the order of bytes of this machine: both ends are on it. */
@@ -39,7 +33,7 @@ struct vmcore_record {
 };
 
 /* Reads the registers of CPU @index: 0 or -errno. */
-typedef int (*vmcore_cpu_fn)(void *arg, unsigned int index, struct vmcore_cpu *cpu);
+typedef int (*vmcore_cpu_fn)(void *arg, unsigned int index, struct registers *cpu);
 
 struct vmcore_image {
 	const struct mem *mem;		/* lent */
@@ -55,6 +49,7 @@ struct vmcore_image {
 	uint64_t touched[MEM_TOUCHED_PAGES / 64];
 	unsigned int cpu;
 	uint32_t info_bytes;
+	bool lacks_cpu;
 	uint8_t notes[VMCORE_INFO_BYTES];	/* what is sent of them now */
 };
 

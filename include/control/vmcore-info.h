@@ -37,7 +37,7 @@ struct vmcore_info {
 void vmcore_info_look(struct vmcore_info *info, const struct mem *mem, gpa_t gpa);
 
 /* Chooses the one that belongs to what @cpu runs, if it was not yet chosen. */
-void vmcore_info_ask(struct vmcore_info *info, const struct mem *mem, const struct vmcore_cpu *cpu);
+void vmcore_info_ask(struct vmcore_info *info, const struct mem *mem, const struct registers *cpu);
 
 /* The note that was chosen, or else the first, with its padding: its bytes; 0: there is none. */
 uint32_t vmcore_info_get(const struct vmcore_info *info, const struct mem *mem,

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Dumps of a running machine, and of one that was lost: who asks for them, and what becomes of the machine.
+ *
+ *	{"v":1,"do":"dump"}	{"v":1,"ok":true}, and the connection is a stream of records
+ *				(control/vmcore-image.h) from then on; the CPUs stand meanwhile
+ *
+ * All functions: the main thread.
+ */
+#ifndef LKVM_CONTROL_DUMP_H
+#define LKVM_CONTROL_DUMP_H
+
+#include <stdbool.h>
+
+struct json_object;
+struct machine;
+struct server_connection;
+struct vmcore;
+
+struct dump {
+	struct machine *machine;	/* lent */
+	struct vmcore *vmcore;		/* NULL: there can be none */
+};
+
+/* Of a machine that has been created; in its process, before the sandbox. 0 or -errno. */
+int dump_init(struct dump *d, struct machine *machine);
+
+void dump_request(struct dump *d, struct server_connection *c, const struct json_object *request);
+
+/* Before the machine is destroyed. */
+void dump_fini(struct dump *d);
+
+#endif
