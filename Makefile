@@ -69,10 +69,10 @@ controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/dump.c
 controls += control/inspect.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
-commands += cmd/control.c cmd/registration.c
 commands += cmd/debug.c cmd/debug-dump.c
 containers := oci/config.c oci/words.c
 commands += cmd/stat.c
+commands += cmd/control.c cmd/registration.c cmd/detach.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c

@@ -94,7 +94,7 @@ struct machine {
 	struct aio *aio;
 	struct files *files;		/* the process that reads trees; NULL: there are none */
 	struct board_host host;		/* what the board is lent */
-	struct term *err_term;		/* the command's stderr; NULL: none */
+	struct term *err_term;		/* the command's stderr; NULL: none of its own */
 	struct command *command;	/* NULL: none */
 	struct results *results;	/* of the command; NULL: none */
 	struct board board;
@@ -355,7 +355,7 @@ static int create_terminal(struct machine *m)
 		m->host.serial_term = NULL;
 		rc = term_create(&m->host.serial_term, m->host.loop, &unseen);
 	}
-	if (!rc && command)
+	if (!rc && command && !m->config->detached)
 		rc = term_create(&m->err_term, m->host.loop, &errors);
 	if (rc)
 		log_error("machine: terminal: %s", strerror(-rc));
@@ -383,7 +383,8 @@ static int open_command(struct machine *m)
 
 	if (!m->config->command)
 		return 0;
-	rc = command_create(&m->command, m->host.loop, m->config->command, m->host.term, m->err_term);
+	rc = command_create(&m->command, m->host.loop, m->config->command, m->host.term,
+			    m->err_term ? m->err_term : m->host.term);
 	if (rc) {
 		log_error("command: %s", strerror(-rc));
 		return rc;
@@ -1157,6 +1158,14 @@ static int start_timeout(struct machine *m)
 	return 0;
 }
 
+static void tell_that_it_runs(void *arg)
+{
+	const struct machine *m = arg;
+
+	if (m->config->runs)
+		m->config->runs(m->config->runs_arg);
+}
+
 static void on_command_ended(void *arg)
 {
 	struct machine *m = arg;
@@ -1166,7 +1175,9 @@ static void on_command_ended(void *arg)
 
 static int start_command(struct machine *m)
 {
-	const struct command_client client = { .ended = on_command_ended, .arg = m };
+	const struct command_client client = {
+		.started = tell_that_it_runs, .ended = on_command_ended, .arg = m,
+	};
 	int rc = m->results ? command_take_results(m->command, m->results) : 0;
 
 	return rc || !m->command ? rc :
@@ -1352,6 +1363,8 @@ static int machine_start(struct machine *m, struct machine_result *result)
 		machine_halt(m, MACHINE_GDB);
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_release(m->board.vcpus[i]);
+	if (!m->command)
+		tell_that_it_runs(m);
 	return 0;
 }
 

@@ -470,6 +470,10 @@ static const struct option_row options[] = {
 	  "SIGTERM asks the guest to switch itself off, and ends it so much\n"
 	  "later (default: at once); so does a second one",
 	  VALUE(set_grace) },
+	{ "detach", 'D', GROUP_RUN, NULL,
+	  "in the background: prints its name when it runs, and returns.\n"
+	  "lkvm console shows its output",
+	  FLAG(detach) },
 	{ "die-with-parent", 0, GROUP_RUN, NULL,
 	  "end it when the process that started lkvm ends",
 	  FLAG(die_with_parent) },
@@ -635,6 +639,10 @@ static int options_check(const struct run_options *o)
 	if (options_nr_virtio(o) > BOARD_MAX_VIRTIO) {
 		log_error("machine: disks, networks, console and rng are %u devices; 31 fit",
 			  options_nr_virtio(o));
+		return -EINVAL;
+	}
+	if (o->detach && o->die_with_parent) {
+		log_error("--detach: ends with no parent: --die-with-parent is of no use with it");
 		return -EINVAL;
 	}
 	return 0;

@@ -128,7 +128,15 @@ static void go_without(const char *where, int rc)
 		    strerror(-rc));
 }
 
-int registration_claim(struct registration *r, const char *name)
+/* A VM that nobody has in front has to be found. */
+static int refuse_to_go_without(const char *where, int rc)
+{
+	log_error("detach: %s: %s%s", where, strerror(-rc),
+		  rc == -EPERM ? "\nit has to be your own directory, with mode 0700." : "");
+	return rc;
+}
+
+int registration_claim(struct registration *r, const char *name, bool must)
 {
 	struct registry registry;
 	int rc = registry_open(&registry, true);
@@ -137,13 +145,15 @@ int registration_claim(struct registration *r, const char *name)
 		rc = registry_claim(&r->entry, &registry, name);
 	if (rc == -EEXIST && name)
 		log_error("name: %s: a VM of that name is running\n`lkvm list` shows it.", name);
+	else if (rc && must)
+		refuse_to_go_without(registry.path, rc);
 	else if (rc)
 		go_without(registry.path, rc);
 	registry_close(&registry);
-	return rc == -EEXIST && name ? rc : 0;
+	return must || (rc == -EEXIST && name) ? rc : 0;
 }
 
-void registration_serve(struct registration *r, struct machine *machine,
+int registration_serve(struct registration *r, struct machine *machine,
 			struct machine_config *config, const struct command_options *command)
 {
 	const struct boot_config *boot = &config->boot;
@@ -161,18 +171,22 @@ void registration_serve(struct registration *r, struct machine *machine,
 	int rc;
 
 	if (r->entry.lock < 0)
-		return;
+		return 0;
 	r->machine = machine;
 	inspect_init(&r->inspect, machine);
 	rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
-		go_without(r->entry.socket_path, rc);
+		if (config->detached)
+			refuse_to_go_without(r->entry.socket_path, rc);
+		else
+			go_without(r->entry.socket_path, rc);
 		registration_end(r, -1);
-		return;
+		return rc;
 	}
 	r->inspect.server = r->server;
 	config->names[config->nr_names++] = server_take_name(r->server);
 	config->names[config->nr_names++] = r->entry.lock_name;
+	return 0;
 }
 
 /* Without them the VM runs as well. */

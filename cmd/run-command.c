@@ -94,8 +94,11 @@ static int set_environment(struct run_command *c, const struct command_options *
 	return rc;
 }
 
-static bool has_terminal(const struct command_options *o)
+/* A shell in the background is for who attaches to its console. */
+static bool has_terminal(const struct command_options *o, bool detach)
 {
+	if (o->tty == TTY_AUTO && detach)
+		return !o->nr_arguments;
 	if (o->tty == TTY_AUTO)
 		return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	return o->tty == TTY_ON;
@@ -403,7 +406,7 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	config->hostname = o->name ? o->name : DEFAULT_HOSTNAME;
 	config->results = !from->out.host ? NULL : from->out.guest ? from->out.guest : DEFAULT_RESULTS;
 	o->machine.results_path = from->out.host;
-	config->terminal = has_terminal(from);
+	config->terminal = has_terminal(from, o->detach);
 	o->machine.is_job = has_shell_for_jobs();
 	if (!config->terminal && !o->dry_run && o->machine.is_job)
 		wait_for_terminal();

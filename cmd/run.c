@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/detach.h"
 #include "cmd/early-end.h"
 #include "cmd/option-values.h"
 #include "cmd/options.h"
@@ -52,6 +53,7 @@ struct run {
 	struct fds named;
 	struct report report;
 	struct registration registration;
+	struct detach detach;
 	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
 };
 
@@ -306,6 +308,29 @@ static int check_no_address(const struct machine_config *m)
 	return 0;
 }
 
+/* Who started it and is gone has not heard of it: nobody wants it. */
+static void on_machine_runs(void *arg)
+{
+	struct run *run = arg;
+
+	if (!detach_tell(&run->detach, run->registration.entry.name))
+		machine_end(run->registration.machine, SIGTERM);
+}
+
+/* Its input, if it has a terminal or is one, comes from who attaches to its console. */
+static void prepare_detached(struct run *run)
+{
+	struct machine_config *m = &run->options.machine;
+
+	detach_close_stdin();
+	m->detached = true;
+	m->out_fd = -1;
+	if (!m->command || m->command->terminal)
+		m->in_fd = -1;
+	m->runs = on_machine_runs;
+	m->runs_arg = run;
+}
+
 /* What the options leave open of the machine's configuration. */
 static int run_prepare(struct run *run, uint64_t start_ns)
 {
@@ -336,6 +361,8 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 	m->log_fd = run->log_fd;
 	for (unsigned int i = 0; i < m->nr_ports; i++)
 		m->ports[i].dry_run = run->options.dry_run;
+	if (run->detach.fd >= 0)
+		prepare_detached(run);
 	return 0;
 }
 
@@ -455,7 +482,9 @@ static int run_separate(struct run *run, struct machine *machine)
 	struct supervisor_end end;
 	int rc;
 
-	registration_serve(r, machine, &run->options.machine, &run->options.command);
+	rc = registration_serve(r, machine, &run->options.machine, &run->options.command);
+	if (rc && run->detach.fd >= 0)
+		return rc;
 	rc = machine_separate(machine, (const int[]){ run->json_fd, r->entry.lock, r->entry.directory },
 			      &end);
 	if (!rc)
@@ -477,7 +506,7 @@ static void run_all(struct run *run, uint64_t start_ns)
 
 	if (run_prepare(run, start_ns))
 		return;
-	if (!o->dry_run && registration_claim(&run->registration, o->name))
+	if (!o->dry_run && registration_claim(&run->registration, o->name, run->detach.fd >= 0))
 		return;
 	if (machine_open(&machine, &run->options.machine))
 		return;
@@ -526,6 +555,11 @@ static int die_with_parent(pid_t parent)
 	return -ESRCH;
 }
 
+static bool run_reads_stdin(const struct run_options *o)
+{
+	return o->command.root && !strcmp(o->command.root, "-");
+}
+
 int cmd_run(int argc, char **argv, uint64_t start_ns)
 {
 	struct run run = {
@@ -533,6 +567,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		.json_fd = -1,
 		.command = { .initramfs_fd = -1, .in_fd = -1, .archive_fd = -1 },
 		.registration = REGISTRATION_NONE,
+		.detach = DETACH_NONE,
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },
 			.boot_ns = -1,
@@ -542,7 +577,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		},
 	};
 	const pid_t parent = getppid();
-	int rc = options_parse(&run.options, argc, argv);
+	int rc = options_parse(&run.options, argc, argv), status;
 
 	if (!rc && run.options.help) {
 		help_print("run");
@@ -559,6 +594,11 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	run.report.ram_bytes = run.options.machine.boot.ram_bytes;
 	if (!rc)
 		rc = close_unnamed(&run, argc, argv);
+	if (!rc && run.options.detach && !run.options.dry_run &&
+	    detach_start(&run.detach, run_reads_stdin(&run.options), &status)) {
+		options_fini(&run.options);
+		return status;
+	}
 	if (!rc && run.options.die_with_parent)
 		rc = die_with_parent(parent);
 	early_end_arm(&run.report, run.options.machine.timeout_ns);

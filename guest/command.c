@@ -639,6 +639,8 @@ static void on_io(void *arg)
 	struct command *c = arg;
 
 	port_wake(c->ports[PORT_STDOUT]);
+	if (c->err == c->io)
+		port_wake(c->ports[PORT_STDERR]);
 	port_wake(c->ports[PORT_STDIN]);
 	tell_end_of_input(c);
 }
@@ -735,7 +737,8 @@ int command_create(struct command **out, struct event_loop *loop,
 		return rc;
 	}
 	term_set_listener(io, on_io, c);
-	term_set_listener(err, on_err, c);
+	if (err != io)
+		term_set_listener(err, on_err, c);
 	*out = c;
 	return 0;
 }

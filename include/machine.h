@@ -68,6 +68,9 @@ struct machine_config {
 	const struct command_config *command;	/* or NULL; lent */
 	const char *announcement;	/* what runs, for a terminal's user; NULL: as -v says it. Lent */
 	const char *results_path;	/* with a command that has results: where they go */
+	bool detached;			/* nobody is there to read stdout and stderr */
+	void (*runs)(void *arg);	/* the guest does; with a command: that does. On the loop's thread; or NULL */
+	void *runs_arg;
 	bool is_job;			/* with a command: a shell lets us go on if we are stopped */
 	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
 	/* By which others find this VM, to be removed at its end; lent. Read by machine_separate(). */

@@ -46,7 +46,7 @@ struct run_options {
 	struct machine_config machine;	/* what options say about it; cmd/run.c adds the rest */
 	struct command_options command;
 	const char *name, *json;
-	bool no_default_params, die_with_parent, dry_run, quiet, verbose, help;
+	bool no_default_params, detach, die_with_parent, dry_run, quiet, verbose, help;
 
 	/* What the configuration points into. */
 	char *params;			/* of all -p, joined by spaces; ours, or NULL */

@@ -26,14 +26,17 @@ struct registration {
 
 #define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }
 
-/* 0, or -EEXIST after a message: another VM has the name that the user gave. */
-int registration_claim(struct registration *r, const char *name);
+/*
+ * 0, or -errno after a message: another VM has the name that the user gave, or there can be no entry
+ * for one that @must have it.
+ */
+int registration_claim(struct registration *r, const char *name, bool must);
 
 /*
  * Before machine_separate(): makes the socket, and names the files in @config, which is
- * @machine's, for their removal.
+ * @machine's, for their removal. 0, or -errno: it goes on without, unless it has to be found.
  */
-void registration_serve(struct registration *r, struct machine *machine,
+int registration_serve(struct registration *r, struct machine *machine,
 			struct machine_config *config, const struct command_options *command);
 
 /* In the VM's process, before the sandbox, when the machine has been created. */

@@ -70,7 +70,7 @@ struct command_result {
 };
 
 /*
- * @io: stdin and stdout; @err: stderr; both lent. 0, -E2BIG if arguments and environment are longer
+ * @io: stdin and stdout; @err: stderr, which may be the same; both lent. 0, -E2BIG if arguments and environment are longer
  * than Linux takes, or another -errno.
  */
 int command_create(struct command **out, struct event_loop *loop,

@@ -138,3 +138,37 @@ if is_host_root; then
 	lkvm stop --timeout 0.3 five
 	wait $five; same control/other-user-stopped 143 $?
 fi
+
+# In the background: its name, and it returns; nothing of the caller's stays open.
+name=$("$LKVM" run -D --flat "$GUEST" --name back --json "$T/json" --console-log "$T/log" 2>&1); status=$?
+same control/detach "0 back" "$status $name"
+lkvm list -q
+same control/detach-listed back "$(cat "$T/out")"
+pid=$("$LKVM" list --json | grep -o '"pid":[0-9]*' | grep -o '[0-9]*$')
+same control/detach-session "$pid" "$(ps -o sid= -p "$pid" | tr -d ' ')"
+vm=$(vm_of "$pid")
+same control/detach-descriptors "" "$(ls -l /proc/$vm/fd /proc/$pid/fd | grep -E "pts|tty|$T/" | grep -vE '/(log|json)$')"
+wait_for "$patience" grep -q 'up' "$T/log" && ok control/detach-log || not_ok control/detach-log
+"$LKVM" wait back & waiter=$!
+lkvm stop back
+wait $waiter; same control/detach-wait 143 $?
+has control/detach-json "$T/json" '"outcome":"killed","status":143,'
+same control/detach-files "" "$(files)"
+# What cannot start, or has ended before it ran, says so in front.
+run -D -k "$T/nosuch" --name back
+same control/detach-no-kernel 125 "$status"
+has control/detach-no-kernel-message "$T/err" '^lkvm: kernel: .*/nosuch: No such file or directory$'
+run -D --flat "$GUEST" --die-with-parent
+same control/detach-no-parent 125 "$status"
+run -D -m 64 --flat "$GUEST" --timeout 0.000001
+same control/detach-no-time "124 " "$status $(cat "$T/out")"
+chmod 755 "$XDG_RUNTIME_DIR/lkvm"
+run -D --flat "$GUEST"
+same control/detach-unfindable "125 1" "$status $(grep -c '^lkvm: detach: ' "$T/err")"
+chmod 700 "$XDG_RUNTIME_DIR/lkvm"
+# Its time limit is its own; so is its end. Whoever started it may have gone.
+run -D --flat "$GUEST" --timeout 1
+name=$(cat "$T/out")
+"$LKVM" wait "$name" >"$T/out" 2>&1
+case $? in 124 | 125) ok control/detach-timeout ;; *) not_ok control/detach-timeout $? ;; esac
+same control/detach-all-gone "" "$(files)"
