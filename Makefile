@@ -68,11 +68,12 @@ devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/d
 controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/dump.c
 controls += control/inspect.c
+controls += control/frames.c control/viewers.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/debug.c cmd/debug-dump.c
 containers := oci/config.c oci/words.c
 commands += cmd/stat.c
-commands += cmd/control.c cmd/registration.c cmd/detach.c
+commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
@@ -150,6 +151,7 @@ unit_tests += registry control vmcore state
 unit_tests += page-walk
 unit_tests += oci-config
 unit_tests += stat
+unit_tests += viewers
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

@@ -714,6 +714,26 @@ static void on_log_opened(void *arg, int fd)
 			  strerror(-fd));
 }
 
+struct term *machine_console(const struct machine *m)
+{
+	return m->host.term;
+}
+
+bool machine_console_has_keys(const struct machine *m)
+{
+	return !m->config->command || m->config->command->terminal;
+}
+
+void machine_send_break(struct machine *m)
+{
+	on_break(m);
+}
+
+void machine_quit(struct machine *m)
+{
+	on_quit(m);
+}
+
 const char *machine_state(const struct machine *m)
 {
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
@@ -1076,6 +1096,12 @@ static void update_window_size(struct machine *m)
 	board_update_window_size(&m->board);
 	if (m->command && term_get_size(m->host.term, &columns, &rows))
 		command_set_size(m->command, columns, rows);
+}
+
+void machine_resize_console(struct machine *m, uint16_t columns, uint16_t rows)
+{
+	term_set_other_size(m->host.term, columns, rows);
+	update_window_size(m);
 }
 
 static void on_continue(void *arg)

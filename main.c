@@ -26,6 +26,7 @@ static const struct {
 	{ "stat", cmd_control },
 	{ "wait", cmd_control },
 	{ "debug", cmd_debug },
+	{ "console", cmd_console },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },
 	{ "completion", cmd_completion },

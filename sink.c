@@ -35,6 +35,8 @@ struct sink {
 	void *listener_arg;
 	void (*mourner)(void *arg, int error);
 	void *mourner_arg;
+	void (*watcher)(void *arg);
+	void *watcher_arg;
 
 	pthread_mutex_t writing;	/* by one thread at a time; before the other */
 	pthread_mutex_t lock;	/* guards what follows */
@@ -102,11 +104,11 @@ size_t sink_room(struct sink *s, size_t bytes, bool can_wait)
 	return room;
 }
 
-/* Lock held. Copies up to @max bytes of [tail, until); returns their number. */
-static size_t ring_copy(const struct sink *s, uint64_t until, uint8_t *out, size_t max)
+/* Lock held. Copies up to @max bytes of [start, until); returns their number. */
+static size_t ring_copy(const struct sink *s, uint64_t start, uint64_t until, uint8_t *out, size_t max)
 {
-	size_t at = s->tail % SINK_RING_BYTES;
-	size_t bytes = until > s->tail ? min_u64(until - s->tail, max) : 0;
+	size_t at = start % SINK_RING_BYTES;
+	size_t bytes = until > start ? min_u64(until - start, max) : 0;
 	size_t first = min_u64(bytes, SINK_RING_BYTES - at);
 
 	memcpy(out, s->ring + at, first);
@@ -157,7 +159,7 @@ static bool write_until(struct sink *s, uint64_t until)
 		if (s->error)
 			discard(s);
 		from = s->tail;
-		bytes = ring_copy(s, until, chunk, sizeof(chunk));
+		bytes = ring_copy(s, from, until, chunk, sizeof(chunk));
 		pthread_mutex_unlock(&s->lock);
 		if (!bytes)
 			return true;
@@ -256,6 +258,8 @@ void sink_flush(struct sink *s)
 	else
 		wait_for_reader(s);
 	sink_tell_listener(s);
+	if (s->watcher)
+		s->watcher(s->watcher_arg);
 }
 
 static void on_flush_timer(void *arg, uint32_t events)
@@ -356,6 +360,34 @@ void sink_set_mourner(struct sink *s, void (*fn)(void *arg, int error), void *ar
 {
 	s->mourner = fn;
 	s->mourner_arg = arg;
+}
+
+void sink_set_watcher(struct sink *s, void (*fn)(void *arg), void *arg)
+{
+	s->watcher = fn;
+	s->watcher_arg = arg;
+}
+
+size_t sink_copy(struct sink *s, uint64_t *at, void *data, size_t max)
+{
+	size_t bytes;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->head - *at > SINK_RING_BYTES)
+		*at = s->head - SINK_RING_BYTES;
+	bytes = ring_copy(s, *at, s->head, data, max);
+	pthread_mutex_unlock(&s->lock);
+	return bytes;
+}
+
+uint64_t sink_bytes(struct sink *s)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&s->lock);
+	bytes = s->head;
+	pthread_mutex_unlock(&s->lock);
+	return bytes;
 }
 
 void sink_set_fd(struct sink *s, int fd)

@@ -45,6 +45,9 @@ struct term {
 	int hunger_timer;
 	void (*listener)(void *arg);
 	void *listener_arg;
+	void (*room_listener)(void *arg);
+	void *room_listener_arg;
+	uint16_t other_columns, other_rows;	/* 0: no other window */
 
 	pthread_mutex_t lock;	/* guards what follows */
 	uint8_t input[TERM_INPUT_BYTES];
@@ -323,6 +326,8 @@ static void term_on_wake(void *arg, uint32_t events)
 		pump_input(term);
 	else
 		update_input_watch(term);
+	if (term->room_listener && !term->has_ended)
+		term->room_listener(term->room_listener_arg);
 }
 
 /* ---- set-up ---- */
@@ -421,7 +426,21 @@ bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows)
 		*rows = size.ws_row;
 		return true;
 	}
-	return false;
+	*columns = term->other_columns;
+	*rows = term->other_rows;
+	return term->other_columns;
+}
+
+void term_set_other_size(struct term *term, uint16_t columns, uint16_t rows)
+{
+	term->other_columns = columns;
+	term->other_rows = rows;
+}
+
+void term_set_room_listener(struct term *term, void (*fn)(void *arg), void *arg)
+{
+	term->room_listener = fn;
+	term->room_listener_arg = arg;
 }
 
 void term_set_listener(struct term *term, void (*fn)(void *arg), void *arg)

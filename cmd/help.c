@@ -24,6 +24,7 @@ static const char overview[] =
 "       lkvm stat NAME [--watch]       what its CPUs and devices have done\n"
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
 "       lkvm debug NAME --dump FILE    its memory and registers, for drgn and crash\n"
+"       lkvm console NAME [--log]      its console on this terminal; what it has shown\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
 "       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
@@ -96,6 +97,14 @@ static const char help_debug[] =
 "CPUs stand still meanwhile. A file that is there is only replaced if it is a core file.\n"
 "Exit status: 0 done, 1 it could not be done to this VM, 125 usage, no such VM or no such file.\n";
 
+static const char help_console[] =
+"usage: lkvm console NAME [--log]\n"
+"\n"
+"Shows the console of a virtual machine that runs: its last 64 KiB, and what comes. Many may look;\n"
+"the first of them types, unless its COMMAND has no terminal. Ctrl-A d leaves, Ctrl-A x ends the\n"
+"virtual machine, Ctrl-A ? lists the keys. --log: what has come until now.\n"
+"Exit status: 0; 1 it could not be done to this VM, 125 usage or no such VM.\n";
+
 static const char help_check[] =
 "usage: lkvm check [--json]\n"
 "\n"
@@ -133,6 +142,7 @@ static const struct {
 	{ "stat", help_stat },
 	{ "wait", help_wait },
 	{ "debug", help_debug },
+	{ "console", help_console },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },
 	{ "completion", help_completion },

@@ -12,6 +12,7 @@
 #include "cmd/registration.h"
 #include "control/json.h"
 #include "control/server.h"
+#include "control/viewers.h"
 #include "log.h"
 
 #define STAT_MEMBERS_BYTES 1024u
@@ -109,6 +110,50 @@ static void serve_dump(void *arg, struct server_connection *c, const struct json
 	dump_request(&r->dump, c, request);
 }
 
+static void serve_console(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	const struct registration *r = arg;
+	const bool log = json_is_true(request, "log");
+	int fd;
+
+	if (viewers_are_full(r->viewers)) {
+		server_refuse(c, "too many look at its console already");
+		return;
+	}
+	fd = server_take_socket(c);
+	if (fd >= 0)
+		viewers_add(r->viewers, fd, log);
+}
+
+static void on_viewer_resized(void *arg, uint16_t columns, uint16_t rows)
+{
+	machine_resize_console(arg, columns, rows);
+}
+
+static void on_viewer_break(void *arg)
+{
+	machine_send_break(arg);
+}
+
+static void on_viewer_quit(void *arg)
+{
+	machine_quit(arg);
+}
+
+static int create_viewers(struct registration *r)
+{
+	const struct viewers_vm vm = {
+		.term = machine_console(r->machine),
+		.takes_keys = machine_console_has_keys(r->machine),
+		.resized = on_viewer_resized,
+		.send_break = on_viewer_break,
+		.quit = on_viewer_quit,
+		.arg = r->machine,
+	};
+
+	return viewers_create(&r->viewers, machine_loop(r->machine), &vm);
+}
+
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
@@ -119,6 +164,7 @@ static const struct server_request requests[] = {
 	{ "sysrq", serve_sysrq },
 	{ "stat", serve_stat },
 	{ "dump", serve_dump },		/* control/dump.h */
+	{ "console", serve_console },	/* becomes a stream (control/frames.h); "log":true: of what has come */
 	{ NULL, NULL },
 };
 
@@ -174,7 +220,9 @@ int registration_serve(struct registration *r, struct machine *machine,
 		return 0;
 	r->machine = machine;
 	inspect_init(&r->inspect, machine);
-	rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
+	rc = create_viewers(r);
+	if (!rc)
+		rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
 		if (config->detached)
 			refuse_to_go_without(r->entry.socket_path, rc);
@@ -202,7 +250,9 @@ void registration_stop_serving(struct registration *r)
 {
 	dump_fini(&r->dump);
 	server_destroy(r->server);
+	viewers_destroy(r->viewers);
 	r->server = NULL;
+	r->viewers = NULL;
 }
 
 void registration_end(struct registration *r, int status)

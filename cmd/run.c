@@ -314,7 +314,7 @@ static void on_machine_runs(void *arg)
 	struct run *run = arg;
 
 	if (!detach_tell(&run->detach, run->registration.entry.name))
-		machine_end(run->registration.machine, SIGTERM);
+		machine_quit(run->registration.machine);
 }
 
 /* Its input, if it has a terminal or is one, comes from who attaches to its console. */

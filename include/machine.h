@@ -97,6 +97,7 @@ struct machine_result {
 };
 
 struct machine;
+struct term;
 
 /* 0 or -errno, after a message. @config is lent until machine_destroy(). */
 int machine_open(struct machine **out, const struct machine_config *config);
@@ -172,6 +173,17 @@ const char *machine_state(const struct machine *machine);
  * yet; "ending": it does already; NULL: there is nothing that could be asked. While the loop runs.
  */
 const char *machine_ask_end(struct machine *machine);
+
+/* Where the guest's console is on the host's side; with a command: its stdout, or its terminal. */
+struct term *machine_console(const struct machine *machine);
+
+/* ... is a terminal, for keys: the guest's, or its command's. */
+bool machine_console_has_keys(const struct machine *machine);
+
+/* The window has that size; the key after Ctrl-A: b, x. While the loop runs. */
+void machine_resize_console(struct machine *machine, uint16_t columns, uint16_t rows);
+void machine_send_break(struct machine *machine);
+void machine_quit(struct machine *machine);
 
 /*
  * Stops the CPUs, each with its access to a device complete, and waits until the disks are at rest; the

@@ -51,6 +51,21 @@ void sink_set_mourner(struct sink *s, void (*fn)(void *arg, int error), void *ar
 /* Another file, opened by output_open(), takes the place of the old one. Loop's thread. */
 void sink_set_fd(struct sink *s, int fd);
 
+/*
+ * @fn is called on the loop's thread when more has been put in: soon after, and not for each. For one
+ * who reads by sink_copy().
+ */
+void sink_set_watcher(struct sink *s, void (*fn)(void *arg), void *arg);
+
+/*
+ * Copies what was put in from byte *@at on (of all that ever was), at most @max: how many. *@at is
+ * the first that is still there if that one is gone. Any thread.
+ */
+size_t sink_copy(struct sink *s, uint64_t *at, void *data, size_t max);
+
+/* How many bytes were ever put in. Any thread. */
+uint64_t sink_bytes(struct sink *s);
+
 /* Any thread. */
 void sink_put(struct sink *s, const void *data, size_t bytes);
 

@@ -47,7 +47,11 @@ void term_destroy(struct term *term);
  */
 void term_set_terminal(struct term *term, enum tty_state state);
 
-/* The window's size in characters; false if there is no window. */
+/*
+ * The window's size in characters; false if there is no window. Without one of its own it is that of
+ * another that was said to show it.
+ */
+void term_set_other_size(struct term *term, uint16_t columns, uint16_t rows);
 bool term_get_size(const struct term *term, uint16_t *columns, uint16_t *rows);
 
 /*
@@ -83,6 +87,9 @@ size_t term_get(struct term *term, uint8_t *data, size_t max);
 
 /* @fn is called on the loop's thread when input or room for output has come. */
 void term_set_listener(struct term *term, void (*fn)(void *arg), void *arg);
+
+/* @fn is called on the loop's thread when input that was full has room again: for who types otherwise. */
+void term_set_room_listener(struct term *term, void (*fn)(void *arg), void *arg);
 
 /* Where its output goes. */
 struct sink *term_sink(const struct term *term);

@@ -26,6 +26,7 @@
 int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_control(int argc, char **argv, uint64_t start_ns);	/* list, stop ...: argv[0] tells */
 int cmd_debug(int argc, char **argv, uint64_t start_ns);
+int cmd_console(int argc, char **argv, uint64_t start_ns);
 int cmd_check(int argc, char **argv, uint64_t start_ns);
 int cmd_kconfig(int argc, char **argv, uint64_t start_ns);
 int cmd_version(int argc, char **argv, uint64_t start_ns);

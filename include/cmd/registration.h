@@ -15,6 +15,7 @@
 #include "machine.h"
 
 struct server;
+struct viewers;
 
 struct registration {
 	struct registry_entry entry;
@@ -22,6 +23,7 @@ struct registration {
 	struct server *server;		/* NULL: none */
 	struct inspect inspect;
 	struct dump dump;
+	struct viewers *viewers;	/* of its console; NULL: there can be none */
 };
 
 #define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }

@@ -37,6 +37,7 @@
 #define PROTOCOL_MAX_STRINGS_BYTES (2u << 20)
 #define PROTOCOL_MAX_STRINGS 65536u
 #define PROTOCOL_MAX_MOUNTS 31u
+#define PROTOCOL_MAX_FRAME_BYTES 4096u	/* of commands beside the first one */
 
 #define PROTOCOL_CONTROL "lkvm.control"
 #define PROTOCOL_STDIN "lkvm.stdin"

@@ -172,3 +172,52 @@ name=$(cat "$T/out")
 "$LKVM" wait "$name" >"$T/out" 2>&1
 case $? in 124 | 125) ok control/detach-timeout ;; *) not_ok control/detach-timeout $? ;; esac
 same control/detach-all-gone "" "$(files)"
+
+# Consoles: two that read, and a terminal that types; what came before is there; it leaves, and ends it.
+E=$GUESTS/../echo/guest
+run -D --flat "$E" --name eco
+same control/console-detached "0 eco" "$status $(cat "$T/out")"
+printf 'first\n' | timeout "$patience" "$LKVM" console eco >"$T/reader1" 2>&1 & reader1=$!
+wait_for "$patience" grep -q first "$T/reader1" || not_ok control/console-pipe "$(cat "$T/reader1")"
+timeout "$patience" "$LKVM" console eco >"$T/reader2" 2>&1 </dev/null & reader2=$!
+wait_for "$patience" grep -q first "$T/reader2" && ok control/console-before || not_ok control/console-before "$(cat "$T/reader2")"
+export LKVM T
+cat >"$T/expect" <<'X'
+log_user 0
+set timeout 60
+spawn -noecho bash --norc --noprofile
+send "PS1=prompt:; before=\$(stty -g); echo rea''dy\r"
+expect "ready"
+foreach {keys shown end} {"ab\003\001\001c" "ab\003\001c" "\001d" "last" "last" "\001x"} {
+	send "$env(LKVM) console eco; echo status=\$?; \[ \"\$before\" = \"\$(stty -g)\" \] && echo same''-terminal\r"
+	expect "Ctrl-A d leaves"
+	expect "first" { puts "history" }
+	send $keys
+	expect $shown { puts "echoed" }
+	send $end
+	expect "status=0" { puts "left" }
+	expect "same-terminal" { puts "restored" }
+}
+send "exit\r"
+expect eof
+X
+same control/console-terminal "history echoed left restored history echoed left restored" "$(expect "$T/expect" | tr -d '\r' | xargs)"
+wait $reader1; same control/console-reader-ends 0 $?
+wait $reader2; same control/console-readers-agree "0 $(sha256sum <"$T/reader1")" "$? $(sha256sum <"$T/reader2")"
+has control/console-reader-saw "$T/reader1" 'last$'
+same control/console-ended "" "$(files)"
+# The log; a VM without input; a reader that does not read holds up nobody.
+run -D --flat "$GUEST" --name two
+wait_for "$patience" sh -c '"$LKVM" console --log two | grep -q up' && ok control/console-log || not_ok control/console-log
+"$LKVM" console two >"$T/out" 2>&1 </dev/null & reader=$!
+wait_for "$patience" test -s "$T/out"
+kill -STOP $reader
+"$LKVM" console two </dev/null 2>"$T/err" | head -c 3 >"$T/head"
+same control/console-pipe-ends "up" "$(head -n 1 "$T/head" | tr -d '\r')"
+lkvm stop two
+same control/console-stop 0 "$status"
+kill -CONT $reader; wait $reader; same control/console-stopped-reader 0 $?
+lkvm console two
+same control/console-none 125 "$status"
+lkvm console
+same control/console-no-name 125 "$status"
