@@ -190,6 +190,7 @@ static int machine_open_disk(struct machine *m, unsigned int i)
 		config.path = m->config->trees[from->tree].path;
 	}
 	m->host.disks[i].serial = from->serial;
+	m->host.disks[i].is_ours = from->tree >= 0;
 	return disk_open(&m->host.disks[i].disk, m->aio, &config);
 }
 
@@ -389,6 +390,7 @@ static int open_command(struct machine *m)
 		log_error("command: %s", strerror(-rc));
 		return rc;
 	}
+	m->host.ports_are_ours = !m->config->nr_ports;
 	m->host.nr_ports += command_ports(m->command, m->host.ports + m->host.nr_ports);
 	return 0;
 }
@@ -1278,8 +1280,8 @@ static void tell_waiting(struct machine *m)
 	if (m->tells_waiting || !sink_has_stopped(term_sink(m->host.term)))
 		return;
 	m->tells_waiting = true;
-	log_notice("console: the guest has ended, and nobody reads the rest of its output\n"
-		   "Ctrl-C drops it.");
+	log_notice("%s: the guest has ended, and nobody reads the rest of its output\n"
+		   "Ctrl-C drops it.", m->command ? "stdout" : "console");
 }
 
 static void on_delivery_timer(void *arg, uint32_t events)

@@ -9,11 +9,14 @@
  * Not here: what the keys after Ctrl-A do; that is the machine's business.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "event.h"
@@ -34,6 +37,7 @@ struct term {
 	/* Loop's thread. */
 	int in_watch;		/* -1 unless there is room for input */
 	int wake_fd, wake_watch;
+	int own_in_fd;		/* a description of our own of where input comes from; -1: none */
 	bool in_polls;		/* a regular file: no epoll, just read */
 	bool in_eof;
 	bool in_background;	/* reading would stop us */
@@ -332,6 +336,21 @@ static void term_on_wake(void *arg, uint32_t events)
 
 /* ---- set-up ---- */
 
+/*
+ * Who shares a pipe or a terminal with us, as a shell does, may read what was there a moment ago. So
+ * we have a description of our own, which does not wait and is nobody else's. -1: not possible.
+ */
+static int open_input_again(int fd)
+{
+	struct stat st;
+	char path[32];
+
+	if (fd < 0 || fstat(fd, &st) || (!S_ISFIFO(st.st_mode) && !isatty(fd)))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 static int watch_input(struct term *term)
 {
 	int rc = update_input_watch(term);
@@ -376,6 +395,9 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 		return -ENOMEM;
 	term->loop = loop;
 	term->config = *config;
+	term->own_in_fd = open_input_again(config->in_fd);
+	if (term->own_in_fd >= 0)
+		term->config.in_fd = term->own_in_fd;
 	term->wake_fd = term->in_watch = term->wake_watch = term->hunger_timer = -1;
 	pthread_mutex_init(&term->lock, NULL);
 	rc = sink_create(&term->out, loop, &sink);
@@ -399,6 +421,8 @@ void term_destroy(struct term *term)
 	event_remove(term->loop, term->hunger_timer);
 	if (term->wake_fd >= 0)
 		close(term->wake_fd);
+	if (term->own_in_fd >= 0)
+		close(term->own_in_fd);
 	sink_destroy(term->out);
 	pthread_mutex_destroy(&term->lock);
 	free(term);

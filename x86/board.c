@@ -162,7 +162,7 @@ static int create_blks(struct board *b)
 		rc = blk_create(&blk->blk, b->host->loop, b->host->mem, lent->disk, &config);
 		if (rc)
 			return rc;
-		add_virtio(b, blk_device(blk->blk), true);
+		add_virtio(b, blk_device(blk->blk), !lent->is_ours);
 	}
 	if (!b->host->nr_disks)
 		return 0;
@@ -238,7 +238,7 @@ static int create_console(struct board *b)
 		return rc;
 	console_set_watch(b->console, on_console_output, b);
 	board_update_window_size(b);
-	add_virtio(b, console_device(b->console), true);
+	add_virtio(b, console_device(b->console), b->host->terminal_port || !b->host->ports_are_ours);
 	return 0;
 }
 

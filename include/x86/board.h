@@ -78,6 +78,7 @@ struct board_host {
 	struct board_disk {
 		struct disk *disk;
 		const char *serial;	/* or NULL */
+		bool is_ours;		/* nobody has asked for it as a disk */
 	} disks[BOARD_MAX_VIRTIO];
 	unsigned int nr_nets;
 	struct board_net {
@@ -86,6 +87,7 @@ struct board_host {
 		const uint8_t *mac;
 	} nets[BOARD_MAX_VIRTIO];
 	struct port *terminal_port;	/* hvc0; NULL: none */
+	bool ports_are_ours;		/* a command's alone */
 	unsigned int nr_ports;
 	struct port *ports[CONSOLE_MAX_PORTS];
 };

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 
@@ -280,6 +281,67 @@ static void a_pipe_is_passed_on_unchanged(void **state)
 	close(null);
 }
 
+/* Somebody who shares our input: takes one byte of it before each read() of ours. */
+static int robbed_fd = -1;
+
+ssize_t read(int fd, void *data, size_t bytes)
+{
+	char stolen;
+
+	if (robbed_fd >= 0 && bytes > 8) {	/* no eventfd */
+		assert_int_equal(syscall(SYS_read, robbed_fd, &stolen, 1), 1);
+		robbed_fd = -1;
+	}
+	return syscall(SYS_read, fd, data, bytes);
+}
+
+/* What it is called where the compiler knows the room. */
+ssize_t __read_chk(int fd, void *data, size_t bytes, size_t room);
+ssize_t __read_chk(int fd, void *data, size_t bytes, size_t room)
+{
+	assert_true(bytes <= room);
+	return read(fd, data, bytes);
+}
+
+static void input_that_another_one_takes_holds_up_nothing(void **state)
+{
+	int ends[2][2], null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct termios mode;
+	char got[64];
+
+	(void)state;
+	assert_int_equal(pipe2(ends[0], O_CLOEXEC), 0);
+	assert_int_equal(openpty(&ends[1][1], &ends[1][0], NULL, NULL, NULL), 0);
+	tcgetattr(ends[1][0], &mode);
+	cfmakeraw(&mode);
+	tcsetattr(ends[1][0], TCSANOW, &mode);
+	alarm(10);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct event_loop *loop;
+		struct term *term;
+
+		assert_int_equal(event_loop_create(&loop), 0);
+		term = create(loop, ends[i][0], null, NULL);
+		robbed_fd = ends[i][0];
+		assert_int_equal(write(ends[i][1], "a", 1), 1);
+		for (unsigned int n = 0; n < 20; n++, usleep(1000))
+			event_poll(loop);	/* it would read for ever */
+		assert_int_equal(robbed_fd, -1);
+		assert_int_equal(write(ends[i][1], "b", 1), 1);
+		for (unsigned int n = 0; n < 20; n++, usleep(1000))
+			event_poll(loop);
+		assert_int_equal(take_all(term, got, sizeof(got)), 1);
+		assert_int_equal(got[0], 'b');
+		assert_false(fcntl(ends[i][0], F_GETFL) & O_NONBLOCK);	/* others have it, too */
+		term_destroy(term);
+		event_loop_destroy(loop);
+		close(ends[i][0]);
+		close(ends[i][1]);
+	}
+	alarm(0);
+	close(null);
+}
+
 struct reader {
 	struct term *term;
 	uint8_t *got;
@@ -506,6 +568,7 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_survived),
 		cmocka_unit_test(the_last_lines_are_reported_and_tame),
 		cmocka_unit_test(a_pipe_is_passed_on_unchanged),
+		cmocka_unit_test(input_that_another_one_takes_holds_up_nothing),
 		cmocka_unit_test(long_input_is_not_cut),
 		cmocka_unit_test(a_terminal_is_raw_and_restored),
 		cmocka_unit_test(keys_are_found_behind_unread_input),
