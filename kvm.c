@@ -272,6 +272,29 @@ void vm_set_irq_level(struct vm *vm, uint32_t gsi, bool level)
 	ioctl(vm->fd, KVM_IRQ_LINE, &irq);
 }
 
+static bool ioapic_has_it(struct vm *vm, uint32_t gsi)
+{
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+
+	return !ioctl(vm->fd, KVM_GET_IRQCHIP, &chip) && !chip.chip.ioapic.redirtbl[gsi].fields.mask;
+}
+
+/* One that nobody has initialized has no vectors. */
+static bool pic_has_it(struct vm *vm, uint32_t line)
+{
+	struct kvm_irqchip chip = {
+		.chip_id = line < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+	};
+
+	return !ioctl(vm->fd, KVM_GET_IRQCHIP, &chip) && chip.chip.pic.irq_base &&
+	       !(chip.chip.pic.imr >> line % 8 & 1);
+}
+
+bool vm_irq_is_wanted(struct vm *vm, uint32_t gsi)
+{
+	return ioapic_has_it(vm, gsi) || (gsi < PIC_LINES && pic_has_it(vm, gsi));
+}
+
 static int ioeventfd_ioctl(struct vm *vm, const struct vm_ioeventfd *e, uint32_t flags)
 {
 	struct kvm_ioeventfd io = {

@@ -53,6 +53,7 @@
 #define DELIVERY_TICK_NS 10000000ull
 #define PAUSE_TICK_NS	2000000ull
 #define ASK_AGAIN_NS	2000000000ull
+#define ASK_SOON_NS	100000000ull
 #define PAUSE_IDLE_TICKS 2u	/* what a kick asks for is submitted a round later at the latest */
 
 struct machine_pause {
@@ -1024,11 +1025,14 @@ void machine_send_sysrq(struct machine *m, char key)
 
 /* ---- asking for an end ---- */
 
-static void ask_again_later(struct machine *m)
+/* Asks it, and again later: it may not listen yet, or have other things to do. */
+static void machine_ask(struct machine *m)
 {
 	const uint64_t now = now_ns(), until = m->grace_until_ns;
 	uint64_t ns = ASK_AGAIN_NS;
 
+	if (!m->command && !board_press_power_button(&m->board))
+		ns = ASK_SOON_NS;
 	if (until)
 		ns = min_u64(ns, until > now ? until - now : 1);
 	event_timer_set(m->host.loop, m->ask_timer, ns, 0);
@@ -1049,9 +1053,7 @@ static void on_ask_timer(void *arg, uint32_t events)
 		machine_end(m, SIGTERM);
 		return;
 	}
-	if (!m->command)
-		board_press_power_button(&m->board);
-	ask_again_later(m);
+	machine_ask(m);
 }
 
 const char *machine_ask_end(struct machine *m)
@@ -1064,9 +1066,7 @@ const char *machine_ask_end(struct machine *m)
 	machine_resume(m);
 	if (m->command)
 		command_ask_end(m->command);
-	else
-		board_press_power_button(&m->board);
-	ask_again_later(m);
+	machine_ask(m);
 	return m->command ? "command" : "button";
 }
 

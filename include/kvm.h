@@ -120,6 +120,9 @@ int vm_msi_set(struct vm *vm, int gsi, uint64_t address, uint32_t data);
 /* The level of an input of the I/O APIC. Any thread. */
 void vm_set_irq_level(struct vm *vm, uint32_t gsi, bool level);
 
+/* Has the guest unmasked an input of the I/O APIC, or of a 8259 that it uses? The loop's thread. */
+bool vm_irq_is_wanted(struct vm *vm, uint32_t gsi);
+
 /* Injects an edge on line @gsi whenever eventfd @fd is written. */
 int vm_irqfd_add(struct vm *vm, int fd, uint32_t gsi);
 void vm_irqfd_remove(struct vm *vm, int fd, uint32_t gsi);

@@ -209,10 +209,13 @@ void board_update_window_size(struct board *b)
 		console_set_size(b->console, columns, rows);
 }
 
-/* An edge: an I/O APIC that has the line masked forgets it. */
+/*
+ * An edge for who waits for it. A kernel that has not come to its interrupts yet would get it as one that
+ * it has no name for, by the 8259.
+ */
 bool board_press_power_button(struct board *b)
 {
-	if (!b->config->acpi)
+	if (!b->config->acpi || !vm_irq_is_wanted(b->host->vm, GSI_POWER_BUTTON))
 		return false;
 	vm_set_irq_level(b->host->vm, GSI_POWER_BUTTON, true);
 	vm_set_irq_level(b->host->vm, GSI_POWER_BUTTON, false);

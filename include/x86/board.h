@@ -157,8 +157,8 @@ uint64_t board_state_bytes(const struct board *b);
 uint32_t board_tsc_khz(const struct board *b);
 
 /*
- * Presses the button with which the guest is asked to switch itself off. False if it cannot know of
- * one (without ACPI). Whether it listens nobody can tell.
+ * Presses the button with which the guest is asked to switch itself off. False if its kernel does not
+ * listen, or not yet. Whether anything comes of it nobody can tell.
  */
 bool board_press_power_button(struct board *b);
 

@@ -21,6 +21,7 @@ lkvm stop --timeout $patience one
 same button/stop "0 " "$status $(cat "$T/err")"
 ended stop-status 0
 has button/pressed "$T/out-one" 'pressed'
+same button/not-before-it-listens 0 "$(grep -c early "$T/out-one")"
 start two "$GUEST" --transport mmio
 lkvm pause two; lkvm stop --timeout $patience two
 same button/stop-paused 0 "$status"
@@ -47,13 +48,13 @@ kill -TERM $pid
 ended grace-ends 143
 
 # With time left: a second signal, another one, or force.
-for how in TERM INT force; do
+for how in TERM HUP force; do
 	start seven "$DEAF" --grace 1000
 	kill -TERM $pid
 	before=$(dots seven)
-	wait_for "$patience" more_dots seven "$before" || not_ok button/goes-on "$(cat "$T/err-seven")"
+	wait_for "$patience" more_dots seven "$before" || not_ok button/goes-on-$how "$(cat "$T/err-seven")"
 	if [ $how = force ]; then lkvm stop --force seven; else kill -$how $pid; fi
-	ended at-once-$how "$([ $how = INT ] && echo 130 || echo 143)"
+	ended at-once-$how "$([ $how = HUP ] && echo 129 || echo 143)"
 done
 start eight "$DEAF" --grace 1000
 lkvm stop --force eight
