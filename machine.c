@@ -885,7 +885,7 @@ static void on_parked(void *arg, uint32_t events)
 	m->halt.by[MACHINE_GDB].wanted |= has_trapped(m);
 	p->state = PAUSE_DRAINING;
 	p->idle_ticks = 0;
-	clocks_stop(&p->clocks, m->host.vm, m->board.vcpus[0]);
+	clocks_stop(&p->clocks, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
 	if (p->unwanted)
 		unpark(m);
 	else

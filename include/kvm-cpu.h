@@ -61,6 +61,7 @@ struct vcpu {
 	struct kvm_debug_exit_arch trap;
 	atomic_uint requests;
 	atomic_int report;		/* enum vcpu_report */
+	uint64_t stopped_offset;	/* x86/clocks.c: of its counter */
 	bool ended;			/* by an access to a port of its own. The thread's */
 	uint64_t first_access_ns;	/* to a device of ours; 0: none yet. The thread's */
 };

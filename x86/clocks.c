@@ -4,7 +4,8 @@
  *
  * A guest's time stamp counter is the host's and an offset: what has gone by is taken off each
  * vCPU's, all by the same number, so that KVM still sees them as one and has them all read one clock. Its
- * own clock for the guest comes next, since it is told to the guest as a function of the counter.
+ * own clock for the guest comes next, since it is told to the guest as a function of the counter. The
+ * offsets are those of the beginning: where the host's counter is not stable KVM changes them meanwhile.
  * KVM's 8254 counts ticks that nobody has taken, and would give the guest all those of the pause
  * at once; its state is put back with none.
  *
@@ -19,26 +20,24 @@
 #include "kvm.h"
 #include "x86/clocks.h"
 
-static int move_counter(const struct vcpu *vcpu, uint64_t back)
+static bool counter_offset(const struct vcpu *vcpu, unsigned long request, uint64_t *offset)
 {
-	uint64_t offset;
 	const struct kvm_device_attr attr = {
 		.group = KVM_VCPU_TSC_CTRL,
 		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uint64_t)(uintptr_t)&offset,
+		.addr = (uint64_t)(uintptr_t)offset,
 	};
 
-	if (ioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &attr))
-		return -1;
-	offset -= back;
-	return back ? ioctl(vcpu->fd, KVM_SET_DEVICE_ATTR, &attr) : 0;
+	return !ioctl(vcpu->fd, request, &attr);
 }
 
-void clocks_stop(struct clocks *c, const struct vm *vm, const struct vcpu *cpu)
+void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr)
 {
 	struct kvm_clock_data clock;
 
-	c->stopped = !move_counter(cpu, 0) && !ioctl(vm->fd, KVM_GET_CLOCK, &clock);
+	c->stopped = !ioctl(vm->fd, KVM_GET_CLOCK, &clock);
+	for (unsigned int i = 0; i < nr && c->stopped; i++)
+		c->stopped = counter_offset(vcpus[i], KVM_GET_DEVICE_ATTR, &vcpus[i]->stopped_offset);
 	if (!c->stopped)
 		return;
 	c->tsc = __rdtsc();
@@ -49,13 +48,15 @@ void clocks_stop(struct clocks *c, const struct vm *vm, const struct vcpu *cpu)
 void clocks_start(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr)
 {
 	const struct kvm_clock_data clock = { .clock = c->ns };
-	uint64_t back = __rdtsc() - c->tsc;
+	uint64_t back = __rdtsc() - c->tsc, offset;
 
 	if (!c->stopped)
 		return;
 	c->stopped = false;
-	for (unsigned int i = 0; i < nr; i++)
-		move_counter(vcpus[i], back);
+	for (unsigned int i = 0; i < nr; i++) {
+		offset = vcpus[i]->stopped_offset - back;
+		counter_offset(vcpus[i], KVM_SET_DEVICE_ATTR, &offset);
+	}
 	ioctl(vm->fd, KVM_SET_CLOCK, &clock);
 	if (c->has_pit)
 		ioctl(vm->fd, KVM_SET_PIT2, &c->pit);

@@ -29,7 +29,7 @@ struct clocks {
 };
 
 /* Every vCPU is out of KVM_RUN, until clocks_start() has returned. Any thread that may ask KVM. */
-void clocks_stop(struct clocks *c, const struct vm *vm, const struct vcpu *cpu);
+void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr);
 
 /* Does nothing if they are not stopped. */
 void clocks_start(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr);
