@@ -353,6 +353,8 @@ static void control_stat(struct control *c)
 	bool once = false;
 	int rc;
 
+	if (!c->nr)
+		return;
 	do {
 		rc = stat_write(stdout, vm->name, vm->socket_path, c->given & OPTION_JSON, STAT_NS);
 		fflush(stdout);

@@ -19,6 +19,9 @@ refuses unknown-option '^lkvm: option --frob: unknown' run --frob
 refuses list-name '^lkvm: list: names are too many$' list a
 refuses list-option '^lkvm: option --all: unknown' list --all
 refuses stop-nothing '^lkvm: stop: needs the name of a VM$' stop
+refuses stat-missing '^lkvm: nosuch: no such VM$' stat nosuch
+refuses stat-none '^lkvm: stat: needs the name of a VM$' stat
+refuses grace '^lkvm: --grace: 0: must be a number of seconds' run --grace 0 x
 refuses stop-missing '^lkvm: nosuch: no such VM$' stop nosuch
 refuses stop-path '^lkvm: \.\./a: no such VM$' stop ../a
 refuses stop-timeout '^lkvm: --timeout: x: must be a number of seconds' stop --timeout x a
