@@ -8,7 +8,7 @@
 }
 wanted=500
 [ -z "$FULL" ] || wanted=10000
-rounds=$((wanted / 6))
+rounds=$((wanted / 5))
 run -k "$GUESTS/elf64" -m 64 -p attack=$rounds --sandbox off
 same pauses/none "0 1" "$status $(grep -c '^sum [0-9a-f]*$' "$T/out")"
 sum=$(cat "$T/out")
