@@ -150,7 +150,7 @@ unit_tests += dir erofs
 unit_tests += registry control vmcore state
 unit_tests += page-walk
 unit_tests += oci-config
-unit_tests += stat
+unit_tests += stat clocks
 unit_tests += viewers
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
