@@ -69,8 +69,9 @@ controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/dump.c
 controls += control/inspect.c
 controls += control/frames.c control/viewers.c
+controls += control/gdb.c control/gdb-commands.c control/gdb-monitor.c control/gdb-registers.c control/gdb-breaks.c control/gdb-packet.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
-commands += cmd/debug.c cmd/debug-dump.c
+commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
 containers := oci/config.c oci/words.c
 commands += cmd/stat.c
 commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c
@@ -148,7 +149,7 @@ unit_tests += modules initramfs
 unit_tests += results init-tar init
 unit_tests += dir erofs
 unit_tests += registry control vmcore state
-unit_tests += page-walk
+unit_tests += page-walk gdb
 unit_tests += oci-config
 unit_tests += stat clocks
 unit_tests += viewers
@@ -206,7 +207,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
-fuzz_targets += control
+fuzz_targets += control gdb
 fuzz_targets += command init
 TARGET ?= blk
 SECONDS ?= 60

@@ -842,7 +842,7 @@ static bool tell_halted(struct machine *m)
 }
 
 /* After each change: who is told, do the CPUs go on. Those who are told change something again. */
-static void settle(struct machine *m)
+static void settle_halt(struct machine *m)
 {
 	if (m->halt.settling)
 		return;
@@ -866,7 +866,7 @@ static void unpark(struct machine *m)
 	event_timer_set(m->host.loop, m->pause.timer, 0, 0);
 	if (m->command)
 		command_expect_ready(m->command, false);
-	settle(m);
+	settle_halt(m);
 }
 
 static void on_parked(void *arg, uint32_t events)
@@ -889,7 +889,7 @@ static void on_parked(void *arg, uint32_t events)
 	if (p->unwanted)
 		unpark(m);
 	else
-		settle(m);
+		settle_halt(m);
 }
 
 /* It is not paused, and will not be. */
@@ -993,7 +993,7 @@ void machine_halt(struct machine *m, enum machine_halter who)
 		start_parking(m, true);
 	else if (m->pause.state == PAUSE_PARKING)
 		start_parking(m, m->pause.unwanted);	/* the one that steps, too */
-	settle(m);
+	settle_halt(m);
 }
 
 void machine_go_on(struct machine *m, enum machine_halter who)
@@ -1002,19 +1002,24 @@ void machine_go_on(struct machine *m, enum machine_halter who)
 	if (who == MACHINE_GDB)
 		m->halt.step = -1;
 	if (vm_stop_reason(m->host.vm) == STOP_NONE)
-		settle(m);
+		settle_halt(m);
 }
 
 void machine_step(struct machine *m, unsigned int cpu)
 {
 	m->halt.by[MACHINE_GDB].told = false;
 	m->halt.step = (int)cpu;
-	settle(m);
+	settle_halt(m);
 }
 
 struct board *machine_board(struct machine *m)
 {
 	return &m->board;
+}
+
+bool machine_kernel_shift(const struct machine *m, uint64_t *shift)
+{
+	return boot_kernel_shift(m->boot, shift);
 }
 
 void machine_send_sysrq(struct machine *m, char key)

@@ -106,7 +106,7 @@ static const char bash_end[] =
 "	1:* | 2:help) _lkvm_reply -W \"$_lkvm_commands\" ;;\n"
 "	*:run) _lkvm_run ;;\n"
 "	*:list) _lkvm_reply -W \"--json -q --quiet -h --help\" ;;\n"
-"	*:debug) case $option in --dump) _lkvm_reply -f ;; *) _lkvm_reply -W \"--dump -h --help\" ;; esac ;;\n"
+"	*:debug) case $option in --dump) _lkvm_reply -f ;; *) _lkvm_reply -W \"--regs --json --nmi --sysrq --dump --gdb -h --help\" ;; esac ;;\n"
 "	*:stop) _lkvm_reply -W \"--all --timeout --force -h --help\" ;;\n"
 "	*:stat) _lkvm_reply -W \"--json --watch -h --help\" ;;\n"
 "	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"

@@ -17,10 +17,15 @@
 
 static const struct debug_action {
 	const char *name;
-	int has_value;			/* as getopt_long() has it */
+	int has_value;			/* as getopt_long() has it; an optional one may follow the name */
+	bool has_json;			/* --json is its value */
 	int (*run)(const struct registry_vm *vm, const char *value);
 } debug_actions[] = {
-	{ "dump", required_argument, debug_dump },
+	{ "regs", no_argument, true, debug_regs },
+	{ "nmi", optional_argument, false, debug_nmi },
+	{ "sysrq", required_argument, false, debug_sysrq },
+	{ "dump", required_argument, false, debug_dump },
+	{ "gdb", optional_argument, false, debug_gdb },
 };
 
 /* What is to be done, and to which VM. */
@@ -28,6 +33,7 @@ struct debug {
 	const struct debug_action *action;	/* NULL: not yet said */
 	const char *value;
 	const char *name;
+	bool json;
 };
 
 static int refuse_usage(const char *message)
@@ -36,19 +42,42 @@ static int refuse_usage(const char *message)
 	return EXIT_LKVM;
 }
 
+/* What is not an option: NAME, and the value of an option that need not have one. As take_debug_options(). */
+static int take_debug_names(struct debug *d, char **names, int nr)
+{
+	if (nr == 2 && d->action && d->action->has_value == optional_argument && !d->value)
+		d->value = names[--nr];
+	if (nr != 1)
+		return refuse_usage("needs the name of one VM");
+	d->name = names[0];
+	if (!d->action)
+		return refuse_usage("what is to be done to it?");
+	if (d->json && !d->action->has_json)
+		return refuse_usage("--json is for --regs");
+	if (d->json)
+		d->value = "json";
+	return -1;
+}
+
 /* -1 to go on, or the exit status. */
 static int take_debug_options(struct debug *d, int argc, char **argv)
 {
-	struct option options[ARRAY_SIZE(debug_actions) + 2] = { { "help", no_argument, NULL, 'h' } };
+	struct option options[ARRAY_SIZE(debug_actions) + 3] = {
+		{ "help", no_argument, NULL, 'h' }, { "json", no_argument, NULL, 'j' },
+	};
 	int option, index;
 
 	for (size_t i = 0; i < ARRAY_SIZE(debug_actions); i++)
-		options[1 + i] = (struct option){ debug_actions[i].name, debug_actions[i].has_value, NULL, 'a' };
+		options[2 + i] = (struct option){ debug_actions[i].name, debug_actions[i].has_value, NULL, 'a' };
 	opterr = 0;
 	optind = 0;
 	while ((option = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (option == 'h')
 			return help_print("debug");
+		if (option == 'j') {
+			d->json = true;
+			continue;
+		}
 		if (option != 'a') {
 			log_error("option %s: unknown, or without its value\n`lkvm help debug` lists the options.",
 				  argv[optind - 1]);
@@ -56,13 +85,10 @@ static int take_debug_options(struct debug *d, int argc, char **argv)
 		}
 		if (d->action)
 			return refuse_usage("one thing at a time");
-		d->action = &debug_actions[index - 1];
+		d->action = &debug_actions[index - 2];
 		d->value = optarg;
 	}
-	if (argc - optind != 1)
-		return refuse_usage("needs the name of one VM");
-	d->name = argv[optind];
-	return d->action ? -1 : refuse_usage("what is to be done to it?");
+	return take_debug_names(d, argv + optind, argc - optind);
 }
 
 static int find_vm(struct registry_vm *vm, struct registry *registry, const char *name)

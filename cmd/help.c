@@ -23,7 +23,7 @@ static const char overview[] =
 "       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
 "       lkvm stat NAME [--watch]       what its CPUs and devices have done\n"
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
-"       lkvm debug NAME --dump FILE    its memory and registers, for drgn and crash\n"
+"       lkvm debug NAME --WHAT         its registers, its memory; gdb; NMI and SysRq\n"
 "       lkvm console NAME [--log]      its console on this terminal; what it has shown\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
@@ -91,10 +91,20 @@ static const char help_wait[] =
 "killed and had no time to tell, 125 if there is no such VM.\n";
 
 static const char help_debug[] =
-"usage: lkvm debug NAME --dump FILE\n"
+"usage: lkvm debug NAME --WHAT\n"
 "\n"
-"Writes a vmcore of a virtual machine: an ELF core file that drgn, crash and makedumpfile read. Its\n"
-"CPUs stand still meanwhile. A file that is there is only replaced if it is a core file.\n"
+"Looks into a virtual machine that runs.\n"
+"\n"
+"  --regs [--json]        the registers of all CPUs, which stand for that moment\n"
+"  --nmi [CPU]            an NMI for that CPU, or for each\n"
+"  --sysrq KEY            a SysRq, typed on the kernel's console: h lists them\n"
+"  --dump FILE            a vmcore: an ELF core file that drgn, crash and makedumpfile\n"
+"                         read. Its CPUs stand meanwhile. A file that is there is only\n"
+"                         replaced if it is a core file\n"
+"  --gdb [[ADDR:]PORT]    gdb, on stdin and stdout; with PORT it connects to 127.0.0.1:PORT\n"
+"                         or ADDR:PORT. Only for lkvm run --gdb. In gdb:\n"
+"                         target remote | lkvm debug NAME --gdb\n"
+"\n"
 "Exit status: 0 done, 1 it could not be done to this VM, 125 usage, no such VM or no such file.\n";
 
 static const char help_console[] =

@@ -483,6 +483,9 @@ static const struct option_row options[] = {
 	{ "name", 0, GROUP_RUN, "NAME",
 	  "a name, for --json; network cards have the same address each time",
 	  VALUE(set_name) },
+	{ "gdb", 0, GROUP_RUN, NULL,
+	  "wait for gdb before the first instruction (lkvm help debug)",
+	  FLAG(machine.gdb) },
 	{ "sandbox", 0, GROUP_RUN, "on|off|strict",
 	  "shut lkvm in before the guest runs (default on: with what\n"
 	  "this host allows; strict: with everything, see lkvm check)",

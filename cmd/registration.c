@@ -9,11 +9,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cmd/cmd.h"
 #include "cmd/registration.h"
 #include "control/json.h"
+#include "control/gdb.h"
 #include "control/server.h"
 #include "control/viewers.h"
 #include "log.h"
+#include "x86/board.h"
 
 #define STAT_MEMBERS_BYTES 1024u
 
@@ -154,6 +157,22 @@ static int create_viewers(struct registration *r)
 	return viewers_create(&r->viewers, machine_loop(r->machine), &vm);
 }
 
+/* The connection becomes a stream of gdb's. */
+static void serve_gdb(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	struct registration *r = arg;
+	int socket;
+
+	(void)request;
+	if (!r->gdb || gdb_is_busy(r->gdb)) {
+		server_refuse(c, r->gdb ? "a gdb is connected already" : "it was not started with --gdb");
+		return;
+	}
+	socket = server_take_socket(c);
+	if (socket >= 0)
+		gdb_connect(r->gdb, socket);
+}
+
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
@@ -165,6 +184,7 @@ static const struct server_request requests[] = {
 	{ "stat", serve_stat },
 	{ "dump", serve_dump },		/* control/dump.h */
 	{ "console", serve_console },	/* becomes a stream (control/frames.h); "log":true: of what has come */
+	{ "gdb", serve_gdb },		/* becomes a stream */
 	{ NULL, NULL },
 };
 
@@ -174,7 +194,7 @@ static void go_without(const char *where, int rc)
 		    strerror(-rc));
 }
 
-/* A VM that nobody has in front has to be found. */
+/* A VM that nobody has in front has to be found, and one that waits for gdb. */
 static int refuse_to_go_without(const char *where, int rc)
 {
 	log_error("detach: %s: %s%s", where, strerror(-rc),
@@ -224,7 +244,7 @@ int registration_serve(struct registration *r, struct machine *machine,
 	if (!rc)
 		rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
-		if (config->detached)
+		if (config->detached || config->gdb)
 			refuse_to_go_without(r->entry.socket_path, rc);
 		else
 			go_without(r->entry.socket_path, rc);
@@ -235,6 +255,17 @@ int registration_serve(struct registration *r, struct machine *machine,
 	config->names[config->nr_names++] = server_take_name(r->server);
 	config->names[config->nr_names++] = r->entry.lock_name;
 	return 0;
+}
+
+int registration_serve_gdb(struct registration *r)
+{
+	int rc = gdb_create(&r->gdb, r->machine, machine_board(r->machine)->nr_vcpus, LKVM_VERSION);
+
+	if (rc)
+		log_error("gdb: %s", strerror(-rc));
+	else
+		log_notice("gdb: the VM waits for it\ntarget remote | lkvm debug %s --gdb", r->entry.name);
+	return rc;
 }
 
 /* Without them the VM runs as well. */
@@ -249,6 +280,8 @@ void registration_serve_dumps(struct registration *r)
 void registration_stop_serving(struct registration *r)
 {
 	dump_fini(&r->dump);
+	gdb_destroy(r->gdb);
+	r->gdb = NULL;
 	server_destroy(r->server);
 	viewers_destroy(r->viewers);
 	r->server = NULL;

@@ -443,7 +443,7 @@ static void create_and_run(struct run *run, struct machine *machine, uint64_t st
 	announce(run, machine);
 	if (run->options.dry_run)
 		run->report.outcome = (struct outcome){ "dry-run", EXIT_OK, NULL };
-	else
+	else if (!run->options.machine.gdb || !registration_serve_gdb(&run->registration))
 		run_machine(run, machine, start_ns);
 }
 
@@ -483,7 +483,7 @@ static int run_separate(struct run *run, struct machine *machine)
 	int rc;
 
 	rc = registration_serve(r, machine, &run->options.machine, &run->options.command);
-	if (rc && run->detach.fd >= 0)
+	if (rc && (run->detach.fd >= 0 || run->options.machine.gdb))
 		return rc;
 	rc = machine_separate(machine, (const int[]){ run->json_fd, r->entry.lock, r->entry.directory },
 			      &end);
@@ -506,7 +506,8 @@ static void run_all(struct run *run, uint64_t start_ns)
 
 	if (run_prepare(run, start_ns))
 		return;
-	if (!o->dry_run && registration_claim(&run->registration, o->name, run->detach.fd >= 0))
+	if (!o->dry_run && registration_claim(&run->registration, o->name,
+					      run->detach.fd >= 0 || o->machine.gdb))
 		return;
 	if (machine_open(&machine, &run->options.machine))
 		return;

@@ -217,6 +217,9 @@ void machine_step(struct machine *machine, unsigned int cpu);
 /* What it is made of, for who looks at it while its CPUs stand. After machine_create(). */
 struct board *machine_board(struct machine *machine);
 
+/* How far the kernel's virtual addresses are from where it was linked; false: lkvm has not placed it. */
+bool machine_kernel_shift(const struct machine *machine, uint64_t *shift);
+
 /* Types @key after what makes it a SysRq on the console that the kernel has. */
 void machine_send_sysrq(struct machine *machine, char key);
 

@@ -74,49 +74,6 @@ void registers_walk(const struct registers *r, const struct mem *mem, struct pag
 	};
 }
 
-/* One page's part of it: how many bytes there are at *gpa, 0 for none. */
-static size_t find_part(const struct page_walk *walk, uint64_t address, size_t bytes, gpa_t *gpa)
-{
-	struct page_walk_place place;
-
-	if (page_walk(walk, address, &place))
-		return 0;
-	*gpa = place.gpa;
-	return (size_t)min_u64(min_u64(place.bytes, 4096 - place.gpa % 4096), bytes);
-}
-
-size_t registers_read_memory(const struct registers *r, const struct mem *mem, uint64_t address,
-			     void *dst, size_t bytes)
-{
-	struct page_walk walk;
-	size_t done = 0, n;
-	gpa_t gpa;
-
-	registers_walk(r, mem, &walk);
-	for (; done < bytes; done += n) {
-		n = find_part(&walk, address + done, bytes - done, &gpa);
-		if (!n || mem_read(mem, gpa, (char *)dst + done, n))
-			break;
-	}
-	return done;
-}
-
-size_t registers_write_memory(const struct registers *r, const struct mem *mem, uint64_t address,
-			      const void *src, size_t bytes)
-{
-	struct page_walk walk;
-	size_t done = 0, n;
-	gpa_t gpa;
-
-	registers_walk(r, mem, &walk);
-	for (; done < bytes; done += n) {
-		n = find_part(&walk, address + done, bytes - done, &gpa);
-		if (!n || mem_write(mem, gpa, (const char *)src + done, n))
-			break;
-	}
-	return done;
-}
-
 /* ---- as numbers, as text ---- */
 
 #define SEGMENT(s) #s, #s "_base", #s "_limit", #s "_attributes"

@@ -6,6 +6,9 @@
 #ifndef LKVM_CMD_DEBUG_H
 #define LKVM_CMD_DEBUG_H
 
+#include <stdbool.h>
+
+struct client;
 struct registry_vm;
 
 /* How long a VM may take to answer. */
@@ -13,5 +16,24 @@ struct registry_vm;
 
 /* A vmcore of it in file @path. */
 int debug_dump(const struct registry_vm *vm, const char *path);
+
+/* The registers of all CPUs; @json: "json", or NULL for a reader. */
+int debug_regs(const struct registry_vm *vm, const char *json);
+
+/* An NMI for CPU @cpu; NULL: for each. */
+int debug_nmi(const struct registry_vm *vm, const char *cpu);
+
+/* A SysRq. */
+int debug_sysrq(const struct registry_vm *vm, const char *key);
+
+/* gdb is on stdin and stdout, or will connect to @address, [ADDR:]PORT. */
+int debug_gdb(const struct registry_vm *vm, const char *address);
+
+/*
+ * Asks it one thing. True if it is done; @client has the answer, and is the caller's to finish, in
+ * any case. False after a message that begins with @what.
+ */
+bool debug_ask(const struct registry_vm *vm, const char *what, struct client *client,
+	       const char *request);
 
 #endif

@@ -14,6 +14,7 @@
 #include "control/registry.h"
 #include "machine.h"
 
+struct gdb;
 struct server;
 struct viewers;
 
@@ -24,6 +25,7 @@ struct registration {
 	struct inspect inspect;
 	struct dump dump;
 	struct viewers *viewers;	/* of its console; NULL: there can be none */
+	struct gdb *gdb;		/* NULL: it cannot be debugged */
 };
 
 #define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }
@@ -43,6 +45,9 @@ int registration_serve(struct registration *r, struct machine *machine,
 
 /* In the VM's process, before the sandbox, when the machine has been created. */
 void registration_serve_dumps(struct registration *r);
+
+/* At the same point, of one with config.gdb. 0, or -errno after a message. */
+int registration_serve_gdb(struct registration *r);
 
 /* In the VM's process, while the machine is there: nobody is served any more. */
 void registration_stop_serving(struct registration *r);

@@ -37,15 +37,6 @@ const char *registers_word(const struct registers *r);
 void registers_walk(const struct registers *r, const struct mem *mem, struct page_walk *walk);
 
 /*
- * Reads or writes guest memory at a linear address. How many bytes: fewer than @bytes where what
- * follows is not mapped, or no RAM.
- */
-size_t registers_read_memory(const struct registers *r, const struct mem *mem, uint64_t address,
-			     void *dst, size_t bytes);
-size_t registers_write_memory(const struct registers *r, const struct mem *mem, uint64_t address,
-			      const void *src, size_t bytes);
-
-/*
  * Registers as a list of numbers, in the order of registers_names(), which ends with NULL: what
  * `lkvm debug --regs` is told of a VM. Without those of the FPU.
  */

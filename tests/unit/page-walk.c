@@ -217,30 +217,6 @@ static void test_hostile(void **state)
 
 /* ---- with registers ---- */
 
-static void test_memory(void **state)
-{
-	struct registers s = { .sregs = { .cr0 = PG, .cr3 = 0x2000, .cr4 = PAE, .efer = LMA } };
-	char text[8] = "";
-
-	(void)state;
-	put64(0x2000, 0, 0x3001);
-	put64(0x3000, 0, 0x4001);
-	put64(0x4000, 0, 0x5001);
-	put64(0x5000, 1, 0x9001);
-	put64(0x5000, 2, 0x7001);	/* neighbours only to the guest */
-	put64(0x5000, 3, GIB(1) | 1);	/* no RAM */
-	assert_int_equal(registers_write_memory(&s, ram, 0x1ffd, "abcdef", 6), 6);
-	assert_int_equal(mem_read(ram, 0x9ffd, text, 3), 0);
-	assert_int_equal(mem_read(ram, 0x7000, text + 3, 3), 0);
-	assert_string_equal(text, "abcdef");
-	assert_int_equal(registers_read_memory(&s, ram, 0x1ffe, text, 4), 4);
-	assert_memory_equal(text, "bcde", 4);
-	assert_int_equal(registers_read_memory(&s, ram, 0x2ffc, text, 8), 4);
-	assert_int_equal(registers_write_memory(&s, ram, 0x2ffc, text, 8), 4);
-	assert_int_equal(registers_read_memory(&s, ram, 0, text, 8), 0);
-	assert_int_equal(registers_read_memory(&s, ram, UINT64_MAX, text, 8), 0);
-}
-
 static void test_numbers(void **state)
 {
 	struct registers s = {
@@ -297,7 +273,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_5_levels, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_isolation, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hostile, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
 		cmocka_unit_test(test_numbers),
 	};
 

@@ -812,6 +812,14 @@ const struct boot_plan *boot_get_plan(const struct boot *boot)
 	return &boot->plan;
 }
 
+bool boot_kernel_shift(const struct boot *boot, uint64_t *shift)
+{
+	const bool is_bzimage = boot->plan.has_header;
+
+	*shift = boot->payload.shift;
+	return !boot->config->flat && (!is_bzimage || boot->payload.bytes);
+}
+
 struct boot_segment boot_initrd_place(const struct boot *boot)
 {
 	return (struct boot_segment){ .gpa = boot->initrd, .mem_bytes = boot->initrd_bytes };

@@ -184,6 +184,7 @@ static int choose_place(struct payload *p, const struct payload_config *c, const
 	p->five_levels = c->header->xloadflags & XLF_5LEVEL_ENABLED &&
 			 !has_parameter(c->cmdline, "no5lvl");
 	p->gpa = place->gpa;
+	p->shift = place->shift;
 	p->bytes = v->image_bytes;
 	p->entry = place->gpa + v->entry;
 	return 0;

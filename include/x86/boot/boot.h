@@ -85,6 +85,12 @@ const char *boot_describe(const struct boot *boot);
 const char *boot_get_cmdline(const struct boot *boot);
 const struct boot_plan *boot_get_plan(const struct boot *boot);
 
+/*
+ * After boot_load(): how far the virtual addresses of a Linux kernel are from where it was linked. False
+ * if that is the guest's choice.
+ */
+bool boot_kernel_shift(const struct boot *boot, uint64_t *shift);
+
 /* Where the initrd goes; size 0 if there is none. */
 struct boot_segment boot_initrd_place(const struct boot *boot);
 

@@ -33,6 +33,7 @@ struct payload {
 	bool five_levels;		/* wants page tables of five levels, if the CPU can */
 	const char *source;		/* "unpacked (XZ)", for messages */
 	uint64_t gpa, bytes;		/* where it is in RAM */
+	uint64_t shift;			/* of its virtual addresses */
 	struct kernel_cache *cache;	/* where it came from, or will be stored */
 	char text[192];			/* why not: "reason[\nwhat to do]" */
 };
