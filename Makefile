@@ -66,7 +66,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c disk/tar-file.c disk/tree-tar.c
 devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c
 controls := control/json.c control/registry.c control/server.c control/client.c
-controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/dump.c
+controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/vmcore-saver.c control/dump.c
 controls += control/inspect.c
 controls += control/frames.c control/viewers.c
 controls += control/gdb.c control/gdb-commands.c control/gdb-monitor.c control/gdb-registers.c control/gdb-breaks.c control/gdb-packet.c

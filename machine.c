@@ -104,6 +104,7 @@ struct machine {
 	struct machine_halt halt;
 	bool output_lost;		/* of a command: its file takes no more */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
+	bool unwanted;			/* ... by a signal or a key */
 	bool asked;			/* the guest was, to end in order */
 	int ask_timer;
 	uint64_t grace_until_ns;	/* then it is ended; 0: not so */
@@ -254,7 +255,7 @@ static void hurry(struct machine *m)
 {
 	uint64_t soon = now_ns() + SINK_PATIENCE_NS;
 
-	m->urgent = true;
+	m->urgent = m->unwanted = true;
 	if (m->delivers && (!m->deliver_until_ns || m->deliver_until_ns > soon))
 		m->deliver_until_ns = soon;
 }
@@ -1313,6 +1314,22 @@ static void wait_for_readers(struct machine *m)
 	event_restart(m->host.loop);
 	event_timer_set(m->host.loop, m->delivery_timer, DELIVERY_TICK_NS, DELIVERY_TICK_NS);
 	event_run(m->host.loop);
+}
+
+void machine_linger(struct machine *m)
+{
+	event_restart(m->host.loop);
+	event_run(m->host.loop);
+}
+
+bool machine_is_unwanted(const struct machine *m)
+{
+	return m->unwanted;
+}
+
+struct sandbox *machine_sandbox(struct machine *m)
+{
+	return &m->sandbox;
 }
 
 /* A command whose reader has left was told so, as any other in a pipe. */

@@ -480,6 +480,10 @@ static const struct option_row options[] = {
 	{ "json", 0, GROUP_RUN, "FILE",
 	  "write how it ended to FILE",
 	  STRING(json) },
+	{ "dump-on-panic", 0, GROUP_RUN, "FILE",
+	  "write the guest's memory and registers to FILE if it is lost, for\n"
+	  "drgn and crash",
+	  STRING(dump_on_panic) },
 	{ "name", 0, GROUP_RUN, "NAME",
 	  "a name, for --json; network cards have the same address each time",
 	  VALUE(set_name) },

@@ -268,13 +268,9 @@ int registration_serve_gdb(struct registration *r)
 	return rc;
 }
 
-/* Without them the VM runs as well. */
-void registration_serve_dumps(struct registration *r)
+int registration_serve_dumps(struct registration *r, struct machine *machine)
 {
-	int rc = r->server ? dump_init(&r->dump, r->machine) : 0;
-
-	if (rc)
-		log_verbose("control: dump: %s", strerror(-rc));
+	return dump_init(&r->dump, machine);
 }
 
 void registration_stop_serving(struct registration *r)

@@ -25,6 +25,7 @@
 #include "cmd/registration.h"
 #include "cmd/report.h"
 #include "cmd/run-command.h"
+#include "control/vmcore-saver.h"
 #include "log.h"
 #include "machine.h"
 #include "output.h"
@@ -54,6 +55,7 @@ struct run {
 	struct report report;
 	struct registration registration;
 	struct detach detach;
+	struct vmcore_saver saver;	/* of --dump-on-panic */
 	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
 };
 
@@ -406,6 +408,28 @@ static void tell_times(const struct report *r, int64_t end_ns)
 	log_verbose("milliseconds from the start: %s", text);
 }
 
+/* The supervisor lets a VM whose time is over have 9.5 s. */
+#define DUMP_GRACE_NS 8000000000ull
+
+/* How the guest ended stands already: whatever becomes of this, it is only told. */
+static void save_dump(struct run *run)
+{
+	const struct machine_config *m = &run->options.machine;
+	const uint64_t end = m->timeout_ns ? max_u64(m->start_ns + m->timeout_ns, now_ns()) + DUMP_GRACE_NS : 0;
+	const char *path = run->options.dump_on_panic;
+	int rc;
+
+	if (!path)
+		return;
+	log_verbose("dump: %s: writing", path);
+	rc = dump_save(&run->registration.dump, &run->saver, end);
+	if (rc)
+		log_error("dump: %s: %s", path, rc == -ECANCELED ? "given up, since lkvm is to end" :
+			  strerror(-rc));
+	else
+		log_notice("dump: %s: the guest's memory and registers, for drgn and crash", path);
+}
+
 static void run_machine(struct run *run, struct machine *machine, uint64_t start_ns)
 {
 	struct machine_result result;
@@ -422,6 +446,7 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 	if (run->report.outcome.lost) {
 		log_error("the guest was lost: %s", run->report.outcome.lost);
 		machine_report_lost(machine);
+		save_dump(run);
 	}
 	if (!run->options.machine.boot.flat)
 		machine_report_missing_drivers(machine);
@@ -436,9 +461,15 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 
 static void create_and_run(struct run *run, struct machine *machine, uint64_t start_ns)
 {
+	int rc;
+
 	if (machine_create(machine))
 		return;
-	registration_serve_dumps(&run->registration);
+	rc = registration_serve_dumps(&run->registration, machine);
+	if (rc) {
+		log_error("dump: %s", strerror(-rc));
+		return;
+	}
 	fds_close_kept(&run->named);	/* who needs one has a copy */
 	announce(run, machine);
 	if (run->options.dry_run)
@@ -475,6 +506,22 @@ static int find_root(struct run *run, struct machine *machine)
 	return rc ? rc : machine_update_cmdline(machine);
 }
 
+/* With --dry-run: could it be written? */
+static int open_saver(struct run *run, struct machine *machine)
+{
+	const char *path = run->options.dump_on_panic;
+	struct vmcore_file file;
+	int rc = 0;
+
+	if (path && !run->options.dry_run)
+		return vmcore_saver_start(&run->saver, path, machine_sandbox(machine));
+	if (path)
+		rc = vmcore_file_open(&file, "dump", path, false);
+	if (path && !rc)
+		vmcore_file_close(&file);
+	return rc;
+}
+
 /* As machine_separate(). */
 static int run_separate(struct run *run, struct machine *machine)
 {
@@ -492,7 +539,7 @@ static int run_separate(struct run *run, struct machine *machine)
 	if (rc > 0) {
 		/* The supervisor: the VM's process has spoken for itself. */
 		report_receive(&run->report, &end);
-		run->log_fd = -1;
+		run->log_fd = run->saver.socket = -1;
 	}
 	return rc;
 }
@@ -502,7 +549,7 @@ static void run_all(struct run *run, uint64_t start_ns)
 {
 	const struct run_options *o = &run->options;
 	struct machine *machine;
-	int rc = 0;
+	int rc;
 
 	if (run_prepare(run, start_ns))
 		return;
@@ -515,7 +562,8 @@ static void run_all(struct run *run, uint64_t start_ns)
 		machine_destroy(machine);
 		return;
 	}
-	if (!o->dry_run)
+	rc = open_saver(run, machine);
+	if (!rc && !o->dry_run)
 		rc = run_separate(run, machine);
 	if (rc > 0)
 		return;
@@ -523,6 +571,7 @@ static void run_all(struct run *run, uint64_t start_ns)
 		run_here(run, machine, start_ns);
 	registration_stop_serving(&run->registration);
 	machine_destroy(machine);
+	vmcore_saver_stop(&run->saver);
 }
 
 static void write_json(struct run *run)
@@ -569,6 +618,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		.command = { .initramfs_fd = -1, .in_fd = -1, .archive_fd = -1 },
 		.registration = REGISTRATION_NONE,
 		.detach = DETACH_NONE,
+		.saver = VMCORE_SAVER_NONE,
 		.report = {
 			.outcome = { "error", EXIT_LKVM, NULL },
 			.boot_ns = -1,

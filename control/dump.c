@@ -10,13 +10,16 @@
 
 #include "control/dump.h"
 #include "control/server.h"
+#include "control/vmcore-saver.h"
 #include "control/vmcore.h"
+#include "event.h"
 #include "kvm-cpu.h"
 #include "log.h"
 #include "machine.h"
+#include "util.h"
 #include "x86/registers.h"
 
-static int read_cpu(void *arg, unsigned int index, struct registers *cpu)
+static int dump_read_cpu(void *arg, unsigned int index, struct registers *cpu)
 {
 	const struct board *board = arg;
 
@@ -58,6 +61,48 @@ void dump_request(struct dump *d, struct server_connection *c, const struct json
 	}
 }
 
+/* ---- of a machine that has ended ---- */
+
+static void on_saved(void *arg, int rc)
+{
+	struct dump *d = arg;
+
+	d->rc = rc;
+	event_stop(machine_loop(d->machine));
+}
+
+static bool is_too_late(void *arg)
+{
+	const struct dump *d = arg;
+
+	return machine_is_unwanted(d->machine) || (d->until_ns && now_ns() >= d->until_ns);
+}
+
+/* There is one at a time: a client's that is under way ends. */
+int dump_save(struct dump *d, struct vmcore_saver *saver, uint64_t until_ns)
+{
+	const struct vmcore_client client = {
+		.socket = saver->socket,
+		.answers = true,
+		.done = on_saved,
+		.is_unwanted = is_too_late,
+		.arg = d,
+	};
+
+	d->until_ns = until_ns;
+	if (vmcore_is_busy(d->vmcore))
+		vmcore_drop(d->vmcore);
+	saver->socket = -1;
+	vmcore_start(d->vmcore, &client);
+	if (vmcore_is_busy(d->vmcore)) {
+		vmcore_go(d->vmcore);
+		machine_linger(d->machine);
+	}
+	return d->rc;
+}
+
+/* ---- all of them ---- */
+
 int dump_init(struct dump *d, struct machine *machine)
 {
 	struct board *board = machine_board(machine);
@@ -65,7 +110,7 @@ int dump_init(struct dump *d, struct machine *machine)
 		.loop = machine_loop(machine),
 		.mem = board->host->mem,
 		.nr_cpus = board->nr_vcpus,
-		.read_cpu = read_cpu,
+		.read_cpu = dump_read_cpu,
 		.arg = board,
 		.patience_ns = VMCORE_PATIENCE_NS,
 	};

@@ -33,14 +33,19 @@ struct vmcore {
 	uint32_t record_bytes, sent;	/* 0: the next one is to be made */
 };
 
-static void vmcore_finish(struct vmcore *v, int rc)
+void vmcore_drop(struct vmcore *v)
 {
-	const struct vmcore_client client = v->client;
-
 	event_timer_set(v->source.loop, v->timer, 0, 0);
 	event_remove(v->source.loop, v->watch);
 	close(v->client.socket);
 	v->client.socket = v->watch = -1;
+}
+
+static void vmcore_finish(struct vmcore *v, int rc)
+{
+	const struct vmcore_client client = v->client;
+
+	vmcore_drop(v);
 	client.done(client.arg, rc);
 }
 
@@ -193,10 +198,8 @@ void vmcore_destroy(struct vmcore *v)
 {
 	if (!v)
 		return;
-	if (vmcore_is_busy(v)) {
-		event_remove(v->source.loop, v->watch);
-		close(v->client.socket);
-	}
+	if (vmcore_is_busy(v))
+		vmcore_drop(v);
 	event_remove(v->source.loop, v->timer);
 	if (v->pagemap >= 0)
 		close(v->pagemap);

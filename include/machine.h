@@ -147,6 +147,18 @@ void machine_run(struct machine *machine, struct machine_result *result);
 void machine_report_lost(struct machine *machine);
 
 /*
+ * After machine_run(): the loop once more, until event_stop(), for the user's orders and for what
+ * event_keep() has named.
+ */
+void machine_linger(struct machine *machine);
+
+/* A signal or a key says that lkvm shall end now. */
+bool machine_is_unwanted(const struct machine *machine);
+
+/* The walls around it, for processes beside it. */
+struct sandbox *machine_sandbox(struct machine *machine);
+
+/*
  * Names each driver that the guest lacked for a device that the user asked for.
  * After machine_run().
  */

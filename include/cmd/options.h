@@ -45,7 +45,7 @@ struct command_options {
 struct run_options {
 	struct machine_config machine;	/* what options say about it; cmd/run.c adds the rest */
 	struct command_options command;
-	const char *name, *json;
+	const char *name, *json, *dump_on_panic;
 	bool no_default_params, detach, die_with_parent, dry_run, quiet, verbose, help;
 
 	/* What the configuration points into. */

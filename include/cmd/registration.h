@@ -43,8 +43,8 @@ int registration_claim(struct registration *r, const char *name, bool must);
 int registration_serve(struct registration *r, struct machine *machine,
 			struct machine_config *config, const struct command_options *command);
 
-/* In the VM's process, before the sandbox, when the machine has been created. */
-void registration_serve_dumps(struct registration *r);
+/* In the VM's process, before the sandbox, when @machine has been created. 0 or -errno. */
+int registration_serve_dumps(struct registration *r, struct machine *machine);
 
 /* At the same point, of one with config.gdb. 0, or -errno after a message. */
 int registration_serve_gdb(struct registration *r);

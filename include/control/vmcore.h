@@ -54,6 +54,9 @@ void vmcore_go(struct vmcore *v);
 /* One is under way. */
 bool vmcore_is_busy(const struct vmcore *v);
 
+/* Ends the one that is under way: its receiver finds it cut, and nobody else is told. */
+void vmcore_drop(struct vmcore *v);
+
 /* Accepts NULL. Nobody is told. */
 void vmcore_destroy(struct vmcore *v);
 

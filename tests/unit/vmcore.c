@@ -15,10 +15,12 @@
 #include "control/vmcore-format.h"
 #include "control/vmcore-image.h"
 #include "control/vmcore-info.h"
+#include "control/vmcore-saver.h"
 #include "control/vmcore.h"
 #include "event.h"
 #include "io.h"
 #include "mem.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 #define TEXT 0xffffffff81000000ull
@@ -748,6 +750,68 @@ static void test_bad_receivers(void **state)
 	}
 }
 
+/* ---- the process of --dump-on-panic ---- */
+
+static void start_saver(struct vmcore_saver *saver, const char *path)
+{
+	static struct sandbox sandbox;
+
+	sandbox_init(&sandbox, SANDBOX_ON);
+	assert_int_equal(vmcore_saver_start(saver, path, &sandbox), 0);
+	assert_true(saver->socket >= 0);
+	assert_int_equal(saver->file.fd, -1);
+	assert_string_not_equal(run_in(dir, "ls -A saved"), "");
+}
+
+static void saver_done(void *arg, int rc)
+{
+	struct receiver *r = arg;
+
+	r->done = rc;
+	event_stop(r->loop);
+}
+
+/* It writes, names the file, and answers; or what is left of it is nothing. */
+static void test_saver(void **state)
+{
+	struct vmcore_source source = { .nr_cpus = 2, .read_cpu = read_some_cpu, .patience_ns = 20000000000ull };
+	struct vmcore_saver saver = VMCORE_SAVER_NONE;
+	struct receiver r = { .done = 1 };
+	struct vmcore_client client = { .answers = true, .done = saver_done, .arg = &r };
+	char word = 'x';
+
+	(void)state;
+	run_in(dir, "mkdir saved");
+	make_memory(MIB(4));
+	for (gpa_t gpa = 0; gpa < MIB(4); gpa += 4096)
+		put(gpa, ~gpa);
+	start_saver(&saver, in_dir("saved/core"));
+	assert_int_equal(event_loop_create(&r.loop), 0);
+	source.loop = r.loop;
+	source.mem = mem;
+	assert_int_equal(vmcore_create(&r.vmcore, &source), 0);
+	client.socket = saver.socket;
+	saver.socket = -1;
+	vmcore_start(r.vmcore, &client);
+	vmcore_go(r.vmcore);
+	event_run(r.loop);
+	assert_int_equal(r.done, 0);
+	assert_string_equal(run_in(dir, "ls -A saved"), "core\n");
+	readelf(in_dir("saved/core"));
+	vmcore_destroy(r.vmcore);
+	event_loop_destroy(r.loop);
+	/* Nothing came, or the VM is gone, or says something else. */
+	start_saver(&saver, in_dir("saved/other"));
+	vmcore_saver_stop(&saver);
+	assert_string_equal(run_in(dir, "ls -A saved"), "core\n");
+	start_saver(&saver, in_dir("saved/other"));
+	assert_int_equal(send(saver.socket, "something that is no record", 27, 0), 27);
+	assert_int_equal(recv(saver.socket, &word, 1, 0), 1);
+	assert_string_equal(run_in(dir, "ls -A saved"), "core\n");
+	vmcore_saver_stop(&saver);
+	vmcore_saver_stop(&saver);
+}
+
 static int make_directory(void **state)
 {
 	(void)state;
@@ -779,6 +843,7 @@ int main(void)
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test_teardown(test_streams, tear_down),
 		cmocka_unit_test_teardown(test_bad_receivers, tear_down),
+		cmocka_unit_test_teardown(test_saver, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -131,3 +131,38 @@ same vmcore/large "0 4" "$status $(eu-readelf -n "$T/d/large" | grep -c 'PRSTATU
 	not_ok vmcore/large-size "$(stat -c '%s %b' "$T/d/large")"
 echo "# 4 CPUs, 5 GiB: $took ms, $(du -k "$T/d/large" | cut -f1) KiB"
 lkvm stop large
+
+# A guest that is lost leaves one, and no other does.
+rm -f "$T"/d/*
+cp "$GUEST" "$T/panics"
+printf r | dd of="$T/panics" bs=1 seek=8 conv=notrunc status=none
+panics() { run --flat "$T/panics" -m 64 --dump-on-panic "$@"; }
+panics "$T/d/core"
+same vmcore/panic "255 core 600" "$status $(cd "$T/d" && stat -c '%n %a' .* * 2>/dev/null | grep -v '^\.\.* ')"
+has vmcore/panic-message "$T/err" "^lkvm: dump: $T/d/core: the guest's memory and registers"
+same vmcore/panic-memory 0002abc8 "$(memory "$T/d/core" 0x2abc8)"
+eu-readelf -a "$T/d/core" >"$T/elf" 2>&1
+has vmcore/panic-rbx "$T/elf" "rbx: +$((0x12345678))$"
+panics "$T/d/core" --sandbox off
+same vmcore/panic-again "255 core" "$status $(ls -A "$T/d")"
+rm "$T/d/core"
+run --flat "$GUESTS/../poweroff/guest" --dump-on-panic "$T/d/core"
+same vmcore/good-end "0 " "$status $(ls -A "$T/d")"
+run --flat "$GUESTS/../triple-fault/guest" --dump-on-panic "$T/d/core"
+same vmcore/triple-fault "255 core" "$status $(ls -A "$T/d")"
+rm "$T/d/core"
+panics "$T/d/core" --dry-run
+same vmcore/dry-run "0 " "$status $(ls -A "$T/d")"
+panics "$T/text/core"
+same vmcore/nowhere 125 "$status"
+start killed --dump-on-panic "$T/d/core"
+kill -KILL $pid; wait $pid 2>/dev/null
+is_empty() { [ -z "$(ls -A "$1")" ]; }
+wait_for "$patience" is_empty "$T/d" && ok vmcore/killed-nothing-left || not_ok vmcore/killed-nothing-left "$(ls -A "$T/d")"
+if is_host_root; then
+	mount -t tmpfs -o size=256k small "$T/small"
+	panics "$T/small/core"
+	same vmcore/panic-full "255 " "$status $(ls -A "$T/small")"
+	has vmcore/panic-full-message "$T/err" "^lkvm: dump: $T/small/core: No space left on device$"
+	umount "$T/small"
+fi
