@@ -207,7 +207,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
-fuzz_targets += control gdb
+fuzz_targets += control gdb vmcore
 fuzz_targets += command init
 TARGET ?= blk
 SECONDS ?= 60

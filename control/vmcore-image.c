@@ -146,9 +146,9 @@ bool vmcore_image_next(struct vmcore_image *image, struct vmcore_record *r, cons
 		next_cpu(image, r, data);
 		return true;
 	case IMAGE_INFO:
-		if (next_info(image, r, data))
-			return true;
-		/* fall through */
+		if (!next_info(image, r, data))
+			next_header(image, r, data);
+		return true;
 	case IMAGE_HEADER:
 		next_header(image, r, data);
 		return true;
