@@ -50,6 +50,7 @@ libs := -lfdt -lcap -luring -lz -l:libjson-c.a
 
 core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
 core += utf8.c
+core += snapshot-file.c
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
 board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
@@ -75,6 +76,8 @@ commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
 containers := oci/config.c oci/words.c
 commands += cmd/stat.c
 commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c
+controls += control/ram-scan.c control/snapshot-image.c control/snapshot.c
+commands += cmd/restore.c cmd/snapshot.c cmd/receive.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
@@ -148,7 +151,7 @@ unit_tests := cache mem bus event sink term serial end-watch board acpi tables b
 unit_tests += modules initramfs
 unit_tests += results init-tar init
 unit_tests += dir erofs
-unit_tests += registry control vmcore state
+unit_tests += registry control vmcore state snapshot
 unit_tests += page-walk gdb
 unit_tests += oci-config
 unit_tests += stat clocks
@@ -207,7 +210,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
-fuzz_targets += control gdb vmcore
+fuzz_targets += control gdb vmcore state
 fuzz_targets += command init
 TARGET ?= blk
 SECONDS ?= 60

@@ -36,6 +36,8 @@
 #include "sandbox/supervisor.h"
 #include "signals.h"
 #include "sink.h"
+#include "snapshot-file.h"
+#include "state.h"
 #include "term.h"
 #include "tty.h"
 #include "util.h"
@@ -102,6 +104,8 @@ struct machine {
 	bool disks_stuck;		/* requests are in flight, and will be */
 	struct machine_pause pause;
 	struct machine_halt halt;
+	void *restored;			/* state of a snapshot that is yet to be loaded; ours */
+	bool frozen;
 	bool output_lost;		/* of a command: its file takes no more */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
 	bool unwanted;			/* ... by a signal or a key */
@@ -123,8 +127,11 @@ struct machine {
 
 /* ---- set-up, step by step ---- */
 
+/* What is in the guest's memory when it starts, and where it starts. */
 static int open_kernel(struct machine *m)
 {
+	if (m->config->restore)
+		return snapshot_read_state(m->config->restore_fd, m->config->restore, &m->restored);
 	return boot_open(&m->boot, &m->config->boot);
 }
 
@@ -406,7 +413,8 @@ static void *run_loader(void *arg)
 	struct machine *m = arg;
 
 	m->loader_tid = gettid();
-	m->load_rc = boot_load(m->boot, m->host.mem);
+	m->load_rc = m->boot ? boot_load(m->boot, m->host.mem) :
+		     snapshot_read_ram(m->config->restore_fd, m->config->restore, m->host.mem);
 	m->loaded_ns = now_ns();
 	return NULL;
 }
@@ -445,12 +453,12 @@ static int create_vcpus(struct machine *m)
 
 static int write_tables(struct machine *m)
 {
-	return tables_write(&m->board, m->boot);
+	return m->boot ? tables_write(&m->board, m->boot) : 0;
 }
 
 static int set_boot_entry(struct machine *m)
 {
-	return cpu_set_start(m->board.vcpus[0], &boot_get_plan(m->boot)->start);
+	return m->boot ? cpu_set_start(m->board.vcpus[0], &boot_get_plan(m->boot)->start) : 0;
 }
 
 /* A list of steps, which ends with NULL. */
@@ -659,6 +667,7 @@ void machine_destroy(struct machine *m)
 	event_loop_destroy(m->host.loop);
 	mem_destroy(m->host.mem);
 	boot_destroy(m->boot);
+	free(m->restored);
 	broker_stop(&m->broker);
 	supervisor_fini(&m->supervisor);
 	sandbox_fini(&m->sandbox);
@@ -672,7 +681,7 @@ struct event_loop *machine_loop(const struct machine *m)
 
 const char *machine_get_cmdline(const struct machine *m)
 {
-	return boot_get_cmdline(m->boot);
+	return m->boot ? boot_get_cmdline(m->boot) : "";
 }
 
 void machine_describe(const struct machine *m, char *text, size_t bytes)
@@ -684,10 +693,17 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 		[CPU_ENTRY_64] = "64-bit entry",
 	};
 	const struct boot_config *c = &m->config->boot;
-	const struct boot_segment initrd = boot_initrd_place(m->boot);
-	const struct cpu_start *start = &boot_get_plan(m->boot)->start;
+	struct boot_segment initrd;
+	const struct cpu_start *start;
 	int n;
 
+	if (!m->boot) {
+		snprintf(text, bytes, "a snapshot; %u CPU%s, %llu MiB", m->config->board.cpus,
+			 m->config->board.cpus == 1 ? "" : "s", (unsigned long long)(c->ram_bytes >> 20));
+		return;
+	}
+	initrd = boot_initrd_place(m->boot);
+	start = &boot_get_plan(m->boot)->start;
 	n = snprintf(text, bytes, "%s %s, %s at %#llx; %u CPU%s, %llu MiB",
 		     boot_describe(m->boot), c->flat ? c->flat : c->kernel,
 		     entries[start->entry], (unsigned long long)start->rip, m->config->board.cpus,
@@ -774,6 +790,126 @@ bool machine_stat(const struct machine *m, uint64_t item, char *text, size_t byt
 	return n > 0 && (size_t)n < bytes;
 }
 
+/* ---- snapshots ---- */
+
+const char *machine_refuses_snapshot(const struct machine *m)
+{
+	if (m->command)
+		return "it runs a command (lkvm run -- COMMAND), which cannot be restored yet";
+	if (m->config->nr_trees)
+		return "it has directories as disks, which cannot be restored yet";
+	if (m->config->board.nested)
+		return "its guest may have guests of its own (--nested)";
+	for (unsigned int i = 0; i < m->config->nr_disks; i++)
+		if (m->config->disks[i].disk.cow)
+			return "a disk of its is ,cow: what the guest has written to it ends with this VM";
+	for (unsigned int i = 0; i < m->config->nr_nets; i++)
+		if (m->config->nets[i].vhost)
+			return "its network is moved by vhost";
+	return NULL;
+}
+
+static bool runs_flat(const struct machine *m)
+{
+	return m->config->restore ? m->config->restore->machine.flat : m->config->boot.flat != NULL;
+}
+
+static void describe_machine(const struct machine *m, struct snapshot_machine *s)
+{
+	const struct machine_config *c = m->config;
+
+	*s = (struct snapshot_machine){
+		.ram_bytes = c->boot.ram_bytes,
+		.cpus = c->board.cpus,
+		.tsc_khz = board_tsc_khz(&m->board),
+		.nr_disks = c->nr_disks,
+		.nr_nets = c->nr_nets,
+		.nr_ports = c->nr_ports,
+		.mmio = c->board.transport == TRANSPORT_MMIO,
+		.acpi = c->board.acpi,
+		.pit = c->pit,
+		.rng = c->board.rng,
+		.virtio_console = c->virtio_console,
+		.flat = runs_flat(m),
+	};
+}
+
+void machine_freeze(struct machine *m)
+{
+	board_freeze(&m->board);
+	m->frozen = true;
+}
+
+bool machine_is_at_rest(const struct machine *m)
+{
+	return board_is_at_rest(&m->board) && (!m->aio || aio_all_idle(m->aio));
+}
+
+void machine_thaw(struct machine *m)
+{
+	if (m->frozen)
+		board_thaw(&m->board, false);
+	m->frozen = false;
+}
+
+int machine_save(struct machine *m, struct snapshot_header *h, void **state)
+{
+	const uint64_t room = board_state_bytes(&m->board);
+	void *bytes = malloc(room);
+	struct state s;
+	int rc;
+
+	if (!bytes)
+		return log_enomem("snapshot");
+	state_init_save(&s, bytes, room);
+	board_carry(&m->board, m->config->pit, &m->pause.clocks, &s);
+	rc = state_end(&s);
+	if (rc) {
+		log_error("snapshot: %s", s.fault);
+		free(bytes);
+		return rc;
+	}
+	memset(h, 0, sizeof(*h));
+	describe_machine(m, &h->machine);
+	snapshot_fill(h, bytes, s.used);
+	*state = bytes;
+	return 0;
+}
+
+void machine_end_in_snapshot(struct machine *m)
+{
+	vm_request_stop(m->host.vm, STOP_SNAPSHOT);
+}
+
+/* Behind the sandbox's walls: what is read may be anything. */
+static int load_snapshot(struct machine *m)
+{
+	struct state s;
+	int rc;
+
+	if (!m->restored)
+		return 0;
+	state_init_load(&s, m->restored, m->config->restore->state_bytes);
+	board_carry(&m->board, m->config->pit, NULL, &s);
+	rc = state_end(&s);
+	free(m->restored);
+	m->restored = NULL;
+	if (rc)
+		log_error("restore: %s\nthe snapshot is damaged, or of a machine or a host that differs from "
+			  "these.", s.fault);
+	return rc;
+}
+
+/* It has been paused since its snapshot, to its CPUs. */
+static void go_on_from_snapshot(struct machine *m)
+{
+	if (!m->config->restore)
+		return;
+	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
+		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
+	board_thaw(&m->board, true);
+}
+
 /* ---- pausing: nothing waits, since a CPU may itself be waiting for the loop ---- */
 
 static bool is_halted_by(const struct machine *m, enum machine_halter who)
@@ -783,7 +919,8 @@ static bool is_halted_by(const struct machine *m, enum machine_halter who)
 
 static bool anybody_halts(const struct machine *m)
 {
-	return is_halted_by(m, MACHINE_GDB) || is_halted_by(m, MACHINE_LOOK) || is_halted_by(m, MACHINE_DUMP);
+	return is_halted_by(m, MACHINE_GDB) || is_halted_by(m, MACHINE_LOOK) || is_halted_by(m, MACHINE_DUMP) ||
+	       is_halted_by(m, MACHINE_SNAPSHOT);
 }
 
 static void start_parking(struct machine *m, bool unwanted)
@@ -1395,19 +1532,23 @@ static int machine_start(struct machine *m, struct machine_result *result)
 
 	if (rc)
 		return rc;
-	boot_start_store(m->boot, &m->sandbox);	/* the last one to open files */
+	if (m->boot)
+		boot_start_store(m->boot, &m->sandbox);	/* the last one to open files */
 	rc = start_log(m);
 	if (rc)
 		return rc;
 	rc = supervisor_wait(&m->supervisor, &m->sandbox);
 	if (!rc)
 		rc = sandbox_enter(&m->sandbox);
+	if (!rc)
+		rc = load_snapshot(m);
 	if (rc)
 		return rc;
 	signals_take_terminal(m->signals);
 	rc = start_threads(m);
 	if (rc)
 		return rc;
+	go_on_from_snapshot(m);
 	result->entered_ns = now_ns();
 	if (m->config->gdb)
 		machine_halt(m, MACHINE_GDB);
@@ -1497,7 +1638,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->opened_ns = serial_opened_ns(&m->board.serial);
 	result->words = end_watch_words(&m->end_watch);
 	result->crashed = atomic_load(&m->board.pvpanic.crashed);
-	result->shutdown = end_watch_shutdown(&m->end_watch, result->reason, !m->config->boot.flat);
+	result->shutdown = end_watch_shutdown(&m->end_watch, result->reason, !runs_flat(m));
 	result->has_command = m->command != NULL;
 	if (m->command)
 		result->command = command_result(m->command);

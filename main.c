@@ -27,6 +27,7 @@ static const struct {
 	{ "wait", cmd_control },
 	{ "debug", cmd_debug },
 	{ "console", cmd_console },
+	{ "snapshot", cmd_snapshot },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },
 	{ "completion", cmd_completion },

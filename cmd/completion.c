@@ -109,6 +109,7 @@ static const char bash_end[] =
 "	*:debug) case $option in --dump) _lkvm_reply -f ;; *) _lkvm_reply -W \"--regs --json --nmi --sysrq --dump --gdb -h --help\" ;; esac ;;\n"
 "	*:stop) _lkvm_reply -W \"--all --timeout --force -h --help\" ;;\n"
 "	*:stat) _lkvm_reply -W \"--json --watch -h --help\" ;;\n"
+"	*:snapshot) case $cur in -*) _lkvm_reply -W \"--stop -h --help\" ;; *) _lkvm_reply -d ;; esac ;;\n"
 "	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"
 "	2:completion) _lkvm_reply -W \"bash zsh fish\" ;;\n"
 "	esac\n"

@@ -25,6 +25,7 @@ static const char overview[] =
 "       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
 "       lkvm debug NAME --WHAT         its registers, its memory; gdb; NMI and SysRq\n"
 "       lkvm console NAME [--log]      its console on this terminal; what it has shown\n"
+"       lkvm snapshot NAME DIR         saves it, to go on from by lkvm run --restore DIR\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
 "       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
@@ -114,6 +115,13 @@ static const char help_console[] =
 "the first of them types, unless its COMMAND has no terminal. Ctrl-A d leaves, Ctrl-A x ends the\n"
 "virtual machine, Ctrl-A ? lists the keys. --log: what has come until now.\n"
 "Exit status: 0; 1 it could not be done to this VM, 125 usage or no such VM.\n";
+static const char help_snapshot[] =
+"usage: lkvm snapshot NAME DIR [--stop]\n"
+"\n"
+"Saves a virtual machine in DIR, from which lkvm run --restore DIR goes on, as often as you like and\n"
+"at once. It stands still meanwhile. --stop: it ends with it. The file has all of the guest's memory,\n"
+"with its secrets, and not its disks. One that is there is replaced when the new one is complete.\n"
+"Exit status: 0 done, 1 it could not be done to this VM, which runs on, 125 usage or no such VM.\n";
 
 static const char help_check[] =
 "usage: lkvm check [--json]\n"
@@ -153,6 +161,7 @@ static const struct {
 	{ "wait", help_wait },
 	{ "debug", help_debug },
 	{ "console", help_console },
+	{ "snapshot", help_snapshot },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },
 	{ "completion", help_completion },

@@ -347,6 +347,10 @@ static const struct option_row options[] = {
 	{ "params", 'p', GROUP_BOOT, "STR",
 	  "kernel parameters, after ours; may be repeated",
 	  VALUE(add_params) },
+	{ "restore", 0, GROUP_BOOT, "DIR",
+	  "go on from a snapshot (lkvm snapshot), with disks, networks\n"
+	  "and ports as they were given to the one it was made of",
+	  STRING(restore) },
 	{ "disk", 'd', GROUP_BOOT,
 	  "FILE[,ro][,cow][,direct][,discard=off][,format=raw|qcow2][,backing=on][,serial=S]",
 	  "a disk, vda for the first; may be repeated. ro: read-only;\n"
@@ -636,6 +640,30 @@ static int report_unknown(char **argv, int value)
 	return -EINVAL;
 }
 
+/* What a machine that is restored has from its snapshot, or never. */
+static bool is_fixed(const struct option_row *row)
+{
+	static const char *const names[] = {
+		"kernel", "flat", "initrd", "params", "no-default-params", "kernel-cache", "cpus", "mem",
+		"transport", "acpi", "mptable", "fdt", "dump-dtb", "nested", "rng", "console",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(row->name, names[i]))
+			return true;
+	return row->group == GROUP_COMMAND;
+}
+
+static int check_restore(const struct run_options *o)
+{
+	if (!o->restore || (!o->fixed && !has_kernel(o) && !o->command.given))
+		return 0;
+	log_error("--restore: %s: it goes on with what it has: %s%s cannot be given\n"
+		  "disks, networks, ports and the console are named anew.", o->restore, o->fixed ? "--" : "",
+		  o->fixed ? o->fixed : o->command.given ? "a command" : "a kernel");
+	return -EINVAL;
+}
+
 /* What no option can know alone. */
 static int options_check(const struct run_options *o)
 {
@@ -652,7 +680,7 @@ static int options_check(const struct run_options *o)
 		log_error("--detach: ends with no parent: --die-with-parent is of no use with it");
 		return -EINVAL;
 	}
-	return 0;
+	return check_restore(o);
 }
 
 /* What is no option. */
@@ -695,6 +723,8 @@ int options_parse(struct run_options *out, int argc, char **argv)
 		}
 		if (i < 0)
 			return report_unknown(argv, value);
+		if (!out->fixed && is_fixed(&options[i]))
+			out->fixed = options[i].name;
 		rc = apply(out, &options[i], optarg);
 		if (rc)
 			return rc;

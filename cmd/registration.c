@@ -173,6 +173,13 @@ static void serve_gdb(void *arg, struct server_connection *c, const struct json_
 		gdb_connect(r->gdb, socket);
 }
 
+static void serve_snapshot(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	struct registration *r = arg;
+
+	snapshot_request(&r->snapshot, c, request);
+}
+
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
@@ -182,6 +189,7 @@ static const struct server_request requests[] = {
 	{ "nmi", serve_nmi },
 	{ "sysrq", serve_sysrq },
 	{ "stat", serve_stat },
+	{ "snapshot", serve_snapshot },	/* control/snapshot.h */
 	{ "dump", serve_dump },		/* control/dump.h */
 	{ "console", serve_console },	/* becomes a stream (control/frames.h); "log":true: of what has come */
 	{ "gdb", serve_gdb },		/* becomes a stream */
@@ -270,11 +278,14 @@ int registration_serve_gdb(struct registration *r)
 
 int registration_serve_dumps(struct registration *r, struct machine *machine)
 {
-	return dump_init(&r->dump, machine);
+	int rc = dump_init(&r->dump, machine);
+
+	return rc ? rc : snapshot_init(&r->snapshot, machine, r->dump.vmcore);
 }
 
 void registration_stop_serving(struct registration *r)
 {
+	snapshot_fini(&r->snapshot);
 	dump_fini(&r->dump);
 	gdb_destroy(r->gdb);
 	r->gdb = NULL;

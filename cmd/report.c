@@ -110,6 +110,8 @@ static struct outcome machine_outcome(const struct machine_result *r)
 		return command_outcome(&r->command);
 	case STOP_ERROR:
 		return (struct outcome){ "error", EXIT_LKVM, NULL };
+	case STOP_SNAPSHOT:
+		return (struct outcome){ "snapshot", EXIT_OK, NULL };
 	case STOP_TRIPLE_FAULT:
 		return lost("triple-fault", "triple fault");
 	case STOP_KVM_ERROR:
@@ -227,7 +229,7 @@ struct wire {
 
 static const char *const words[] = {
 	"error", "poweroff", "reset", "panic", "triple-fault", "kvm-error", "timeout", "killed",
-	"exited", "signaled", "oops",
+	"exited", "signaled", "oops", "snapshot",
 };
 
 _Static_assert(sizeof(struct wire) <= SUPERVISOR_MAX_REPORT_BYTES, "fits");

@@ -24,11 +24,13 @@
 #include "cmd/options.h"
 #include "cmd/registration.h"
 #include "cmd/report.h"
+#include "cmd/restore.h"
 #include "cmd/run-command.h"
 #include "control/vmcore-saver.h"
 #include "log.h"
 #include "machine.h"
 #include "output.h"
+#include "snapshot-file.h"
 #include "sandbox/fds.h"
 #include "util.h"
 #include "virtio/mmio.h"
@@ -57,6 +59,7 @@ struct run {
 	struct detach detach;
 	struct vmcore_saver saver;	/* of --dump-on-panic */
 	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
+	struct snapshot_header snapshot;	/* with --restore */
 };
 
 static int find_kernel(struct run *run)
@@ -337,13 +340,14 @@ static void prepare_detached(struct run *run)
 static int run_prepare(struct run *run, uint64_t start_ns)
 {
 	struct machine_config *m = &run->options.machine;
-	int rc = choose_kernel(run);
+	const bool restores = run->options.restore != NULL;
+	int rc = restores ? restore_prepare(&run->options, &run->snapshot) : choose_kernel(run);
 
 	m->in_fd = STDIN_FILENO;
 	if (!rc)
 		rc = prepare_networks(run);
 	if (!rc)
-		rc = run_command_is_wanted(&run->options) ?
+		rc = !restores && run_command_is_wanted(&run->options) ?
 		     run_command_prepare(&run->command, &run->options) : check_no_address(m);
 	if (!rc)
 		rc = build_cmdline(run, 0);
@@ -357,7 +361,7 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 	 * A kernel without KVM's clock calibrates against the 8254, and one
 	 * without ACPI ticks by it. Flat images pay for one if they ask.
 	 */
-	m->pit = !m->boot.flat || !m->board.acpi;
+	m->pit = restores ? run->snapshot.machine.pit : !m->boot.flat || !m->board.acpi;
 	m->start_ns = start_ns;
 	m->out_fd = STDOUT_FILENO;
 	m->log_fd = run->log_fd;
@@ -374,10 +378,10 @@ static void announce(const struct run *run, const struct machine *machine)
 
 	machine_describe(machine, text, sizeof(text));
 	if (run->options.dry_run)
-		log_notice("would boot %s", text);
+		log_notice("would %s %s", run->options.restore ? "go on from" : "boot", text);
 	else
-		log_verbose("booting %s", text);
-	if (!run->options.machine.boot.flat)
+		log_verbose("%s %s", run->options.restore ? "going on from" : "booting", text);
+	if (!run->options.machine.boot.flat && !run->options.restore)
 		log_verbose("kernel parameters: %s", machine_get_cmdline(machine));
 }
 
@@ -471,6 +475,7 @@ static void create_and_run(struct run *run, struct machine *machine, uint64_t st
 		return;
 	}
 	fds_close_kept(&run->named);	/* who needs one has a copy */
+	restore_close(&run->options);
 	announce(run, machine);
 	if (run->options.dry_run)
 		run->report.outcome = (struct outcome){ "dry-run", EXIT_OK, NULL };
@@ -496,7 +501,7 @@ static int find_root(struct run *run, struct machine *machine)
 	unsigned int partition;
 	int rc;
 
-	if (m->command || m->boot.flat || run->options.no_default_params || value_find_param(m->boot.user_cmdline, "root"))
+	if (m->restore || m->command || m->boot.flat || run->options.no_default_params || value_find_param(m->boot.user_cmdline, "root"))
 		return 0;
 	partition = machine_find_root(machine);
 	if (!partition)
@@ -663,6 +668,7 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 		_exit(run.report.outcome.status);
 	if (run.log_fd >= 0)
 		close(run.log_fd);
+	restore_close(&run.options);
 	free(run.cmdline);
 	run_command_fini(&run.command);
 	options_fini(&run.options);

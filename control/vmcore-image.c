@@ -2,84 +2,45 @@
 /*
  * A vmcore as records (control/vmcore-image.h).
  *
- * RAM is gone through once, 2 MiB at a time: of pages that were ever touched those that are not zero
- * are sent, as many at once as lie together, and whether VMCOREINFO starts there is seen
- * in passing. What was never touched is not even read, which would give it a page. Then come the
- * CPUs, of which one tells which VMCOREINFO is the one, and headers.
+ * RAM is gone through once (control/ram-scan.h), and whether VMCOREINFO starts in a page is seen in
+ * passing. Then come the CPUs, of which one tells which VMCOREINFO is the one, and headers.
  */
 #include <string.h>
 
 #include "control/vmcore-image.h"
 #include "util.h"
 
-#define WINDOW_BYTES ((uint64_t)MEM_TOUCHED_PAGES * MEM_PAGE_BYTES)
-#define NO_WINDOW 1u
-
 void vmcore_image_init(struct vmcore_image *image, const struct mem *mem, int pagemap,
 		       unsigned int nr_cpus, vmcore_cpu_fn read_cpu, void *arg)
 {
 	memset(image, 0, sizeof(*image));
 	image->mem = mem;
-	image->pagemap = pagemap;
+	ram_scan_init(&image->scan, mem, pagemap);
 	image->read_cpu = read_cpu;
 	image->arg = arg;
 	image->info = (struct vmcore_info)VMCORE_INFO_NONE;
-	image->window = NO_WINDOW;
 	vmcore_plan(&image->layout, mem, nr_cpus);
 }
 
 /* ---- RAM ---- */
-
-static bool is_zero(const uint8_t *page)
-{
-	uint64_t first;
-
-	memcpy(&first, page, sizeof(first));
-	return !first && !memcmp(page, page + sizeof(first), MEM_PAGE_BYTES - sizeof(first));
-}
-
-/* The page at @gpa is RAM. */
-static bool has_content(struct vmcore_image *image, gpa_t gpa)
-{
-	unsigned int nr = (unsigned int)(gpa % WINDOW_BYTES / MEM_PAGE_BYTES);
-
-	if (image->window != align_down(gpa, WINDOW_BYTES)) {
-		image->window = align_down(gpa, WINDOW_BYTES);
-		mem_find_touched(image->mem, image->pagemap, image->window, image->touched);
-	}
-	return image->touched[nr / 64] >> nr % 64 & 1 &&
-	       !is_zero(mem_ptr(image->mem, gpa, MEM_PAGE_BYTES));
-}
-
-/* Takes pages from @start on, up to @end, as long as they have content, or as long as they have none. */
-static gpa_t find_pages(struct vmcore_image *image, gpa_t start, gpa_t end, bool content)
-{
-	gpa_t at = start;
-
-	while (at < end && has_content(image, at) == content) {
-		if (content)
-			vmcore_info_look(&image->info, image->mem, at);
-		at += MEM_PAGE_BYTES;
-	}
-	return at;
-}
 
 /* What there is to say of the rest of a window. */
 static void next_ram(struct vmcore_image *image, struct vmcore_record *r, const void **data)
 {
 	const struct vmcore_piece *p = &image->layout.pieces[image->piece];
 	const gpa_t start = p->start + image->done;
-	const gpa_t end = min_u64(align_down(start, WINDOW_BYTES) + WINDOW_BYTES, p->start + p->bytes);
-	const gpa_t from = find_pages(image, start, end, false);
-	const gpa_t to = find_pages(image, from, min_u64(end, from + VMCORE_MAX_DATA_BYTES), true);
+	struct ram_run run;
 
-	image->done = to - p->start;
+	ram_scan_next(&image->scan, start, p->start + p->bytes, VMCORE_MAX_DATA_BYTES, &run);
+	for (gpa_t at = run.from; at < run.to; at += MEM_PAGE_BYTES)
+		vmcore_info_look(&image->info, image->mem, at);
+	image->done = run.to - p->start;
 	*r = (struct vmcore_record){ p->offset + image->done, 0, VMCORE_AT };
-	if (to > from) {
+	if (run.to > run.from) {
 		*r = (struct vmcore_record){
-			p->offset + from - p->start, (uint32_t)(to - from), VMCORE_DATA,
+			p->offset + run.from - p->start, (uint32_t)(run.to - run.from), VMCORE_DATA,
 		};
-		*data = mem_ptr(image->mem, from, to - from);
+		*data = mem_ptr(image->mem, run.from, run.to - run.from);
 	}
 	if (image->done == p->bytes) {
 		image->done = 0;

@@ -61,6 +61,12 @@ static size_t rest_of_record(const struct vmcore *v, struct iovec iov[2])
 	return iov[0].iov_len + iov[1].iov_len;
 }
 
+static bool next_record(struct vmcore *v)
+{
+	return v->client.next ? v->client.next(v->client.maker, &v->record, &v->data) :
+	       vmcore_image_next(&v->image, &v->record, &v->data);
+}
+
 /* 0: more may be sent; -EAGAIN: not now; -ENODATA: all is; -errno of the socket. */
 static int send_some(struct vmcore *v)
 {
@@ -68,7 +74,7 @@ static int send_some(struct vmcore *v)
 	ssize_t n;
 
 	if (v->sent == v->record_bytes) {
-		if (!vmcore_image_next(&v->image, &v->record, &v->data))
+		if (!next_record(v))
 			return -ENODATA;
 		v->sent = 0;
 		v->record_bytes = (uint32_t)sizeof(v->record) + (v->data ? v->record.bytes : 0);
@@ -166,6 +172,11 @@ void vmcore_go(struct vmcore *v)
 	v->waits = false;
 	v->moved_ns = now_ns();
 	event_modify(v->source.loop, v->watch, EPOLLIN | EPOLLOUT);
+}
+
+int vmcore_pagemap(const struct vmcore *v)
+{
+	return v->pagemap;
 }
 
 bool vmcore_is_busy(const struct vmcore *v)

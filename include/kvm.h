@@ -31,6 +31,7 @@ enum stop_reason {
 	STOP_QUIT,		/* Ctrl-A x */
 	STOP_COMMAND,		/* the command that it was started for has ended */
 	STOP_ERROR,		/* lkvm or the host failed while it ran */
+	STOP_SNAPSHOT,		/* lkvm snapshot --stop */
 };
 
 struct vm {

@@ -37,6 +37,9 @@
 #define MACHINE_LOST_LINES 50u
 #define MACHINE_MAX_NAMES 2u
 
+struct snapshot_header;
+struct state;
+
 struct machine_disk {
 	struct disk_config disk;	/* of a tree: only read */
 	int tree;			/* index in trees; -1: it is an image */
@@ -44,7 +47,9 @@ struct machine_disk {
 };
 
 struct machine_config {
-	struct boot_config boot;
+	struct boot_config boot;	/* but for its RAM of no use if it is restored */
+	int restore_fd;			/* the file of a snapshot to go on from, with its header; lent */
+	const struct snapshot_header *restore;	/* NULL: it boots */
 	struct board_config board;
 	unsigned int nr_trees;		/* directories and archives, each a disk of its own */
 	struct tree_config trees[TREE_MAX_TREES];
@@ -216,7 +221,7 @@ void machine_resume(struct machine *machine);
  * and again after each machine_step() and whenever a CPU has trapped (of a machine with config.gdb,
  * for MACHINE_GDB, who need not have asked). Never told of a machine that ends.
  */
-enum machine_halter { MACHINE_LOOK, MACHINE_GDB, MACHINE_DUMP, MACHINE_NR_HALTERS };
+enum machine_halter { MACHINE_LOOK, MACHINE_GDB, MACHINE_DUMP, MACHINE_SNAPSHOT, MACHINE_NR_HALTERS };
 typedef void (*machine_halted_fn)(void *arg);
 void machine_on_halt(struct machine *machine, enum machine_halter who, machine_halted_fn halted,
 		     void *arg);
@@ -243,5 +248,24 @@ bool machine_stat(const struct machine *machine, uint64_t item, char *text, size
 
 /* One line about what was loaded, for -v and --dry-run. */
 void machine_describe(const struct machine *machine, char *text, size_t bytes);
+
+/* ---- snapshots (snapshot-file.h), of a machine whose CPUs stand ---- */
+
+/* Words why there can be none of it; NULL: there can. Any time. */
+const char *machine_refuses_snapshot(const struct machine *machine);
+
+/*
+ * Between these no device takes anything new from the guest. Once machine_is_at_rest() what was under way has
+ * come back, and nothing touches guest memory.
+ */
+void machine_freeze(struct machine *machine);
+bool machine_is_at_rest(const struct machine *machine);
+void machine_thaw(struct machine *machine);
+
+/* Of one at rest: its header, complete, and its state, for the caller to free. 0 or -errno, after a message. */
+int machine_save(struct machine *machine, struct snapshot_header *header, void **state);
+
+/* It has a snapshot that it was to end with. */
+void machine_end_in_snapshot(struct machine *machine);
 
 #endif

@@ -30,8 +30,6 @@
 #define COMMON_FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC | \
 			 1ull << VIRTIO_RING_F_EVENT_IDX)
 #define DRAIN_POLL_NS 200000
-#define STATUS_BITS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
-		     VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_NEEDS_RESET | VIRTIO_CONFIG_S_FAILED)
 
 static void virtio_on_kick(void *arg, uint32_t events)
 {
@@ -416,6 +414,14 @@ void virtio_freeze(struct virtio_device *dev)
 	dev->running = false;
 }
 
+bool virtio_is_at_rest(const struct virtio_device *dev)
+{
+	for (unsigned int i = 0; i < dev->nr_queues && !dev->ops->holds_chains; i++)
+		if (dev->queues[i].ring.state.in_flight)
+			return false;
+	return true;
+}
+
 static bool wants_to_run(const struct virtio_device *dev)
 {
 	uint8_t status = atomic_load(&dev->status);
@@ -444,19 +450,24 @@ void virtio_thaw(struct virtio_device *dev, bool lost)
 	dev->config_changed = false;
 }
 
-/* A configuration that is another than the saved one is news for the driver. */
-static void config_carry(struct virtio_device *dev, struct state *s)
+static void config_carry(struct virtio_device *dev, struct state *s,
+			 uint8_t config[VIRTIO_CONFIG_MAX_BYTES])
 {
-	uint8_t config[VIRTIO_CONFIG_MAX_BYTES];
 	uint32_t generation = atomic_load(&dev->generation);
 
-	memcpy(config, dev->config, sizeof(config));
-	state_raw(s, config, sizeof(config));
+	memcpy(config, dev->config, VIRTIO_CONFIG_MAX_BYTES);
+	state_raw(s, config, VIRTIO_CONFIG_MAX_BYTES);
 	state_u32(s, &generation);
-	if (!state_loads(s))
-		return;
-	dev->config_changed = memcmp(config, dev->config, sizeof(config)) != 0;
-	atomic_store(&dev->generation, generation + dev->config_changed);
+	if (state_loads(s))
+		atomic_store(&dev->generation, generation);
+}
+
+/* A configuration that is another than the one that was saved is news for the driver. */
+static void compare_config(struct virtio_device *dev, const uint8_t saved[VIRTIO_CONFIG_MAX_BYTES])
+{
+	dev->config_changed = memcmp(saved, dev->config, VIRTIO_CONFIG_MAX_BYTES) != 0;
+	if (dev->config_changed)
+		atomic_fetch_add(&dev->generation, 1);
 }
 
 /* What the ring was before what is in flight had been popped. */
@@ -505,8 +516,6 @@ static void queue_carry(struct virtio_queue *q, struct state *s)
 /* As a driver may have brought them about. */
 static bool status_is_possible(const struct virtio_device *dev, uint8_t status, uint64_t accepted)
 {
-	if (status & ~STATUS_BITS)
-		return false;
 	if (!(status & VIRTIO_CONFIG_S_FEATURES_OK))
 		return !accepted && !(status & VIRTIO_CONFIG_S_DRIVER_OK);
 	return accepted == dev->requested && features_are_acceptable(dev);
@@ -537,6 +546,8 @@ static void status_carry(struct virtio_device *dev, struct state *s)
 
 void virtio_carry(struct virtio_device *dev, struct state *s, uint32_t index)
 {
+	uint8_t config[VIRTIO_CONFIG_MAX_BYTES];
+
 	if (!state_loads(s) && atomic_load(&dev->lends))
 		state_refuse_errno(s, "vhost has its queues", -EBUSY);
 	pthread_mutex_lock(&dev->lock);
@@ -544,10 +555,12 @@ void virtio_carry(struct virtio_device *dev, struct state *s, uint32_t index)
 	state_same(s, dev->ops->id, "a kind of device");
 	state_same(s, dev->nr_queues, "queues");
 	status_carry(dev, s);
-	config_carry(dev, s);
+	config_carry(dev, s, config);
 	for (unsigned int i = 0; i < dev->nr_queues; i++)
 		queue_carry(&dev->queues[i], s);
 	if (dev->ops->carry)
 		dev->ops->carry(dev, s);
+	if (state_loads(s) && state_is_good(s))
+		compare_config(dev, config);
 	pthread_mutex_unlock(&dev->lock);
 }

@@ -412,6 +412,7 @@ static void virtio_net_reset(struct virtio_device *dev)
 
 	vn->state.control = 0;
 	vn->state.active_pairs = 1;
+	vn->state.offloads = 0;
 	net_set_queues(vn->net, 1);
 	net_set_offloads(vn->net, 0);
 	set_mac(vn, vn->mac);

@@ -24,6 +24,7 @@
 #include "virtio/mmio.h"
 #include "virtio/pci.h"
 #include "x86/board.h"
+#include "x86/clocks.h"
 #include "x86/cpu-state.h"
 #include "x86/cpuid.h"
 
@@ -36,6 +37,7 @@ struct scratch {
 	struct chips_state chips;
 	struct cpuid_table cpuid;
 	uint64_t boot_offset;
+	uint64_t tsc_gone;		/* since the clocks were stopped */
 };
 
 void board_freeze(struct board *b)
@@ -50,6 +52,14 @@ void board_thaw(struct board *b, bool loaded)
 		virtio_thaw(b->slots[i].dev, loaded);
 	if (loaded)
 		serial_go_on(&b->serial);
+}
+
+bool board_is_at_rest(const struct board *b)
+{
+	for (unsigned int i = 0; i < b->nr_virtio; i++)
+		if (!virtio_is_at_rest(b->slots[i].dev))
+			return false;
+	return true;
 }
 
 uint64_t board_state_bytes(const struct board *b)
@@ -73,6 +83,7 @@ static void cpu_carry(struct board *b, struct scratch *x, struct state *s, unsig
 	state_section(s, "cpu", i);
 	if (!state_loads(s))
 		rc = cpu_state_get(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
+	x->cpu.tsc -= x->tsc_gone;
 	cpu_state_carry(&x->cpu, &x->host, s);
 	if (state_loads(s) && state_is_good(s))
 		rc = cpu_state_set(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
@@ -112,7 +123,18 @@ static void board_carry_devices(struct board *b, struct state *s)
 	}
 }
 
-void board_carry(struct board *b, bool pit, struct state *s)
+/* What they were is what they are. */
+static void use_stopped_clocks(struct scratch *x, const struct clocks *c)
+{
+	if (!c || !c->stopped)
+		return;
+	x->tsc_gone = clocks_gone(c);
+	x->chips.clock_ns = c->ns;
+	if (c->has_pit)
+		chips_use_pit(&x->chips, &c->pit);
+}
+
+void board_carry(struct board *b, bool pit, const struct clocks *clocks, struct state *s)
 {
 	struct scratch *x = calloc(1, sizeof(*x));
 	const char *step = "";
@@ -127,6 +149,7 @@ void board_carry(struct board *b, bool pit, struct state *s)
 		free(x);
 		return;
 	}
+	use_stopped_clocks(x, clocks);
 	board_carry_cpus(b, x, s);
 	chips_carry(&x->chips, pit, s);
 	if (state_loads(s) && state_is_good(s))

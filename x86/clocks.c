@@ -45,10 +45,15 @@ void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpu
 	c->has_pit = !ioctl(vm->fd, KVM_GET_PIT2, &c->pit);
 }
 
+uint64_t clocks_gone(const struct clocks *c)
+{
+	return __rdtsc() - c->tsc;
+}
+
 void clocks_start(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr)
 {
 	const struct kvm_clock_data clock = { .clock = c->ns };
-	uint64_t back = __rdtsc() - c->tsc, offset;
+	uint64_t back = clocks_gone(c), offset;
 
 	if (!c->stopped)
 		return;

@@ -102,7 +102,7 @@ static bool host_has_msr(const struct cpu_host *host, uint32_t index)
 /* ---- MSRs ---- */
 
 /* One that this vCPU has not is left out. */
-static int get_msrs(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_state *cpu)
+static int take_msrs(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_state *cpu)
 {
 	struct msr_chunk chunk = { 0 };
 	uint32_t at = 0;
@@ -154,7 +154,7 @@ static int tolerate_msr(struct vcpu *vcpu, const struct kvm_msr_entry *e)
 }
 
 /* All but the counter and its deadline. */
-static int set_msrs(struct vcpu *vcpu, const struct cpu_state *cpu)
+static int load_msrs(struct vcpu *vcpu, const struct cpu_state *cpu)
 {
 	struct msr_chunk chunk = { 0 };
 	uint32_t at = 0;
@@ -300,7 +300,7 @@ int cpu_state_get(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_sta
 	rc = get_tsc(vcpu, cpu, boot_offset);
 	if (!rc) {
 		*step = "KVM_GET_MSRS";
-		rc = get_msrs(vcpu, host, cpu);
+		rc = take_msrs(vcpu, host, cpu);
 	}
 	if (!rc)
 		rc = exchange(vcpu, last, ARRAY_SIZE(last), step);
@@ -336,7 +336,7 @@ int cpu_state_set(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_sta
 	}
 	if (!rc) {
 		*step = "KVM_SET_MSRS";
-		rc = set_msrs(vcpu, cpu);
+		rc = load_msrs(vcpu, cpu);
 	}
 	if (!rc && deadline)
 		rc = set_msr(vcpu, MSR_TSC_DEADLINE, *deadline);
@@ -371,6 +371,14 @@ static const struct {
 	{ "the I/O APIC", KVM_IRQCHIP_IOAPIC },
 };
 
+/* When each channel was last set, in the host's time, is of no use later. */
+void chips_use_pit(struct chips_state *c, const struct kvm_pit_state2 *pit)
+{
+	c->pit = *pit;
+	for (size_t i = 0; i < ARRAY_SIZE(c->pit.channels); i++)
+		c->pit.channels[i].count_load_time = 0;
+}
+
 int chips_get(struct vm *vm, bool pit, struct chips_state *c, const char **step)
 {
 	struct kvm_clock_data clock = { 0 };
@@ -385,9 +393,7 @@ int chips_get(struct vm *vm, bool pit, struct chips_state *c, const char **step)
 	*step = "KVM_GET_PIT2";
 	if (pit && ioctl(vm->fd, KVM_GET_PIT2, &c->pit))
 		return -errno;
-	/* When each channel was last set, in the host's time: of no use later. */
-	for (size_t i = 0; i < ARRAY_SIZE(c->pit.channels); i++)
-		c->pit.channels[i].count_load_time = 0;
+	chips_use_pit(c, &c->pit);
 	*step = "KVM_GET_CLOCK";
 	if (ioctl(vm->fd, KVM_GET_CLOCK, &clock))
 		return -errno;

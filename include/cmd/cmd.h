@@ -25,6 +25,7 @@
 /* @start_ns: when the process started (CLOCK_MONOTONIC). */
 int cmd_run(int argc, char **argv, uint64_t start_ns);
 int cmd_control(int argc, char **argv, uint64_t start_ns);	/* list, stop ...: argv[0] tells */
+int cmd_snapshot(int argc, char **argv, uint64_t start_ns);
 int cmd_debug(int argc, char **argv, uint64_t start_ns);
 int cmd_console(int argc, char **argv, uint64_t start_ns);
 int cmd_check(int argc, char **argv, uint64_t start_ns);

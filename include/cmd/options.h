@@ -46,6 +46,8 @@ struct run_options {
 	struct machine_config machine;	/* what options say about it; cmd/run.c adds the rest */
 	struct command_options command;
 	const char *name, *json, *dump_on_panic;
+	const char *restore;		/* a snapshot's directory, or NULL */
+	const char *fixed;		/* the first option given that a restored machine cannot have */
 	bool no_default_params, detach, die_with_parent, dry_run, quiet, verbose, help;
 
 	/* What the configuration points into. */

@@ -12,6 +12,7 @@
 #include "control/dump.h"
 #include "control/inspect.h"
 #include "control/registry.h"
+#include "control/snapshot.h"
 #include "machine.h"
 
 struct gdb;
@@ -26,6 +27,7 @@ struct registration {
 	struct dump dump;
 	struct viewers *viewers;	/* of its console; NULL: there can be none */
 	struct gdb *gdb;		/* NULL: it cannot be debugged */
+	struct snapshot snapshot;
 };
 
 #define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "control/ram-scan.h"
 #include "control/vmcore-format.h"
 #include "control/vmcore-info.h"
 
@@ -22,6 +23,7 @@ enum vmcore_kind {
 };
 
 #define VMCORE_HAS_INFO 1u	/* VMCOREINFO is there */
+#define VMCORE_LACKS_STATE 4u	/* of a snapshot: it could not be made */
 #define VMCORE_LACKS_CPU 2u	/* registers of a CPU could not be read, and are 0 */
 #define VMCORE_MAX_DATA_BYTES 262144u
 
@@ -37,7 +39,6 @@ typedef int (*vmcore_cpu_fn)(void *arg, unsigned int index, struct registers *cp
 
 struct vmcore_image {
 	const struct mem *mem;		/* lent */
-	int pagemap;			/* lent; -1: none */
 	vmcore_cpu_fn read_cpu;
 	void *arg;
 	struct vmcore_layout layout;
@@ -45,8 +46,7 @@ struct vmcore_image {
 	enum { IMAGE_BEGIN, IMAGE_RAM, IMAGE_CPUS, IMAGE_INFO, IMAGE_HEADER, IMAGE_END, IMAGE_OVER } at;
 	unsigned int piece;		/* of RAM, and how far of it */
 	uint64_t done;
-	gpa_t window;			/* of 2 MiB, that touched is about; 1: none */
-	uint64_t touched[MEM_TOUCHED_PAGES / 64];
+	struct ram_scan scan;
 	unsigned int cpu;
 	uint32_t info_bytes;
 	bool lacks_cpu;

@@ -37,6 +37,9 @@ struct vmcore_client {
 	bool answers;		/* by an int32_t, when it has all that was sent: 0 or -errno */
 	/* It is over: 0; -ETIMEDOUT or -EPIPE of the socket; -ECANCELED: unwanted; what it answers. */
 	void (*done)(void *arg, int rc);
+	/* Other records than a vmcore's, as vmcore_image_next() (control/snapshot.h); NULL: none. */
+	bool (*next)(void *maker, struct vmcore_record *record, const void **data);
+	void *maker;
 	/* Asked now and then: nobody wants it any more. NULL: as long as it takes. */
 	bool (*is_unwanted)(void *arg);
 	void *arg;
@@ -50,6 +53,9 @@ void vmcore_start(struct vmcore *v, const struct vmcore_client *client);
 
 /* The CPUs stand, until it is over. */
 void vmcore_go(struct vmcore *v);
+
+/* Of mem_open_pagemap(), lent; -1: none. */
+int vmcore_pagemap(const struct vmcore *v);
 
 /* One is under way. */
 bool vmcore_is_busy(const struct vmcore *v);

@@ -164,6 +164,7 @@ void virtio_set_needs_reset(struct virtio_device *dev, const char *why);
  * @lost interrupts and kicks may be that were sent before: each is sent once more.
  */
 void virtio_freeze(struct virtio_device *dev);
+bool virtio_is_at_rest(const struct virtio_device *dev);	/* frozen: nothing is in flight */
 void virtio_thaw(struct virtio_device *dev, bool lost);
 
 /* state.h. Of a device that is frozen or was never started; it is the @index'th. */

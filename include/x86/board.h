@@ -29,6 +29,7 @@
 #include "x86/serial.h"
 
 struct blk;
+struct clocks;
 struct cpuid_table;
 struct disk;
 struct end_watch;
@@ -139,13 +140,15 @@ void board_update_window_size(struct board *b);
 /*
  * ---- x86/board-state.c: saving and loading, while no vCPU runs ----
  *
- * Between board_freeze() and board_thaw() no device touches guest memory. board_carry() is all that the
+ * Between board_freeze() and board_thaw() devices take nothing new; at rest none touches guest memory. board_carry() is all that the
  * guest can observe beside memory (state.h); what is loaded needs a board that was made alike, and
- * its memory. Then board_thaw(b, true) is what starts its devices. @pit: there is an 8254.
+ * its memory. Then board_thaw(b, true) is what starts its devices. @pit: there is an 8254; @clocks: what they
+ * were when they were stopped, to save.
  */
 void board_freeze(struct board *b);
+bool board_is_at_rest(const struct board *b);
 void board_thaw(struct board *b, bool loaded);
-void board_carry(struct board *b, bool pit, struct state *s);
+void board_carry(struct board *b, bool pit, const struct clocks *clocks, struct state *s);
 
 /* What its CPUs are made of. */
 struct cpu_config board_cpu_config(const struct board *b);

@@ -31,6 +31,9 @@ struct clocks {
 /* Every vCPU is out of KVM_RUN, until clocks_start() has returned. Any thread that may ask KVM. */
 void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr);
 
+/* Of the host's time stamp counter since then. */
+uint64_t clocks_gone(const struct clocks *c);
+
 /* Does nothing if they are not stopped. */
 void clocks_start(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr);
 

@@ -44,7 +44,10 @@ struct cpu_state {
 /* 0, or -ENOTSUP after a message: this host's kernel is too old. */
 int cpu_host_init(struct cpu_host *host, struct vm *vm);
 
-/* In the order of CPUs from 0 on; @boot_offset is what the first of them has found. 0 or -errno; *step says what failed. */
+/*
+ * In the order of CPUs from 0 on; @boot_offset is what the first of them has found. 0 or -errno; *step says
+ * what failed.
+ */
 int cpu_state_get(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_state *cpu,
 		  uint64_t *boot_offset, const char **step);
 int cpu_state_set(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_state *cpu,
@@ -71,6 +74,9 @@ struct chips_state {
 	struct kvm_pit_state2 pit;
 	uint64_t clock_ns;
 };
+
+/* Its timer is this one. */
+void chips_use_pit(struct chips_state *chips, const struct kvm_pit_state2 *pit);
 
 int chips_get(struct vm *vm, bool pit, struct chips_state *chips, const char **step);
 int chips_set(struct vm *vm, bool pit, struct chips_state *chips, const char **step);

@@ -99,7 +99,7 @@ same options/folders build "$(here lkvm run --kernel-cache b)"
 same options/kernel build "$(here lkvm run bu)"
 same options/prefix "--console --console-log" "$(here lkvm run --console | xargs)"
 same options/value-after-an-equals-sign serial "$(here lkvm run --console = s)"
-same options/commands "run list stop pause resume stat wait debug console check kconfig completion version help" "$(here lkvm "" | xargs)"
+same options/commands "run list stop pause resume stat wait debug console snapshot check kconfig completion version help" "$(here lkvm "" | xargs)"
 same options/help check "$(here lkvm help ch)"
 # Behind "--" no option is ours, whatever it looks like.
 same options/behind-dashes "truncate" "$(here lkvm run -c 2 -- truncat | sort -u | xargs)"

@@ -23,6 +23,7 @@
 #include "net/net.h"
 #include "pci.h"
 #include "sandbox/sandbox.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -382,5 +383,87 @@ void fuzz_device(enum device_kind kind, bool is_pci, struct input in)
 	}
 	set_status(&r, 0);
 	settle(&r);
+	destroy(&r);
+}
+
+/* ---- snapshots ---- */
+
+#define STATE_ROOM KIB(64)
+
+static void carry(struct rig *r, struct state *s)
+{
+	pci_carry(&r->pci, s);
+	virtio_carry(r->dev, s, 0);
+	if (r->vp)
+		virtio_pci_carry(r->vp, s);
+	else
+		virtio_mmio_carry(r->vt, s);
+}
+
+static size_t save_state(struct rig *r, uint8_t *bytes)
+{
+	struct state s;
+
+	virtio_freeze(r->dev);
+	settle(r);
+	state_init_save(&s, bytes, STATE_ROOM);
+	carry(r, &s);
+	must(!state_end(&s));
+	return s.used;
+}
+
+/* A machine with that memory and state, if it is taken. It has to survive what follows. */
+static bool load_state(struct rig *r, const uint8_t *ram, const uint8_t *bytes, size_t nr)
+{
+	struct state s;
+
+	mem_write(r->mem, 0, ram, RAM);
+	state_init_load(&s, bytes, nr);
+	carry(r, &s);
+	return !state_end(&s);
+}
+
+static void go_on(struct rig *r, struct input *in)
+{
+	virtio_thaw(r->dev, true);
+	for (unsigned int q = 0; q < r->dev->nr_queues; q++)
+		kick(r, q);
+	settle(r);
+	find_bars(r);
+	for (unsigned int i = 0; i < MAX_OPERATIONS / 4 && in->left; i++)
+		operate(r, in);
+	set_status(r, 0);
+	settle(r);
+}
+
+void fuzz_state(enum device_kind kind, bool is_pci, struct input in)
+{
+	static uint8_t first[STATE_ROOM], again[STATE_ROOM], ram[RAM];
+	struct input program = { in.data, in.left / 2 };
+	struct rig r;
+	size_t nr;
+
+	in.data += program.left;
+	in.left -= program.left;
+	log_set_level(LOG_ERROR);
+	create(&r, kind, is_pci);
+	for (unsigned int i = 0; i < MAX_OPERATIONS && program.left; i++)
+		operate(&r, &program);
+	nr = save_state(&r, first);
+	mem_read(r.mem, 0, ram, RAM);
+	destroy(&r);
+
+	create(&r, kind, is_pci);
+	must(load_state(&r, ram, first, nr));
+	must(save_state(&r, again) == nr && !memcmp(first, again, nr));
+	destroy(&r);
+
+	while (in.left >= 3 && in.data[0] & 1) {
+		take(&in, 1);
+		first[take(&in, 2) % nr] ^= (uint8_t)take(&in, 1);
+	}
+	create(&r, kind, is_pci);
+	if (load_state(&r, ram, first, nr))
+		go_on(&r, &in);
 	destroy(&r);
 }

@@ -15,4 +15,10 @@ enum device_kind {
 /* Does to the device what @in says. */
 void fuzz_device(enum device_kind kind, bool is_pci, struct input in);
 
+/*
+ * Saves the device in the state that the first half of @in has brought it to, and loads it into another: saved
+ * again it is the same. Then the second half says which bytes of it are others, for a third one.
+ */
+void fuzz_state(enum device_kind kind, bool is_pci, struct input in);
+
 #endif

@@ -345,6 +345,7 @@ static void a_crash_is_remembered(void **state)
 		{ STOP_HALTED, 255, "panic" }, { STOP_TIMEOUT, 255, "panic" },
 		{ STOP_PANIC, 255, "panic" }, { STOP_TRIPLE_FAULT, 255, "triple-fault" },
 		{ STOP_SIGNAL, 143, "killed" }, { STOP_QUIT, 130, "killed" }, { STOP_ERROR, 125, "error" },
+		{ STOP_SNAPSHOT, 0, "snapshot" },
 	};
 
 	(void)state;

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * `lkvm run --restore` (cmd/restore.h).
+ *
+ * The snapshot says what the machine is, the command line what of this host it is given. How many disks,
+ * networks and ports there are has to agree; that each is what the guest takes it for is seen when its
+ * state is loaded (x86/board-state.c).
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "cmd/restore.h"
+#include "log.h"
+#include "snapshot-file.h"
+#include "util.h"
+
+static int check_counts(const struct run_options *o, const struct snapshot_machine *s)
+{
+	const struct machine_config *m = &o->machine;
+	const struct {
+		const char *what, *option;
+		unsigned int had, given;
+	} counts[] = {
+		{ "disks", "-d", s->nr_disks, m->nr_disks },
+		{ "networks", "-n", s->nr_nets, m->nr_nets },
+		{ "ports", "--port", s->nr_ports, m->nr_ports },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		if (counts[i].had == counts[i].given)
+			continue;
+		log_error("restore: %s: its machine has %u %s, and the command line names %u\n"
+			  "name them in the order that they had, each with %s.", o->restore, counts[i].had,
+			  counts[i].what, counts[i].given, counts[i].option);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int restore_prepare(struct run_options *o, struct snapshot_header *h)
+{
+	const struct snapshot_machine *s = &h->machine;
+	struct machine_config *m = &o->machine;
+	int fd = snapshot_open(o->restore, h, MACHINE_MAX_CPUS);
+
+	if (fd < 0)
+		return fd;
+	m->restore = h;
+	m->restore_fd = fd;
+	m->boot.ram_bytes = s->ram_bytes;
+	m->board.cpus = s->cpus;
+	m->board.tsc_khz = s->tsc_khz;
+	m->board.transport = s->mmio ? TRANSPORT_MMIO : TRANSPORT_PCI;
+	m->board.acpi = s->acpi;
+	m->board.rng = s->rng;
+	m->virtio_console = s->virtio_console;
+	if (options_nr_virtio(o) > BOARD_MAX_VIRTIO) {
+		log_error("restore: %s: more devices than fit into a machine", o->restore);
+		return -EINVAL;
+	}
+	return check_counts(o, s);
+}
+
+void restore_close(struct run_options *o)
+{
+	if (o->machine.restore && o->machine.restore_fd >= 0)
+		close(o->machine.restore_fd);
+	o->machine.restore_fd = -1;
+}
