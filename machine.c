@@ -1157,7 +1157,7 @@ struct board *machine_board(struct machine *m)
 
 bool machine_kernel_shift(const struct machine *m, uint64_t *shift)
 {
-	return boot_kernel_shift(m->boot, shift);
+	return m->boot && boot_kernel_shift(m->boot, shift);
 }
 
 void machine_send_sysrq(struct machine *m, char key)

@@ -7,6 +7,7 @@
  * (machine_separate()). If all of them were killed the next one who finds the files does.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
@@ -268,12 +269,18 @@ int registration_serve(struct registration *r, struct machine *machine,
 int registration_serve_gdb(struct registration *r)
 {
 	int rc = gdb_create(&r->gdb, r->machine, machine_board(r->machine)->nr_vcpus, LKVM_VERSION);
+	char symbols[64] = "";
+	uint64_t shift;
 
-	if (rc)
+	if (rc) {
 		log_error("gdb: %s", strerror(-rc));
-	else
-		log_notice("gdb: the VM waits for it\ntarget remote | lkvm debug %s --gdb", r->entry.name);
-	return rc;
+		return rc;
+	}
+	if (machine_kernel_shift(r->machine, &shift) && shift)
+		snprintf(symbols, sizeof(symbols), "\nsymbol-file -o %#llx vmlinux",
+			 (unsigned long long)shift);
+	log_notice("gdb: the VM waits for it\ntarget remote | lkvm debug %s --gdb%s", r->entry.name, symbols);
+	return 0;
 }
 
 int registration_serve_dumps(struct registration *r, struct machine *machine)

@@ -17,6 +17,11 @@ refuses no-command '^lkvm: no command$'
 refuses unknown-command '^lkvm: command: frob: unknown$' frob
 refuses unknown-option '^lkvm: option --frob: unknown' run --frob
 refuses list-name '^lkvm: list: names are too many$' list a
+refuses debug-what '^lkvm: debug: what is to be done to it\?$' debug vm
+refuses debug-name '^lkvm: debug: needs the name of one VM$' debug --regs
+refuses debug-two '^lkvm: debug: one thing at a time$' debug vm --regs --gdb
+refuses debug-json '^lkvm: debug: --json is for --regs$' debug vm --gdb --json
+refuses debug-vm '^lkvm: no-such-vm: no such VM$' debug no-such-vm --nmi 1
 refuses list-option '^lkvm: option --all: unknown' list --all
 refuses stop-nothing '^lkvm: stop: needs the name of a VM$' stop
 refuses stat-missing '^lkvm: nosuch: no such VM$' stat nosuch
