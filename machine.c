@@ -758,7 +758,8 @@ const char *machine_state(const struct machine *m)
 {
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
 		return "ending";
-	return m->pause.state == PAUSE_DONE || m->pause.state == PAUSE_HALTED ? "paused" : "running";
+	return m->pause.state == PAUSE_DONE ? "paused" :
+	       m->pause.state == PAUSE_HALTED ? "halted" : "running";
 }
 
 /* In KiB: of the VM's process, which is mostly the guest's memory. */
@@ -1030,6 +1031,12 @@ static void on_parked(void *arg, uint32_t events)
 		settle_halt(m);
 }
 
+/* Somebody waits for it to be paused. */
+static bool is_pausing(const struct machine *m)
+{
+	return (m->pause.state == PAUSE_PARKING || m->pause.state == PAUSE_DRAINING) && !m->pause.unwanted;
+}
+
 /* It is not paused, and will not be. */
 static void give_up_pause(struct machine *m, int rc)
 {
@@ -1050,6 +1057,8 @@ static void on_pause_tick(void *arg, uint32_t events)
 		    !(m->files && files_are_asked(m->files));
 
 	(void)events;
+	if (!is_pausing(m))
+		return;		/* the timer had expired when it was set off */
 	p->idle_ticks = idle ? p->idle_ticks + 1 : 0;
 	if (p->idle_ticks >= PAUSE_IDLE_TICKS) {
 		p->state = PAUSE_DONE;
@@ -1108,7 +1117,7 @@ void machine_resume(struct machine *m)
 		return;		/* they are woken up to end */
 	if (m->pause.state == PAUSE_DONE)
 		unpark(m);
-	else if (m->pause.state != PAUSE_NONE && !m->pause.unwanted)
+	else if (is_pausing(m))
 		give_up_pause(m, -ECANCELED);
 }
 
@@ -1255,7 +1264,7 @@ static void on_continue(void *arg)
 
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
-	if (m->command && m->pause.state != PAUSE_DONE)
+	if (m->command && m->pause.state != PAUSE_DONE && m->pause.state != PAUSE_HALTED)
 		command_expect_ready(m->command, true);
 	update_window_size(m);
 	if (own_terminal(m) < 0)

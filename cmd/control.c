@@ -272,6 +272,9 @@ static void tell_unheard(const struct control *c, const struct registry_vm *vm, 
 		log_notice("stop: %s: it did not switch itself off within %g s: it is ended\n"
 			   "its kernel needs the power button's driver (CONFIG_ACPI_BUTTON), and "
 			   "somebody who listens (systemd-logind, acpid).", vm->name, seconds);
+	else if (!strcmp(asked, "ending"))
+		log_notice("stop: %s: it has not come to its end within %g s: it is ended", vm->name,
+			   seconds);
 	else
 		log_notice("stop: %s: it does not answer: it is ended", vm->name);
 }

@@ -26,12 +26,7 @@ void client_init(struct client *c, const char *path, const char *request)
 	c->answer.nr = 0;
 	c->path = path;
 	c->request = request;
-	c->fd = c->passed = -1;
-}
-
-void client_pass(struct client *c, int fd)
-{
-	c->passed = fd;
+	c->fd = -1;
 }
 
 int client_take_socket(struct client *c, const char **text, size_t *bytes)
@@ -66,7 +61,7 @@ static void client_connect(struct client *c)
 	if (c->fd < 0)
 		return;
 	if (!connect(c->fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		c->done = socket_send_fd(c->fd, c->request, bytes, c->passed) != (ssize_t)bytes;
+		c->done = socket_send(c->fd, c->request, bytes) != (ssize_t)bytes;
 		return;
 	}
 	is_full = errno == EAGAIN || errno == EINTR;

@@ -57,7 +57,8 @@ void dump_request(struct dump *d, struct server_connection *c, const struct json
 		if (client.socket < 0)
 			return;
 		vmcore_start(d->vmcore, &client);
-		machine_halt(d->machine, MACHINE_DUMP);
+		if (vmcore_is_busy(d->vmcore))
+			machine_halt(d->machine, MACHINE_DUMP);
 	}
 }
 

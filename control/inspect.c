@@ -50,13 +50,14 @@ static void inspect_halted(void *arg)
 {
 	struct inspect *i = arg;
 
+	/* First, since who is answered may have asked again already. */
+	machine_go_on(i->machine, MACHINE_LOOK);
 	for (unsigned int cpu = 0; cpu < nr_cpus(i); cpu++) {
 		if (!i->wanted[cpu])
 			continue;
 		i->wanted[cpu] = false;
 		tell_registers(i, cpu);
 	}
-	machine_go_on(i->machine, MACHINE_LOOK);
 }
 
 /* A client that goes away leaves nothing behind: the CPUs go on when they have stood. */

@@ -32,11 +32,11 @@ struct server_connection {
 	struct server *server;
 	int fd;				/* -1: free */
 	int watch;
-	int passed;			/* the descriptor that came last, not yet taken; -1: none */
 	const void *waits;		/* what its request waits for; NULL: for nothing */
 	void (*gone)(void *arg);	/* while it waits; or NULL */
 	void *gone_arg;
 	bool has_more;			/* than the request that is served */
+	bool is_read;			/* take_lines() is at work on it */
 	uint64_t active_ns;		/* when it was last heard */
 	size_t bytes;
 	char text[SERVER_MAX_REQUEST_BYTES];
@@ -52,18 +52,10 @@ struct server {
 
 /* ---- connections ---- */
 
-static void close_passed(struct server_connection *c)
-{
-	if (c->passed >= 0)
-		close(c->passed);
-	c->passed = -1;
-}
-
 /* Its socket is not ours any more. */
 static void connection_release(struct server_connection *c)
 {
 	event_remove(c->server->loop, c->watch);
-	close_passed(c);
 	c->fd = c->watch = -1;
 }
 
@@ -124,14 +116,6 @@ connection_deny(struct server_connection *c, const char *members, ...)
 void server_refuse(struct server_connection *c, const char *reason)
 {
 	connection_deny(c, ",\"error\":\"%s\"", reason);
-}
-
-int server_take_descriptor(struct server_connection *c)
-{
-	int fd = c->passed;
-
-	c->passed = -1;
-	return fd;
 }
 
 void server_defer(struct server_connection *c, const void *tag, void (*gone)(void *arg), void *arg)
@@ -197,7 +181,6 @@ static void take_request(struct server_connection *c, char *line, size_t bytes)
 		server_refuse(c, "this VM does not know that request");
 	else
 		fn(c->server->vm.arg, c, &o);
-	close_passed(c);
 }
 
 /* All whole lines; what is left waits for its rest. */
@@ -206,12 +189,14 @@ static void take_lines(struct server_connection *c)
 	char *line = c->text, *end;
 	size_t left = c->bytes;
 
+	c->is_read = true;
 	while (c->fd >= 0 && !c->waits && (end = memchr(line, '\n', left)) != NULL) {
 		left -= (size_t)(end + 1 - line);
 		c->has_more = left;
 		take_request(c, line, (size_t)(end - line));
 		line = end + 1;
 	}
+	c->is_read = false;
 	if (c->fd < 0)
 		return;
 	memmove(c->text, line, left);
@@ -233,7 +218,7 @@ void server_finish(struct server *s, const void *tag, const char *reason)
 			server_refuse(c, reason);
 		else
 			server_done(c);
-		if (c->fd >= 0)
+		if (c->fd >= 0 && !c->is_read)
 			take_lines(c);
 	}
 }
@@ -255,15 +240,9 @@ void server_tell(struct server *s, const void *tag, const char *members, ...)
 static void server_on_request(void *arg, uint32_t events)
 {
 	struct server_connection *c = arg;
-	int passed;
-	ssize_t n = socket_recv_fd(c->fd, c->text + c->bytes, sizeof(c->text) - c->bytes, &passed,
-				   NULL);
+	ssize_t n = socket_recv(c->fd, c->text + c->bytes, sizeof(c->text) - c->bytes);
 
 	(void)events;
-	if (passed >= 0) {
-		close_passed(c);
-		c->passed = passed;
-	}
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0) {
@@ -275,20 +254,21 @@ static void server_on_request(void *arg, uint32_t events)
 	take_lines(c);
 }
 
-/* A free one, or the one that has been silent the longest. */
+/* A free one, or the one that has been silent the longest; NULL if all wait for answers. */
 static struct server_connection *choose_connection(struct server *s)
 {
-	struct server_connection *oldest = &s->connections[0];
+	struct server_connection *oldest = NULL;
 
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
 		struct server_connection *c = &s->connections[i];
 
 		if (c->fd < 0)
 			return c;
-		if (c->active_ns < oldest->active_ns)
+		if (!c->waits && (!oldest || c->active_ns < oldest->active_ns))
 			oldest = c;
 	}
-	connection_drop(oldest);
+	if (oldest)
+		connection_drop(oldest);
 	return oldest;
 }
 
@@ -297,8 +277,9 @@ static int server_on_client(void *arg, int fd)
 	struct server *s = arg;
 	struct server_connection *c = choose_connection(s);
 
-	c->watch = event_add(s->loop, fd, EPOLLIN, server_on_request, c);
-	if (c->watch < 0) {
+	if (c)
+		c->watch = event_add(s->loop, fd, EPOLLIN, server_on_request, c);
+	if (!c || c->watch < 0) {
 		close(fd);
 	} else {
 		event_keep(s->loop, c->watch);
@@ -374,7 +355,6 @@ int server_create(struct server **out, struct event_loop *loop, const char *path
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
 		s->connections[i].server = s;
 		s->connections[i].fd = s->connections[i].watch = -1;
-		s->connections[i].passed = -1;
 	}
 	rc = write_facts(s);
 	if (!rc)

@@ -19,7 +19,6 @@
 struct client {
 	const char *path;	/* of the socket; lent */
 	const char *request;	/* a line; lent */
-	int passed;		/* a descriptor that goes with the request, or -1; lent */
 	int fd;			/* -1: not connected */
 	bool done;		/* there will be nothing more */
 	size_t bytes;
@@ -30,9 +29,6 @@ struct client {
 };
 
 void client_init(struct client *c, const char *path, const char *request);
-
-/* Before it is asked: @fd goes with the request. */
-void client_pass(struct client *c, int fd);
 
 /*
  * Asks all of them at once, and waits until each has answered, or until @deadline (of now_ns()). Who

@@ -9,13 +9,12 @@
  *	{"v":1,"do":"status"}	{"v":1,"ok":true,"state":"running","uptime_ms":N,"cpus":N,
  *				 "mem_mib":N,"kernel":TEXT,"command":TEXT or null}
  *
- * All other requests are its user's: a table of their names, and what serves them. One may bring
- * a descriptor with it (SCM_RIGHTS), since the VM cannot open files; it may be answered later; and
- * it may make a stream of its connection.
+ * All other requests are its user's: a table of their names, and what serves them. One may be
+ * answered later, and may make a stream of its connection.
  *
  * What cannot be done is answered with "ok":false and the reason in "error". What is no such object, or
  * too long, ends the connection, and so does a client that does not take its answers.
- * Descriptors that are passed with a request that takes none are closed.
+ * Descriptors that are passed are not taken.
  *
  * All functions: the loop's thread.
  */
@@ -27,7 +26,7 @@
 #include "socket-name.h"
 
 #define SERVER_MAX_REQUEST_BYTES 4096u
-#define SERVER_MAX_CLIENTS 16u		/* one more takes the place of the one that was silent the longest */
+#define SERVER_MAX_CLIENTS 16u		/* one more takes the place of one, see server.c */
 
 struct event_loop;
 struct json_object;
@@ -79,9 +78,6 @@ server_accept(struct server_connection *c, const char *members, ...);
 
 /* It cannot be done, and why: words of ours, which need no escapes. */
 void server_refuse(struct server_connection *c, const char *reason);
-
-/* The descriptor that came with the request, the caller's from now on; -1: none did. */
-int server_take_descriptor(struct server_connection *c);
 
 /*
  * The answer comes later, by server_finish() with the same @tag. The client's next requests wait as

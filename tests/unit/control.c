@@ -168,21 +168,15 @@ static void fake_resume(void *loop, struct server_connection *c, const struct js
 	server_done(c);
 }
 
-/* Writes to the descriptor that it is given, which stays open only here. */
-static void fake_write(void *loop, struct server_connection *c, const struct json_object *request)
+/* Is answered while it is served, as if the answer came at once. */
+static void fake_now(void *loop, struct server_connection *c, const struct json_object *request)
 {
-	int fd = server_take_descriptor(c);
+	static const char now[1];
 
 	(void)loop;
 	(void)request;
-	if (fd < 0) {
-		server_refuse(c, "without a descriptor");
-		return;
-	}
-	assert(server_take_descriptor(c) == -1);
-	assert(write(fd, "taken", 5) == 5);
-	close(fd);
-	server_done(c);
+	server_defer(c, now, NULL, NULL);
+	server_finish(server, now, NULL);
 }
 
 static void fake_stream(void *loop, struct server_connection *c, const struct json_object *request)
@@ -198,7 +192,7 @@ static void fake_stream(void *loop, struct server_connection *c, const struct js
 }
 
 static const struct server_request fake_requests[] = {
-	{ "stop", fake_stop }, { "pause", fake_pause }, { "resume", fake_resume }, { "write", fake_write },
+	{ "stop", fake_stop }, { "pause", fake_pause }, { "resume", fake_resume }, { "now", fake_now },
 	{ "stream", fake_stream }, { NULL, NULL },
 };
 
@@ -502,46 +496,64 @@ static void test_deaf_client(void **state)
 	close(fd);
 }
 
-/* One goes with its request. It is the file that was meant, and it is closed when it is done with. */
-static void test_passing(void **state)
+/* What is answered at once, and what stands behind it: each is read once. */
+static void test_answered_at_once(void **state)
 {
-	static const char request[] = "{\"v\":1,\"do\":\"write\"}\n", two[] = STATUS "{\"v\":1,\"do\":\"write\"}\n";
-	struct client *c = calloc(1, sizeof(*c));
-	int out = memfd_create("out", MFD_CLOEXEC), fd;
-	unsigned int files;
-	char text[6] = "";
+	static const char request[] = "{\"v\":1,\"do\":\"now\"}\n";
+	int fd;
 
 	(void)state;
 	start_vm("k", NULL, 0);
-	expect_service();
-	expect_service();
-	files = open_files();
-	client_init(c, path, request);
-	client_pass(c, out);
-	client_ask(c, 1, now_ns() + PATIENCE_NS);
-	assert_true(c->answered && json_is_true(&c->answer, "ok"));
-	client_fini(c);
-	assert_int_equal(pread(out, text, sizeof(text), 0), 5);
-	assert_string_equal(text, "taken");
-	/* Without one; and one that came with another request is not kept for the next. */
 	fd = connect_to(path);
-	say(fd, request);
+	for (unsigned int i = 0; i < 3; i++)
+		say(fd, request);
+	say(fd, "{\"v\":1,\"do\":\"now\"}\n{\"v\":1,\"do\":\"frob\"}\n{\"v\":1,\"do\":\"now\"}\n{\"v\":1,");
+	for (unsigned int i = 0; i < 4; i++)
+		assert_true(is_ok(hear(fd)));
 	assert_memory_equal(hear(fd), "{\"v\":1,\"ok\":false", 17);
-	assert_int_equal(socket_send_fd(fd, two, strlen(two), out), strlen(two));
 	assert_true(is_ok(hear(fd)));
-	assert_memory_equal(hear(fd), "{\"v\":1,\"ok\":false", 17);
-	/* With the first half of it, and again with the second; then the end. */
-	assert_int_equal(socket_send_fd(fd, request, 5, out), 5);
-	expect_service();
-	assert_int_equal(socket_send_fd(fd, request + 5, strlen(request) - 5, out), strlen(request) - 5);
+	say(fd, "\"do\":\"now\"}\n");
 	assert_true(is_ok(hear(fd)));
-	assert_int_equal(socket_send_fd(fd, request, 5, out), 5);
 	close(fd);
+}
+
+/* Who waits for an answer keeps his place. */
+static void test_patient_clients(void **state)
+{
+	int fds[SERVER_MAX_CLIENTS], more;
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	fds[0] = connect_to(path);
+	say(fds[0], "{\"v\":1,\"do\":\"pause\"}\n");
+	for (unsigned int i = 0; i < 3 * SERVER_MAX_CLIENTS; i++)
+		expect_service();
+	for (unsigned int i = 1; i < SERVER_MAX_CLIENTS; i++) {
+		fds[i] = connect_to(path);
+		say(fds[i], STATUS);
+		assert_true(is_ok(hear(fds[i])));
+	}
+	more = connect_to(path);
+	say(more, "{\"v\":1,\"do\":\"resume\"}\n");
+	assert_true(is_ok(hear(more)));
+	assert_memory_equal(hear(fds[0]), "{\"v\":1,\"ok\":true,\"gone\":", 24);
+	assert_string_equal(hear(fds[0]), "{\"v\":1,\"ok\":true}");
+	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++)
+		close(fds[i]);
+	close(more);
 	expect_service();
+	/* All of them wait: one more is turned away. */
+	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
+		fds[i] = connect_to(path);
+		say(fds[i], STATUS "{\"v\":1,\"do\":\"pause\"}\n");
+		assert_true(is_ok(hear(fds[i])));
+	}
+	more = connect_to(path);
+	assert_string_equal(hear(more), "");
+	close(more);
+	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++)
+		close(fds[i]);
 	expect_service();
-	assert_in_range(open_files(), files - 1, files + 1);
-	close(out);
-	free(c);
 }
 
 static void test_stream(void **state)
@@ -582,7 +594,7 @@ static void test_stream(void **state)
 	expect_service();
 }
 
-/* None is kept of those that no request takes: they would fill the VM's table. */
+/* None is taken: they would fill the VM's table. */
 static void test_descriptors(void **state)
 {
 	int pass[100], fd;
@@ -719,7 +731,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_many_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pause, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_deaf_client, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_passing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_answered_at_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_patient_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_descriptors, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_stale_socket, set_up, tear_down),

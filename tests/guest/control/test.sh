@@ -27,6 +27,23 @@ same control/list-names "one two " "$(tr '\n' ' ' <"$T/out")"
 lkvm list --json
 has control/list-json "$T/out" "^\{\"v\":1,\"vms\":\[\{\"name\":\"one\",\"pid\":$one,\"state\":\"running\",\"cpus\":1,\"mem_mib\":64,\"uptime_ms\":[0-9]+,\"kernel\":\".*/guest\",\"command\":null\},.*\]\}$"
 
+# Looked at while it runs, it stands for the moment: neither to resume it nor to end it then is wrong. Each
+# request on a connection has its answer.
+answers() { [ "$(wc -l <"$T/answers")" -ge "$1" ]; }
+# ask NUMBER REQUEST...: until that many lines were answered.
+ask() {
+	local nr=$1; shift
+	: >"$T/answers"
+	{ printf '%s\n' "$@"; exec sleep 1000; } | socat - "UNIX-CONNECT:$XDG_RUNTIME_DIR/lkvm/two.sock" >"$T/answers" &
+	wait_for "$patience" answers "$nr"
+	kill $!
+}
+ask 7 '{"v":1,"do":"regs","cpu":0}' '{"v":1,"do":"resume"}' '{"v":1,"do":"regs","cpu":1}' '{"v":1,"do":"regs","cpu":0}'
+same control/regs-and-resume "7 0" "$(grep -c '"ok":true' "$T/answers") $(grep -vc '"ok":true' "$T/answers")"
+lkvm pause two
+ask 5 '{"v":1,"do":"regs","cpu":0}' '{"v":1,"do":"regs","cpu":0}' '{"v":1,"do":"resume"}'
+same control/regs-of-paused "5 0" "$(grep -c '"ok":true' "$T/answers") $(grep -vc '"ok":true' "$T/answers")"
+
 # Paused: nothing happens until it is resumed; twice is once.
 dots() { wc -c <"$T/out-two"; }
 more_than() { [ "$(dots)" -gt "$1" ]; }
@@ -53,7 +70,7 @@ wait_for "$patience" more_than "$before" && ok control/ten-pauses || not_ok cont
 # A paused one ends as others do: by stop, by a signal, by its time limit.
 start p1; p1=$pid
 start p2; p2=$pid
-start p3 --timeout 40; p3=$pid
+start p3 --timeout 20; p3=$pid
 lkvm pause p1 p2 p3
 same control/pause-three 0 "$status"
 lkvm stop --timeout 0.3 p1
