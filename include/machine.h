@@ -181,7 +181,10 @@ const char *machine_get_cmdline(const struct machine *machine);
 /* The loop that the machine runs on, for who serves something else by it. */
 struct event_loop *machine_loop(const struct machine *machine);
 
-/* "running"; "paused"; "ending": it has ended or been told to. While the loop runs. */
+/*
+ * "running"; "paused"; "halted": its CPUs stand for a debugger, a look or a dump; "ending": it has ended or
+ * been told to. While the loop runs.
+ */
 const char *machine_state(const struct machine *machine);
 
 /*
