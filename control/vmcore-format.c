@@ -9,6 +9,7 @@
  */
 #include <assert.h>
 #include <elf.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "control/vmcore-format.h"
@@ -19,6 +20,8 @@
 
 #define QEMU_STATE_VERSION 1u
 #define NOTE_ALIGN 4u
+#define KERNEL_ALIGN MIB(2)
+#define KERNEL_MAX_BYTES MIB(256)
 
 /* ---- notes ---- */
 
@@ -152,7 +155,33 @@ void vmcore_plan(struct vmcore_layout *l, const struct mem *mem, unsigned int nr
 	assert(l->nr_pieces <= VMCORE_MAX_PIECES);
 }
 
-void vmcore_put_header(const struct vmcore_layout *l, uint64_t info_bytes,
+/*
+ * The kernel's code and data, where they are mapped: there are the page tables by which drgn finds all the
+ * rest. How long they are is not said. False if they are not in RAM.
+ */
+static bool map_kernel(const struct vmcore_layout *l, uint64_t text, gpa_t text_gpa, Elf64_Phdr *segment)
+{
+	const uint64_t before = text % KERNEL_ALIGN;	/* what stands before _stext */
+
+	for (unsigned int i = 0; i < l->nr_pieces && text; i++) {
+		const struct vmcore_piece *p = &l->pieces[i];
+		const gpa_t start = text_gpa - before;
+		uint64_t bytes;
+
+		if (text_gpa < before || start < p->start || start - p->start >= p->bytes)
+			continue;
+		bytes = min_u64(p->bytes - (start - p->start), KERNEL_MAX_BYTES);
+		*segment = (Elf64_Phdr){
+			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X,
+			.p_offset = p->offset + (start - p->start),
+			.p_vaddr = text - before, .p_paddr = start, .p_filesz = bytes, .p_memsz = bytes,
+		};
+		return true;
+	}
+	return false;
+}
+
+void vmcore_put_header(const struct vmcore_layout *l, uint64_t info_bytes, uint64_t text, gpa_t text_gpa,
 		       uint8_t out[VMCORE_HEADER_BYTES])
 {
 	Elf64_Ehdr header = {
@@ -161,14 +190,14 @@ void vmcore_put_header(const struct vmcore_layout *l, uint64_t info_bytes,
 		.e_phoff = sizeof(header), .e_ehsize = sizeof(header),
 		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = (Elf64_Half)(1 + l->nr_pieces),
 	};
-	Elf64_Phdr segments[1 + VMCORE_MAX_PIECES] = { {
+	Elf64_Phdr segments[2 + VMCORE_MAX_PIECES] = { {
 		.p_type = PT_NOTE, .p_offset = l->notes_offset, .p_align = NOTE_ALIGN,
 		.p_filesz = l->info_offset - l->notes_offset + info_bytes,
 	} };
 
 	/*
-	 * No alignment is what crash knows a core with physical addresses by. Virtual addresses are the
-	 * kernel's own business: readers find them by its page tables.
+	 * No alignment is what crash knows a core with physical addresses by. Virtual addresses but for
+	 * those of the kernel itself are found by its page tables.
 	 */
 	for (unsigned int i = 0; i < l->nr_pieces; i++)
 		segments[1 + i] = (Elf64_Phdr){
@@ -176,6 +205,7 @@ void vmcore_put_header(const struct vmcore_layout *l, uint64_t info_bytes,
 			.p_paddr = l->pieces[i].start, .p_filesz = l->pieces[i].bytes,
 			.p_memsz = l->pieces[i].bytes,
 		};
+	header.e_phnum += map_kernel(l, text, text_gpa, &segments[1 + l->nr_pieces]);
 	_Static_assert(sizeof(header) + sizeof(segments) == VMCORE_HEADER_BYTES, "their sizes");
 	memcpy(out, &header, sizeof(header));
 	memcpy(out + sizeof(header), segments, sizeof(segments));

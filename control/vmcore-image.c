@@ -87,7 +87,10 @@ static bool next_info(struct vmcore_image *image, struct vmcore_record *r, const
 
 static void next_header(struct vmcore_image *image, struct vmcore_record *r, const void **data)
 {
-	vmcore_put_header(&image->layout, image->info_bytes, image->notes);
+	const struct vmcore_info_place *place = vmcore_info_place(&image->info);
+
+	vmcore_put_header(&image->layout, image->info_bytes, place ? place->text : 0,
+			  place ? place->text_gpa : 0, image->notes);
 	send_notes(image, r, data, 0, VMCORE_HEADER_BYTES);
 	image->at = IMAGE_END;
 }

@@ -117,12 +117,17 @@ void vmcore_info_ask(struct vmcore_info *info, const struct mem *mem, const stru
 			info->chosen = (int)i;
 }
 
+const struct vmcore_info_place *vmcore_info_place(const struct vmcore_info *info)
+{
+	return info->nr ? &info->found[info->chosen < 0 ? 0 : info->chosen] : NULL;
+}
+
 uint32_t vmcore_info_get(const struct vmcore_info *info, const struct mem *mem,
 			 uint8_t note[VMCORE_INFO_BYTES])
 {
 	struct info_note n;
 
-	if (!info->nr || !read_info_note(&n, mem, info->found[info->chosen < 0 ? 0 : info->chosen].gpa))
+	if (!info->nr || !read_info_note(&n, mem, vmcore_info_place(info)->gpa))
 		return 0;
 	memcpy(note, n.note, n.bytes);
 	return n.bytes;

@@ -3,7 +3,8 @@
  * What a vmcore is made of: an ELF core file of a machine's memory and CPUs, as drgn, crash and makedumpfile
  * read it. Pure; any thread.
  *
- *	0		ELF header, then program headers: one for the notes, then one for each piece of RAM
+ *	0		ELF header, then program headers: one for the notes, one for each piece of RAM, and
+ *			one more for the part of it that is the kernel itself, if that is known
  *	behind them	notes: of each CPU CORE/NT_PRSTATUS and QEMU/0, then VMCOREINFO
  *	ram_offset	RAM, piece by piece, by physical addresses
  *
@@ -20,7 +21,7 @@
 #include "x86/registers.h"
 
 #define VMCORE_MAX_PIECES (MEM_MAX_REGIONS + 1)
-#define VMCORE_HEADER_BYTES (64u + 56u * (1 + VMCORE_MAX_PIECES))
+#define VMCORE_HEADER_BYTES (64u + 56u * (2 + VMCORE_MAX_PIECES))
 #define VMCORE_CPU_BYTES 816u		/* the notes of one CPU */
 #define VMCORE_INFO_BYTES 4120u		/* at most: a page, and the head of a note */
 
@@ -40,8 +41,11 @@ struct vmcore_layout {
 
 void vmcore_plan(struct vmcore_layout *layout, const struct mem *mem, unsigned int nr_cpus);
 
-/* @info_bytes: of the note VMCOREINFO, padding and all; 0: there is none. */
-void vmcore_put_header(const struct vmcore_layout *layout, uint64_t info_bytes,
+/*
+ * @info_bytes: of the note VMCOREINFO, padding and all; 0: there is none. @text: the virtual address of
+ * the kernel's code, which is at @text_gpa; both are a guest's word. 0: nobody knows.
+ */
+void vmcore_put_header(const struct vmcore_layout *layout, uint64_t info_bytes, uint64_t text, gpa_t text_gpa,
 		       uint8_t out[VMCORE_HEADER_BYTES]);
 
 /* The notes of CPU @index, which belong at notes_offset + index * VMCORE_CPU_BYTES. */

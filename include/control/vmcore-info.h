@@ -39,6 +39,9 @@ void vmcore_info_look(struct vmcore_info *info, const struct mem *mem, gpa_t gpa
 /* Chooses the one that belongs to what @cpu runs, if it was not yet chosen. */
 void vmcore_info_ask(struct vmcore_info *info, const struct mem *mem, const struct registers *cpu);
 
+/* The one that was chosen, or else the first; NULL: there is none. */
+const struct vmcore_info_place *vmcore_info_place(const struct vmcore_info *info);
+
 /* The note that was chosen, or else the first, with its padding: its bytes; 0: there is none. */
 uint32_t vmcore_info_get(const struct vmcore_info *info, const struct mem *mem,
 			 uint8_t note[VMCORE_INFO_BYTES]);

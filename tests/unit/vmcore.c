@@ -407,6 +407,34 @@ static void test_info_hostile_tables(void **state)
 	expect_release(&info, "6.1");
 }
 
+/* The kernel itself has a segment by its own addresses, if it is in RAM. */
+static void test_kernel_segment(void **state)
+{
+	static const struct {
+		int64_t moved;
+		const char *segment;
+	} kernels[] = {
+		{ 0, "LOAD           0x1002000 0xffffffff81000000 0x0000000001000000 0x3000000 0x3000000" },
+		{ MIB(46), "LOAD           0x3e02000 0xffffffff81000000 0x0000000003e00000 0x200000 0x200000" },
+		{ MIB(48), NULL }, { -(int64_t)MIB(17), NULL }, { INT64_MAX, NULL }, { INT64_MIN, NULL },
+	};
+
+	(void)state;
+	make_memory(MIB(64));
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		struct vmcore_file f;
+
+		put_info(0x3000, "6.1", kernels[i].moved);
+		f = dump(in_dir("kernel"), 1, -1);
+		vmcore_file_close(&f);
+		readelf(in_dir("kernel"));
+		if (kernels[i].segment)
+			expect(kernels[i].segment);
+		else
+			assert_null(strstr(text, "0xffffffff81"));
+	}
+}
+
 static void test_info_lies(void **state)
 {
 	static const struct {
@@ -835,6 +863,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_silent_cpu, tear_down),
 		cmocka_unit_test_teardown(test_info_choice, tear_down),
 		cmocka_unit_test_teardown(test_info_hostile_tables, tear_down),
+		cmocka_unit_test_teardown(test_kernel_segment, tear_down),
 		cmocka_unit_test_teardown(test_info_lies, tear_down),
 		cmocka_unit_test_teardown(test_info_longest, tear_down),
 		cmocka_unit_test(test_names),
