@@ -129,10 +129,11 @@ static void vmcore_on_event(void *arg, uint32_t events)
 {
 	struct vmcore *v = arg;
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		take_word(v);
-	if (v->client.socket >= 0 && events & EPOLLOUT && !v->waits && !v->all_sent)
+	/* First: a turn may have ended with the last record, and who has that answers at once. */
+	if (events & EPOLLOUT && !v->waits && !v->all_sent)
 		send_for_a_turn(v);
+	if (v->client.socket >= 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		take_word(v);
 }
 
 static void vmcore_on_tick(void *arg, uint32_t events)
