@@ -81,6 +81,7 @@ commands += cmd/restore.c cmd/snapshot.c cmd/receive.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
+in_guest += guest/gate.c
 sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands) $(containers)
 
 # What the unit tests link: everything but main().
@@ -108,7 +109,7 @@ $(build)/%.S.o: %.S
 
 # The guest's first process: with a C library of its own, and the same whatever the variant.
 init_max_bytes := 65536
-init_sources := guest/init.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c
+init_sources := guest/init.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c guest/init-container.c
 init_cflags = -std=gnu11 -D_GNU_SOURCE -Os -static -s $(warnings) -iquote include -idirafter /usr/include \
 	-idirafter /usr/include/x86_64-linux-gnu -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code

@@ -81,6 +81,11 @@ void log_init(void)
 	output_init(&log_state.out, STDERR_FILENO);
 }
 
+void log_set_output(int fd)
+{
+	output_init(&log_state.out, fd);
+}
+
 int log_start(struct event_loop *loop)
 {
 	const struct sink_config config = { .fd = STDERR_FILENO };

@@ -25,6 +25,7 @@
 #include "disk/partition.h"
 #include "event.h"
 #include "guest/command.h"
+#include "guest/gate.h"
 #include "guest/results.h"
 #include "io.h"
 #include "kvm-cpu.h"
@@ -99,6 +100,7 @@ struct machine {
 	struct board_host host;		/* what the board is lent */
 	struct term *err_term;		/* the command's stderr; NULL: none of its own */
 	struct command *command;	/* NULL: none */
+	struct gate *gate;		/* of the command; NULL: none */
 	struct results *results;	/* of the command; NULL: none */
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
@@ -647,6 +649,7 @@ void machine_destroy(struct machine *m)
 		net_close(m->host.nets[i].net);
 	for (unsigned int i = m->config->nr_ports; i--;)
 		port_destroy(m->host.ports[i]);
+	gate_destroy(m->gate);
 	command_destroy(m->command);
 	results_destroy(m->results);
 	port_destroy(m->host.terminal_port);
@@ -1346,19 +1349,75 @@ static void tell_that_it_runs(void *arg)
 		m->config->runs(m->config->runs_arg);
 }
 
+static void on_command_ready(void *arg)
+{
+	const struct machine *m = arg;
+
+	if (m->gate)
+		gate_ready(m->gate);
+}
+
+static void on_command_started(void *arg)
+{
+	const struct machine *m = arg;
+
+	if (m->gate)
+		gate_started(m->gate);
+	tell_that_it_runs(arg);
+}
+
 static void on_command_ended(void *arg)
 {
 	struct machine *m = arg;
+	const struct command_result result = command_result(m->command);
 
+	if (m->gate)
+		gate_ended(m->gate, &result);
 	vm_request_stop(m->host.vm, STOP_COMMAND);
+}
+
+static void on_gate_gone(void *arg)
+{
+	machine_end(arg, SIGKILL);
+}
+
+static void on_gate_paused(void *arg, int rc)
+{
+	const struct machine *m = arg;
+
+	gate_paused(m->gate, rc);
+}
+
+static int pause_by_gate(void *arg)
+{
+	return machine_pause(arg, on_gate_paused, arg);
+}
+
+static void resume_by_gate(void *arg)
+{
+	machine_resume(arg);
+}
+
+static int open_gate(struct machine *m)
+{
+	const struct gate_client client = {
+		.gone = on_gate_gone, .pause = pause_by_gate, .resume = resume_by_gate, .arg = m,
+	};
+
+	return !m->command || m->config->gate_fd < 0 ? 0 :
+	       gate_create(&m->gate, m->host.loop, m->config->gate_fd, m->command, &client);
 }
 
 static int start_command(struct machine *m)
 {
 	const struct command_client client = {
-		.started = tell_that_it_runs, .ended = on_command_ended, .arg = m,
+		.ready = on_command_ready, .started = on_command_started, .ended = on_command_ended,
+		.arg = m,
 	};
 	int rc = m->results ? command_take_results(m->command, m->results) : 0;
+
+	if (!rc)
+		rc = open_gate(m);
 
 	return rc || !m->command ? rc :
 	       command_start(m->command, &client, m->config->timeout_ns ? 0 : COMMAND_READY_NS);

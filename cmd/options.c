@@ -580,7 +580,7 @@ static int apply(struct run_options *o, const struct option_row *row, const char
 	return rc;
 }
 
-static void defaults(struct run_options *o)
+void options_set_defaults(struct run_options *o)
 {
 	*o = (struct run_options){
 		.machine = {
@@ -592,6 +592,7 @@ static void defaults(struct run_options *o)
 			.board = { .cpus = 1, .acpi = true, .mptable = true, .rng = true },
 			.sandbox = SANDBOX_ON,
 			.log_fd = -1,
+			.gate_fd = -1,
 		},
 	};
 }
@@ -707,7 +708,7 @@ int options_parse(struct run_options *out, int argc, char **argv)
 	const char *last = NULL;
 	int value, rc;
 
-	defaults(out);
+	options_set_defaults(out);
 	make_tables(long_options, letters);
 	opterr = 0;
 	optind = 0;		/* glibc: start over */

@@ -94,6 +94,17 @@ static int set_environment(struct run_command *c, const struct command_options *
 	return rc;
 }
 
+static int set_container(struct run_command *c, const struct command_container *from)
+{
+	c->config.environment = from->environment;
+	c->config.nr_environment = from->nr_environment;
+	c->config.hostname = from->hostname;
+	c->config.more = from->plan;
+	c->config.more_bytes = from->plan_bytes;
+	c->config.held = true;
+	return 0;
+}
+
 /* A shell in the background is for who attaches to its console. */
 static bool has_terminal(const struct command_options *o, bool detach)
 {
@@ -407,12 +418,13 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	config->results = !from->out.host ? NULL : from->out.guest ? from->out.guest : DEFAULT_RESULTS;
 	o->machine.results_path = from->out.host;
 	config->terminal = has_terminal(from, o->detach);
-	o->machine.is_job = has_shell_for_jobs();
+	o->machine.is_job = !from->container && has_shell_for_jobs();
 	if (!config->terminal && !o->dry_run && o->machine.is_job)
 		wait_for_terminal();
-	set_directory(c, from);
+	if (!from->container)
+		set_directory(c, from);
 	set_networks(c, &o->machine);
-	rc = set_environment(c, from);
+	rc = from->container ? set_container(c, from->container) : set_environment(c, from);
 	if (!rc)
 		rc = command_check_kernel(c, &o->machine);
 	if (!rc)

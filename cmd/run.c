@@ -25,6 +25,7 @@
 #include "cmd/registration.h"
 #include "cmd/report.h"
 #include "cmd/restore.h"
+#include "cmd/run.h"
 #include "cmd/run-command.h"
 #include "control/vmcore-saver.h"
 #include "log.h"
@@ -58,6 +59,7 @@ struct run {
 	struct registration registration;
 	struct detach detach;
 	struct vmcore_saver saver;	/* of --dump-on-panic */
+	const struct run_client *client;	/* NULL: none */
 	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
 	struct snapshot_header snapshot;	/* with --restore */
 };
@@ -568,6 +570,8 @@ static void run_all(struct run *run, uint64_t start_ns)
 		return;
 	}
 	rc = open_saver(run, machine);
+	if (!rc && run->client)
+		rc = run->client->opened(run->client->arg);
 	if (!rc && !o->dry_run)
 		rc = run_separate(run, machine);
 	if (rc > 0)
@@ -615,23 +619,56 @@ static bool run_reads_stdin(const struct run_options *o)
 	return o->command.root && !strcmp(o->command.root, "-");
 }
 
+static const struct run run_nothing = {
+	.log_fd = -1,
+	.json_fd = -1,
+	.command = { .initramfs_fd = -1, .in_fd = -1, .archive_fd = -1 },
+	.registration = REGISTRATION_NONE,
+	.detach = DETACH_NONE,
+	.saver = VMCORE_SAVER_NONE,
+	.report = {
+		.outcome = { "error", EXIT_LKVM, NULL },
+		.boot_ns = -1,
+		.kernel_ns = -1,
+		.awake_ns = -1,
+		.init_ns = -1,
+	},
+};
+
+static void run_fini(struct run *run)
+{
+	if (run->log_fd >= 0)
+		close(run->log_fd);
+	restore_close(&run->options);
+	free(run->cmdline);
+	run_command_fini(&run->command);
+	options_fini(&run->options);
+}
+
+/* The status goes where the file of --json would have been: the supervisor keeps it, the VM does not. */
+int run_for_container(struct run_options *options, const struct run_client *client)
+{
+	const uint64_t start_ns = now_ns();
+	struct run run = run_nothing;
+	uint8_t status;
+
+	run.options = *options;
+	run.client = client;
+	run.json_fd = client->status_fd;
+	run_all(&run, start_ns);
+	status = (uint8_t)run.report.outcome.status;
+	if (run.json_fd >= 0 && write(run.json_fd, &status, 1) != 1)
+		log_error("container: its status is lost: %s", strerror(errno));
+	close_json(&run);
+	registration_end(&run.registration, status);
+	if (!run.disks_stuck)
+		run_fini(&run);
+	return status;
+}
+
 int cmd_run(int argc, char **argv, uint64_t start_ns)
 {
-	struct run run = {
-		.log_fd = -1,
-		.json_fd = -1,
-		.command = { .initramfs_fd = -1, .in_fd = -1, .archive_fd = -1 },
-		.registration = REGISTRATION_NONE,
-		.detach = DETACH_NONE,
-		.saver = VMCORE_SAVER_NONE,
-		.report = {
-			.outcome = { "error", EXIT_LKVM, NULL },
-			.boot_ns = -1,
-			.kernel_ns = -1,
-			.awake_ns = -1,
-			.init_ns = -1,
-		},
-	};
+	struct run run = run_nothing;
 	const pid_t parent = getppid();
 	int rc = options_parse(&run.options, argc, argv), status;
 
@@ -666,11 +703,6 @@ int cmd_run(int argc, char **argv, uint64_t start_ns)
 	registration_end(&run.registration, run.report.outcome.status);
 	if (run.disks_stuck)
 		_exit(run.report.outcome.status);
-	if (run.log_fd >= 0)
-		close(run.log_fd);
-	restore_close(&run.options);
-	free(run.cmdline);
-	run_command_fini(&run.command);
-	options_fini(&run.options);
+	run_fini(&run);
 	return run.report.outcome.status;
 }

@@ -52,6 +52,8 @@ struct command {
 	struct protocol_size size;
 	bool size_due;			/* it is yet to be said */
 	bool stop_due;			/* it is to be asked to end */
+	bool held;			/* nothing is said */
+	uint64_t signals_due;		/* 1 << (number - 1) */
 	bool in_told;			/* the end of stdin has been said */
 	bool in_unwanted;		/* the command reads no more */
 	uint64_t in_bytes;
@@ -131,6 +133,18 @@ static bool say_terminal(struct command *c)
 	return command_say(c, PROTOCOL_TERMINAL, &size, sizeof(size), NULL, 0);
 }
 
+static bool say_more(struct command *c)
+{
+	const struct command_config *p = c->config;
+
+	if (c->said_size - c->said_until < p->more_bytes)
+		return false;
+	if (p->more_bytes)
+		memcpy(c->said + c->said_until, p->more, p->more_bytes);
+	c->said_until += p->more_bytes;
+	return true;
+}
+
 static bool say_plan(struct command *c)
 {
 	const struct command_config *p = c->config;
@@ -141,7 +155,7 @@ static bool say_plan(struct command *c)
 	return ok && say_text(c, p->directory_needed ? PROTOCOL_NEEDED_DIRECTORY : PROTOCOL_DIRECTORY,
 			      p->directory) &&
 	       say_text(c, PROTOCOL_USER, p->user) && say_text(c, PROTOCOL_HOSTNAME, p->hostname) &&
-	       say_text(c, PROTOCOL_RESULTS_PATH, p->results) &&
+	       say_text(c, PROTOCOL_RESULTS_PATH, p->results) && say_more(c) &&
 	       command_say(c, PROTOCOL_GO, NULL, 0, NULL, 0);
 }
 
@@ -159,7 +173,7 @@ static size_t plan_bytes(const struct command_config *p)
 		bytes += each + strlen(p->mounts[i].path);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		bytes += texts[i] ? each + strlen(texts[i]) : 0;
-	return bytes + p->nr_networks * each;
+	return bytes + p->nr_networks * each + p->more_bytes;
 }
 
 static bool has_end_of_input_to_say(const struct command *c)
@@ -173,6 +187,17 @@ static void say_unread(struct command *c, struct stream *s, uint32_t stream)
 
 	if (s->unread && !s->unread_told)
 		s->unread_told = command_say(c, PROTOCOL_STREAM_CLOSED, &p, sizeof(p), NULL, 0);
+}
+
+static void say_signals(struct command *c)
+{
+	for (uint32_t n = 1; n <= 64 && c->started && c->signals_due; n++) {
+		const struct protocol_signal p = { .number = n };
+
+		if (c->signals_due >> (n - 1) & 1 &&
+		    command_say(c, PROTOCOL_SIGNAL, &p, sizeof(p), NULL, 0))
+			c->signals_due &= ~(1ull << (n - 1));
+	}
 }
 
 /* All that was said has been read: its place is free for all of these. */
@@ -189,6 +214,7 @@ static void say_what_is_due(struct command *c)
 		c->stop_due = !command_say(c, PROTOCOL_STOP, NULL, 0, NULL, 0);
 	say_unread(c, &c->out, 1);
 	say_unread(c, &c->errors, 2);
+	say_signals(c);
 }
 
 /* Before init is ready it is told nothing, so that an older one hears of no newer version's words. */
@@ -197,7 +223,7 @@ static ssize_t control_read(void *arg, const struct iovec *iov, unsigned int nr)
 	struct command *c = arg;
 	uint32_t n;
 
-	if (!c->result.ready)
+	if (!c->result.ready || c->held)
 		return -EAGAIN;
 	if (c->said_at == c->said_until)
 		say_what_is_due(c);
@@ -406,6 +432,8 @@ static void hear_ready(struct command *c, const struct protocol_ready *ready)
 		event_timer_set(c->loop, c->timer, 0, 0);
 		port_wake(c->ports[PORT_CONTROL]);
 		port_wake(c->ports[PORT_STDIN]);
+		if (c->client.ready)
+			c->client.ready(c->client.arg);
 	}
 }
 
@@ -416,6 +444,8 @@ static void hear_started(struct command *c)
 		return;
 	}
 	c->started = true;
+	if (c->signals_due)
+		port_wake(c->ports[PORT_CONTROL]);
 	if (c->client.started)
 		c->client.started(c->client.arg);
 }
@@ -669,6 +699,20 @@ void command_ask_end(struct command *c)
 	port_wake(c->ports[PORT_CONTROL]);
 }
 
+void command_release(struct command *c)
+{
+	c->held = false;
+	port_wake(c->ports[PORT_CONTROL]);
+}
+
+void command_signal(struct command *c, unsigned int number)
+{
+	if (!number || number > 64)
+		return;
+	c->signals_due |= 1ull << (number - 1);
+	port_wake(c->ports[PORT_CONTROL]);
+}
+
 struct command_result command_result(const struct command *c)
 {
 	return c->result;
@@ -726,6 +770,7 @@ int command_create(struct command **out, struct event_loop *loop,
 		return -ENOMEM;
 	c->loop = loop;
 	c->config = config;
+	c->held = config->held;
 	c->io = c->out.term = io;
 	c->err = c->errors.term = err;
 	c->timer = -1;

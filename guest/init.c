@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -294,11 +295,23 @@ static void ask_all_to_end(void)
 	kill(-1, SIGCONT);
 }
 
+/* One for a command that has ended is nobody's. */
+static void take_signal_message(size_t bytes)
+{
+	struct protocol_signal p;
+
+	if (bytes != sizeof(p))
+		init_fail("lkvm sent a bad signal");
+	memcpy(&p, payload_of_message(), bytes);
+	if (!init.exited)
+		kill(init.command, (int)p.number);
+}
+
 /* Some are for the plan and all others for what comes after it. */
 static bool is_for_later(uint32_t kind)
 {
 	return kind == PROTOCOL_SIZE || kind == PROTOCOL_STDIN_END || kind == PROTOCOL_STREAM_CLOSED ||
-	       kind == PROTOCOL_STOP;
+	       kind == PROTOCOL_STOP || kind == PROTOCOL_SIGNAL;
 }
 
 /* One whole message. True if it was the last before the command. */
@@ -350,6 +363,15 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		break;
 	case PROTOCOL_STOP:
 		ask_all_to_end();
+		break;
+	case PROTOCOL_STEP:
+		init_add_step(p, payload_of_message(), bytes);
+		break;
+	case PROTOCOL_CREDENTIALS:
+		init_set_credentials(p, payload_of_message(), bytes);
+		break;
+	case PROTOCOL_SIGNAL:
+		take_signal_message(bytes);
 		break;
 	case PROTOCOL_GO:
 		init.told = true;
@@ -535,13 +557,14 @@ __attribute__((noreturn)) static void become_command(const struct init_user *u, 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
+	init_take_steps(p);
 	if (p->has_terminal)
 		ioctl(ends[0], TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++) {
 		fchown(ends[i], u->uid, (gid_t)-1);	/* for who opens /dev/stdout */
 		dup2(ends[i], i);
 	}
-	error = become_user(u);
+	error = p->is_container ? init_become(&p->credentials) : become_user(u);
 	if (!error) {
 		environ = p->environment;
 		execvp(p->arguments[0], p->arguments);
@@ -582,6 +605,14 @@ static void note_end(uint32_t end, uint32_t value)
 	init.slave = -1;
 }
 
+/* A container is the first process of its own namespaces. The call itself: there is one thread. */
+static pid_t fork_command(void)
+{
+	const unsigned long spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC;
+
+	return init.plan.is_container ? (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0) : fork();
+}
+
 static void init_start_command(void)
 {
 	int ends[3], report[2], error = 0;
@@ -598,7 +629,7 @@ static void init_start_command(void)
 		open_pipes(ends);
 	open_pipe(report);
 	go_to_directory();
-	init.command = fork();
+	init.command = fork_command();
 	if (init.command < 0)
 		init_fail("cannot start a process: %s", strerror(errno));
 	if (!init.command)

@@ -31,6 +31,9 @@ bool log_shows(enum log_level level);
  */
 void log_init(void);
 
+/* Messages go to @fd instead of stderr, until another call or log_start(). Of the caller. */
+void log_set_output(int fd);
+
 /*
  * From now until log_stop() nobody waits: what the reader does not take at once waits in a sink,
  * which @loop writes out. Before the sandbox and before other threads; they have ended before

@@ -71,6 +71,7 @@ struct machine_config {
 	int log_fd;			/* --console-log, or -1; lent */
 	const char *log_path;		/* its name, to open it again */
 	const struct command_config *command;	/* or NULL; lent */
+	int gate_fd;			/* with a command: guest/gate.h; -1: none. Lent */
 	const char *announcement;	/* what runs, for a terminal's user; NULL: as -v says it. Lent */
 	const char *results_path;	/* with a command that has results: where they go */
 	bool detached;			/* nobody is there to read stdout and stderr */

@@ -24,6 +24,15 @@ struct dir_option {
 	const char *host, *guest;
 };
 
+/* What a container has instead of the options' own. All of it is lent. */
+struct command_container {
+	const char *const *environment;	/* all of it */
+	unsigned int nr_environment;
+	const char *hostname;		/* or NULL */
+	const void *plan;		/* messages for the guest's first process (oci/plan.h) */
+	size_t plan_bytes;
+};
+
 /* What is to be run in the guest, and with which files. */
 struct command_options {
 	bool given;			/* there was a "--" */
@@ -40,6 +49,7 @@ struct command_options {
 	enum command_tty { TTY_AUTO, TTY_ON, TTY_OFF } tty;
 	const char *modules;		/* a directory, "off", or NULL */
 	bool oops_fails;
+	const struct command_container *container;	/* NULL: it is none */
 };
 
 struct run_options {
@@ -56,6 +66,9 @@ struct run_options {
 	char *texts[OPTIONS_MAX_TEXTS];	/* copies of values; ours */
 	char net_names[BOARD_MAX_VIRTIO][8];
 };
+
+/* As without any option. */
+void options_set_defaults(struct run_options *out);
 
 /*
  * Fills @out from @argv. 0, or -errno after one message. What was parsed

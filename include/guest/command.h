@@ -46,10 +46,14 @@ struct command_config {
 	struct command_mount mounts[PROTOCOL_MAX_MOUNTS];
 	unsigned int nr_networks;
 	struct protocol_network networks[PROTOCOL_MAX_MOUNTS];
+	const void *more;		/* messages that are part of the plan, as they are */
+	size_t more_bytes;
+	bool held;			/* it does not start before command_release() */
 };
 
 /* Who wants to know. */
 struct command_client {
+	void (*ready)(void *arg);	/* init waits for the plan; or NULL */
 	void (*started)(void *arg);	/* it runs; or NULL */
 	void (*ended)(void *arg);	/* command_result() is final, and all output has arrived */
 	void *arg;
@@ -95,6 +99,15 @@ void command_expect_ready(struct command *c, bool expected);
 
 /* The command is asked to end in order (SIGTERM), as soon as it runs. May be done again. */
 void command_ask_end(struct command *c);
+
+/* It may start, as soon as init is ready. */
+void command_release(struct command *c);
+
+/*
+ * Sends a signal to the command, once it has started. Of those that init has not heard of yet each is
+ * kept once.
+ */
+void command_signal(struct command *c, unsigned int number);
 
 /* The terminal's window has another size. */
 void command_set_size(struct command *c, uint16_t columns, uint16_t rows);

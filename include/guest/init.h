@@ -37,6 +37,10 @@ struct init_plan {
 	char *results;				/* or NULL */
 	bool has_terminal;
 	struct protocol_size size;
+	bool is_container;
+	struct protocol_credentials credentials;
+	size_t nr_steps;
+	struct init_step *steps[PROTOCOL_MAX_STEPS];
 };
 
 /* ---- init.c ---- */
@@ -61,6 +65,24 @@ void init_make_root(const struct init_plan *plan);
 
 /* Addresses of "lo" and of cards. */
 void init_set_networks(const struct init_plan *plan);
+
+/* ---- init-container.c ---- */
+
+/* A step, as lkvm sent it, with a NUL behind it. */
+struct init_step {
+	struct protocol_step what;
+	size_t bytes;
+	char texts[];
+};
+
+void init_add_step(struct init_plan *plan, const char *payload, size_t bytes);
+void init_set_credentials(struct init_plan *plan, const char *payload, size_t bytes);
+
+/* In the container's process: all steps, in their order. */
+void init_take_steps(const struct init_plan *plan);
+
+/* Last of all before execve(2). 0 or errno. */
+int init_become(const struct protocol_credentials *c);
 
 /* ---- init-user.c ---- */
 

@@ -68,6 +68,11 @@ enum protocol_kind {
 	PROTOCOL_STREAM_CLOSED,	/* struct protocol_stream: nobody reads it any more */
 	PROTOCOL_STOP,		/* all that runs is to end in order, the command too */
 
+	/* For a container: from lkvm, before GO but the last. */
+	PROTOCOL_STEP = 32,	/* struct protocol_step and its texts: done in order, before it starts */
+	PROTOCOL_CREDENTIALS,	/* struct protocol_credentials: it is one */
+	PROTOCOL_SIGNAL,	/* struct protocol_signal, once it has started */
+
 	/* From init. */
 	PROTOCOL_READY = 64,	/* struct protocol_ready */
 	PROTOCOL_STARTED,
@@ -119,6 +124,47 @@ struct protocol_stream_end {
 	uint32_t stream;		/* 1: stdout, 2: stderr */
 	uint32_t pad;
 	uint64_t bytes;
+};
+
+/*
+ * What a container's process does first of all, as root of the guest, in a mount and a PID namespace of
+ * its own. Texts follow, each with a NUL but the last of a message; "" is none.
+ */
+enum protocol_what {
+	PROTOCOL_DO_MOUNT = 1,	/* source, target (made if it is not there), type, data; flags: mount(2)'s */
+	PROTOCOL_DO_UNMOUNT,	/* path */
+	PROTOCOL_DO_DIRECTORY,	/* path, with its parents; arg: its mode */
+	PROTOCOL_DO_FILE,	/* path, and what is in it; flags: 1: more of it; arg: its mode */
+	PROTOCOL_DO_NODE,	/* path; flags: its mode, with its type; arg: the device's number */
+	PROTOCOL_DO_LINK,	/* what it leads to, path */
+	PROTOCOL_DO_REMOVE,	/* path of an empty directory */
+	PROTOCOL_DO_ENTER,	/* path, which is the working directory from then on */
+};
+
+struct protocol_step {
+	uint32_t what;		/* enum protocol_what */
+	uint32_t optional;	/* 1: ENOENT and ENOTDIR are no errors */
+	uint64_t flags, arg;
+};
+
+#define PROTOCOL_MAX_STEPS 4096u
+#define PROTOCOL_MAX_GROUPS 32u
+#define PROTOCOL_NR_RLIMITS 16u
+
+/* Whose rights it has, instead of a user's of the root. */
+struct protocol_credentials {
+	uint32_t uid, gid, umask;
+	uint32_t nr_groups, groups[PROTOCOL_MAX_GROUPS];
+	uint32_t has_capabilities, no_new_privileges;
+	uint32_t rlimits_given;		/* 1 << RLIMIT_... */
+	uint64_t bounding, effective, inheritable, permitted, ambient;
+	struct {
+		uint64_t soft, hard;
+	} rlimits[PROTOCOL_NR_RLIMITS];
+};
+
+struct protocol_signal {
+	uint32_t number;
 };
 
 enum protocol_end {

@@ -42,6 +42,7 @@ __attribute__((format(printf, 1, 2))) static void fuzz_print(const char *fmt, ..
 }
 
 #include "guest/init.c"
+#include "guest/init-container.c"
 
 #undef main
 #undef poll

@@ -5,6 +5,8 @@
  */
 #include "tests/lib/unit.h"
 
+#include <sys/socket.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,6 +16,7 @@
 
 #include "event.h"
 #include "guest/command.h"
+#include "guest/gate.h"
 #include "sink.h"
 #include "term.h"
 #include "util.h"
@@ -700,6 +703,71 @@ static void it_is_asked_to_end(void **state)
 	close_rig(&r);
 }
 
+static unsigned int nr_gone;
+
+static void on_gate_end(void *arg)
+{
+	(void)arg;
+	nr_gone++;
+}
+
+static void tell_gate(struct rig *r, int fd, uint32_t kind, uint32_t value)
+{
+	const struct gate_message m = { kind, value };
+
+	assert_int_equal(send(fd, &m, sizeof(m), 0), sizeof(m));
+	step(r);
+}
+
+static void a_container_waits_at_its_gate(void **state)
+{
+	const struct gate_client client = { .gone = on_gate_end };
+	const struct protocol_signal signal = { .number = 15 };
+	const struct command_result result = { .end = COMMAND_NOT_STARTED, .value = 2 };
+	uint8_t more[64], go[64], wanted[64], got[4096];
+	const size_t more_bytes = put_message(more, PROTOCOL_STEP, "step", 4);
+	const size_t go_bytes = put_message(go, PROTOCOL_GO, NULL, 0);
+	const size_t bytes = put_message(wanted, PROTOCOL_SIGNAL, &signal, sizeof(signal));
+	struct rig r = { .config = { .held = true, .more = more, .more_bytes = more_bytes } };
+	struct gate_message m;
+	struct gate *gate;
+	int pair[2];
+	size_t n;
+
+	(void)state;
+	assert_int_equal(open_rig(&r), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(gate_create(&gate, r.loop, pair[0], r.command, &client), 0);
+	say_ready(&r);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), 0);
+	/* A signal waits for the start, and comes once. */
+	tell_gate(&r, pair[1], GATE_SIGNAL, 15);
+	tell_gate(&r, pair[1], GATE_SIGNAL, 15);
+	tell_gate(&r, pair[1], GATE_SIGNAL, 65);
+	tell_gate(&r, pair[1], GATE_GO, 0);
+	n = hear_all(&r, got, sizeof(got));
+	assert_int_equal(n, more_bytes + go_bytes);
+	assert_memory_equal(got + n - go_bytes, go, go_bytes);
+	assert_memory_equal(got + n - go_bytes - more_bytes, more, more_bytes);
+	say(&r, PROTOCOL_STARTED, NULL, 0);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), bytes);
+	assert_memory_equal(got, wanted, bytes);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), 0);
+	/* What has become of it is told once. */
+	gate_ended(gate, &result);
+	gate_ended(gate, &result);
+	assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), sizeof(m));
+	assert_int_equal(m.kind, GATE_NOT_STARTED);
+	assert_int_equal(m.value, 2);
+	assert_int_equal(recv(pair[1], &m, sizeof(m), MSG_DONTWAIT), -1);
+	close(pair[1]);
+	step(&r);
+	assert_int_equal(nr_gone, 1);
+	gate_destroy(gate);
+	close(pair[0]);
+	close_rig(&r);
+}
+
 static void an_init_that_says_nothing_is_given_up(void **state)
 {
 	struct rig r;
@@ -949,6 +1017,7 @@ int main(void)
 		cmocka_unit_test(a_reader_that_goes_is_told),
 		cmocka_unit_test(the_last_size_of_the_window_is_told),
 		cmocka_unit_test(it_is_asked_to_end),
+		cmocka_unit_test(a_container_waits_at_its_gate),
 		cmocka_unit_test(an_init_that_says_nothing_is_given_up),
 		cmocka_unit_test(bad_messages_are_one_message),
 		cmocka_unit_test(nothing_may_come_before_ready),

@@ -14,6 +14,7 @@ static char passwd_path[64], group_path[64];
 
 #include "guest/init-setup.c"
 #include "guest/init-user.c"
+#include "guest/init-container.c"
 
 /* Beside the C library's own. */
 #undef vsnprintf
@@ -331,6 +332,8 @@ static void test_print(void **state)
 	same_print(200, "%lld.%09ld %llu %zu", LLONG_MIN, 123l, ULLONG_MAX, SIZE_MAX);
 	same_print(200, "%08u", 4711u);
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
 #pragma GCC diagnostic ignored "-Wformat-truncation"
 	same_print(5, "%s", "12345");
 	same_print(5, "%s", "1234");
@@ -346,10 +349,120 @@ static void test_print(void **state)
 	close(ends[1]);
 }
 
+/* ---- a container's steps ---- */
+
+/* Takes one; what was said is in last_words if it failed. */
+static bool take(enum protocol_what what, uint32_t optional, uint64_t flags, uint64_t arg, const char *texts,
+		 size_t bytes)
+{
+	const struct protocol_step step = { what, optional, flags, arg };
+	static char payload[4096];
+	static struct init_plan plan;
+
+	plan = (struct init_plan){ 0 };
+	*last_words = '\0';
+	memcpy(payload, &step, sizeof(step));
+	memcpy(payload + sizeof(step), texts, bytes);
+	if (setjmp(failed))
+		return false;
+	init_add_step(&plan, payload, sizeof(step) + bytes);
+	init_take_steps(&plan);
+	free(plan.steps[0]);
+	return true;
+}
+
+#define TAKE(what, optional, flags, arg, fmt, ...)							\
+	({												\
+		char texts[512];									\
+		int n = snprintf(texts, sizeof(texts), fmt, __VA_ARGS__);				\
+		for (int i = 0; i < n; i++)								\
+			texts[i] = texts[i] == '|' ? '\0' : texts[i];					\
+		take(what, optional, flags, arg, texts, (size_t)n);					\
+	})
+
+static void steps_are_taken(void **state)
+{
+	char here[PATH_MAX], path[PATH_MAX + 64];
+	struct stat st;
+
+	(void)state;
+	assert_non_null(getcwd(here, sizeof(here)));
+	assert_true(TAKE(PROTOCOL_DO_DIRECTORY, 0, 0, 01777, "%s/c/d|", root_path));
+	snprintf(path, sizeof(path), "%s/c/d", root_path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 01777);
+	assert_true(TAKE(PROTOCOL_DO_DIRECTORY, 0, 0, 0700, "%s/c/d|", root_path));
+	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 0, 0640, "%s/c/e/f|one\n", root_path));
+	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 1, 0, "%s/c/e/f|two", root_path));
+	assert_string_equal(run_in(root_path, "cat c/e/f; stat -c %a c/e/f"), "one\ntwo640\n");
+	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/c/empty|", root_path));
+	assert_true(TAKE(PROTOCOL_DO_LINK, 0, 0, 0, "../x|%s/c/l|", root_path));
+	assert_string_equal(run_in(root_path, "readlink c/l; stat -c %s c/empty"), "../x\n0\n");
+	assert_true(TAKE(PROTOCOL_DO_NODE, 0, S_IFIFO | 0620, 0, "%s/c/p|", root_path));
+	assert_string_equal(run_in(root_path, "stat -c '%F %a' c/p"), "fifo 620\n");
+	assert_true(TAKE(PROTOCOL_DO_REMOVE, 0, 0, 0, "%s/c/d|", root_path));
+	assert_true(TAKE(PROTOCOL_DO_ENTER, 0, 0, 0, "%s/c/new|", root_path));
+	assert_string_equal(run_in(".", "pwd | sed 's#.*/##'"), "new\n");
+	assert_int_equal(chdir(here), 0);
+}
+
+static void steps_that_fail_are_said(void **state)
+{
+	char longest[PATH_MAX + 2];
+
+	(void)state;
+	assert_false(TAKE(PROTOCOL_DO_REMOVE, 0, 0, 0, "%s/none|", root_path));
+	assert_non_null(strstr(last_words, "/none: No such file or directory"));
+	assert_true(TAKE(PROTOCOL_DO_REMOVE, 1, 0, 0, "%s/none|", root_path));
+	assert_false(TAKE(PROTOCOL_DO_LINK, 1, 0, 0, "x|%s|", root_path));
+	assert_non_null(strstr(last_words, ": File exists"));
+	assert_true(TAKE(PROTOCOL_DO_MOUNT, 1, MS_BIND, 0, "/dev/null|%s/none|||", root_path));
+	assert_false(TAKE(PROTOCOL_DO_MOUNT, 0, MS_BIND, 0, "%s/none|%s/target||", root_path, root_path));
+	assert_string_equal(run_in(root_path, "ls -d target 2>/dev/null"), "");
+	assert_false(TAKE(99, 1, 0, 0, "%s|", root_path));
+	memset(longest, 'a', sizeof(longest) - 1);
+	longest[0] = '/';
+	longest[PATH_MAX + 1] = '\0';
+	assert_false(take(PROTOCOL_DO_DIRECTORY, 0, 0, 0, longest, 3000));
+	/* Texts that are not there are empty; a step that is cut is none. */
+	assert_false(take(PROTOCOL_DO_MOUNT, 0, 0, 0, "", 0));
+	if (!setjmp(failed)) {
+		struct init_plan plan = { 0 };
+
+		init_add_step(&plan, "x", 1);
+		fail();
+	}
+	assert_string_equal(last_words, "lkvm sent a bad step");
+}
+
+static void credentials_have_a_form(void **state)
+{
+	static struct init_plan plan;
+	struct protocol_credentials c = { .uid = 7, .nr_groups = PROTOCOL_MAX_GROUPS };
+
+	(void)state;
+	if (!setjmp(failed)) {
+		init_set_credentials(&plan, (const char *)&c, sizeof(c) - 1);
+		fail();
+	}
+	init_set_credentials(&plan, (const char *)&c, sizeof(c));
+	assert_true(plan.is_container && plan.credentials.uid == 7);
+	plan = (struct init_plan){ 0 };
+	c.nr_groups++;
+	if (!setjmp(failed)) {
+		init_set_credentials(&plan, (const char *)&c, sizeof(c));
+		fail();
+	}
+	assert_string_equal(last_words, "lkvm sent bad credentials");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_print),
+		cmocka_unit_test(steps_are_taken),
+		cmocka_unit_test(steps_that_fail_are_said),
+		cmocka_unit_test(credentials_have_a_form),
 		cmocka_unit_test(users_are_found),
 		cmocka_unit_test(who_is_not_there_is_said),
 		cmocka_unit_test(a_root_without_users),

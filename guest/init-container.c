@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's first process: what makes a command's process a container's (guest/protocol.h).
+ *
+ * Which mounts, files and devices a container has is known to lkvm, which sends them as steps of a
+ * few kinds. The process takes them itself, behind clone(2), in namespaces of its own: what it
+ * mounts is its own, and its /proc shows its own processes. All of it is in the root that init has
+ * entered, so that links lead nowhere else. A step that fails ends the machine, with the path.
+ *
+ * Sources: mount(2), namespaces(7), capabilities(7), credentials(7); OCI runtime specification 1.2.0.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest/init.h"
+
+#define STEP_TEXTS 4
+
+void init_add_step(struct init_plan *p, const char *payload, size_t bytes)
+{
+	struct init_step *s;
+
+	if (bytes < sizeof(s->what) || p->nr_steps == PROTOCOL_MAX_STEPS)
+		init_fail("lkvm sent a bad step");
+	s = malloc(sizeof(*s) + bytes + 1);
+	if (!s)
+		init_fail("no memory: give the machine more (-m)");
+	memcpy(&s->what, payload, sizeof(s->what));
+	s->bytes = bytes - sizeof(s->what);
+	memcpy(s->texts, payload + sizeof(s->what), s->bytes);
+	s->texts[s->bytes] = '\0';
+	p->steps[p->nr_steps++] = s;
+}
+
+void init_set_credentials(struct init_plan *p, const char *payload, size_t bytes)
+{
+	if (bytes != sizeof(p->credentials) || p->is_container)
+		init_fail("lkvm sent bad credentials");
+	memcpy(&p->credentials, payload, bytes);
+	if (p->credentials.nr_groups > PROTOCOL_MAX_GROUPS)
+		init_fail("lkvm sent bad credentials");
+	p->is_container = true;
+}
+
+/* ---- steps ---- */
+
+/* Its texts, of which those that are not there are "". */
+static void find_texts(const struct init_step *s, const char *texts[STEP_TEXTS])
+{
+	const char *next = s->texts, *end = s->texts + s->bytes;
+
+	for (int i = 0; i < STEP_TEXTS; i++) {
+		texts[i] = next < end ? next : end;
+		next = texts[i] + strlen(texts[i]) + (next < end);
+	}
+}
+
+static int make_parents(const char *path)
+{
+	char part[PATH_MAX];
+	size_t bytes = strlen(path);
+
+	if (bytes >= sizeof(part)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	for (size_t i = 1; i < bytes; i++) {
+		if (path[i] != '/')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, 0755) && errno != EEXIST)
+			return -1;
+	}
+	return 0;
+}
+
+static int make_directory(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	if (make_parents(path))
+		return -1;
+	if (!mkdir(path, mode))
+		return chmod(path, mode);	/* whatever the umask is */
+	return errno == EEXIST && !stat(path, &st) && S_ISDIR(st.st_mode) ? 0 : -1;
+}
+
+static int make_file(const char *path, int flags, mode_t mode, const char *data, size_t bytes)
+{
+	int fd = make_parents(path) ? -1 : open(path, O_WRONLY | O_CLOEXEC | flags, mode);
+	int rc = fd < 0 ? -1 : 0;
+
+	if (!rc && bytes && write(fd, data, bytes) != (ssize_t)bytes)
+		rc = -1;
+	if (fd >= 0 && close(fd))
+		rc = -1;
+	return rc;
+}
+
+static int make_target(const char *source, const char *target, unsigned long flags)
+{
+	struct stat st;
+
+	if (flags & MS_REMOUNT || !stat(target, &st))
+		return 0;
+	if (flags & (MS_BIND | MS_MOVE) && stat(source, &st))
+		return -1;
+	if (flags & MS_BIND && !S_ISDIR(st.st_mode))
+		return make_file(target, O_CREAT, 0644, NULL, 0);
+	return make_directory(target, 0755);
+}
+
+static const char *or_null(const char *text)
+{
+	return *text ? text : NULL;
+}
+
+static int take_mount(const struct init_step *s, const char *const texts[STEP_TEXTS])
+{
+	if (!s->what.optional && make_target(texts[0], texts[1], s->what.flags))
+		return -1;
+	return mount(texts[0], texts[1], or_null(texts[2]), s->what.flags, or_null(texts[3]));
+}
+
+/* 0, or -1 with errno; *path is what it is about. */
+static int take_step(const struct init_step *s, const char **path)
+{
+	const char *texts[STEP_TEXTS];
+	size_t bytes;
+
+	find_texts(s, texts);
+	*path = texts[0];
+	bytes = strlen(texts[0]) + 1;
+	switch (s->what.what) {
+	case PROTOCOL_DO_MOUNT:
+		*path = texts[1];
+		return take_mount(s, texts);
+	case PROTOCOL_DO_UNMOUNT:
+		return umount2(texts[0], MNT_DETACH);
+	case PROTOCOL_DO_DIRECTORY:
+		return make_directory(texts[0], (mode_t)s->what.arg);
+	case PROTOCOL_DO_FILE:
+		return make_file(texts[0], s->what.flags ? O_APPEND : O_CREAT | O_TRUNC, (mode_t)s->what.arg,
+				 s->texts + bytes, s->bytes > bytes ? s->bytes - bytes : 0);
+	case PROTOCOL_DO_NODE:
+		return make_parents(texts[0]) || mknod(texts[0], (mode_t)s->what.flags, s->what.arg) ||
+		       chmod(texts[0], s->what.flags & 07777) ? -1 : 0;
+	case PROTOCOL_DO_LINK:
+		*path = texts[1];
+		return symlink(texts[0], texts[1]);
+	case PROTOCOL_DO_REMOVE:
+		return rmdir(texts[0]);
+	case PROTOCOL_DO_ENTER:
+		return make_directory(texts[0], 0755) || chdir(texts[0]) ? -1 : 0;
+	default:
+		errno = EINVAL;
+		return -1;
+	}
+}
+
+void init_take_steps(const struct init_plan *p)
+{
+	umask(0);
+	for (size_t i = 0; i < p->nr_steps; i++) {
+		const char *path;
+
+		if (take_step(p->steps[i], &path) &&
+		    !(p->steps[i]->what.optional && (errno == ENOENT || errno == ENOTDIR)))
+			init_fail("container: %s: %s", path, strerror(errno));
+	}
+}
+
+/* ---- rights ---- */
+
+static int set_rlimits(const struct protocol_credentials *c)
+{
+	for (unsigned int i = 0; i < PROTOCOL_NR_RLIMITS; i++) {
+		const uint64_t limit[] = { c->rlimits[i].soft, c->rlimits[i].hard };
+
+		if (c->rlimits_given >> i & 1 && syscall(SYS_prlimit64, 0, i, limit, NULL))
+			return -1;
+	}
+	return 0;
+}
+
+/* Numbers that this kernel does not know are nobody's. */
+static int drop_bounding(uint64_t kept)
+{
+	for (unsigned int i = 0; i < 64; i++)
+		if (!(kept >> i & 1) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) && errno != EINVAL)
+			return -1;
+	return 0;
+}
+
+static int set_capabilities(const struct protocol_credentials *c)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	for (unsigned int i = 0; i < 2; i++)
+		data[i] = (struct __user_cap_data_struct){
+			.effective = (uint32_t)(c->effective >> 32 * i),
+			.permitted = (uint32_t)(c->permitted >> 32 * i),
+			.inheritable = (uint32_t)(c->inheritable >> 32 * i),
+		};
+	if (syscall(SYS_capset, &header, data))
+		return -1;
+	for (unsigned int i = 0; i < 64; i++)
+		if (c->ambient >> i & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0))
+			return -1;
+	return 0;
+}
+
+/* The system calls themselves: there is one thread. */
+int init_become(const struct protocol_credentials *c)
+{
+	if (set_rlimits(c) || syscall(SYS_setgroups, c->nr_groups, c->groups) ||
+	    syscall(SYS_setgid, c->gid) || (c->has_capabilities && drop_bounding(c->bounding)) ||
+	    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || syscall(SYS_setuid, c->uid) ||
+	    (c->has_capabilities && set_capabilities(c)) ||
+	    (c->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))
+		return errno;
+	umask((mode_t)c->umask);
+	return 0;
+}
