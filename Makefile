@@ -73,7 +73,7 @@ controls += control/frames.c control/viewers.c
 controls += control/gdb.c control/gdb-commands.c control/gdb-monitor.c control/gdb-registers.c control/gdb-breaks.c control/gdb-packet.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
-containers := oci/config.c oci/words.c
+containers := oci/config.c oci/words.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/runtime.c oci/create.c
 commands += cmd/stat.c
 commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c
 controls += control/ram-scan.c control/snapshot-image.c control/snapshot.c
@@ -154,7 +154,7 @@ unit_tests += results init-tar init
 unit_tests += dir erofs
 unit_tests += registry control vmcore state snapshot
 unit_tests += page-walk gdb
-unit_tests += oci-config
+unit_tests += oci-config oci
 unit_tests += stat clocks
 unit_tests += viewers
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
@@ -311,6 +311,7 @@ bench:
 
 install: all
 	install -D -s -m 755 $(build)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
+	ln -sf lkvm $(DESTDIR)$(PREFIX)/bin/lkvm-oci
 	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(build)/lkvm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm

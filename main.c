@@ -11,6 +11,7 @@
 
 #include "cmd/cmd.h"
 #include "log.h"
+#include "oci/runtime.h"
 #include "tty.h"
 #include "util.h"
 
@@ -51,6 +52,14 @@ static int main_dispatch(int argc, char **argv, uint64_t start_ns)
 	return EXIT_LKVM;
 }
 
+/* The same program by another name: a link. */
+static bool is_oci_runtime(const char *name)
+{
+	const char *slash = name ? strrchr(name, '/') : NULL;
+
+	return name && !strcmp(slash ? slash + 1 : name, "lkvm-oci");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t start_ns = now_ns();
@@ -60,7 +69,7 @@ int main(int argc, char **argv)
 	log_init();
 	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
 	signal(SIGXFSZ, SIG_IGN);	/* so is a file that may not grow any more */
-	status = main_dispatch(argc, argv, start_ns);
+	status = is_oci_runtime(argv[0]) ? oci_main(argc, argv) : main_dispatch(argc, argv, start_ns);
 	if (fflush(stdout) && status == EXIT_OK)
 		status = EXIT_LKVM;
 	return status;

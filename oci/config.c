@@ -300,7 +300,7 @@ static bool is_void(struct json_object *v)
 	}
 }
 
-static bool is_ignored(const struct config_reader *r, const char *name)
+static bool config_is_ignored(const struct config_reader *r, const char *name)
 {
 	char path[512];
 	int n = snprintf(path, sizeof(path), "%s%s%s", r->path, r->path_bytes ? "." : "", name);
@@ -318,7 +318,7 @@ static void config_refuse(struct config_reader *r, const char *name)
  * The names in @o: those in @known are read by others; those in @refused cannot be done; no other is in
  * the specification.
  */
-static void check_names(struct config_reader *r, struct json_object *o, const char *known,
+static void config_check_names(struct config_reader *r, struct json_object *o, const char *known,
 			const char *refused)
 {
 	json_object_object_foreach(o, name, value) {
@@ -328,7 +328,7 @@ static void check_names(struct config_reader *r, struct json_object *o, const ch
 			take_note(r, name, "unknown, passed over");
 		else if (is_void(value))
 			continue;
-		else if (is_ignored(r, name))
+		else if (config_is_ignored(r, name))
 			take_note(r, name, "ignored, as the annotation says");
 		else
 			config_refuse(r, name);
@@ -345,7 +345,7 @@ static void read_user(struct config_reader *r, struct config_process *p, struct 
 	int64_t n = 0;
 
 	if (o) {
-		check_names(r, o, "uid gid umask additionalGids", "username");
+		config_check_names(r, o, "uid gid umask additionalGids", "username");
 		p->uid = get_u32(r, o, "uid");
 		p->gid = get_u32(r, o, "gid");
 		p->umask_given = get_number(r, o, "umask", 0, 0777, &n);
@@ -389,7 +389,7 @@ static void read_capabilities(struct config_reader *r, struct config_process *p,
 
 	c->given = o != NULL;
 	if (o) {
-		check_names(r, o, "bounding effective inheritable permitted ambient", "");
+		config_check_names(r, o, "bounding effective inheritable permitted ambient", "");
 		c->bounding = read_capability_set(r, o, "bounding");
 		c->effective = read_capability_set(r, o, "effective");
 		c->inheritable = read_capability_set(r, o, "inheritable");
@@ -405,7 +405,7 @@ static void read_rlimit(struct config_reader *r, struct config_process *p, struc
 	const int which = type ? words_rlimit(type) : -1;
 	struct config_rlimit limit = { .given = true };
 
-	check_names(r, o, "type soft hard", "");
+	config_check_names(r, o, "type soft hard", "");
 	limit.soft = need_u64(r, o, "soft");
 	limit.hard = need_u64(r, o, "hard");
 	if (which < 0)
@@ -443,7 +443,7 @@ static void read_console_size(struct config_reader *r, struct config_process *p,
 	int64_t height = 0, width = 0;
 
 	if (o) {
-		check_names(r, o, "height width", "");
+		config_check_names(r, o, "height width", "");
 		get_number(r, o, "height", 0, UINT16_MAX, &height);
 		get_number(r, o, "width", 0, UINT16_MAX, &width);
 		p->rows = (uint16_t)height;
@@ -463,7 +463,7 @@ static void read_process(struct config_reader *r, struct config_process *p, stru
 {
 	int64_t score = 0;
 
-	check_names(r, o, "terminal consoleSize user args env cwd capabilities rlimits noNewPrivileges "
+	config_check_names(r, o, "terminal consoleSize user args env cwd capabilities rlimits noNewPrivileges "
 		    "oomScoreAdj", "commandLine apparmorProfile selinuxLabel ioPriority scheduler "
 		    "execCPUAffinity");
 	p->terminal = get_bool(r, o, "terminal");
@@ -528,7 +528,7 @@ static void read_mount_options(struct config_reader *r, struct config_mount *m, 
 
 static void read_mount(struct config_reader *r, struct config_mount *m, struct json_object *o)
 {
-	check_names(r, o, "destination type source options", "uidMappings gidMappings");
+	config_check_names(r, o, "destination type source options", "uidMappings gidMappings");
 	m->destination = need_path(r, o, "destination");
 	m->type = get_full_text(r, o, "type");
 	m->source = get_full_text(r, o, "source");
@@ -569,7 +569,7 @@ static void read_namespace(struct config_reader *r, struct json_object *o)
 	};
 	const char *type = get_text(r, o, "type"), *path = get_full_text(r, o, "path");
 
-	check_names(r, o, "type path", "");
+	config_check_names(r, o, "type path", "");
 	if (!type)
 		config_fail(r, -EINVAL, "type", "is missing");
 	for (unsigned int i = 0; i < CONFIG_NR_NAMESPACES && !r->rc; i++) {
@@ -584,7 +584,7 @@ static void read_namespace(struct config_reader *r, struct json_object *o)
 	}
 	if (r->rc)
 		return;
-	if (has_word(r->ignored, "linux.namespaces", strlen("linux.namespaces")))
+	if (config_ignores(r->config, "linux.namespaces"))
 		take_note(r, type, "ignored, as the annotation says");
 	else
 		config_fail(r, -ENOTSUP, "type", "\"%.40s\": lkvm cannot do this; the annotation "
@@ -595,7 +595,7 @@ static void read_device(struct config_reader *r, struct config_device *d, struct
 {
 	const char *type = get_text(r, o, "type");
 
-	check_names(r, o, "path type major minor fileMode uid gid", "");
+	config_check_names(r, o, "path type major minor fileMode uid gid", "");
 	d->path = need_path(r, o, "path");
 	if (!type || !*type || type[1] || !strchr("bcup", *type)) {
 		config_fail(r, -EINVAL, "type", "is none of b, c, u and p");
@@ -651,7 +651,7 @@ static void read_memory(struct config_reader *r, struct config_resources *to, st
 
 	if (o) {
 		/* What there is to be checked is checked. */
-		check_names(r, o, "limit swap reservation checkBeforeUpdate useHierarchy",
+		config_check_names(r, o, "limit swap reservation checkBeforeUpdate useHierarchy",
 			    "kernel kernelTCP swappiness disableOOMKiller");
 		get_number(r, o, "limit", -1, INT64_MAX, &to->memory_bytes);
 		get_number(r, o, "swap", -1, INT64_MAX, &to->swap_bytes);
@@ -660,12 +660,12 @@ static void read_memory(struct config_reader *r, struct config_resources *to, st
 	leave_name(r, before);
 }
 
-static void read_cpu(struct config_reader *r, struct config_resources *to, struct json_object *o)
+static void config_read_cpu(struct config_reader *r, struct config_resources *to, struct json_object *o)
 {
 	size_t before = enter_name(r, "cpu", 0);
 
 	if (o) {
-		check_names(r, o, "shares quota period cpus mems", "burst realtimeRuntime realtimePeriod idle");
+		config_check_names(r, o, "shares quota period cpus mems", "burst realtimeRuntime realtimePeriod idle");
 		get_number(r, o, "shares", 0, 1 << 20, &to->cpu_shares);
 		get_number(r, o, "quota", -1, INT64_MAX, &to->cpu_quota_us);
 		get_number(r, o, "period", 0, INT64_MAX, &to->cpu_period_us);
@@ -683,10 +683,10 @@ static void read_resources(struct config_reader *r, struct json_object *linux_)
 
 	if (o) {
 		/* devices: of the container, which has none of the host's. */
-		check_names(r, o, "devices memory cpu pids",
+		config_check_names(r, o, "devices memory cpu pids",
 			    "blockIO hugepageLimits network rdma unified");
 		read_memory(r, to, get_member(r, o, "memory", json_type_object));
-		read_cpu(r, to, get_member(r, o, "cpu", json_type_object));
+		config_read_cpu(r, to, get_member(r, o, "cpu", json_type_object));
 		pids = get_member(r, o, "pids", json_type_object);
 		if (pids)
 			get_number(r, pids, "limit", -1, INT64_MAX, &to->pids);
@@ -701,7 +701,7 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 	size_t before = enter_name(r, "linux", 0);
 
 	if (o) {
-		check_names(r, o, "sysctl resources cgroupsPath namespaces devices seccomp maskedPaths "
+		config_check_names(r, o, "sysctl resources cgroupsPath namespaces devices seccomp maskedPaths "
 			    "readonlyPaths rootfsPropagation",
 			    "uidMappings gidMappings netDevices mountLabel intelRdt personality "
 			    "timeOffsets memoryPolicy");
@@ -714,7 +714,7 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 		get_strings(r, o, "maskedPaths", &c->masked_paths);
 		get_strings(r, o, "readonlyPaths", &c->read_only_paths);
 		get_text(r, o, "rootfsPropagation");	/* of a root that nothing else is mounted from */
-		if (c->seccomp && is_ignored(r, "seccomp")) {
+		if (c->seccomp && config_is_ignored(r, "seccomp")) {
 			take_note(r, "seccomp", "ignored, as the annotation says");
 			c->seccomp = NULL;
 		}
@@ -730,7 +730,7 @@ static void read_root(struct config_reader *r, struct json_object *top)
 	size_t before = enter_name(r, "root", 0);
 
 	if (o) {
-		check_names(r, o, "path readonly", "");
+		config_check_names(r, o, "path readonly", "");
 		r->config->root = get_full_text(r, o, "path");
 		r->config->root_read_only = get_bool(r, o, "readonly");
 	}
@@ -747,7 +747,7 @@ static void check_version(struct config_reader *r, const char *version)
 		config_fail(r, -ENOTSUP, "ociVersion", "%.40s is not 1", version);
 }
 
-static void read_config(struct config_reader *r, struct json_object *top)
+static void config_read_config(struct config_reader *r, struct json_object *top)
 {
 	struct config *c = r->config;
 	struct json_object *process;
@@ -755,7 +755,7 @@ static void read_config(struct config_reader *r, struct json_object *top)
 	get_pairs(r, top, "annotations", &c->annotations);
 	r->ignored = r->rc ? NULL : config_annotation(c, IGNORE_ANNOTATION);
 	check_version(r, get_text(r, top, "ociVersion"));
-	check_names(r, top, "ociVersion process root hostname domainname mounts annotations linux",
+	config_check_names(r, top, "ociVersion process root hostname domainname mounts annotations linux",
 		    "hooks solaris windows vm zos freebsd");
 	read_root(r, top);
 	c->hostname = get_full_text(r, top, "hostname");
@@ -814,7 +814,7 @@ static int config_read_text(struct config *c, const char *text, size_t bytes, st
 
 int config_parse(struct config *c, const char *text, size_t bytes, struct config_error *error)
 {
-	return config_read_text(c, text, bytes, error, read_config);
+	return config_read_text(c, text, bytes, error, config_read_config);
 }
 
 static void read_process_alone(struct config_reader *r, struct json_object *top)
@@ -873,6 +873,11 @@ const char *config_annotation(const struct config *c, const char *name)
 		if (!strcmp(c->annotations.pairs[i].name, name))
 			return c->annotations.pairs[i].value;
 	return NULL;
+}
+
+bool config_ignores(const struct config *c, const char *word)
+{
+	return has_word(config_annotation(c, IGNORE_ANNOTATION), word, strlen(word));
 }
 
 const char *config_variable(const struct config *c, const char *name)

@@ -142,6 +142,9 @@ void config_fini(struct config *c);
 /* The value of an annotation, or NULL. */
 const char *config_annotation(const struct config *c, const char *name);
 
+/* The annotation lkvm.ignore has this word. */
+bool config_ignores(const struct config *c, const char *word);
+
 /* A variable of the process's environment, or NULL. */
 const char *config_variable(const struct config *c, const char *name);
 

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The control group of a container on the host: its holder, its VM and all of the VM's processes are in it,
+ * and what config.json limits there is limited for all of them. Version 2 only.
+ *
+ * Main thread.
+ */
+#ifndef LKVM_OCI_CGROUP_H
+#define LKVM_OCI_CGROUP_H
+
+#include <sys/types.h>
+
+#include "oci/config.h"
+
+/* What a VM has beside the memory of its guest. */
+#define CGROUP_OVERHEAD_BYTES (128ull << 20)
+
+/*
+ * Makes it with its limits, as @c says; @path, which has room for PATH_MAX, is its directory then, "" if the
+ * engine gave none. 0 or -errno with the reason in @error.
+ */
+int cgroup_make(const struct config *c, char *path, struct config_error *error);
+
+/* Its file cgroup.procs, opened for writing; -1: @path is "" . -errno. */
+int cgroup_open(const char *path);
+
+/* Moves @pid into what cgroup_open() gave. 0 or -errno. */
+int cgroup_enter(int procs_fd, pid_t pid);
+
+/* This process and its children. 0 or -errno. */
+int cgroup_enter_family(int procs_fd);
+
+/* Removes it; its processes have a second to be gone. 0 or -errno. */
+int cgroup_remove(const char *path);
+
+#endif

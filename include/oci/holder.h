@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The holder: the process on the host that stands for a container.
+ *
+ * An engine knows a container by a process: it waits for it, joins its namespaces, and reads its
+ * cgroup. It is the first process of namespaces of its own, its root is an empty directory with a
+ * /proc that shows nobody else, and it ends with the container's status. So an engine that copies
+ * files or lists processes "in the container" finds nothing there, and never the host's.
+ *
+ *	its socket (ID/socket)	requests of lkvm-oci's commands: struct holder_request; each is answered
+ *				with a struct holder_answer
+ *	the VM's gate		guest/gate.h; closed, it ends the VM, and so does the holder's end
+ *	the status		one byte from the VM's process in front, or its end without one: 137
+ *	the caller		who waits for create: one byte when the VM is ready
+ *
+ * Sources: pid_namespaces(7), pivot_root(2); what engines do with the process was watched with podman
+ * 4.3 and containerd 1.6.
+ */
+#ifndef LKVM_OCI_HOLDER_H
+#define LKVM_OCI_HOLDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum holder_kind {
+	HOLDER_START = 1,
+	HOLDER_SIGNAL,		/* value: its number */
+	HOLDER_PAUSE,
+	HOLDER_RESUME,
+};
+
+struct holder_request {
+	uint32_t kind, value;
+};
+
+struct holder_answer {
+	int32_t rc;		/* 0 or -errno; -ECHILD: the guest could not, and has said why */
+};
+
+struct holder_config {
+	int listener, gate, status, caller;
+	const char *place;	/* a directory that its root is made on */
+	const char *hostname;	/* or NULL */
+	char *title;		/* of title_bytes: what ps shows of it */
+	size_t title_bytes;
+	const char *command;	/* to be shown there */
+};
+
+/* The process: its number, or -errno. Of all descriptors those named are its own, too. */
+pid_t holder_start(const struct holder_config *config);
+
+#endif

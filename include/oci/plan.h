@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a container's VM is told: config.json as messages for the guest's first process
+ * (guest/protocol.h), and the directories of the host that it is lent.
+ *
+ * Single files of the host are read now, and become files of the guest. What cannot be done yet is an
+ * error that says so.
+ */
+#ifndef LKVM_OCI_PLAN_H
+#define LKVM_OCI_PLAN_H
+
+#include "cmd/options.h"
+#include "oci/config.h"
+
+#define PLAN_MAX_FILE_BYTES (8u << 20)	/* of single files, all together */
+
+struct plan {
+	char *bytes;			/* the messages */
+	size_t nr_bytes;
+	unsigned int nr_dirs;
+	struct dir_option dirs[OPTIONS_MAX_DIRS];
+	char *dir_texts[OPTIONS_MAX_DIRS];	/* what they point into; ours */
+	struct config_strings environment;	/* all of it; its list is ours */
+};
+
+/* @c is lent to it. 0 or -errno, with the reason in @error; plan_fini() in any case. */
+int plan_make(struct plan *p, const struct config *c, struct config_error *error);
+void plan_fini(struct plan *p);
+
+/*
+ * Looks for args[0] as execvp(3) would, in the root, which is @root_fd, and in what is bound into it. 0; -ENOENT
+ * or -EACCES with the words for it in @error, by which engines know it.
+ */
+int plan_find_program(const struct config *c, int root_fd, struct config_error *error);
+
+#endif

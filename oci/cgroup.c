@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A container's control group (oci/cgroup.h).
+ *
+ * The memory that config.json allows is the guest's; the VM has some beside it, without which it would
+ * be killed for what its guest may use. What the container's processes may be in number is the
+ * guest's business, as devices are: here are the VM's.
+ *
+ * Sources: Documentation/admin-guide/cgroup-v2.rst; OCI runtime specification 1.2.0, config-linux.md.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "oci/cgroup.h"
+#include "util.h"
+
+#define CGROUP_MOUNT "/sys/fs/cgroup"
+#define REMOVE_NS 1000000000ull
+
+static int write_text(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_MAX + 32];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Each group on the way gives its children what it has itself; what it lacks is found out by a limit. */
+static int make_groups(char *path)
+{
+	static const char *const controllers[] = { "+cpuset", "+cpu", "+io", "+memory", "+pids" };
+
+	for (char *p = path + strlen(CGROUP_MOUNT);; p++) {
+		char c = *p;
+
+		if (c && c != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0755) && errno != EEXIST)
+			return -errno;
+		for (size_t i = 0; i < ARRAY_SIZE(controllers) && c; i++)
+			write_text(path, "cgroup.subtree_control", controllers[i]);
+		*p = c;
+		if (!c)
+			return 0;
+	}
+}
+
+static int cgroup_set_limit(const char *path, const char *file, const char *text, struct config_error *error)
+{
+	int rc = write_text(path, file, text);
+
+	if (rc)
+		snprintf(error->text, sizeof(error->text), "cgroup: %.200s: %s: cannot be set to \"%.40s\" (%s)",
+			 path, file, text, rc == -ENOENT ? "the controller is not there" : strerror(-rc));
+	return rc;
+}
+
+static int set_bytes(const char *path, const char *file, int64_t bytes, struct config_error *error)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", (long long)bytes);
+	return cgroup_set_limit(path, file, bytes < 0 ? "max" : text, error);
+}
+
+static int set_memory(const char *path, const struct config_resources *r, struct config_error *error)
+{
+	int rc = 0;
+
+	if (r->memory_bytes > 0)
+		rc = set_bytes(path, "memory.max", r->memory_bytes + (int64_t)CGROUP_OVERHEAD_BYTES, error);
+	if (!rc && r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)	/* it counts both */
+		rc = set_bytes(path, "memory.swap.max", r->swap_bytes - r->memory_bytes, error);
+	if (!rc && r->reservation_bytes > 0)
+		rc = set_bytes(path, "memory.low", r->reservation_bytes, error);
+	return rc;
+}
+
+static int set_cpu(const char *path, const struct config_resources *r, struct config_error *error)
+{
+	char text[64];
+	int rc = 0;
+
+	if (r->cpu_quota_us > 0) {
+		snprintf(text, sizeof(text), "%lld %lld", (long long)r->cpu_quota_us,
+			 (long long)(r->cpu_period_us ? r->cpu_period_us : 100000));
+		rc = cgroup_set_limit(path, "cpu.max", text, error);
+	}
+	if (!rc && r->cpu_shares >= 2) {	/* 2 to 262144 become 1 to 10000 */
+		snprintf(text, sizeof(text), "%lld", (long long)min_u64(10000,
+			 (uint64_t)(1 + (r->cpu_shares - 2) * 9999 / 262142)));
+		rc = cgroup_set_limit(path, "cpu.weight", text, error);
+	}
+	if (!rc && r->cpus)
+		rc = cgroup_set_limit(path, "cpuset.cpus", r->cpus, error);
+	if (!rc && r->mems)
+		rc = cgroup_set_limit(path, "cpuset.mems", r->mems, error);
+	return rc;
+}
+
+static bool is_version_2(void)
+{
+	struct statfs fs;
+
+	return !statfs(CGROUP_MOUNT, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* Without a leading "/" it is below the same place. */
+static int cgroup_choose_path(const struct config *c, char *path, struct config_error *error)
+{
+	const char *given = c->cgroups_path;
+	int n = snprintf(path, PATH_MAX, CGROUP_MOUNT "%s%s", *given == '/' ? "" : "/", given);
+
+	if (n >= PATH_MAX || strstr(path, "/../") || !strcmp(path + n - 3, "/..")) {
+		snprintf(error->text, sizeof(error->text), "config.json: linux.cgroupsPath: is no path of a group");
+		return -EINVAL;
+	}
+	if (is_version_2())
+		return 0;
+	snprintf(error->text, sizeof(error->text), "cgroup: " CGROUP_MOUNT " is not of version 2, and no other "
+		 "can be used");
+	return -ENOTSUP;
+}
+
+int cgroup_make(const struct config *c, char *path, struct config_error *error)
+{
+	int rc;
+
+	*path = '\0';
+	if (!c->cgroups_path)
+		return 0;
+	rc = cgroup_choose_path(c, path, error);
+	if (rc) {
+		*path = '\0';
+		return rc;
+	}
+	rc = make_groups(path);
+	if (rc)
+		snprintf(error->text, sizeof(error->text), "cgroup: %.200s: cannot be made (%s)", path,
+			 strerror(-rc));
+	if (!rc)
+		rc = set_memory(path, &c->resources, error);
+	return rc ? rc : set_cpu(path, &c->resources, error);
+}
+
+int cgroup_open(const char *path)
+{
+	char procs[PATH_MAX + 32];
+	int fd;
+
+	if (!*path)
+		return -1;
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+	fd = open(procs, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_enter(int procs_fd, pid_t pid)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", pid);
+
+	return procs_fd < 0 || write(procs_fd, text, (size_t)n) == n ? 0 : -errno;
+}
+
+int cgroup_enter_family(int procs_fd)
+{
+	FILE *children = fopen("/proc/thread-self/children", "re");
+	int pid, rc = cgroup_enter(procs_fd, getpid());
+
+	while (!rc && children && fscanf(children, "%d", &pid) == 1) {
+		rc = cgroup_enter(procs_fd, pid);
+		if (rc == -ESRCH)	/* it has ended */
+			rc = 0;
+	}
+	if (children)
+		fclose(children);
+	return rc;
+}
+
+int cgroup_remove(const char *path)
+{
+	const uint64_t deadline = now_ns() + REMOVE_NS;
+
+	while (*path && rmdir(path) && errno != ENOENT)
+		if (errno != EBUSY || !wait_a_moment(deadline))
+			return -errno;
+	return 0;
+}

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lkvm-oci create: from a bundle to a VM that waits.
+ *
+ * Two processes are made: the VM's, which goes on as any run of lkvm does, with the container's
+ * streams, and the holder. Both are orphans when this one has ended, and so their engine's, which is
+ * a subreaper. If the VM does not come to where it waits, or this process is killed, the holder sees
+ * its pipe end and ends, and with it the VM.
+ *
+ * Messages of the VM's start go to a memory file, and from there where engines look for them.
+ *
+ * Sources: OCI runtime specification 1.2.0, runtime.md; conmon 2.1 and containerd 1.6 as they were watched.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd/options.h"
+#include "cmd/run.h"
+#include "io.h"
+#include "log.h"
+#include "oci/call.h"
+#include "oci/cgroup.h"
+#include "oci/config.h"
+#include "oci/holder.h"
+#include "oci/plan.h"
+#include "oci/store.h"
+#include "sandbox/fds.h"
+#include "util.h"
+
+#define SETTINGS "/etc/lkvm/oci.conf"
+#define READY_MS 120000
+#define END_NS 12000000000ull
+#define LEAST_RAM_BYTES MIB(128)
+#define MAX_ARGUMENTS 24
+
+struct creation {
+	const struct call *call;
+	const struct call_create *args;
+	struct config config;
+	struct config_error error;
+	struct plan plan;
+	struct store_container container;
+	struct store_record record;
+	struct command_container lent;
+	struct run_options options;
+	char root[2 * PATH_MAX];
+	char place[2 * PATH_MAX];
+	char memory[32], cpus[32];	/* values of options */
+	char *settings;			/* the text of SETTINGS, cut up; ours */
+	const char *set_kernel, *set_memory, *set_cpus, *set_modules;
+	int messages;			/* memory file; -1 */
+	int procs;			/* cgroup.procs; -1: none */
+	int gate[2], status[2], caller[2], listener;
+	pid_t vm, holder;		/* 0: not made */
+};
+
+static int fail_creation(struct creation *c, int rc, const char *text)
+{
+	snprintf(c->error.text, sizeof(c->error.text), "%s", text);
+	return rc;
+}
+
+/* ---- the bundle ---- */
+
+static int read_bundle(struct creation *c)
+{
+	char path[PATH_MAX + 16], *text;
+	size_t bytes;
+	int fd, rc;
+
+	if (!realpath(c->args->bundle ? c->args->bundle : ".", c->record.bundle))
+		return fail_creation(c, -errno, "the bundle cannot be opened");
+	snprintf(path, sizeof(path), "%s/config.json", c->record.bundle);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail_creation(c, -errno, "the bundle's config.json cannot be opened");
+	rc = config_read(fd, &text, &bytes);
+	close(fd);
+	if (rc)
+		return fail_creation(c, rc, "the bundle's config.json cannot be read");
+	rc = config_parse(&c->config, text, bytes, &c->error);
+	free(text);
+	return rc;
+}
+
+static int check_program(struct creation *c)
+{
+	int fd, rc;
+
+	snprintf(c->root, sizeof(c->root), "%s%s%s", *c->config.root == '/' ? "" : c->record.bundle,
+		 *c->config.root == '/' ? "" : "/", c->config.root);
+	fd = open(c->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fail_creation(c, -EINVAL, "config.json: root.path: the directory cannot be opened");
+	rc = plan_find_program(&c->config, fd, &c->error);
+	close(fd);
+	return rc;
+}
+
+static int check_call(struct creation *c)
+{
+	if (c->call->systemd && c->config.cgroups_path && *c->config.cgroups_path != '/')
+		return fail_creation(c, -ENOTSUP, "--systemd-cgroup: groups that systemd makes are not there yet; "
+				     "use the engine's cgroup manager cgroupfs");
+	if (c->args->preserved && strcmp(c->args->preserved, "0") != 0)
+		return fail_creation(c, -ENOTSUP, "--preserve-fds: descriptors cannot go into a VM");
+	return plan_make(&c->plan, &c->config, &c->error);
+}
+
+/* ---- settings ---- */
+
+static void set_one(struct creation *c, const char *name, const char *value)
+{
+	const struct {
+		const char *name, **value;
+	} all[] = {
+		{ "kernel", &c->set_kernel }, { "memory", &c->set_memory }, { "cpus", &c->set_cpus },
+		{ "modules", &c->set_modules },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (!strcmp(all[i].name, name))
+			*all[i].value = value;
+}
+
+static char *trim(char *text)
+{
+	size_t n;
+
+	text += strspn(text, " \t");
+	n = strlen(text);
+	while (n && strchr(" \t\r", text[n - 1]))
+		text[--n] = '\0';
+	return text;
+}
+
+/* key = value; what follows a # is for people. */
+static int read_settings(struct creation *c)
+{
+	int fd = open(SETTINGS, O_RDONLY | O_CLOEXEC), rc;
+	char *save = NULL;
+	size_t bytes;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : fail_creation(c, -errno, SETTINGS ": cannot be opened");
+	rc = config_read(fd, &c->settings, &bytes);
+	close(fd);
+	if (rc)
+		return fail_creation(c, rc, SETTINGS ": cannot be read");
+	c->settings[bytes] = '\0';
+	for (char *line = strtok_r(c->settings, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *equals = strchr(line, '=');
+
+		line[strcspn(line, "#")] = '\0';
+		if (!equals || equals > line + strlen(line))
+			continue;
+		*equals = '\0';
+		set_one(c, trim(line), trim(equals + 1));
+	}
+	return 0;
+}
+
+/* Annotations before the file; what config.json limits is between them. */
+static void choose_settings(struct creation *c)
+{
+	const struct config_resources *r = &c->config.resources;
+	static const char *const names[] = { "kernel", "memory", "cpus", "modules" };
+
+	if (r->memory_bytes > 0) {
+		snprintf(c->memory, sizeof(c->memory), "%lluM",
+			 (unsigned long long)(max_u64((uint64_t)r->memory_bytes, LEAST_RAM_BYTES) >> 20));
+		c->set_memory = c->memory;
+	}
+	if (r->cpu_quota_us > 0) {
+		const int64_t period = r->cpu_period_us ? r->cpu_period_us : 100000;
+
+		snprintf(c->cpus, sizeof(c->cpus), "%lld",
+			 (long long)min_u64(64, (uint64_t)((r->cpu_quota_us - 1) / period + 1)));
+		c->set_cpus = c->cpus;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		char annotation[32];
+		const char *value;
+
+		snprintf(annotation, sizeof(annotation), "lkvm.%s", names[i]);
+		value = config_annotation(&c->config, annotation);
+		if (value)
+			set_one(c, names[i], value);
+	}
+}
+
+static int creation_take_options(struct creation *c)
+{
+	const char *argv[MAX_ARGUMENTS] = { "run", "--tty", "off", "--owner", "keep", "--root", c->root };
+	const char *const given[][2] = {
+		{ "--kernel", c->set_kernel }, { "--mem", c->set_memory }, { "--cpus", c->set_cpus },
+		{ "--modules", c->set_modules },
+	};
+	struct command_options *o = &c->options.command;
+	int argc = 7, rc;
+
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
+		if (!given[i][1])
+			continue;
+		argv[argc++] = given[i][0];
+		argv[argc++] = given[i][1];
+	}
+	rc = options_parse(&c->options, argc, (char **)(uintptr_t)argv);
+	if (rc)
+		return rc;
+	o->given = true;
+	o->arguments = (char *const *)(uintptr_t)c->config.process.args.texts;
+	o->nr_arguments = c->config.process.args.nr;
+	o->nr_dirs = c->plan.nr_dirs;
+	memcpy(o->dirs, c->plan.dirs, sizeof(o->dirs));
+	c->lent = (struct command_container){
+		.environment = c->plan.environment.texts, .nr_environment = c->plan.environment.nr,
+		.hostname = c->config.hostname, .plan = c->plan.bytes, .plan_bytes = c->plan.nr_bytes,
+	};
+	o->container = &c->lent;
+	return 0;
+}
+
+static int set_options(struct creation *c)
+{
+	int rc = read_settings(c);
+
+	if (rc)
+		return rc;
+	choose_settings(c);
+	return creation_take_options(c);
+}
+
+/* ---- processes ---- */
+
+static int set_oom_score(const struct config_process *p)
+{
+	char text[16];
+	int fd, n, rc = 0;
+
+	if (!p->oom_score_given)
+		return 0;
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	n = snprintf(text, sizeof(text), "%d", p->oom_score);
+	if (fd < 0 || write(fd, text, (size_t)n) != n)
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	return rc == -EACCES ? 0 : rc;	/* an ordinary user may not lower it */
+}
+
+static int creation_open_socket(struct creation *c)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	unlinkat(c->container.dir, "socket", 0);
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/socket", c->container.dir);
+	c->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->listener < 0 || bind(c->listener, (struct sockaddr *)&a, sizeof(a)) || listen(c->listener, 8))
+		return fail_creation(c, -errno, "the container's socket cannot be made");
+	return 0;
+}
+
+static int open_channels(struct creation *c)
+{
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->gate) ||
+	    pipe2(c->status, O_CLOEXEC) || pipe2(c->caller, O_CLOEXEC))
+		return fail_creation(c, -errno, "no more descriptors");
+	return creation_open_socket(c);
+}
+
+/* In the VM's process: from now on what is said is the container's. */
+static int creation_on_opened(void *arg)
+{
+	const struct creation *c = arg;
+	int rc = cgroup_enter_family(c->procs);
+
+	if (rc)
+		log_error("cgroup: %s: cannot be entered (%s)", c->record.cgroup, strerror(-rc));
+	else
+		log_set_output(STDERR_FILENO);
+	return rc;
+}
+
+__attribute__((noreturn)) static void be_vm_process(struct creation *c)
+{
+	const struct run_client client = { .status_fd = c->status[1], .opened = creation_on_opened, .arg = c };
+	const int keep[] = {
+		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate[1], c->status[1], c->messages, c->procs,
+	};
+
+	fds_close_others(keep, ARRAY_SIZE(keep));
+	setsid();
+	c->options.machine.gate_fd = c->gate[1];
+	_exit(run_for_container(&c->options, &client));
+}
+
+static void close_all(int *fds, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+		fds[i] = -1;
+	}
+}
+
+static int start_processes(struct creation *c)
+{
+	const struct holder_config config = {
+		.listener = c->listener, .gate = c->gate[0], .status = c->status[0], .caller = c->caller[1],
+		.place = c->place, .hostname = c->config.hostname, .title = c->call->title,
+		.title_bytes = c->call->title_bytes, .command = c->config.process.args.texts[0],
+	};
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return fail_creation(c, -errno, "no more processes");
+	if (!pid)
+		be_vm_process(c);
+	c->vm = pid;
+	pid = holder_start(&config);
+	if (pid < 0)
+		return fail_creation(c, pid, "namespaces for the container cannot be made");
+	c->holder = pid;
+	close_all(c->gate, 2);
+	close_all(c->status, 2);
+	close_all(&c->caller[1], 1);
+	if (cgroup_enter(c->procs, c->holder))
+		return fail_creation(c, -EIO, "the container's group cannot be entered");
+	return 0;
+}
+
+static int wait_until_ready(struct creation *c)
+{
+	struct pollfd p = { .fd = c->caller[0], .events = POLLIN };
+	int n = poll_fds(&p, 1, READY_MS);
+	char byte = '\0';
+
+	while (n < 0 && errno == EINTR)
+		n = poll_fds(&p, 1, READY_MS);
+	if (n > 0 && read(c->caller[0], &byte, 1) == 1 && byte == 'R')
+		return 0;
+	return fail_creation(c, -ECHILD, n ? "the VM ended before it was ready" :
+			     "the VM is not ready in time");
+}
+
+/* ---- what is written ---- */
+
+static int write_pid_file(struct creation *c)
+{
+	const char *path = c->args->pid_file;
+	char temporary[PATH_MAX + 8];
+	FILE *f;
+
+	if (!path)
+		return 0;
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	f = fopen(temporary, "we");
+	if (!f || fprintf(f, "%d", c->holder) < 0)
+		return fail_creation(c, -errno, "--pid-file: cannot be written");
+	if (fclose(f) || rename(temporary, path))
+		return fail_creation(c, -errno, "--pid-file: cannot be written");
+	return 0;
+}
+
+static int write_down(struct creation *c)
+{
+	int rc;
+
+	c->record.holder = store_process_of(c->holder);
+	c->record.vm = store_process_of(c->vm);
+	rc = store_save(&c->container, &c->record);
+	return rc ? fail_creation(c, rc, "the container cannot be written down") : write_pid_file(c);
+}
+
+static int creation_claim(struct creation *c)
+{
+	int rc = store_create(&c->container, c->call->root, c->args->id);
+
+	snprintf(c->place, sizeof(c->place), "%s/%s", c->call->root, c->args->id);
+	if (rc == -EINVAL)
+		return fail_creation(c, rc, "the container's id has other characters than letters, digits and _+-.");
+	if (rc == -EEXIST)
+		return fail_creation(c, rc, "a container with this id already exists");
+	return rc ? fail_creation(c, rc, "--root: the container's directory cannot be made") : 0;
+}
+
+static int make_group(struct creation *c)
+{
+	int rc = cgroup_make(&c->config, c->record.cgroup, &c->error);
+
+	if (rc)
+		return rc;
+	c->procs = cgroup_open(c->record.cgroup);
+	return c->procs < 0 && *c->record.cgroup ?
+	       fail_creation(c, c->procs, "the container's group cannot be opened") : 0;
+}
+
+static int raise_or_lower_oom_score(struct creation *c)
+{
+	int rc = set_oom_score(&c->config.process);
+
+	return rc ? fail_creation(c, rc, "config.json: process.oomScoreAdj: cannot be set") : 0;
+}
+
+/* ---- the end ---- */
+
+static void creation_reap(pid_t pid)
+{
+	const uint64_t deadline = now_ns() + END_NS;
+
+	while (pid > 0 && !waitpid(pid, NULL, WNOHANG))
+		if (!wait_a_moment(deadline)) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			return;
+		}
+}
+
+/* The holder goes when its pipe ends, or its VM's status comes; the VM when its gate ends. */
+static void undo(struct creation *c)
+{
+	close_all(c->gate, 2);
+	close_all(c->status, 2);
+	close_all(c->caller, 2);
+	if (c->holder > 0)
+		kill(c->holder, SIGKILL);
+	creation_reap(c->vm);
+	creation_reap(c->holder);
+	cgroup_remove(c->record.cgroup);
+	if (c->container.lock >= 0)
+		store_remove(&c->container);
+}
+
+/* What was said while the VM was made says more. */
+static int tell_failure(struct creation *c, int rc)
+{
+	char text[2048];
+	ssize_t n = pread(c->messages, text, sizeof(text) - 1, 0);
+	const char *said = text;
+
+	text[n > 0 ? n : 0] = '\0';
+	while (n > 0 && text[n - 1] == '\n')
+		text[--n] = '\0';
+	said += strncmp(text, "lkvm: ", 6) ? 0 : 6;
+	if (rc == -ENOENT || rc == -EACCES)
+		return call_fail_by_words(c->call, c->error.text);
+	return call_fail(c->call, "%s", *said ? said : c->error.text);
+}
+
+static void creation_fini(struct creation *c)
+{
+	close_all(c->gate, 2);
+	close_all(c->status, 2);
+	close_all(c->caller, 2);
+	close_all(&c->listener, 1);
+	close_all(&c->procs, 1);
+	close_all(&c->messages, 1);
+	store_close(&c->container);
+	plan_fini(&c->plan);
+	config_fini(&c->config);
+	options_fini(&c->options);
+	free(c->settings);
+}
+
+static int take_creation_steps(struct creation *c, bool *claimed)
+{
+	static int (*const steps[])(struct creation *c) = {
+		set_options, make_group, raise_or_lower_oom_score, open_channels, start_processes,
+		wait_until_ready, write_down,
+	};
+	int rc = read_bundle(c);
+
+	if (!rc)
+		rc = check_call(c);
+	if (!rc) {
+		rc = check_program(c);
+		if (rc)
+			return rc;
+		rc = creation_claim(c);
+		*claimed = !rc;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && !rc; i++) {
+		rc = steps[i](c);
+		if (rc == -ENOENT || rc == -EACCES)
+			rc = -EIO;	/* those are the program's */
+	}
+	return rc;
+}
+
+int call_create(const struct call *call, const struct call_create *args)
+{
+	struct creation *c = calloc(1, sizeof(*c));
+	bool claimed = false;
+	int rc;
+
+	if (!c)
+		return call_fail(call, "no memory");
+	*c = (struct creation){
+		.call = call, .args = args, .container = STORE_NO_CONTAINER, .procs = -1,
+		.gate = { -1, -1 }, .status = { -1, -1 }, .caller = { -1, -1 }, .listener = -1,
+		.messages = memfd_create("messages", MFD_CLOEXEC),
+	};
+	log_set_output(c->messages);
+	rc = take_creation_steps(c, &claimed);
+	if (rc && claimed)
+		undo(c);
+	if (rc)
+		rc = tell_failure(c, rc);
+	creation_fini(c);
+	free(c);
+	return rc;
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The holder (oci/holder.h): one loop of poll(2). It allocates nothing, and waits for nobody but in
+ * poll(2).
+ *
+ * One client at a time is served; others wait in the socket's queue. A client whose answer depends on
+ * the VM keeps its place until there is one, or it has gone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guest/gate.h"
+#include "io.h"
+#include "oci/holder.h"
+#include "sandbox/fds.h"
+#include "util.h"
+
+#define MAX_LAST_MESSAGES 16
+#define STATUS_LOST 137		/* as of a process that SIGKILL ended */
+
+struct holder {
+	int listener, gate, status, caller;	/* -1: closed */
+	int signals;
+	int client;			/* -1: none */
+	uint32_t awaited;		/* what the client waits for: enum holder_kind; 0: nothing */
+	bool started;
+	int end_status;			/* of a signal that ended it; 0: the VM's */
+};
+
+static void holder_close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void answer_client(struct holder *h, int rc)
+{
+	const struct holder_answer a = { .rc = rc };
+
+	if (h->client >= 0)
+		socket_send(h->client, &a, sizeof(a));
+	h->awaited = 0;
+	holder_close_fd(&h->client);
+}
+
+static int tell_gate(const struct holder *h, enum gate_kind kind, uint32_t value)
+{
+	const struct gate_message m = { .kind = kind, .value = value };
+
+	if (h->gate < 0)
+		return -ESRCH;
+	return socket_send(h->gate, &m, sizeof(m)) < 0 ? -errno : 0;
+}
+
+/* The VM takes the gate's end for its own. */
+static void holder_end_vm(struct holder *h, int signal)
+{
+	h->end_status = 128 + signal;
+	holder_close_fd(&h->gate);
+}
+
+/* Before it has started nobody has a handler; later only one signal needs none. */
+static int signal_container(struct holder *h, uint32_t number)
+{
+	if (!number || number > 64)
+		return -EINVAL;
+	if (number == SIGKILL || (!h->started && number != SIGWINCH && number != SIGCHLD)) {
+		holder_end_vm(h, (int)number);
+		return 0;
+	}
+	return tell_gate(h, GATE_SIGNAL, number);
+}
+
+/* ---- clients ---- */
+
+static void holder_take_request(struct holder *h, const struct holder_request *r)
+{
+	int rc;
+
+	switch (r->kind) {
+	case HOLDER_START:
+		rc = h->started ? -EALREADY : tell_gate(h, GATE_GO, 0);
+		break;
+	case HOLDER_PAUSE:
+		rc = tell_gate(h, GATE_PAUSE, 0);
+		break;
+	case HOLDER_RESUME:
+		answer_client(h, tell_gate(h, GATE_RESUME, 0));
+		return;
+	case HOLDER_SIGNAL:
+		answer_client(h, signal_container(h, r->value));
+		return;
+	default:
+		rc = -EINVAL;
+		break;
+	}
+	h->awaited = r->kind;
+	if (rc)
+		answer_client(h, rc);
+}
+
+static void on_client(struct holder *h)
+{
+	struct holder_request r;
+	ssize_t n = socket_recv(h->client, &r, sizeof(r));
+
+	if (n == (ssize_t)sizeof(r) && !h->awaited)
+		holder_take_request(h, &r);
+	else if (n >= 0 || errno != EAGAIN)
+		answer_client(h, -EPROTO);	/* nobody hears it */
+}
+
+/* ---- the VM ---- */
+
+static void on_ready(struct holder *h)
+{
+	const char ready = 'R';
+
+	if (h->caller >= 0 && write(h->caller, &ready, 1) != 1)
+		holder_close_fd(&h->gate);
+	holder_close_fd(&h->caller);
+}
+
+static void on_message(struct holder *h)
+{
+	struct gate_message m;
+	ssize_t n = socket_recv(h->gate, &m, sizeof(m));
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n != (ssize_t)sizeof(m)) {
+		holder_close_fd(&h->gate);
+		return;
+	}
+	if (m.kind == GATE_READY)
+		on_ready(h);
+	h->started |= m.kind == GATE_STARTED;
+	if ((m.kind == GATE_STARTED || m.kind == GATE_NOT_STARTED) && h->awaited == HOLDER_START)
+		answer_client(h, m.kind == GATE_STARTED ? 0 : m.value ? -(int)m.value : -ECHILD);
+	if (m.kind == GATE_PAUSED && h->awaited == HOLDER_PAUSE)
+		answer_client(h, -(int)m.value);
+}
+
+/* The last thing that happens. */
+__attribute__((noreturn)) static void on_status(struct holder *h)
+{
+	uint8_t status;
+
+	if (read(h->status, &status, 1) != 1)
+		status = STATUS_LOST;
+	for (int i = 0; i < MAX_LAST_MESSAGES && h->gate >= 0; i++)
+		on_message(h);	/* what it has said before */
+	if (h->client >= 0)
+		answer_client(h, -ESRCH);
+	_exit(h->end_status ? h->end_status : status);
+}
+
+/* Some who know the process signal it instead of asking us. */
+static void on_own_signal(struct holder *h)
+{
+	struct signalfd_siginfo info;
+
+	if (read(h->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		signal_container(h, info.ssi_signo);
+}
+
+__attribute__((noreturn)) static void hold(struct holder *h)
+{
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = h->status, .events = POLLIN },
+			{ .fd = h->gate, .events = POLLIN },
+			{ .fd = h->caller },
+			{ .fd = h->signals, .events = POLLIN },
+			{ .fd = h->client < 0 ? h->listener : -1, .events = POLLIN },
+			{ .fd = h->client, .events = POLLIN },
+		};
+
+		if (poll_fds(p, ARRAY_SIZE(p), -1) <= 0)
+			continue;
+		if (p[1].revents)
+			on_message(h);
+		if (p[0].revents)
+			on_status(h);
+		if (p[2].revents && h->caller >= 0) {	/* it has ended, and nobody knows of us */
+			holder_close_fd(&h->caller);
+			holder_close_fd(&h->gate);
+		}
+		if (p[3].revents)
+			on_own_signal(h);
+		if (p[4].revents)
+			h->client = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (p[5].revents && h->client >= 0)
+			on_client(h);
+	}
+}
+
+/* ---- its namespaces ---- */
+
+/* Empty, read-only, and not the host's. */
+static int enter_empty_root(const char *place)
+{
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("lkvm-oci", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=755") ||
+	    chdir(place) || mkdir("proc", 0555) ||
+	    mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ||
+	    mount("", ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ||
+	    syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		return -errno;
+	return 0;
+}
+
+static void show_title(const struct holder_config *c)
+{
+	if (!c->title_bytes)
+		return;
+	memset(c->title, 0, c->title_bytes);
+	strncpy(c->title, c->command, c->title_bytes - 1);
+}
+
+static int holder_take_signals(void)
+{
+	sigset_t set;
+
+	sigfillset(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	sigdelset(&set, SIGCHLD);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+__attribute__((noreturn)) static void be_holder(const struct holder_config *c)
+{
+	const int keep[] = { c->listener, c->gate, c->status, c->caller };
+	struct holder h = {
+		.listener = c->listener, .gate = c->gate, .status = c->status, .caller = c->caller,
+		.client = -1,
+	};
+	int null;
+
+	fds_close_others(keep, ARRAY_SIZE(keep));
+	setsid();
+	prctl(PR_SET_NAME, "lkvm-oci");
+	show_title(c);
+	null = open("/dev/null", O_RDWR);
+	if (null < 0 || (c->hostname && sethostname(c->hostname, strlen(c->hostname))) ||
+	    enter_empty_root(c->place))
+		_exit(STATUS_LOST);
+	for (int i = 0; i < 3; i++)
+		if (null != i)
+			dup2(null, i);
+	if (null > 2)
+		close(null);
+	h.signals = holder_take_signals();
+	hold(&h);
+}
+
+pid_t holder_start(const struct holder_config *c)
+{
+	const unsigned long spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+	pid_t pid = (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0);
+
+	if (!pid)
+		be_holder(c);
+	return pid < 0 ? -errno : pid;
+}

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From config.json to what the guest's first process does (oci/plan.h).
+ *
+ * The guest knows no container: it knows mounts, files, nodes and links, and takes them in the order
+ * of this list. The kernel's settings and limits come first, while nothing hides them; then mounts as
+ * config.json has them, with what belongs into /dev behind it; then what is hidden or made
+ * read-only; the working directory; and the root, which nobody changes any more. A directory of the
+ * host comes as a disk, which is mounted at a place of ours and moved from there when it is its turn.
+ *
+ * Sources: OCI runtime specification 1.2.0, config.md, config-linux.md ("Default Devices", "Dev symbolic
+ * links"); mount(2); cgroups(7).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "guest/protocol.h"
+#include "oci/plan.h"
+#include "util.h"
+
+#define OUR_PLACE "/.lkvm"
+#define CHUNK_BYTES 65536u
+#define GUEST_CGROUP "/sys/fs/cgroup/container"
+#define OPTIONAL 1u
+
+struct planner {
+	const struct config *config;
+	struct plan *plan;
+	struct config_error *error;
+	int rc;
+	FILE *out;
+	unsigned int nr_steps, nr_places;
+	uint64_t file_bytes;
+};
+
+__attribute__((format(printf, 3, 4)))
+static void plan_fail(struct planner *p, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (p->rc)
+		return;
+	p->rc = rc;
+	va_start(ap, fmt);
+	vsnprintf(p->error->text, sizeof(p->error->text), fmt, ap);
+	va_end(ap);
+}
+
+/* ---- messages ---- */
+
+static void put_message(struct planner *p, enum protocol_kind kind, const void *payload, size_t bytes)
+{
+	const struct protocol_header h = { .kind = kind, .bytes = (uint32_t)bytes };
+
+	if (bytes > PROTOCOL_MAX_BYTES)
+		plan_fail(p, -E2BIG, "config.json: a text of it is longer than %u bytes", PROTOCOL_MAX_BYTES);
+	fwrite(&h, sizeof(h), 1, p->out);
+	fwrite(payload, 1, bytes, p->out);
+}
+
+/* @texts, each with its NUL, and @data behind them. */
+static void put_step_data(struct planner *p, const struct protocol_step *step, const char *const *texts,
+			  unsigned int nr, const void *data, size_t data_bytes)
+{
+	char *message = NULL;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&message, &bytes);
+
+	if (++p->nr_steps > PROTOCOL_MAX_STEPS)
+		plan_fail(p, -E2BIG, "config.json: it takes more than %u steps", PROTOCOL_MAX_STEPS);
+	if (!out) {
+		plan_fail(p, -ENOMEM, "no memory");
+		return;
+	}
+	fwrite(step, sizeof(*step), 1, out);
+	for (unsigned int i = 0; i < nr; i++)
+		fwrite(texts[i], 1, strlen(texts[i]) + 1, out);
+	fwrite(data, 1, data_bytes, out);
+	if (fclose(out))
+		plan_fail(p, -ENOMEM, "no memory");
+	else
+		put_message(p, PROTOCOL_STEP, message, bytes);
+	free(message);
+}
+
+static void put_step(struct planner *p, const struct protocol_step *step, const char *const *texts,
+		     unsigned int nr)
+{
+	put_step_data(p, step, texts, nr, "", 0);
+}
+
+static void put_mount(struct planner *p, const char *source, const char *target, const char *type,
+		      unsigned long flags, const char *data, uint32_t optional)
+{
+	const struct protocol_step step = { PROTOCOL_DO_MOUNT, optional, flags, 0 };
+	const char *const texts[] = { source, target, type, data };
+
+	put_step(p, &step, texts, 4);
+}
+
+static void plan_put_directory(struct planner *p, const char *path, unsigned int mode)
+{
+	const struct protocol_step step = { PROTOCOL_DO_DIRECTORY, 0, 0, mode };
+
+	put_step(p, &step, &path, 1);
+}
+
+static void plan_put_link(struct planner *p, const char *to, const char *path)
+{
+	const struct protocol_step step = { PROTOCOL_DO_LINK, 0, 0, 0 };
+	const char *const texts[] = { to, path };
+
+	put_step(p, &step, texts, 2);
+}
+
+static void put_path(struct planner *p, enum protocol_what what, const char *path)
+{
+	const struct protocol_step step = { what, 0, 0, 0 };
+
+	put_step(p, &step, &path, 1);
+}
+
+static void plan_put_file(struct planner *p, const char *path, unsigned int mode, const char *data, size_t bytes)
+{
+	size_t at = 0, n;
+
+	do {
+		const struct protocol_step step = { PROTOCOL_DO_FILE, 0, at != 0, mode };
+
+		n = min_u64(bytes - at, CHUNK_BYTES);
+		put_step_data(p, &step, &path, 1, data + at, n);
+		at += n;
+	} while (at < bytes && !p->rc);
+}
+
+/* ---- the kernel's settings, limits ---- */
+
+static void plan_sysctl(struct planner *p, const struct config_pair *pair)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "/proc/sys/%s", pair->name);
+
+	for (char *c = path + strlen("/proc/sys/"); *c && n < (int)sizeof(path); c++)
+		if (*c == '.')
+			*c = '/';
+	if (n >= (int)sizeof(path) || strstr(path, "//") || path[n - 1] == '/')
+		plan_fail(p, -EINVAL, "config.json: linux.sysctl: \"%.100s\" is no name of one", pair->name);
+	else
+		plan_put_file(p, path, 0, pair->value, strlen(pair->value));
+}
+
+/* Processes of the guest have their limit in the guest. */
+static void plan_pids(struct planner *p)
+{
+	char text[32];
+
+	if (p->config->resources.pids <= 0)
+		return;
+	snprintf(text, sizeof(text), "%lld", (long long)p->config->resources.pids);
+	plan_put_file(p, "/sys/fs/cgroup/cgroup.subtree_control", 0, "+pids", 5);
+	plan_put_directory(p, GUEST_CGROUP, 0755);
+	plan_put_file(p, GUEST_CGROUP "/pids.max", 0, text, strlen(text));
+	plan_put_file(p, GUEST_CGROUP "/cgroup.procs", 0, "0", 1);
+}
+
+static void plan_settings(struct planner *p)
+{
+	const struct config *c = p->config;
+
+	plan_pids(p);
+	for (unsigned int i = 0; i < c->sysctl.nr; i++)
+		plan_sysctl(p, &c->sysctl.pairs[i]);
+	if (c->domainname)
+		plan_put_file(p, "/proc/sys/kernel/domainname", 0, c->domainname, strlen(c->domainname));
+}
+
+/* ---- /dev ---- */
+
+static void plan_device(struct planner *p, const struct config_device *d)
+{
+	const struct protocol_step step = {
+		PROTOCOL_DO_NODE, 0, (d->type == 'c' ? S_IFCHR : S_IFIFO) | d->mode,
+		makedev(d->major, d->minor),
+	};
+
+	if (d->type == 'b')
+		plan_fail(p, -ENOTSUP, "config.json: linux.devices: %.100s: a disk of the host cannot be "
+			  "lent as a device yet", d->path);
+	put_step(p, &step, &d->path, 1);
+}
+
+/* The kernels of all Linux systems have these, by these numbers. */
+static void plan_dev(struct planner *p)
+{
+	static const struct config_device devices[] = {
+		{ "/dev/null", 'c', 1, 3, 0666, 0, 0 }, { "/dev/zero", 'c', 1, 5, 0666, 0, 0 },
+		{ "/dev/full", 'c', 1, 7, 0666, 0, 0 }, { "/dev/random", 'c', 1, 8, 0666, 0, 0 },
+		{ "/dev/urandom", 'c', 1, 9, 0666, 0, 0 }, { "/dev/tty", 'c', 5, 0, 0666, 0, 0 },
+	};
+	static const char *const links[][2] = {
+		{ "/proc/self/fd", "/dev/fd" }, { "/proc/self/fd/0", "/dev/stdin" },
+		{ "/proc/self/fd/1", "/dev/stdout" }, { "/proc/self/fd/2", "/dev/stderr" },
+		{ "pts/ptmx", "/dev/ptmx" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
+		plan_device(p, &devices[i]);
+	for (unsigned int i = 0; i < p->config->nr_devices; i++) {
+		bool is_there = false;
+
+		for (size_t k = 0; k < ARRAY_SIZE(devices); k++)
+			is_there |= !strcmp(p->config->devices[i].path, devices[k].path);
+		if (!is_there && !config_ignores(p->config, "linux.devices"))
+			plan_device(p, &p->config->devices[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		plan_put_link(p, links[i][0], links[i][1]);
+}
+
+/* ---- mounts ---- */
+
+#define OWN_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME)
+
+static void make_read_only(struct planner *p, const char *path, unsigned long flags)
+{
+	put_mount(p, "", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | (flags & OWN_FLAGS), "", 0);
+}
+
+static void bind_file(struct planner *p, const struct config_mount *m, int fd, const struct stat *st)
+{
+	size_t bytes = (size_t)st->st_size;
+	char *data = NULL;
+
+	p->file_bytes += bytes;
+	if (p->file_bytes > PLAN_MAX_FILE_BYTES)
+		plan_fail(p, -EFBIG, "config.json: mounts: %.100s: single files have more than %u MiB; a "
+			  "directory of them can be lent", m->destination, PLAN_MAX_FILE_BYTES >> 20);
+	if (!p->rc)
+		data = malloc(bytes + 1);
+	if (!p->rc && (!data || pread_all(fd, data, bytes, 0)))
+		plan_fail(p, -EIO, "config.json: mounts: %.200s: cannot be read", m->source);
+	if (!p->rc)
+		plan_put_file(p, m->destination, st->st_mode & 07777, data, bytes);
+	free(data);
+	if (m->flags & MS_RDONLY) {
+		put_mount(p, m->destination, m->destination, "", MS_BIND, "", 0);
+		make_read_only(p, m->destination, m->flags);
+	}
+}
+
+static void bind_directory(struct planner *p, const struct config_mount *m)
+{
+	struct plan *plan = p->plan;
+	char *place;
+
+	if (!(m->flags & MS_RDONLY)) {
+		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: a directory of the host cannot be written "
+			  "from a VM; it can be read (ro), and what need not last can be a tmpfs",
+			  m->destination);
+		return;
+	}
+	if (plan->nr_dirs == OPTIONS_MAX_DIRS)
+		plan_fail(p, -E2BIG, "config.json: mounts: more than %u directories", OPTIONS_MAX_DIRS);
+	if (p->rc || asprintf(&place, OUR_PLACE "/%u", plan->nr_dirs) < 0) {
+		plan_fail(p, -ENOMEM, "no memory");
+		return;
+	}
+	plan->dir_texts[plan->nr_dirs] = place;
+	plan->dirs[plan->nr_dirs++] = (struct dir_option){ .host = m->source, .guest = place };
+	put_mount(p, place, m->destination, "", MS_MOVE, "", 0);
+	make_read_only(p, m->destination, m->flags);
+}
+
+/* What engines share among containers of the host is the VM's own. */
+static bool bind_shm(struct planner *p, const struct config_mount *m)
+{
+	if (strcmp(m->destination, "/dev/shm") != 0)
+		return false;
+	put_mount(p, "shm", m->destination, "tmpfs", m->flags & ~(MS_BIND | MS_REC | 0ul),
+		  "mode=1777,size=65536k", 0);
+	return true;
+}
+
+static void plan_bind(struct planner *p, const struct config_mount *m)
+{
+	struct stat st;
+	int fd;
+
+	if (bind_shm(p, m))
+		return;
+	fd = open(m->source, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st))
+		plan_fail(p, -EINVAL, "config.json: mounts: %.200s: cannot be opened (%s)", m->source,
+			  errno == ENOENT ? "it is not there" : "it may not be read");
+	else if (S_ISREG(st.st_mode))
+		bind_file(p, m, fd, &st);
+	else if (S_ISDIR(st.st_mode))
+		bind_directory(p, m);
+	else
+		plan_fail(p, -ENOTSUP, "config.json: mounts: %.200s: sockets, pipes and devices of the host "
+			  "cannot be lent to a VM", m->source);
+	if (fd >= 0)
+		close(fd);
+}
+
+/*
+ * A tmpfs that begins with what is below it: the same is seen of an overlay whose upper layer is that
+ * tmpfs.
+ */
+static void plan_copy_up(struct planner *p, const struct config_mount *m)
+{
+	char place[64], upper[80], work[80], layers[PATH_MAX + 256];
+
+	snprintf(place, sizeof(place), OUR_PLACE "/t%u", p->nr_places++);
+	snprintf(upper, sizeof(upper), "%s/u", place);
+	snprintf(work, sizeof(work), "%s/w", place);
+	if (strpbrk(m->destination, ":,\\") || strlen(m->destination) >= PATH_MAX)
+		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: tmpcopyup: not at such a name",
+			  m->destination);
+	snprintf(layers, sizeof(layers), "lowerdir=%s,upperdir=%s,workdir=%s", m->destination, upper, work);
+	plan_put_directory(p, m->destination, 0755);
+	put_mount(p, "tmpfs", place, "tmpfs", 0, m->data, 0);
+	plan_put_directory(p, upper, !strcmp(m->destination, "/tmp") || !strcmp(m->destination, "/var/tmp") ?
+		      01777 : 0755);
+	plan_put_directory(p, work, 0700);
+	put_mount(p, "tmpfs", m->destination, "overlay", m->flags, layers, 0);
+	put_path(p, PROTOCOL_DO_UNMOUNT, place);
+	put_path(p, PROTOCOL_DO_REMOVE, place);
+}
+
+static void plan_file_system(struct planner *p, const struct config_mount *m)
+{
+	static const char *const types[] = {
+		"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", "hugetlbfs",
+		"debugfs", "tracefs", "securityfs", "bpf", "configfs",
+	};
+	const char *type = m->type;
+	bool is_known = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		is_known |= !strcmp(type, types[i]);
+	if (!is_known) {
+		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: the type \"%.40s\" cannot be mounted in "
+			  "a VM yet", m->destination, type);
+		return;
+	}
+	if (!strcmp(type, "cgroup"))
+		type = "cgroup2";
+	if (m->copy_up)
+		plan_copy_up(p, m);
+	else
+		put_mount(p, type, m->destination, type, m->flags, m->data, 0);
+	if (!strcmp(m->destination, "/dev") && !strcmp(type, "tmpfs"))
+		plan_dev(p);
+}
+
+static void plan_mounts(struct planner *p)
+{
+	char place[32];
+
+	for (unsigned int i = 0; i < p->config->nr_mounts && !p->rc; i++) {
+		const struct config_mount *m = &p->config->mounts[i];
+
+		if (m->flags & MS_BIND)
+			plan_bind(p, m);
+		else
+			plan_file_system(p, m);
+	}
+	for (unsigned int i = 0; i < p->plan->nr_dirs; i++) {
+		snprintf(place, sizeof(place), OUR_PLACE "/%u", i);
+		put_path(p, PROTOCOL_DO_REMOVE, place);
+	}
+	if (p->plan->nr_dirs || p->nr_places)
+		put_path(p, PROTOCOL_DO_REMOVE, OUR_PLACE);
+}
+
+/* ---- what is hidden ---- */
+
+/* It is a directory or a file: one of the two fits, or it is not there. */
+static void plan_masks(struct planner *p)
+{
+	const struct config *c = p->config;
+
+	for (unsigned int i = 0; i < c->masked_paths.nr; i++) {
+		put_mount(p, "tmpfs", c->masked_paths.texts[i], "tmpfs", MS_RDONLY, "size=0k", OPTIONAL);
+		put_mount(p, "/dev/null", c->masked_paths.texts[i], "", MS_BIND, "", OPTIONAL);
+	}
+	for (unsigned int i = 0; i < c->read_only_paths.nr; i++) {
+		const char *path = c->read_only_paths.texts[i];
+
+		put_mount(p, path, path, "", MS_BIND | MS_REC, "", OPTIONAL);
+		put_mount(p, "", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+			  "", OPTIONAL);
+	}
+}
+
+/* ---- who it is ---- */
+
+static void put_credentials(struct planner *p)
+{
+	const struct config_process *from = &p->config->process;
+	const struct config_capabilities *caps = &from->capabilities;
+	struct protocol_credentials c = {
+		.uid = from->uid, .gid = from->gid, .umask = from->umask_given ? from->umask : 022,
+		.nr_groups = from->nr_groups,
+		/* Without the object a process has none (config.md). */
+		.has_capabilities = 1,
+		.no_new_privileges = from->no_new_privileges,
+		.bounding = caps->bounding, .effective = caps->effective,
+		.inheritable = caps->inheritable, .permitted = caps->permitted, .ambient = caps->ambient,
+	};
+
+	_Static_assert(PROTOCOL_MAX_GROUPS == CONFIG_MAX_GROUPS, "as many");
+	_Static_assert(PROTOCOL_NR_RLIMITS == CONFIG_NR_RLIMITS, "as many");
+	memcpy(c.groups, from->groups, sizeof(c.groups));
+	for (unsigned int i = 0; i < PROTOCOL_NR_RLIMITS; i++) {
+		c.rlimits_given |= (uint32_t)from->rlimits[i].given << i;
+		c.rlimits[i].soft = from->rlimits[i].soft;
+		c.rlimits[i].hard = from->rlimits[i].hard;
+	}
+	put_message(p, PROTOCOL_CREDENTIALS, &c, sizeof(c));
+}
+
+/* A name alone keeps init's own default out. */
+static void plan_environment(struct planner *p)
+{
+	static const char *const defaults[] = { "PATH", "USER", "LOGNAME", "SHELL" };
+	const struct config_strings *from = &p->config->process.env;
+	struct config_strings *to = &p->plan->environment;
+
+	to->texts = calloc(from->nr + ARRAY_SIZE(defaults) + 1, sizeof(*to->texts));
+	if (!to->texts) {
+		plan_fail(p, -ENOMEM, "no memory");
+		return;
+	}
+	for (unsigned int i = 0; i < from->nr; i++)
+		to->texts[to->nr++] = from->texts[i];
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
+		if (!config_variable(p->config, defaults[i]))
+			to->texts[to->nr++] = defaults[i];
+}
+
+/* ---- what cannot be done ---- */
+
+static void check_namespaces(struct planner *p)
+{
+	static const char *const words[CONFIG_NR_NAMESPACES] = {
+		[CONFIG_NS_PID] = "processes", [CONFIG_NS_NETWORK] = "network",
+		[CONFIG_NS_IPC] = "IPC objects", [CONFIG_NS_UTS] = "host name",
+	};
+	const struct config_namespace *n = p->config->namespaces;
+
+	if (config_ignores(p->config, "linux.namespaces"))
+		return;
+	for (unsigned int i = 0; i < CONFIG_NR_NAMESPACES; i++) {
+		if (words[i] && !n[i].given)
+			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: a VM cannot share the host's %s; "
+				  "the annotation lkvm.ignore with linux.namespaces gives it its own", words[i]);
+		else if (words[i] && n[i].path && i == CONFIG_NS_NETWORK)
+			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: a network other than none is "
+				  "not there yet; the annotation lkvm.ignore with linux.namespaces leaves the "
+				  "VM without one");
+		else if (words[i] && n[i].path)
+			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: %.100s: sharing another "
+				  "container's %s is not there yet", n[i].path, words[i]);
+	}
+}
+
+static void check_support(struct planner *p)
+{
+	static const char *const pods[] = {
+		"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType",
+	};
+	const struct config *c = p->config;
+
+	if (!c->has_process)
+		plan_fail(p, -EINVAL, "config.json: process: is missing");
+	for (size_t i = 0; i < ARRAY_SIZE(pods); i++)
+		if (config_annotation(c, pods[i]))
+			plan_fail(p, -ENOTSUP, "config.json: annotations.%s: pods are not there yet", pods[i]);
+	check_namespaces(p);
+	if (c->process.terminal)
+		plan_fail(p, -ENOTSUP, "config.json: process.terminal: terminals are not there yet");
+	if (c->seccomp)
+		plan_fail(p, -ENOTSUP, "config.json: linux.seccomp: is not there yet; "
+			  "--security-opt seccomp=unconfined leaves it out, or the annotation lkvm.ignore with "
+			  "linux.seccomp");
+}
+
+/* ---- the whole ---- */
+
+int plan_make(struct plan *plan, const struct config *c, struct config_error *error)
+{
+	struct planner p = { .config = c, .plan = plan, .error = error };
+
+	*plan = (struct plan){ 0 };
+	check_support(&p);
+	if (p.rc)
+		return p.rc;
+	p.out = open_memstream(&plan->bytes, &plan->nr_bytes);
+	if (!p.out)
+		return -ENOMEM;
+	put_credentials(&p);
+	plan_environment(&p);
+	plan_settings(&p);
+	plan_mounts(&p);
+	plan_masks(&p);
+	put_path(&p, PROTOCOL_DO_ENTER, c->process.cwd);
+	if (c->root_read_only)
+		make_read_only(&p, "/", 0);
+	if (fclose(p.out))
+		plan_fail(&p, -ENOMEM, "no memory");
+	return p.rc;
+}
+
+void plan_fini(struct plan *p)
+{
+	free(p->bytes);
+	free(p->environment.texts);
+	for (unsigned int i = 0; i < p->nr_dirs; i++)
+		free(p->dir_texts[i]);
+	*p = (struct plan){ 0 };
+}
+
+/* ---- the program ---- */
+
+/* What is bound over @path, or over a directory that it is in, may have it. */
+static bool may_be_in_mount(const struct config *c, const char *path)
+{
+	for (unsigned int i = 0; i < c->nr_mounts; i++) {
+		const char *d = c->mounts[i].destination;
+		size_t n = strlen(d);
+
+		if (!strncmp(path, d, n) && (!path[n] || path[n] == '/' || !strcmp(d, "/")))
+			return true;
+	}
+	return false;
+}
+
+/* 0; -ENOENT, -EACCES: as execve(2) would say. */
+static int look_for_program(const struct config *c, int root_fd, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	struct stat st;
+	int fd, rc;
+
+	if (may_be_in_mount(c, path))
+		return 0;
+	fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+	if (fd < 0)
+		return -ENOENT;
+	rc = fstat(fd, &st) ? -ENOENT : S_ISREG(st.st_mode) && st.st_mode & 0111 ? 0 : -EACCES;
+	close(fd);
+	return rc;
+}
+
+static int look_in_path(const struct config *c, int root_fd, const char *name)
+{
+	const char *path = config_variable(c, "PATH");
+	int rc = -ENOENT;
+
+	while (path && *path && rc) {
+		size_t n = strcspn(path, ":");
+		char candidate[PATH_MAX];
+		int got;
+
+		if (snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)n, path, name) <
+		    (int)sizeof(candidate)) {
+			got = look_for_program(c, root_fd, candidate);
+			rc = !got || got == -EACCES ? got : rc;
+		}
+		path += n + (path[n] == ':');
+	}
+	return rc;
+}
+
+int plan_find_program(const struct config *c, int root_fd, struct config_error *error)
+{
+	const char *name = c->process.args.texts[0];
+	char path[2 * PATH_MAX];
+	int rc;
+
+	if (!strchr(name, '/')) {
+		rc = look_in_path(c, root_fd, name);
+	} else {
+		snprintf(path, sizeof(path), "%s%s%s", *name == '/' ? "" : c->process.cwd,
+			 *name == '/' ? "" : "/", name);
+		rc = look_for_program(c, root_fd, path);
+	}
+	if (rc == -ENOENT)
+		snprintf(error->text, sizeof(error->text), "executable file \"%.200s\" not found%s: No such "
+			 "file or directory", name, strchr(name, '/') ? "" : " in $PATH");
+	else if (rc)
+		snprintf(error->text, sizeof(error->text), "executable file \"%.200s\": Permission denied", name);
+	return rc;
+}

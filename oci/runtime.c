@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lkvm-oci: its command line, and all commands but create (oci/runtime.h).
+ *
+ * What a command knows of a container is its record (oci/store.h), and what its processes say. Engines
+ * call with odd environments and streams, and nothing of these is relied on.
+ *
+ * Sources: OCI runtime specification 1.2.0, runtime.md; runc(8) for the command line; podman 4.3 and containerd
+ * 1.6 as they were watched.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "control/json.h"
+#include "io.h"
+#include "log.h"
+#include "oci/call.h"
+#include "oci/cgroup.h"
+#include "oci/holder.h"
+#include "oci/runtime.h"
+#include "oci/store.h"
+#include "util.h"
+
+#define ANSWER_MS 120000
+#define KILL_NS 5000000000ull
+#define END_NS 12000000000ull
+#define MAX_FLAGS 8
+
+/* ---- how it fails ---- */
+
+/* What engines would take for something else (oci/call.h). */
+static void soften(char *text)
+{
+	static const char *const words[][2] = {
+		{ "no such file or directory", "it is not there" },
+		{ "executable file not found in", "no program in" },
+		{ "permission denied", "not allowed" }, { "operation not permitted", "not possible here" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		const size_t old = strlen(words[i][0]), new = strlen(words[i][1]);
+		char *at;
+
+		while ((at = strcasestr(text, words[i][0]))) {
+			memcpy(at, words[i][1], new);
+			memmove(at + new, at + old, strlen(at + old) + 1);
+		}
+	}
+}
+
+static void log_failure(const struct call *call, const char *text)
+{
+	char now[64];
+	time_t t = time(NULL);
+	struct tm tm;
+	FILE *f = fopen(call->log, "ae");
+
+	if (!f)
+		return;
+	strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
+	if (call->log_format && !strcmp(call->log_format, "json")) {
+		fputs("{\"level\":\"error\",\"msg\":", f);
+		json_string(f, text);
+		fprintf(f, ",\"time\":\"%s\"}\n", now);
+	} else {
+		fprintf(f, "%s error: %s\n", now, text);
+	}
+	fclose(f);
+}
+
+int call_fail_by_words(const struct call *call, const char *text)
+{
+	dprintf(STDERR_FILENO, "%s\n", text);
+	if (call->log)
+		log_failure(call, text);
+	return 1;
+}
+
+int call_fail(const struct call *call, const char *fmt, ...)
+{
+	char text[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	soften(text);
+	return call_fail_by_words(call, text);
+}
+
+/* ---- a container ---- */
+
+static int find(const struct call *call, struct store_container *c, struct store_record *r,
+		const char *id, bool lock)
+{
+	int rc = store_find(c, call->root, id, lock);
+
+	if (!rc)
+		rc = store_load(c, r);
+	if (!rc)
+		return 0;
+	store_close(c);
+	if (rc == -ENOENT || rc == -EINVAL || rc == -ENOTDIR)
+		call_fail(call, "container \"%s\" does not exist", id);
+	else
+		call_fail(call, "container \"%s\": %s", id,
+			  rc == -EBUSY ? "another command is at it" : strerror(-rc));
+	return rc;
+}
+
+static const char *call_status_of(const struct store_record *r)
+{
+	if (!store_is_alive(&r->holder))
+		return "stopped";
+	return r->paused ? "paused" : r->started ? "running" : "created";
+}
+
+/* 0 or -errno, of the holder or on the way. */
+static int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value)
+{
+	const struct holder_request request = { .kind = kind, .value = value };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc = 0, n;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct holder_answer answer;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/socket", c->dir);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
+	    socket_send(fd, &request, sizeof(request)) < 0)
+		rc = -errno;
+	if (!rc) {
+		do
+			n = poll_fds(&p, 1, ANSWER_MS);
+		while (n < 0 && errno == EINTR);
+		rc = n <= 0 ? -ETIMEDOUT :
+		     socket_recv(fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? answer.rc : -ESRCH;
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* ---- the commands ---- */
+
+static int call_start(const struct call *call, const char *id)
+{
+	struct store_container c;
+	struct store_record r;
+	int rc = find(call, &c, &r, id, true), status = 0;
+
+	if (rc)
+		return 1;
+	rc = call_ask(&c, HOLDER_START, 0);
+	if (!rc) {
+		r.started = true;
+		rc = store_save(&c, &r);
+	}
+	if (rc == -ENOENT || rc == -ENOTDIR)
+		status = call_fail_by_words(call, "executable file not found in the container: No such file or "
+					    "directory");
+	else if (rc == -EACCES)
+		status = call_fail_by_words(call, "the program cannot be executed: Permission denied");
+	else if (rc)
+		status = call_fail(call, "container \"%s\" cannot be started: %s", id,
+				   rc == -EALREADY ? "it is running already" :
+				   rc == -ECHILD ? "its VM has said why" :
+				   rc == -ESRCH || rc == -ECONNREFUSED ? "container not running" : strerror(-rc));
+	store_close(&c);
+	return status;
+}
+
+static void print_state(const struct store_container *c, const struct store_record *r)
+{
+	const char *status = call_status_of(r);
+
+	printf("{\"ociVersion\":\"1.0.2\",\"id\":");
+	json_string(stdout, c->id);
+	printf(",\"status\":\"%s\",\"pid\":%d,\"bundle\":", status,
+	       strcmp(status, "stopped") ? r->holder.pid : 0);
+	json_string(stdout, r->bundle);
+	puts("}");
+}
+
+static int call_state(const struct call *call, const char *id)
+{
+	struct store_container c;
+	struct store_record r;
+
+	if (find(call, &c, &r, id, false))
+		return 1;
+	print_state(&c, &r);
+	store_close(&c);
+	return 0;
+}
+
+/* A number, or a name with or without SIG. -1: it is none. */
+static int parse_signal(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (*text && !*end)
+		return n > 0 && n <= 64 ? (int)n : -1;
+	text += strncasecmp(text, "SIG", 3) ? 0 : 3;
+	for (int i = 1; i < 32; i++)
+		if (sigabbrev_np(i) && !strcasecmp(sigabbrev_np(i), text))
+			return i;
+	return -1;
+}
+
+/* Its VM does not answer: everything of it goes. */
+static void end_by_force(const struct store_record *r)
+{
+	store_kill(&r->vm, SIGKILL);
+	if (!store_wait(&r->holder, KILL_NS))
+		store_kill(&r->holder, SIGKILL);
+}
+
+static int call_kill(const struct call *call, const char *id, const char *text)
+{
+	const int number = text ? parse_signal(text) : SIGTERM;
+	struct store_container c;
+	struct store_record r;
+	int rc;
+
+	if (number < 0)
+		return call_fail(call, "kill: \"%s\" is no signal", text);
+	if (find(call, &c, &r, id, false))
+		return 1;
+	rc = store_is_alive(&r.holder) ? call_ask(&c, HOLDER_SIGNAL, (uint32_t)number) : -ESRCH;
+	if (number == SIGKILL && store_is_alive(&r.holder) && !store_wait(&r.holder, KILL_NS)) {
+		end_by_force(&r);
+		rc = 0;
+	}
+	store_close(&c);
+	if (rc == -ESRCH || rc == -ECONNREFUSED)
+		return call_fail(call, "container not running");
+	return rc ? call_fail(call, "container \"%s\" cannot be signalled: %s", id, strerror(-rc)) : 0;
+}
+
+static void end_container(const struct store_container *c, const struct store_record *r)
+{
+	if (store_is_alive(&r->holder))
+		call_ask(c, HOLDER_SIGNAL, SIGKILL);
+	if (!store_wait(&r->holder, END_NS))
+		end_by_force(r);
+	if (!store_wait(&r->vm, END_NS))
+		store_kill(&r->vm, SIGKILL);
+}
+
+static int delete_container(const struct call *call, struct store_container *c, struct store_record *r,
+			    bool force)
+{
+	int rc;
+
+	if (!force && store_is_alive(&r->holder))
+		return call_fail(call, "container \"%s\" is %s: it has to end before, or --force ends it", c->id,
+				 call_status_of(r));
+	end_container(c, r);
+	rc = cgroup_remove(r->cgroup);
+	if (!rc)
+		rc = store_remove(c);
+	return rc ? call_fail(call, "container \"%s\" cannot be removed: %s", c->id, strerror(-rc)) : 0;
+}
+
+/* With --force nothing is left, and nothing that is not there is a reason to fail. */
+static int call_delete(const struct call *call, const char *id, bool force)
+{
+	struct store_container c;
+	struct store_record r = { 0 };
+	int rc = store_find(&c, call->root, id, true), status;
+
+	if (!rc)
+		rc = store_load(&c, &r);
+	if (!rc) {
+		status = delete_container(call, &c, &r, force);
+	} else if (rc == -ENOENT || rc == -ENOTDIR || rc == -EINVAL) {
+		if (force && c.lock >= 0)
+			store_remove(&c);	/* a create that was killed */
+		status = force ? 0 : call_fail(call, "container \"%s\" does not exist", id);
+	} else {
+		status = call_fail(call, "container \"%s\": %s", id, strerror(-rc));
+	}
+	store_close(&c);
+	return status;
+}
+
+static int call_pause(const struct call *call, const char *id, bool pause)
+{
+	struct store_container c;
+	struct store_record r;
+	int rc;
+
+	if (find(call, &c, &r, id, true))
+		return 1;
+	rc = strcmp(call_status_of(&r), pause ? "running" : "paused") ? -ENOTTY :
+	     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0);
+	if (!rc) {
+		r.paused = pause;
+		rc = store_save(&c, &r);
+	}
+	store_close(&c);
+	if (rc == -ENOTTY)
+		return call_fail(call, "container \"%s\" is not %s", id, pause ? "running" : "paused");
+	return rc ? call_fail(call, "container \"%s\" cannot be %s: %s", id, pause ? "paused" : "resumed",
+			      strerror(-rc)) : 0;
+}
+
+static int call_features(void)
+{
+	puts("{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.2.0\",\"hooks\":[],"
+	     "\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false},"
+	     "\"seccomp\":{\"enabled\":false},\"apparmor\":{\"enabled\":false},"
+	     "\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false}}}");
+	return 0;
+}
+
+static int call_version(void)
+{
+	puts("lkvm-oci version " LKVM_VERSION "\nspec: 1.0.2");
+	return 0;
+}
+
+/* ---- the command line ---- */
+
+struct flag {
+	const char *name;		/* --name; letter: -l or 0 */
+	char letter;
+	const char **value;		/* NULL: it has none, and sets given */
+	bool *given;
+};
+
+static const struct flag *find_flag(const struct flag *flags, const char *arg, size_t bytes)
+{
+	for (; flags->name; flags++)
+		if ((bytes == strlen(flags->name) + 2 && !strncmp(arg, "--", 2) &&
+		     !strncmp(arg + 2, flags->name, bytes - 2)) ||
+		    (flags->letter && bytes == 2 && arg[0] == '-' && arg[1] == flags->letter))
+			return flags;
+	return NULL;
+}
+
+/* Flags up to the first argument that is none: how many of @argv they are, or -1 after a message. */
+static int parse_flags(const struct call *call, const struct flag *flags, int argc, char **argv)
+{
+	int i = 0;
+
+	for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
+		const size_t bytes = strcspn(argv[i], "=");
+		const struct flag *f = find_flag(flags, argv[i], bytes);
+		const bool joined = argv[i][bytes] == '=';
+
+		if (!f || (joined && !f->value) || (!joined && f->value && i + 1 == argc)) {
+			call_fail(call, "%s: %s", argv[i], f ? "it needs a value, or has one and takes none" :
+				  "lkvm-oci does not know this option");
+			return -1;
+		}
+		if (f->given)
+			*f->given = true;
+		if (f->value)
+			*f->value = joined ? argv[i] + bytes + 1 : argv[++i];
+	}
+	return i;
+}
+
+/* @argv: the command, flags, ID, and up to @more words behind it. The ID's place, or -1 after a message. */
+static int parse_command(const struct call *call, const struct flag *flags, int argc, char **argv, int more)
+{
+	int n = parse_flags(call, flags, argc - 1, argv + 1);
+
+	if (n < 0)
+		return -1;
+	if (argc - 1 - n >= 1 && argc - 1 - n <= 1 + more)
+		return n + 1;
+	call_fail(call, "%s: it takes the container's id%s", argv[0], more ? " and a signal" : "");
+	return -1;
+}
+
+static const struct flag no_flags[] = { { NULL, 0, NULL, NULL } };
+
+static int run_create(const struct call *call, int argc, char **argv)
+{
+	struct call_create args = { NULL };
+	bool ignored;
+	const struct flag flags[] = {
+		{ "bundle", 'b', &args.bundle, NULL }, { "pid-file", 0, &args.pid_file, NULL },
+		{ "console-socket", 0, &args.console_socket, NULL },
+		{ "preserve-fds", 0, &args.preserved, NULL },
+		{ "no-pivot", 0, NULL, &ignored }, { "no-new-keyring", 0, NULL, &ignored },
+		{ NULL, 0, NULL, NULL },
+	};
+	int at = parse_command(call, flags, argc, argv, 0);
+
+	if (at < 0)
+		return 1;
+	args.id = argv[at];
+	return call_create(call, &args);
+}
+
+static int run_kill(const struct call *call, int argc, char **argv)
+{
+	bool all;	/* a VM has no process of anybody else's */
+	const struct flag flags[] = { { "all", 'a', NULL, &all }, { NULL, 0, NULL, NULL } };
+	int at = parse_command(call, flags, argc, argv, 1);
+
+	return at < 0 ? 1 : call_kill(call, argv[at], argv[at + 1]);
+}
+
+static int run_delete(const struct call *call, int argc, char **argv)
+{
+	bool force = false;
+	const struct flag flags[] = { { "force", 'f', NULL, &force }, { NULL, 0, NULL, NULL } };
+	int at = parse_command(call, flags, argc, argv, 0);
+
+	return at < 0 ? 1 : call_delete(call, argv[at], force);
+}
+
+static int run_simple(const struct call *call, int argc, char **argv)
+{
+	int at = parse_command(call, no_flags, argc, argv, 0);
+
+	if (at < 0)
+		return 1;
+	if (!strcmp(argv[0], "start"))
+		return call_start(call, argv[at]);
+	if (!strcmp(argv[0], "state"))
+		return call_state(call, argv[at]);
+	return call_pause(call, argv[at], !strcmp(argv[0], "pause"));
+}
+
+static int run_missing(const struct call *call, int argc, char **argv)
+{
+	(void)argc;
+	return call_fail(call, "%s: lkvm-oci cannot do this yet", argv[0]);
+}
+
+static int run_command_of_call(const struct call *call, int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		int (*run)(const struct call *call, int argc, char **argv);
+	} commands[] = {
+		{ "create", run_create }, { "start", run_simple }, { "state", run_simple },
+		{ "kill", run_kill }, { "delete", run_delete }, { "pause", run_simple },
+		{ "resume", run_simple }, { "exec", run_missing }, { "ps", run_missing },
+		{ "update", run_missing }, { "run", run_missing }, { "list", run_missing },
+		{ "events", run_missing }, { "spec", run_missing }, { "checkpoint", run_missing },
+		{ "restore", run_missing },
+	};
+
+	if (!strcmp(argv[0], "features"))
+		return call_features();
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(argv[0], commands[i].name))
+			return commands[i].run(call, argc, argv);
+	return call_fail(call, "%s: lkvm-oci has no such command", argv[0]);
+}
+
+/* Where the kernel has put the arguments, one behind the other. */
+static void find_title(struct call *call, int argc, char **argv)
+{
+	call->title = argv[0];
+	call->title_bytes = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
+}
+
+int oci_main(int argc, char **argv)
+{
+	struct call call = { NULL };
+	bool version = false, ignored;
+	const char *rootless;
+	const struct flag flags[] = {
+		{ "root", 0, &call.root_given, NULL }, { "log", 0, &call.log, NULL },
+		{ "log-format", 0, &call.log_format, NULL }, { "debug", 0, NULL, &ignored },
+		{ "systemd-cgroup", 0, NULL, &call.systemd }, { "rootless", 0, &rootless, NULL },
+		{ "version", 'v', NULL, &version }, { NULL, 0, NULL, NULL },
+	};
+	int n = parse_flags(&call, flags, argc - 1, argv + 1);
+
+	if (n < 0)
+		return 1;
+	log_set_level(LOG_ERROR);
+	find_title(&call, argc, argv);
+	if (version)
+		return call_version();
+	if (n == argc - 1)
+		return call_fail(&call, "no command: lkvm-oci is called by podman, containerd and others");
+	if (store_choose_root(call.root_given, call.root))
+		return call_fail(&call, "--root: the name is too long");
+	return run_command_of_call(&call, argc - 1 - n, argv + 1 + n);
+}

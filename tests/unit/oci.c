@@ -1,0 +1,798 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Containers: what config.json makes of a VM's plan, how containers are written down, and the holder,
+ * with this test as its VM.
+ */
+#include "tests/lib/unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "guest/gate.h"
+#include "guest/protocol.h"
+#include "io.h"
+#include "oci/config.h"
+#include "oci/holder.h"
+#include "oci/plan.h"
+#include "oci/store.h"
+#include "util.h"
+
+/* The guest's side of a plan. */
+#include "guest/init-container.c"
+
+void init_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vdprintf(STDOUT_FILENO, fmt, ap);
+	va_end(ap);
+	_exit(99);
+}
+
+#define BUNDLES "tests/oci/bundles/"
+#define PATIENCE_MS 10000
+
+static struct config_error error;
+static char dir[64];
+
+static int make_folder(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/lkvm-oci-XXXXXX");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+	char line[128];
+
+	(void)state;
+	snprintf(line, sizeof(line), "rm -rf %s", dir);
+	return system(line);
+}
+
+/* ---- plans ---- */
+
+/* The steps of a plan as lines: what, flags in hex and texts. */
+static char *list_plan(const struct plan *p)
+{
+	static const char *const words[] = {
+		"", "mount", "unmount", "directory", "file", "node", "link", "remove", "enter",
+	};
+	char *text = NULL;
+	size_t bytes, at = 0;
+	FILE *out = open_memstream(&text, &bytes);
+
+	while (at < p->nr_bytes) {
+		struct protocol_header h;
+		struct protocol_step s;
+
+		memcpy(&h, p->bytes + at, sizeof(h));
+		at += sizeof(h);
+		assert_true(h.bytes <= PROTOCOL_MAX_BYTES && h.bytes <= p->nr_bytes - at);
+		if (h.kind == PROTOCOL_CREDENTIALS) {
+			assert_int_equal(h.bytes, sizeof(struct protocol_credentials));
+		} else {
+			assert_int_equal(h.kind, PROTOCOL_STEP);
+			memcpy(&s, p->bytes + at, sizeof(s));
+			assert_in_range(s.what, 1, ARRAY_SIZE(words) - 1);
+			fprintf(out, "%s%s %llx", s.optional ? "-" : "", words[s.what],
+				(unsigned long long)s.flags);
+			for (size_t i = sizeof(s); i < h.bytes; i++) {
+				const char c = p->bytes[at + i];
+
+				if (i == sizeof(s) || !p->bytes[at + i - 1])
+					fputc(' ', out);
+				if (c)
+					fputc(c == '\n' ? '$' : c, out);
+			}
+			fputc('\n', out);
+		}
+		at += h.bytes;
+	}
+	fclose(out);
+	return text;
+}
+
+/* config.json of a process and of these members of the top. */
+static int plan_text(struct config *c, struct plan *p, const char *members)
+{
+	char text[4096];
+	int n = snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\",\"readonly\":true},"
+			 "\"process\":{\"cwd\":\"/w\",\"args\":[\"x\"],\"env\":[\"PATH=/bin:/sbin\",\"HOME=/h\"]}%s}",
+			 members);
+
+	if (config_parse(c, text, (size_t)n, &error))
+		fail_msg("%s", error.text);
+	*error.text = '\0';
+	return plan_make(p, c, &error);
+}
+
+#define SPACES "{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"mount\"}"
+#define LINUX(more) ",\"linux\":{\"namespaces\":[" SPACES "]" more "}"
+
+static void a_plan_is_in_order(void **state)
+{
+	struct config c;
+	struct plan p;
+	char *list, members[2048], file[96];
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/hosts", dir);
+	write_file(file, "a\nb\n", 4);
+	snprintf(members, sizeof(members), ",\"mounts\":["
+		 "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\"]},"
+		 "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"options\":[\"mode=755\"]},"
+		 "{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"%s\",\"options\":[\"bind\",\"ro\"]},"
+		 "{\"destination\":\"/v\",\"type\":\"bind\",\"source\":\"%s\",\"options\":[\"rbind\",\"ro\",\"nodev\"]},"
+		 "{\"destination\":\"/run\",\"type\":\"tmpfs\",\"options\":[\"tmpcopyup\",\"size=1m\"]}]"
+		 LINUX(",\"sysctl\":{\"net.ipv4.x\":\"1\"},\"resources\":{\"pids\":{\"limit\":9}},"
+		       "\"maskedPaths\":[\"/proc/kcore\"],\"readonlyPaths\":[\"/proc/sys\"]"), file, dir);
+	if (plan_text(&c, &p, members))
+		fail_msg("%s", error.text);
+	list = list_plan(&p);
+	assert_string_equal(list,
+		"file 0 /sys/fs/cgroup/cgroup.subtree_control +pids\n"
+		"directory 0 /sys/fs/cgroup/container\n"
+		"file 0 /sys/fs/cgroup/container/pids.max 9\n"
+		"file 0 /sys/fs/cgroup/container/cgroup.procs 0\n"
+		"file 0 /proc/sys/net/ipv4/x 1\n"
+		"mount 2 proc /proc proc \n"
+		"mount 0 tmpfs /dev tmpfs mode=755\n"
+		"node 21b6 /dev/null\nnode 21b6 /dev/zero\nnode 21b6 /dev/full\nnode 21b6 /dev/random\n"
+		"node 21b6 /dev/urandom\nnode 21b6 /dev/tty\n"
+		"link 0 /proc/self/fd /dev/fd\nlink 0 /proc/self/fd/0 /dev/stdin\n"
+		"link 0 /proc/self/fd/1 /dev/stdout\nlink 0 /proc/self/fd/2 /dev/stderr\n"
+		"link 0 pts/ptmx /dev/ptmx\n"
+		"file 0 /etc/hosts a$b$\n"
+		"mount 1000 /etc/hosts /etc/hosts  \n"
+		"mount 1021  /etc/hosts  \n"
+		"mount 2000 /.lkvm/0 /v  \n"
+		"mount 1025  /v  \n"
+		"directory 0 /run\n"
+		"mount 0 tmpfs /.lkvm/t0 tmpfs size=1m\n"
+		"directory 0 /.lkvm/t0/u\n"
+		"directory 0 /.lkvm/t0/w\n"
+		"mount 0 tmpfs /run overlay lowerdir=/run,upperdir=/.lkvm/t0/u,workdir=/.lkvm/t0/w\n"
+		"unmount 0 /.lkvm/t0\nremove 0 /.lkvm/t0\nremove 0 /.lkvm/0\nremove 0 /.lkvm\n"
+		"-mount 1 tmpfs /proc/kcore tmpfs size=0k\n"
+		"-mount 1000 /dev/null /proc/kcore  \n"
+		"-mount 5000 /proc/sys /proc/sys  \n"
+		"-mount 102f  /proc/sys  \n"
+		"enter 0 /w\n"
+		"mount 1021  /  \n");
+	assert_int_equal(p.nr_dirs, 1);
+	assert_string_equal(p.dirs[0].host, dir);
+	assert_string_equal(p.dirs[0].guest, "/.lkvm/0");
+	/* What the engine gives, and of init's own nothing but HOME. */
+	assert_int_equal(p.environment.nr, 5);
+	assert_string_equal(p.environment.texts[2], "USER");
+	free(list);
+	plan_fini(&p);
+	config_fini(&c);
+}
+
+static void large_files_come_in_parts(void **state)
+{
+	struct config c;
+	struct plan p;
+	char members[512], file[96], *list, *at;
+	unsigned int nr = 0;
+	int fd;
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/large", dir);
+	fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0755);
+	assert_int_equal(ftruncate(fd, 200000), 0);
+	snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"/init\",\"type\":\"bind\",\"source\":\"%s\"}]"
+		 LINUX(""), file);
+	assert_int_equal(plan_text(&c, &p, members), 0);
+	list = list_plan(&p);
+	for (at = list; (at = strstr(at, "file ")); at++)
+		nr++;
+	assert_int_equal(nr, 4);
+	assert_int_equal(strncmp(list, "file 0 /init", 12), 0);
+	assert_non_null(strstr(list, "\nfile 1 /init"));
+	free(list);
+	plan_fini(&p);
+	config_fini(&c);
+	assert_int_equal(ftruncate(fd, PLAN_MAX_FILE_BYTES + 1), 0);
+	assert_int_equal(plan_text(&c, &p, members), -EFBIG);
+	plan_fini(&p);
+	config_fini(&c);
+	close(fd);
+}
+
+static void what_a_vm_cannot_do_is_said(void **state)
+{
+	static const struct {
+		const char *members, *words;
+	} cases[] = {
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"x\"}"), "linux.seccomp: is not there yet" },
+		{ "", "linux.namespaces: a VM cannot share the host's processes" },
+		{ ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"}]}",
+		  "linux.namespaces: a VM cannot share the host's network" },
+		{ ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+		  "{\"type\":\"network\",\"path\":\"/run/netns/x\"}]}", "a network other than none is not there yet" },
+		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/\",\"options\":[\"bind\"]}]" LINUX(""),
+		  "mounts: /v: a directory of the host cannot be written from a VM" },
+		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/dev/null\",\"options\":[\"bind\"]}]" LINUX(""),
+		  "mounts: /dev/null: sockets, pipes and devices" },
+		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/nix\",\"options\":[\"bind\"]}]" LINUX(""),
+		  "mounts: /nix: cannot be opened (it is not there)" },
+		{ ",\"mounts\":[{\"destination\":\"/v\",\"type\":\"nfs\"}]" LINUX(""), "the type \"nfs\" cannot be mounted" },
+		{ LINUX(",\"sysctl\":{\"../x\":\"1\"}"), "linux.sysctl: \"../x\" is no name" },
+		{ LINUX(",\"sysctl\":{\"\":\"1\"}"), "linux.sysctl: \"\" is no name" },
+		{ ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
+		  LINUX(",\"devices\":[{\"path\":\"/dev/sda\",\"type\":\"b\",\"major\":8,\"minor\":0}]"),
+		  "linux.devices: /dev/sda: a disk of the host" },
+		{ ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\"}" LINUX(""), "pods are not there yet" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct plan p;
+
+		if (!plan_text(&c, &p, cases[i].members) || !strstr(error.text, cases[i].words))
+			fail_msg("%s: \"%s\", not \"%s\"", cases[i].members, error.text, cases[i].words);
+		plan_fini(&p);
+		config_fini(&c);
+	}
+}
+
+static void programs_are_found_in_the_root(void **state)
+{
+	static const struct {
+		const char *args, *cwd;
+		int rc;
+	} cases[] = {
+		{ "sh", "/", 0 }, { "/bin/sh", "/", 0 }, { "bin/sh", "/", 0 }, { "./sh", "/bin", 0 },
+		{ "inside", "/", 0 }, { "outside", "/", -ENOENT }, { "nix", "/", -ENOENT },
+		{ "/bin", "/", -EACCES }, { "/bin/text", "/", -EACCES }, { "text", "/", -EACCES },
+		{ "/run/any", "/", 0 }, { "/runner", "/", -ENOENT },
+	};
+	char line[600];
+	int fd;
+
+	(void)state;
+	snprintf(line, sizeof(line), "cd %s && mkdir -p root/bin && echo x >root/bin/sh && chmod 755 root/bin/sh && "
+		 "echo x >root/bin/text && chmod 644 root/bin/text && ln -s /bin/sh root/bin/inside && "
+		 "ln -s %s/here root/bin/outside && cp root/bin/sh here", dir, dir);
+	assert_int_equal(system(line), 0);
+	snprintf(line, sizeof(line), "%s/root", dir);
+	fd = open(line, O_PATH | O_DIRECTORY);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[512];
+		struct config c;
+
+		snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\"},\"mounts\":[{\"destination\":"
+			 "\"/run\",\"type\":\"tmpfs\"}],\"process\":{\"cwd\":\"%s\",\"args\":[\"%s\"],\"env\":[\"PATH=/no:/bin\"]}}",
+			 cases[i].cwd, cases[i].args);
+		assert_int_equal(config_parse(&c, text, strlen(text), &error), 0);
+		if (plan_find_program(&c, fd, &error) != cases[i].rc)
+			fail_msg("%s in %s is not %d", cases[i].args, cases[i].cwd, cases[i].rc);
+		config_fini(&c);
+	}
+	assert_string_equal(error.text, "executable file \"/runner\" not found: No such file or directory");
+	close(fd);
+}
+
+/* ---- a plan, taken as a guest does, in namespaces of this machine ---- */
+
+static void hear_plan(struct init_plan *to, const struct plan *p)
+{
+	for (size_t at = 0; at < p->nr_bytes;) {
+		struct protocol_header h;
+
+		memcpy(&h, p->bytes + at, sizeof(h));
+		at += sizeof(h);
+		if (h.kind == PROTOCOL_STEP)
+			init_add_step(to, p->bytes + at, h.bytes);
+		else
+			init_set_credentials(to, p->bytes + at, h.bytes);
+		at += h.bytes;
+	}
+}
+
+__attribute__((noreturn)) static void be_guest(const struct config *c, const struct plan *p, const char *root)
+{
+	static struct init_plan plan;
+	int rc;
+
+	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount(root, root, NULL, MS_BIND, NULL) ||
+	    chdir(root) || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/") ||
+	    mount("proc", "/proc", "proc", 0, NULL) || mount("sys", "/sys", "sysfs", 0, NULL))
+		init_fail("the test cannot make a root: %s", strerror(errno));
+	hear_plan(&plan, p);
+	init_take_steps(&plan);
+	rc = init_become(&plan.credentials);
+	if (rc)
+		init_fail("rights: %s", strerror(rc));
+	execve(c->process.args.texts[0], (char *const *)(void *)c->process.args.texts,
+	       (char *const *)(void *)c->process.env.texts);
+	init_fail("execve: %s", strerror(errno));
+}
+
+/* What the container says; NULL where there can be no namespaces. */
+static const char *run_in_namespaces(const struct config *c, const struct plan *p, const char *root)
+{
+	static char said[8192];
+	int ends[2], status;
+	ssize_t n;
+	size_t at = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	pid = (pid_t)syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
+			     SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		be_guest(c, p, root);
+	}
+	close(ends[1]);
+	while (pid > 0 && (n = read(ends[0], said + at, sizeof(said) - 1 - at)) > 0)
+		at += (size_t)n;
+	said[at] = '\0';
+	close(ends[0]);
+	if (pid < 0) {
+		print_message("no namespaces here\n");
+		return NULL;
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return said;
+}
+
+static void a_plan_makes_a_container(void **state)
+{
+	static const char text[] = "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\",\"readonly\":true},"
+		"\"process\":{\"cwd\":\"/w/d\",\"args\":[\"/bin/sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],"
+		"\"user\":{\"uid\":7,\"gid\":8,\"umask\":63,\"additionalGids\":[9]},\"noNewPrivileges\":true,"
+		"\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":50,\"hard\":60}],\"capabilities\":{"
+		"\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"permitted\":[\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"],"
+		"\"inheritable\":[\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\"]}},"
+		"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"},"
+		"{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"options\":[\"mode=755\",\"size=65536k\"]},"
+		"{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\"},"
+		"{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"%s/hosts\",\"options\":[\"ro\"]},"
+		"{\"destination\":\"/run\",\"type\":\"tmpfs\",\"options\":[\"mode=777\",\"size=1m\",\"nodev\"]}],"
+		"\"linux\":{\"namespaces\":[" SPACES "],\"maskedPaths\":[\"/proc/version\",\"/proc/fs\",\"/proc/none\"],"
+		"\"readonlyPaths\":[\"/proc/sys\",\"/proc/nothing\"]}}";
+	static const char script[] = "id -u; id -g; id -G; umask; pwd; ulimit -n; ulimit -Hn; "
+		"grep -E '^(Cap(Eff|Bnd|Amb)|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; echo $$; cd /dev; echo *; "
+		"cat /etc/hosts; wc -c </proc/version; ls /proc/fs; (echo x >/x) 2>/dev/null || echo ro; "
+		"(echo x >/proc/sys/kernel/hostname) 2>/dev/null || echo ro; echo y >/run/y; cat /run/y; ls -A /";
+	char members[4096], line[1024], root[96];
+	const char *said;
+	struct config c;
+	struct plan p;
+	int n;
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/guest", dir);
+	snprintf(line, sizeof(line), "mkdir -p %s/bin %s/etc %s/proc %s/sys && cp /bin/busybox %s/bin/ && "
+		 "for l in sh id ls cat grep tr wc; do ln -s busybox %s/bin/$l; done; echo of-the-engine >%s/hosts",
+		 root, root, root, root, root, root, dir);
+	assert_int_equal(system(line), 0);
+	n = snprintf(members, sizeof(members), text, script, dir);
+	if (config_parse(&c, members, (size_t)n, &error) || plan_make(&p, &c, &error))
+		fail_msg("%s", error.text);
+	said = run_in_namespaces(&c, &p, root);
+	if (said)
+		assert_string_equal(said, "7\n8\n8 9\n0077\n/w/d\n50\n60\nCapEff: 0000000000000020\n"
+				    "CapBnd: 0000000000000021\nCapAmb: 0000000000000020\nNoNewPrivs: 1\n1\n"
+				    "fd full mqueue null ptmx random stderr stdin stdout tty urandom zero\n"
+				    "of-the-engine\n0\nro\nro\ny\n"
+				    "bin\ndev\netc\nproc\nrun\nsys\nw\n");
+	plan_fini(&p);
+	config_fini(&c);
+}
+
+/* ---- what is written down ---- */
+
+static void ids_are_names(void **state)
+{
+	char longest[STORE_MAX_ID_BYTES + 2];
+
+	(void)state;
+	memset(longest, 'a', sizeof(longest));
+	longest[STORE_MAX_ID_BYTES + 1] = '\0';
+	assert_false(store_is_id(longest));
+	longest[STORE_MAX_ID_BYTES] = '\0';
+	assert_true(store_is_id(longest) && store_is_id("a_B+c-1.x") && store_is_id("..."));
+	assert_false(store_is_id("") || store_is_id(".") || store_is_id("..") || store_is_id("a/b") ||
+		     store_is_id("a b") || store_is_id("\xc3\xa9"));
+}
+
+static void a_record_is_kept(void **state)
+{
+	const struct store_record r = {
+		.bundle = "/b \"x\"", .cgroup = "/sys/fs/cgroup/x", .holder = { 7, 123456789012ull },
+		.vm = { 8, 9 }, .started = true,
+	};
+	struct store_container c, again;
+	struct store_record read;
+	char root[96];
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/store/deep", dir);
+	assert_int_equal(store_find(&again, root, "a", false), -ENOENT);
+	store_close(&again);
+	assert_int_equal(store_create(&c, root, "a"), 0);
+	assert_int_equal(store_load(&c, &read), -ENOENT);
+	assert_int_equal(store_save(&c, &r), 0);
+	assert_int_equal(store_load(&c, &read), 0);
+	assert_memory_equal(&read.holder, &r.holder, sizeof(r.holder));
+	assert_string_equal(read.bundle, r.bundle);
+	assert_true(read.started && !read.paused && read.vm.pid == 8);
+	store_close(&c);
+	assert_int_equal(store_create(&again, root, "a"), -EEXIST);
+	store_close(&again);
+	assert_int_equal(store_find(&again, root, "a", true), 0);
+	assert_int_equal(store_remove(&again), 0);
+	store_close(&again);
+	assert_int_equal(store_find(&again, root, "a", false), -ENOENT);
+	store_close(&again);
+	/* What a create has left that was killed. */
+	assert_int_equal(store_create(&c, root, "a"), 0);
+	store_close(&c);
+	assert_int_equal(store_create(&c, root, "a"), 0);
+	assert_int_equal(store_remove(&c), 0);
+	store_close(&c);
+	assert_int_equal(store_create(&c, root, "../a"), -EINVAL);
+	store_close(&c);
+}
+
+static void bad_records_are_none(void **state)
+{
+	static const char *const bad[] = {
+		"", "{}", "[]", "{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\"}",
+		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"pid\":0,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"pid\":-1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"pid\":4294967297,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":1,\"cgroup\":\"\",\"pid\":1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+	};
+	struct store_container c;
+	struct store_record r;
+	char path[128];
+
+	(void)state;
+	assert_int_equal(store_create(&c, dir, "bad"), 0);
+	snprintf(path, sizeof(path), "%s/bad/record", dir);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		write_file(path, bad[i], strlen(bad[i]));
+		assert_int_equal(store_load(&c, &r), -EINVAL);
+	}
+	assert_int_equal(store_remove(&c), 0);
+	store_close(&c);
+}
+
+static void processes_are_told_apart(void **state)
+{
+	pid_t pid = fork();
+	struct store_process p, other;
+
+	(void)state;
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	p = other = store_process_of(pid);
+	other.start++;
+	assert_true(store_is_alive(&p) && !store_is_alive(&other));
+	store_kill(&other, SIGKILL);
+	assert_false(store_wait(&p, 50000000));
+	store_kill(&p, SIGKILL);
+	assert_true(store_wait(&p, 5000000000ull));
+	assert_false(store_is_alive(&p));	/* it waits for us */
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	p = (struct store_process){ 0 };
+	assert_false(store_is_alive(&p));
+	store_kill(&p, SIGKILL);		/* nobody, most of all not everybody */
+	assert_true(store_wait(&p, 0));
+}
+
+/* ---- the holder ---- */
+
+struct held {
+	pid_t pid;
+	int gate, status, caller, listener;	/* this side */
+	char place[96];
+};
+
+static bool start_holder(struct held *h)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int gate[2], status[2], caller[2];
+	struct holder_config c = { .hostname = "held", .command = "x" };
+
+	snprintf(h->place, sizeof(h->place), "%s/place", dir);
+	mkdir(h->place, 0755);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/socket", dir);
+	unlink(a.sun_path);
+	h->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(bind(h->listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(h->listener, 4), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate), 0);
+	assert_int_equal(pipe2(status, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(caller, O_CLOEXEC), 0);
+	c.listener = h->listener;
+	c.gate = gate[0];
+	c.status = status[0];
+	c.caller = caller[1];
+	c.place = h->place;
+	h->pid = holder_start(&c);
+	close(gate[0]);
+	close(status[0]);
+	close(caller[1]);
+	close(h->listener);
+	h->gate = gate[1];
+	h->status = status[1];
+	h->caller = caller[0];
+	if (h->pid > 0)
+		return true;
+	assert_int_equal(h->pid, -EPERM);	/* an ordinary user, where there are no user namespaces */
+	print_message("no namespaces here\n");
+	return false;
+}
+
+static void say_to_holder(const struct held *h, enum gate_kind kind, uint32_t value)
+{
+	const struct gate_message m = { kind, value };
+
+	assert_int_equal(socket_send(h->gate, &m, sizeof(m)), sizeof(m));
+}
+
+static void hear_of_holder(const struct held *h, enum gate_kind kind, uint32_t value)
+{
+	struct pollfd p = { .fd = h->gate, .events = POLLIN };
+	struct gate_message m;
+
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_int_equal(socket_recv(h->gate, &m, sizeof(m)), sizeof(m));
+	assert_int_equal(m.kind, kind);
+	assert_int_equal(m.value, value);
+}
+
+static int ask_holder(enum holder_kind kind, uint32_t value)
+{
+	const struct holder_request r = { kind, value };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/socket", dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(socket_send(fd, &r, sizeof(r)), sizeof(r));
+	return fd;
+}
+
+static int answer_of(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct holder_answer a = { 1 };
+
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_int_equal(socket_recv(fd, &a, sizeof(a)), sizeof(a));
+	close(fd);
+	return a.rc;
+}
+
+static void become_ready(const struct held *h)
+{
+	char byte;
+
+	say_to_holder(h, GATE_READY, 0);
+	assert_int_equal(read(h->caller, &byte, 1), 1);
+	assert_int_equal(byte, 'R');
+	assert_int_equal(read(h->caller, &byte, 1), 0);
+}
+
+static void start_container(const struct held *h)
+{
+	int fd;
+
+	become_ready(h);
+	fd = ask_holder(HOLDER_START, 0);
+	hear_of_holder(h, GATE_GO, 0);
+	say_to_holder(h, GATE_STARTED, 0);
+	assert_int_equal(answer_of(fd), 0);
+}
+
+/* The VM's end: its status, or none. The holder's is as @wanted. */
+static void end_holder(struct held *h, int said, int wanted)
+{
+	const uint8_t byte = (uint8_t)said;
+	int status;
+
+	if (said >= 0)
+		assert_int_equal(write(h->status, &byte, 1), 1);
+	close(h->status);
+	assert_int_equal(waitpid(h->pid, &status, 0), h->pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), wanted);
+	close(h->gate);
+	close(h->caller);
+}
+
+static void a_holder_ends_as_its_vm(void **state)
+{
+	struct held h;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	assert_int_equal(answer_of(ask_holder(HOLDER_START, 0)), -EALREADY);
+	end_holder(&h, 42, 42);
+	assert_true(start_holder(&h));
+	start_container(&h);
+	end_holder(&h, -1, 137);
+}
+
+static void a_holder_shows_nothing(void **state)
+{
+	struct held h;
+	char path[64], *text;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	become_ready(&h);
+	snprintf(path, sizeof(path), "/proc/%d/root", h.pid);
+	assert_string_equal(run_in(path, "ls -A"), "proc\n");
+	assert_string_equal(run_in(path, "ls -d proc/[0-9]*"), "proc/1\n");
+	text = run_in(path, "touch x 2>&1");
+	assert_non_null(strstr(text, "Read-only file system"));
+	snprintf(path, sizeof(path), "/proc/%d", h.pid);
+	assert_string_equal(run_in(path, "readlink fd/0 fd/1 fd/2 | sort -u"), "/null\n");
+	/* The streams, the socket, the gate, the status and signals; nothing that strayed in. */
+	assert_string_equal(run_in(path, "ls fd | wc -l"), "7\n");
+	end_holder(&h, 0, 0);
+}
+
+static void signals_reach_the_guest(void **state)
+{
+	struct held h;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGTERM)), 0);
+	hear_of_holder(&h, GATE_SIGNAL, SIGTERM);
+	assert_int_equal(kill(h.pid, SIGUSR1), 0);
+	hear_of_holder(&h, GATE_SIGNAL, SIGUSR1);
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, 65)), -EINVAL);
+	assert_int_equal(answer_of(ask_holder(99, 0)), -EINVAL);
+	end_holder(&h, 143, 143);
+}
+
+static bool gate_has_ended(const struct held *h)
+{
+	struct pollfd p = { .fd = h->gate, .events = POLLIN };
+	char byte;
+
+	return poll(&p, 1, PATIENCE_MS) == 1 && socket_recv(h->gate, &byte, 1) == 0;
+}
+
+static void a_kill_ends_the_vm(void **state)
+{
+	struct held h;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGKILL)), 0);
+	assert_true(gate_has_ended(&h));
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGTERM)), -ESRCH);
+	end_holder(&h, 125, 137);
+	/* Before it has started any other does, too. */
+	assert_true(start_holder(&h));
+	become_ready(&h);
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGTERM)), 0);
+	assert_true(gate_has_ended(&h));
+	end_holder(&h, 125, 143);
+	/* And its own end. */
+	assert_true(start_holder(&h));
+	start_container(&h);
+	kill(h.pid, SIGKILL);
+	assert_true(gate_has_ended(&h));
+	assert_int_equal(waitpid(h.pid, NULL, 0), h.pid);
+}
+
+static void a_start_that_fails_is_told(void **state)
+{
+	struct held h;
+	int fd;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	become_ready(&h);
+	fd = ask_holder(HOLDER_START, 0);
+	hear_of_holder(&h, GATE_GO, 0);
+	say_to_holder(&h, GATE_NOT_STARTED, ENOENT);
+	assert_int_equal(answer_of(fd), -ENOENT);
+	end_holder(&h, 127, 127);
+	/* A VM that ends instead of starting it. */
+	assert_true(start_holder(&h));
+	become_ready(&h);
+	fd = ask_holder(HOLDER_START, 0);
+	hear_of_holder(&h, GATE_GO, 0);
+	close(h.gate);
+	h.gate = -1;
+	assert_int_equal(write(h.status, "\xff", 1), 1);
+	assert_int_equal(answer_of(fd), -ESRCH);
+	end_holder(&h, -1, 255);
+}
+
+static void a_pause_is_answered(void **state)
+{
+	struct held h;
+	int fd;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_of_holder(&h, GATE_PAUSE, 0);
+	say_to_holder(&h, GATE_PAUSED, ETIMEDOUT);
+	assert_int_equal(answer_of(fd), -ETIMEDOUT);
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	hear_of_holder(&h, GATE_RESUME, 0);
+	/* A client that leaves is forgotten. */
+	close(ask_holder(HOLDER_PAUSE, 0));
+	hear_of_holder(&h, GATE_PAUSE, 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	end_holder(&h, 0, 0);
+}
+
+static void without_its_caller_it_ends(void **state)
+{
+	struct held h;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	close(h.caller);
+	h.caller = -1;
+	assert_true(gate_has_ended(&h));
+	end_holder(&h, -1, 137);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_plan_is_in_order),
+		cmocka_unit_test(large_files_come_in_parts),
+		cmocka_unit_test(what_a_vm_cannot_do_is_said),
+		cmocka_unit_test(programs_are_found_in_the_root),
+		cmocka_unit_test(a_plan_makes_a_container),
+		cmocka_unit_test(ids_are_names),
+		cmocka_unit_test(a_record_is_kept),
+		cmocka_unit_test(bad_records_are_none),
+		cmocka_unit_test(processes_are_told_apart),
+		cmocka_unit_test(a_holder_ends_as_its_vm),
+		cmocka_unit_test(a_holder_shows_nothing),
+		cmocka_unit_test(signals_reach_the_guest),
+		cmocka_unit_test(a_kill_ends_the_vm),
+		cmocka_unit_test(a_start_that_fails_is_told),
+		cmocka_unit_test(a_pause_is_answered),
+		cmocka_unit_test(without_its_caller_it_ends),
+	};
+
+	return cmocka_run_group_tests_name("oci", tests, make_folder, remove_folder);
+}
