@@ -148,7 +148,7 @@ bool gdb_take_hex(struct gdb_text *t, void *dst, size_t bytes)
 		if (hex_digit(t->at[i]) < 0)
 			return false;
 	for (size_t i = 0; i < bytes; i++, t->at += 2)
-		((uint8_t *)dst)[i] = (uint8_t)(hex_digit(t->at[0]) << 4 | hex_digit(t->at[1]));
+		((uint8_t *)dst)[i] = (uint8_t)(hex_digit(t->at[0]) * 16 + hex_digit(t->at[1]));
 	return true;
 }
 

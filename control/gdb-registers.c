@@ -71,9 +71,9 @@ struct gdb_place {
 	sizeof(((struct registers *)0)->field), gdb_bytes, changes }
 #define GENERAL(name) AT(regs.name, 8, GDB_CHANGED_REGS)
 #define SELECTOR(name) AT(sregs.name.selector, 4, 0)
-#define FPR(n) { offsetof(struct registers, fpu.fpr) + 16 * (n), 10, 10, GDB_CHANGED_FPU }
+#define FPR(n) { offsetof(struct registers, fpu.fpr) + 16ul * (n), 10, 10, GDB_CHANGED_FPU }
 #define FPU(name) AT(fpu.name, 4, GDB_CHANGED_FPU)
-#define XMM_AT(n) { offsetof(struct registers, fpu.xmm) + 16 * (n), 16, 16, GDB_CHANGED_FPU }
+#define XMM_AT(n) { offsetof(struct registers, fpu.xmm) + 16ul * (n), 16, 16, GDB_CHANGED_FPU }
 #define NONE { 0, 0, 4, 0 }
 
 static const struct gdb_place places[GDB_NR_REGISTERS] = {

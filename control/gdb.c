@@ -375,7 +375,7 @@ static void gdb_take_input(struct gdb *g)
 static void gdb_on_socket(void *arg, uint32_t events)
 {
 	struct gdb *g = arg;
-	ssize_t n = -1;
+	ssize_t n;
 
 	if (events & EPOLLOUT)
 		gdb_flush(g);
