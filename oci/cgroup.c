@@ -72,7 +72,7 @@ static int cgroup_set_limit(const char *path, const char *file, const char *text
 	return rc;
 }
 
-static int set_bytes(const char *path, const char *file, int64_t bytes, struct config_error *error)
+static int cgroup_set_bytes(const char *path, const char *file, int64_t bytes, struct config_error *error)
 {
 	char text[32];
 
@@ -80,16 +80,16 @@ static int set_bytes(const char *path, const char *file, int64_t bytes, struct c
 	return cgroup_set_limit(path, file, bytes < 0 ? "max" : text, error);
 }
 
-static int set_memory(const char *path, const struct config_resources *r, struct config_error *error)
+static int cgroup_set_memory(const char *path, const struct config_resources *r, struct config_error *error)
 {
 	int rc = 0;
 
 	if (r->memory_bytes > 0)
-		rc = set_bytes(path, "memory.max", r->memory_bytes + (int64_t)CGROUP_OVERHEAD_BYTES, error);
+		rc = cgroup_set_bytes(path, "memory.max", r->memory_bytes + (int64_t)CGROUP_OVERHEAD_BYTES, error);
 	if (!rc && r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)	/* it counts both */
-		rc = set_bytes(path, "memory.swap.max", r->swap_bytes - r->memory_bytes, error);
+		rc = cgroup_set_bytes(path, "memory.swap.max", r->swap_bytes - r->memory_bytes, error);
 	if (!rc && r->reservation_bytes > 0)
-		rc = set_bytes(path, "memory.low", r->reservation_bytes, error);
+		rc = cgroup_set_bytes(path, "memory.low", r->reservation_bytes, error);
 	return rc;
 }
 
@@ -156,7 +156,7 @@ int cgroup_make(const struct config *c, char *path, struct config_error *error)
 		snprintf(error->text, sizeof(error->text), "cgroup: %.200s: cannot be made (%s)", path,
 			 strerror(-rc));
 	if (!rc)
-		rc = set_memory(path, &c->resources, error);
+		rc = cgroup_set_memory(path, &c->resources, error);
 	return rc ? rc : set_cpu(path, &c->resources, error);
 }
 

@@ -121,7 +121,7 @@ static int check_call(struct creation *c)
 
 /* ---- settings ---- */
 
-static void set_one(struct creation *c, const char *name, const char *value)
+static void creation_set_one(struct creation *c, const char *name, const char *value)
 {
 	const struct {
 		const char *name, **value;
@@ -167,7 +167,7 @@ static int read_settings(struct creation *c)
 		if (!equals || equals > line + strlen(line))
 			continue;
 		*equals = '\0';
-		set_one(c, trim(line), trim(equals + 1));
+		creation_set_one(c, trim(line), trim(equals + 1));
 	}
 	return 0;
 }
@@ -197,7 +197,7 @@ static void choose_settings(struct creation *c)
 		snprintf(annotation, sizeof(annotation), "lkvm.%s", names[i]);
 		value = config_annotation(&c->config, annotation);
 		if (value)
-			set_one(c, names[i], value);
+			creation_set_one(c, names[i], value);
 	}
 }
 
