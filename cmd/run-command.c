@@ -172,7 +172,8 @@ static void set_networks(struct run_command *c, struct machine_config *m)
 		KERNEL_BIT(KERNEL_TMPFS) | KERNEL_BIT(KERNEL_DEVTMPFS) | KERNEL_BIT(KERNEL_PROC) | \
 		KERNEL_BIT(KERNEL_SYSFS) | KERNEL_BIT(KERNEL_ELF))
 #define FOR_FILES (KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY))
-#define OPTIONAL (KERNEL_BIT(KERNEL_VIRTIO_RNG) | KERNEL_BIT(KERNEL_PVPANIC))
+/* Not pvpanic: a panic without a status of the command is lost in any case. */
+#define OPTIONAL KERNEL_BIT(KERNEL_VIRTIO_RNG)
 
 static int command_check_kernel(struct run_command *c, const struct machine_config *m)
 {

@@ -22,6 +22,7 @@
 #include "io.h"
 #include "util.h"
 
+#define LIST_MESSAGE_BYTES KIB(8)	/* who takes it does all of one in a turn, with memory for each name */
 #define SPARE_ENTRIES 4096u	/* of a list that is kept for the next directory */
 
 struct list_entry {
@@ -40,7 +41,7 @@ struct tree_list {
 struct answer {
 	int socket;
 	bool failed;			/* nobody takes it */
-	size_t bytes;			/* in the message, with its head */
+	size_t bytes, room;		/* in the message, with its head */
 	struct files_head head;
 	uint8_t message[FILES_MESSAGE_BYTES];
 };
@@ -84,7 +85,7 @@ static uint8_t *add_to_answer(struct answer *a, size_t bytes)
 {
 	uint8_t *p;
 
-	if (!range_within(a->bytes, bytes, sizeof(a->message)))
+	if (!range_within(a->bytes, bytes, a->room))
 		send_answer(a, false, -1);
 	p = a->message + a->bytes;
 	a->bytes += bytes;
@@ -96,6 +97,7 @@ static void begin_answer(struct answer *a, const struct files_ask *ask)
 {
 	a->head = (struct files_head){ .id = ask->id, .kind = ask->kind };
 	a->bytes = sizeof(a->head);
+	a->room = ask->kind == FILES_LIST ? LIST_MESSAGE_BYTES : sizeof(a->message);
 }
 
 /* ---- LIST ---- */

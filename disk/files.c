@@ -28,7 +28,7 @@
 #include "util.h"
 
 #define MAX_ASKED	16u
-#define ROUND_BYTES	32768u	/* of answers, in one round of the loop: 1 ms, and the others have a turn */
+#define ROUND_BYTES	8192u	/* of answers, in a round of the loop: then others have a turn */
 #define END_MS		1000	/* for the process to end in */
 #define ORDER_END	'e'	/* no question */
 

@@ -26,7 +26,7 @@
 
 #define DIR_MAX_BYTES	GIB(2)
 #define DIR_MAX_OPEN	32u
-#define DIR_NIDS	4096u		/* numbers that memory is taken for at a time */
+#define DIR_NIDS	1024u		/* numbers that memory is taken for at a time */
 
 /* What reading can come to beside a number of bytes and -errno. */
 #define DIR_WAITS	0		/* for what dir_look_again() says has changed */
