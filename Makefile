@@ -69,15 +69,15 @@ devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/d
 controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/vmcore-saver.c control/dump.c
 controls += control/inspect.c
-controls += control/frames.c control/viewers.c
 controls += control/gdb.c control/gdb-commands.c control/gdb-monitor.c control/gdb-registers.c control/gdb-breaks.c control/gdb-packet.c
+controls += control/frames.c control/viewers.c control/exec.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
 containers := oci/config.c oci/words.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/runtime.c oci/create.c
 commands += cmd/stat.c
-commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c
 controls += control/ram-scan.c control/snapshot-image.c control/snapshot.c
 commands += cmd/restore.c cmd/snapshot.c cmd/receive.c
+commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c cmd/exec.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
@@ -109,7 +109,7 @@ $(build)/%.S.o: %.S
 
 # The guest's first process: with a C library of its own, and the same whatever the variant.
 init_max_bytes := 65536
-init_sources := guest/init.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c guest/init-container.c
+init_sources := guest/init.c guest/init-exec.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c guest/init-container.c
 init_cflags = -std=gnu11 -D_GNU_SOURCE -Os -static -s $(warnings) -iquote include -idirafter /usr/include \
 	-idirafter /usr/include/x86_64-linux-gnu -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code
@@ -156,7 +156,7 @@ unit_tests += registry control vmcore state snapshot
 unit_tests += page-walk gdb
 unit_tests += oci-config oci
 unit_tests += stat clocks
-unit_tests += viewers
+unit_tests += viewers exec init-exec
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

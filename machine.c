@@ -737,6 +737,11 @@ static void on_log_opened(void *arg, int fd)
 			  strerror(-fd));
 }
 
+struct command *machine_command(const struct machine *m)
+{
+	return m->command;
+}
+
 struct term *machine_console(const struct machine *m)
 {
 	return m->host.term;

@@ -29,6 +29,7 @@ static const struct {
 	{ "debug", cmd_debug },
 	{ "console", cmd_console },
 	{ "snapshot", cmd_snapshot },
+	{ "exec", cmd_exec },
 	{ "check", cmd_check },
 	{ "kconfig", cmd_kconfig },
 	{ "completion", cmd_completion },

@@ -8,6 +8,7 @@
  * Sources: tty_ioctl(4), signalfd(2).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,17 @@ size_t attach_room(const struct attach *a)
 void attach_send(struct attach *a, uint32_t kind, const void *payload, size_t bytes)
 {
 	frame_put(&a->out, kind, payload, bytes);
+}
+
+void attach_close_stdout(struct attach *a)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	output_fini(&a->streams[0]);
+	if (null >= 0) {
+		dup2(null, STDOUT_FILENO);
+		close(null);
+	}
 }
 
 /* ---- the terminal ---- */
@@ -299,8 +311,11 @@ void attach_run(struct attach *a)
 	tty_init();
 	attach_take_terminal(a);
 	take_frames(a);			/* those that came with the answer */
-	while (!a->over)
+	while (!a->over) {
+		if (a->ops->fill)
+			a->ops->fill(a);
 		attach_turn(a);
+	}
 	frame_flush(&a->out, a->fd);
 	attach_give_terminal_back(a);
 	output_fini(&a->streams[0]);

@@ -15,6 +15,19 @@
 #include "log.h"
 #include "util.h"
 
+/*
+ * Those about VMs that run, whose names complete them: their options, and the one with a file behind it;
+ * "/": a directory stands behind the name.
+ */
+static const struct {
+	const char *name, *options, *file;
+} vm_commands[] = {
+	{ "stop", " --all --timeout --force", NULL }, { "pause", "", NULL }, { "resume", "", NULL },
+	{ "wait", "", NULL }, { "stat", " --json --watch", NULL }, { "console", " --log", NULL },
+	{ "debug", " --regs --json --nmi --sysrq --dump --gdb", "--dump" },
+	{ "snapshot", " --stop", "/" }, { "exec", " -i -t -e -w -u", NULL },
+};
+
 /* ---- what an argument may be ---- */
 
 static bool is_file(const char *argument)
@@ -78,16 +91,31 @@ static const char bash_start[] =
 "	mapfile -t COMPREPLY < <(compgen \"$@\" -- \"$cur\")\n"
 "}\n"
 "\n"
-"_lkvm_run()\n"
+"# Behind \"--\": a command, and what it is given.\n"
+"_lkvm_behind()\n"
 "{\n"
 "	local i\n"
 "\n"
-"	# Behind \"--\": a command, and what it is given.\n"
 "	for ((i = 2; i < COMP_CWORD; i++)); do\n"
 "		[ \"${COMP_WORDS[i]}\" = -- ] || continue\n"
 "		if ((i == COMP_CWORD - 1)); then _lkvm_reply -c -f; else _lkvm_reply -f; fi\n"
-"		return\n"
+"		return 0\n"
 "	done\n"
+"	return 1\n"
+"}\n"
+"\n"
+"# The name of a VM that runs, or one of these options.\n"
+"_lkvm_vm()\n"
+"{\n"
+"	case $cur in\n"
+"	-*) _lkvm_reply -W \"$*\" ;;\n"
+"	*) _lkvm_reply -W \"$(\"${COMP_WORDS[0]}\" list -q 2>/dev/null)\" ;;\n"
+"	esac\n"
+"}\n"
+"\n"
+"_lkvm_run()\n"
+"{\n"
+"	_lkvm_behind && return\n"
 "	case $option in\n";
 
 static const char bash_end[] =
@@ -104,12 +132,11 @@ static const char bash_end[] =
 "	[ \"$option\" != = ] || option=${COMP_WORDS[COMP_CWORD - 2]}\n"
 "	case $COMP_CWORD:${COMP_WORDS[1]} in\n"
 "	1:* | 2:help) _lkvm_reply -W \"$_lkvm_commands\" ;;\n"
-"	*:run) _lkvm_run ;;\n"
+"	*:run) _lkvm_run ;;\n";
+
+/* Between these two: the commands about VMs. */
+static const char bash_rest[] =
 "	*:list) _lkvm_reply -W \"--json -q --quiet -h --help\" ;;\n"
-"	*:debug) case $option in --dump) _lkvm_reply -f ;; *) _lkvm_reply -W \"--regs --json --nmi --sysrq --dump --gdb -h --help\" ;; esac ;;\n"
-"	*:stop) _lkvm_reply -W \"--all --timeout --force -h --help\" ;;\n"
-"	*:stat) _lkvm_reply -W \"--json --watch -h --help\" ;;\n"
-"	*:snapshot) case $cur in -*) _lkvm_reply -W \"--stop -h --help\" ;; *) _lkvm_reply -d ;; esac ;;\n"
 "	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"
 "	2:completion) _lkvm_reply -W \"bash zsh fish\" ;;\n"
 "	esac\n"
@@ -130,6 +157,19 @@ static void print_bash_argument(const struct option_row *row)
 	printf(" ;;\n");
 }
 
+static void print_bash_vm_command(const char *name, const char *options, const char *file)
+{
+	printf("\t*:%s) ", name);
+	if (file && *file == '/')
+		printf("if ((COMP_CWORD > 2)) && [[ $cur != -* ]]; then _lkvm_reply -d; else _lkvm_vm%s -h --help; fi",
+		       options);
+	else if (file)
+		printf("if [ \"$option\" = %s ]; then _lkvm_reply -f; else _lkvm_vm%s -h --help; fi", file, options);
+	else
+		printf("_lkvm_behind || _lkvm_vm%s -h --help", options);
+	printf(" ;;\n");
+}
+
 static void print_bash(const struct option_row *rows, size_t nr)
 {
 	fputs(bash_start, stdout);
@@ -144,6 +184,9 @@ static void print_bash(const struct option_row *rows, size_t nr)
 	}
 	printf("\" ;;\n\t\t*) _lkvm_reply -f ;;\n\t\tesac ;;\n");
 	fputs(bash_end, stdout);
+	for (size_t i = 0; i < ARRAY_SIZE(vm_commands); i++)
+		print_bash_vm_command(vm_commands[i].name, vm_commands[i].options, vm_commands[i].file);
+	fputs(bash_rest, stdout);
 	printf("_lkvm_commands=\"");
 	help_list_commands();
 	printf("\"\n");
@@ -161,6 +204,11 @@ static const char zsh_start[] =
 "	-d) _files -/; shift ;;\n"
 "	esac\n"
 "	(( ! $# )) || compadd -- \"$@\"\n"
+"}\n"
+"\n"
+"_lkvm_vms()\n"
+"{\n"
+"	compadd -- ${(f)\"$(_call_program vms lkvm list -q 2>/dev/null)\"}\n"
 "}\n"
 "\n"
 "_lkvm_run()\n"
@@ -194,6 +242,10 @@ static const char zsh_end[] =
 "	case $CURRENT:$command in\n"
 "	2:help) compadd -- $_lkvm_commands ;;\n"
 "	*:run) _lkvm_run ;;\n"
+"	*:list) _arguments --json -q --quiet -h --help ;;\n";
+
+/* Between these two: the commands about VMs. */
+static const char zsh_rest[] =
 "	*:check) _arguments --json -h --help ;;\n"
 "	2:completion) compadd -- bash zsh fish ;;\n"
 "	esac\n"
@@ -234,6 +286,10 @@ static void print_zsh(const struct option_row *rows, size_t nr)
 		print_zsh_option(&rows[i], option, "=");
 	}
 	fputs(zsh_end, stdout);
+	for (size_t i = 0; i < ARRAY_SIZE(vm_commands); i++)
+		printf("\t*:%s) _arguments%s -h --help '*:name:_lkvm_vms' ;;\n", vm_commands[i].name,
+		       vm_commands[i].options);
+	fputs(zsh_rest, stdout);
 }
 
 /* ---- fish ---- */
@@ -289,6 +345,9 @@ static void print_fish(const struct option_row *rows, size_t nr)
 		print_description(rows[i].help, "");
 		printf("'\n");
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(vm_commands); i++)
+		printf("complete -c lkvm -n '__lkvm_is_in %s' -a '(lkvm list -q 2>/dev/null)%s'\n",
+		       vm_commands[i].name, vm_commands[i].options);
 	printf("complete -c lkvm -n 'test (count (__lkvm_words)) = 1; or __lkvm_is_in help' -a '");
 	help_list_commands();
 	printf("'\n");

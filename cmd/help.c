@@ -26,6 +26,7 @@ static const char overview[] =
 "       lkvm debug NAME --WHAT         its registers, its memory; gdb; NMI and SysRq\n"
 "       lkvm console NAME [--log]      its console on this terminal; what it has shown\n"
 "       lkvm snapshot NAME DIR         saves it, to go on from by lkvm run --restore DIR\n"
+"       lkvm exec [-it] NAME -- COMMAND  one more command in a virtual machine that runs one\n"
 "       lkvm check [--json]            can this host run one? finds out by trying\n"
 "       lkvm kconfig                   what the kernel of a guest needs\n"
 "       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
@@ -123,6 +124,18 @@ static const char help_snapshot[] =
 "with its secrets, and not its disks. One that is there is replaced when the new one is complete.\n"
 "Exit status: 0 done, 1 it could not be done to this VM, which runs on, 125 usage or no such VM.\n";
 
+static const char help_exec[] =
+"usage: lkvm exec [-it] [-e NAME[=VALUE]] [-w DIR] [-u USER[:GROUP]] NAME -- COMMAND [ARG...]\n"
+"\n"
+"Runs one more command in a virtual machine that was started with a COMMAND or as a shell.\n"
+"  -i, --interactive  it reads our stdin (otherwise nothing)\n"
+"  -t, --tty          it gets a terminal\n"
+"  -e, --env          a variable of its environment; NAME alone: as it is here\n"
+"  -w, --workdir      where it starts\n"
+"  -u, --user         who runs it (default root)\n"
+"Exit status: COMMAND's, as of lkvm run; 255 the virtual machine has ended before, 1 it could not be\n"
+"done to this VM, 125 usage or no such VM.\n";
+
 static const char help_check[] =
 "usage: lkvm check [--json]\n"
 "\n"
@@ -162,6 +175,7 @@ static const struct {
 	{ "debug", help_debug },
 	{ "console", help_console },
 	{ "snapshot", help_snapshot },
+	{ "exec", help_exec },
 	{ "check", help_check },
 	{ "kconfig", help_kconfig },
 	{ "completion", help_completion },

@@ -12,6 +12,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/registration.h"
+#include "control/exec.h"
 #include "control/json.h"
 #include "control/gdb.h"
 #include "control/server.h"
@@ -129,6 +130,22 @@ static void serve_console(void *arg, struct server_connection *c, const struct j
 		viewers_add(r->viewers, fd, log);
 }
 
+static void serve_exec(void *arg, struct server_connection *c, const struct json_object *request)
+{
+	const struct registration *r = arg;
+	const char *obstacle = exec_obstacle(r->exec);
+	int fd;
+
+	(void)request;
+	if (obstacle) {
+		server_refuse(c, obstacle);
+		return;
+	}
+	fd = server_take_socket(c);
+	if (fd >= 0)
+		exec_add(r->exec, fd);
+}
+
 static void on_viewer_resized(void *arg, uint16_t columns, uint16_t rows)
 {
 	machine_resize_console(arg, columns, rows);
@@ -194,6 +211,7 @@ static const struct server_request requests[] = {
 	{ "dump", serve_dump },		/* control/dump.h */
 	{ "console", serve_console },	/* becomes a stream (control/frames.h); "log":true: of what has come */
 	{ "gdb", serve_gdb },		/* becomes a stream */
+	{ "exec", serve_exec },		/* becomes one as well */
 	{ NULL, NULL },
 };
 
@@ -250,6 +268,8 @@ int registration_serve(struct registration *r, struct machine *machine,
 	r->machine = machine;
 	inspect_init(&r->inspect, machine);
 	rc = create_viewers(r);
+	if (!rc && machine_command(machine))
+		rc = exec_create(&r->exec, machine_loop(machine), machine_command(machine));
 	if (!rc)
 		rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
@@ -298,8 +318,10 @@ void registration_stop_serving(struct registration *r)
 	r->gdb = NULL;
 	server_destroy(r->server);
 	viewers_destroy(r->viewers);
+	exec_destroy(r->exec);
 	r->server = NULL;
 	r->viewers = NULL;
+	r->exec = NULL;
 }
 
 void registration_end(struct registration *r, int status)

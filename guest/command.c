@@ -41,6 +41,7 @@ struct command {
 	struct event_loop *loop;
 	const struct command_config *config;
 	struct command_client client;
+	struct command_sessions sessions;	/* say: NULL: there are none */
 	struct term *io, *err;
 	unsigned int nr_ports;
 	struct port *ports[COMMAND_MAX_PORTS];
@@ -58,7 +59,7 @@ struct command {
 	bool in_unwanted;		/* the command reads no more */
 	uint64_t in_bytes;
 	/* From the guest. */
-	uint8_t heard[sizeof(struct protocol_header) + PROTOCOL_MAX_TEXT];
+	uint8_t heard[COMMAND_SESSION_BYTES];
 	size_t heard_bytes;
 	struct stream out, errors;
 	struct stream archive;		/* of results; has no terminal */
@@ -215,6 +216,8 @@ static void say_what_is_due(struct command *c)
 	say_unread(c, &c->out, 1);
 	say_unread(c, &c->errors, 2);
 	say_signals(c);
+	if (!c->said_until && c->started && c->sessions.say)
+		c->said_until = c->sessions.say(c->sessions.arg, c->said);
 }
 
 /* Before init is ready it is told nothing, so that an older one hears of no newer version's words. */
@@ -530,6 +533,8 @@ static bool is_text(uint32_t kind)
 
 static bool is_well_formed(const struct protocol_header *h)
 {
+	if (PROTOCOL_SESSION(h->kind))
+		return h->bytes <= PROTOCOL_MAX_FRAME_BYTES;
 	if (is_text(h->kind))
 		return h->bytes <= PROTOCOL_MAX_TEXT;
 	return h->bytes == payload_bytes(h->kind);
@@ -545,6 +550,14 @@ static void hear_message(struct command *c, const struct protocol_header *h)
 	} u;
 	const uint8_t *payload = c->heard + sizeof(*h);
 
+	if (PROTOCOL_SESSION(h->kind)) {
+		if (!c->started || !c->sessions.hear)
+			refuse_message(c, "something of a command that is none");
+		else
+			c->sessions.hear(c->sessions.arg, PROTOCOL_SESSION(h->kind), PROTOCOL_KIND(h->kind),
+					 payload, h->bytes);
+		return;
+	}
 	if (is_text(h->kind)) {
 		hear_text(c, h->kind, payload, h->bytes);
 		return;
@@ -713,6 +726,21 @@ void command_signal(struct command *c, unsigned int number)
 	port_wake(c->ports[PORT_CONTROL]);
 }
 
+void command_set_sessions(struct command *c, const struct command_sessions *sessions)
+{
+	c->sessions = sessions ? *sessions : (struct command_sessions){ 0 };
+}
+
+void command_wake(struct command *c)
+{
+	port_wake(c->ports[PORT_CONTROL]);
+}
+
+bool command_is_running(const struct command *c)
+{
+	return c->started && !c->status_known && !c->over;
+}
+
 struct command_result command_result(const struct command *c)
 {
 	return c->result;
@@ -753,7 +781,7 @@ static int make_plan(struct command *c)
 	if (bytes > PROTOCOL_MAX_STRINGS_BYTES || p->nr_arguments > PROTOCOL_MAX_STRINGS - 1 ||
 	    p->nr_environment > PROTOCOL_MAX_STRINGS - 16)
 		return -E2BIG;
-	c->said_size = plan_bytes(p);
+	c->said_size = max_u64(plan_bytes(p), COMMAND_SESSION_BYTES);
 	c->said = malloc(c->said_size);
 	if (!c->said)
 		return -ENOMEM;

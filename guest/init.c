@@ -67,6 +67,7 @@ static struct {
 	bool exited;
 	struct protocol_exited end;
 	bool told;		/* the plan is complete */
+	bool is_command;	/* this is not the first process any more, but about to be a command's */
 	/* A message from lkvm, as far as it has come. */
 	size_t message_bytes;
 	char message[sizeof(struct protocol_header) + PROTOCOL_MAX_BYTES + 1];
@@ -108,7 +109,7 @@ static bool write_all(int fd, const void *data, size_t bytes)
 	return true;
 }
 
-static void init_tell(enum protocol_kind kind, const void *payload, size_t bytes)
+void init_tell(uint32_t kind, const void *payload, size_t bytes)
 {
 	struct protocol_header h = { .kind = kind, .bytes = (uint32_t)bytes };
 
@@ -121,6 +122,10 @@ static void init_say(enum protocol_kind kind, const char *fmt, va_list ap)
 	char text[PROTOCOL_MAX_TEXT];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
+	if (init.is_command) {
+		dprintf(STDERR_FILENO, "lkvm: %s\n", text);
+		return;
+	}
 	dprintf(STDERR_FILENO, "lkvm: init: %s\n", text);
 	init_tell(kind, text, strlen(text));
 }
@@ -132,6 +137,8 @@ void init_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	init_say(PROTOCOL_FAILED, fmt, ap);
 	va_end(ap);
+	if (init.is_command)
+		_exit(125);
 	/* lkvm ends the machine; if there is no way to tell it, this does. */
 	if (init.control >= 0)
 		poll(NULL, 0, END_MS);
@@ -194,6 +201,11 @@ static void add_string(char ***list, size_t *nr, char *text)
 		*list = keep_memory(realloc(*list, 2 * (*nr + 1) * sizeof(**list)));
 	(*list)[(*nr)++] = text;
 	(*list)[*nr] = NULL;
+}
+
+void init_add_text(char ***list, size_t *nr, const char *text)
+{
+	add_string(list, nr, keep_memory(strdup(text)));
 }
 
 static void set_text(char **text, size_t bytes)
@@ -319,6 +331,12 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 {
 	struct init_plan *p = &init.plan;
 
+	if (PROTOCOL_SESSION(kind) && init.told) {
+		if (!init.exited)
+			init_exec_hear(PROTOCOL_SESSION(kind), PROTOCOL_KIND(kind), payload_of_message(),
+				       bytes);
+		return false;
+	}
 	if (is_for_later(kind) != init.told)
 		init_fail("lkvm sent a message of kind %u when it had no meaning", kind);
 	switch (kind) {
@@ -494,46 +512,76 @@ static void set_flow(struct flow *f, int from, int to)
 	f->ended = from < 0;
 }
 
-/* What the command has as stdin, stdout and stderr: in @ends, after the other ends are flows'. */
-static void open_pipes(int ends[3])
+static void close_streams(const int fds[3])
 {
-	int in[2], out[2], err[2];
-
-	open_pipe(in);
-	open_pipe(out);
-	open_pipe(err);
-	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), in[1]);
-	set_flow(&init.out, out[0], init_open_port(PROTOCOL_STDOUT, O_RDWR));
-	set_flow(&init.err, err[0], init_open_port(PROTOCOL_STDERR, O_RDWR));
-	ends[0] = in[0];
-	ends[1] = out[1];
-	ends[2] = err[1];
+	for (int i = 0; i < 3; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
 }
 
-static void open_terminal(int ends[3])
+static int open_pipes(int ours[3], int ends[3])
 {
-	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave, unlock = 0, number;
+	for (int i = 0; i < 3; i++) {
+		int fds[2], error;
+
+		if (pipe2(fds, O_CLOEXEC)) {
+			error = errno;
+			close_streams(ours);
+			close_streams(ends);
+			return error;
+		}
+		ours[i] = fds[!i];
+		ends[i] = fds[!!i];
+	}
+	return 0;
+}
+
+static int open_terminal(const struct protocol_size *size, int ours[3], int ends[3])
+{
+	const struct winsize window = { .ws_col = size->columns, .ws_row = size->rows };
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave = -1, unlock = 0, number, error;
 	char name[32];
 
-	if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) || ioctl(master, TIOCGPTN, &number))
-		init_fail("cannot make a terminal (CONFIG_UNIX98_PTYS): %s", strerror(errno));
-	snprintf(name, sizeof(name), "/dev/pts/%d", number);
-	slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0)
-		init_fail("cannot open the terminal %s: %s", name, strerror(errno));
-	init.terminal = master;
-	init.slave = slave;
-	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), master);
-	set_flow(&init.out, master, init_open_port(PROTOCOL_STDOUT, O_RDWR));
-	set_flow(&init.err, -1, -1);
-	ends[0] = ends[1] = ends[2] = slave;
-	if (init.plan.size.columns) {
-		struct winsize size = {
-			.ws_col = init.plan.size.columns, .ws_row = init.plan.size.rows,
-		};
-
-		ioctl(master, TIOCSWINSZ, &size);
+	if (master >= 0 && !ioctl(master, TIOCSPTLCK, &unlock) && !ioctl(master, TIOCGPTN, &number)) {
+		snprintf(name, sizeof(name), "/dev/pts/%d", number);
+		slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	}
+	if (slave < 0) {
+		error = errno;
+		if (master >= 0)
+			close(master);
+		return error;
+	}
+	if (size->columns)
+		ioctl(master, TIOCSWINSZ, &window);
+	ours[0] = ours[1] = master;
+	ends[0] = ends[1] = ends[2] = slave;
+	return 0;
+}
+
+int init_open_streams(bool terminal, const struct protocol_size *size, int ours[3], int ends[3])
+{
+	for (int i = 0; i < 3; i++)
+		ours[i] = ends[i] = -1;
+	return terminal ? open_terminal(size, ours, ends) : open_pipes(ours, ends);
+}
+
+/* The first command's: the other sides are flows' to and from ports. */
+static void open_streams(int ends[3])
+{
+	const bool terminal = init.plan.has_terminal;
+	int ours[3], error = init_open_streams(terminal, &init.plan.size, ours, ends);
+
+	if (error)
+		init_fail("cannot make %s: %s", terminal ? "a terminal (CONFIG_UNIX98_PTYS)" : "pipes",
+			  strerror(error));
+	if (terminal) {
+		init.terminal = ours[0];
+		init.slave = ends[0];
+	}
+	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), ours[0]);
+	set_flow(&init.out, ours[1], init_open_port(PROTOCOL_STDOUT, O_RDWR));
+	set_flow(&init.err, ours[2], terminal ? -1 : init_open_port(PROTOCOL_STDERR, O_RDWR));
 }
 
 /* The system calls themselves: there is one thread. 0 or errno. */
@@ -546,9 +594,8 @@ static int become_user(const struct init_user *u)
 	       syscall(SYS_setuid, u->uid) ? errno : 0;
 }
 
-/* Says errno of the first thing that fails on @report and ends. In the command's process. */
-__attribute__((noreturn)) static void become_command(const struct init_user *u, const int ends[3],
-						     int report)
+/* errno of the first thing that fails. In the command's process. */
+static int execute(const struct init_user *u, const int ends[3])
 {
 	const struct init_plan *p = &init.plan;
 	sigset_t none;
@@ -565,11 +612,19 @@ __attribute__((noreturn)) static void become_command(const struct init_user *u, 
 		dup2(ends[i], i);
 	}
 	error = p->is_container ? init_become(&p->credentials) : become_user(u);
-	if (!error) {
-		environ = p->environment;
-		execvp(p->arguments[0], p->arguments);
-		error = errno;
-	}
+	if (error)
+		return error;
+	environ = p->environment;
+	execvp(p->arguments[0], p->arguments);
+	return errno;
+}
+
+/* Says errno of the first thing that fails on @report and ends. In the command's process. */
+__attribute__((noreturn)) static void become_command(const struct init_user *u, const int ends[3],
+						     int report)
+{
+	int error = execute(u, ends);
+
 	write_all(report, &error, sizeof(error));
 	_exit(127);
 }
@@ -581,6 +636,32 @@ static void go_to_directory(void)
 
 	if (d && chdir(d) && init.plan.directory_needed)
 		init_fail("directory: %s: %s", d, strerror(errno));
+}
+
+void init_leave(const int ends[3])
+{
+	init.is_command = true;
+	init.control = -1;
+	dup2(ends[2], STDERR_FILENO);
+}
+
+void init_be_command(const struct init_plan *plan, const int ends[3])
+{
+	char *directory = init.plan.directory;	/* the first one's, if it is there */
+	struct init_user u;
+	int error;
+
+	init.plan = *plan;
+	if (!init.plan.directory)
+		init.plan.directory = directory;
+	setpriority(PRIO_PROCESS, 0, 0);
+	init_find_user(init.plan.user, &u);
+	complete_environment(&u);
+	choose_shell(&u);
+	go_to_directory();
+	error = execute(&u, ends);
+	init_notice("%s: %s", init.plan.arguments[0], strerror(error));
+	_exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 
 /* What it needs at the end is opened before the command can have changed what is there. */
@@ -623,10 +704,7 @@ static void init_start_command(void)
 	choose_shell(&u);
 	if (init.plan.results)
 		open_results(&u);
-	if (init.plan.has_terminal)
-		open_terminal(ends);
-	else
-		open_pipes(ends);
+	open_streams(ends);
 	open_pipe(report);
 	go_to_directory();
 	init.command = fork_command();
@@ -764,6 +842,8 @@ static void init_reap(void)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == init.command && !init.exited)
 			on_exit_of_command(status);
+		else
+			init_exec_reap(pid, status);
 }
 
 static bool output_has_ended(void)
@@ -777,7 +857,7 @@ static bool output_has_ended(void)
  */
 static void init_turn(int timeout_ms)
 {
-	struct pollfd p[] = {
+	struct pollfd p[8 + INIT_EXEC_POLLS] = {
 		{ .fd = init.control, .events = POLLIN },
 		{ .fd = init.signals, .events = POLLIN },
 		{ .fd = can_read(&init.in) ? init.in.from : -1, .events = POLLIN },
@@ -788,7 +868,7 @@ static void init_turn(int timeout_ms)
 		{ .fd = can_write(&init.err) ? init.err.to : -1, .events = POLLOUT },
 	};
 
-	if (poll(p, sizeof(p) / sizeof(p[0]), timeout_ms) < 0)
+	if (poll(p, 8 + init_exec_poll(p + 8), timeout_ms) < 0)
 		return;
 	if (p[0].revents)
 		init_read_message();
@@ -797,6 +877,7 @@ static void init_turn(int timeout_ms)
 	move_input(p[2].revents != 0, p[3].revents != 0);
 	move_output(&init.out, STDOUT_FILENO, p[4].revents != 0, p[5].revents != 0);
 	move_output(&init.err, STDERR_FILENO, p[6].revents != 0, p[7].revents != 0);
+	init_exec_turn();
 }
 
 /*

@@ -195,6 +195,9 @@ const char *machine_state(const struct machine *machine);
  */
 const char *machine_ask_end(struct machine *machine);
 
+/* What runs in it; NULL: a guest that has no first process of ours. */
+struct command *machine_command(const struct machine *machine);
+
 /* Where the guest's console is on the host's side; with a command: its stdout, or its terminal. */
 struct term *machine_console(const struct machine *machine);
 

@@ -27,6 +27,7 @@ struct attach_ops {
 	int (*hear)(struct attach *a, const struct protocol_header *h, const uint8_t *payload);
 	/* ... and went there: 0 or -errno. */
 	void (*wrote)(struct attach *a, int stream, size_t bytes, int error);
+	void (*fill)(struct attach *a);		/* sends what there is room for; or NULL */
 	/* How many bytes of stdin are wanted now. */
 	size_t (*room)(struct attach *a);
 	void (*typed)(struct attach *a, const uint8_t *data, size_t bytes);
@@ -78,6 +79,9 @@ size_t attach_room(const struct attach *a);
 
 /* False if there is no window. */
 bool attach_window(struct protocol_size *size);
+
+/* Nothing more comes to stdout: its reader sees the end. */
+void attach_close_stdout(struct attach *a);
 
 /* Stops the job, as Ctrl-Z does. */
 void attach_suspend(struct attach *a);

@@ -28,6 +28,7 @@ int cmd_control(int argc, char **argv, uint64_t start_ns);	/* list, stop ...: ar
 int cmd_snapshot(int argc, char **argv, uint64_t start_ns);
 int cmd_debug(int argc, char **argv, uint64_t start_ns);
 int cmd_console(int argc, char **argv, uint64_t start_ns);
+int cmd_exec(int argc, char **argv, uint64_t start_ns);
 int cmd_check(int argc, char **argv, uint64_t start_ns);
 int cmd_kconfig(int argc, char **argv, uint64_t start_ns);
 int cmd_version(int argc, char **argv, uint64_t start_ns);

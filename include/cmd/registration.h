@@ -18,6 +18,7 @@
 struct gdb;
 struct server;
 struct viewers;
+struct exec;
 
 struct registration {
 	struct registry_entry entry;
@@ -25,6 +26,7 @@ struct registration {
 	struct server *server;		/* NULL: none */
 	struct inspect inspect;
 	struct dump dump;
+	struct exec *exec;		/* NULL: no command of ours runs in it */
 	struct viewers *viewers;	/* of its console; NULL: there can be none */
 	struct gdb *gdb;		/* NULL: it cannot be debugged */
 	struct snapshot snapshot;

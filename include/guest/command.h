@@ -59,6 +59,19 @@ struct command_client {
 	void *arg;
 };
 
+/*
+ * Commands beside the first one: what is said of them and to them, by number (guest/protocol.h). What
+ * the guest says is as long as it may be, and nothing else about it has been checked.
+ */
+struct command_sessions {
+	void (*hear)(void *arg, unsigned int session, uint32_t kind, const uint8_t *payload, size_t bytes);
+	/* Puts the next message, with its header, into @message, which has room for one. How long it is; 0: there is none. */
+	size_t (*say)(void *arg, uint8_t *message);
+	void *arg;
+};
+
+#define COMMAND_SESSION_BYTES (sizeof(struct protocol_header) + PROTOCOL_MAX_FRAME_BYTES)
+
 enum command_end {
 	COMMAND_UNKNOWN,		/* nothing was heard of its end */
 	COMMAND_EXITED,			/* value: its status */
@@ -111,6 +124,15 @@ void command_signal(struct command *c, unsigned int number);
 
 /* The terminal's window has another size. */
 void command_set_size(struct command *c, uint16_t columns, uint16_t rows);
+
+/* Who has others run. Before the guest runs; NULL: nobody. */
+void command_set_sessions(struct command *c, const struct command_sessions *sessions);
+
+/* They have something to say. */
+void command_wake(struct command *c);
+
+/* Whether others can be run now: the first one does. */
+bool command_is_running(const struct command *c);
 
 struct command_result command_result(const struct command *c);
 

@@ -51,6 +51,40 @@ __attribute__((format(printf, 1, 2))) void init_notice(const char *fmt, ...);
 
 uint64_t init_now_ms(void);
 
+/* Sends a message on the control port. */
+void init_tell(uint32_t kind, const void *payload, size_t bytes);
+
+/*
+ * Makes what a command has as stdin, stdout and stderr: @ends, and @ours for the other side of each, all
+ * closed at execve(2). With a terminal ours[0] is its master, ours[1] the same, ours[2] is -1. 0 or errno.
+ */
+int init_open_streams(bool terminal, const struct protocol_size *size, int ours[3], int ends[3]);
+
+/* Adds a copy of @text to a list that ends with NULL. */
+void init_add_text(char ***list, size_t *nr, const char *text);
+
+/* In a process of its own, first of all: from now on what fails is said on the command's stderr, and ends it only. */
+void init_leave(const int ends[3]);
+
+/* Then: becomes @plan's command. The status of one that cannot be started is a shell's. */
+__attribute__((noreturn)) void init_be_command(const struct init_plan *plan, const int ends[3]);
+
+/* ---- init-exec.c: commands beside the first one ---- */
+
+#define INIT_EXEC_POLLS (3 * PROTOCOL_MAX_SESSIONS)
+
+struct pollfd;
+
+/* A message of theirs. */
+void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, size_t bytes);
+
+/* What to wait for, up to INIT_EXEC_POLLS: how many. After it, whatever came: init_exec_turn(). */
+unsigned int init_exec_poll(struct pollfd *p);
+void init_exec_turn(void);
+
+/* A process has ended; it may be one of theirs. */
+void init_exec_reap(pid_t pid, int status);
+
 /* ---- init-setup.c ---- */
 
 /* /proc, /sys and /dev of the initramfs; the drivers that came along, in their order. */

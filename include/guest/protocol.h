@@ -20,6 +20,16 @@
  * The end of a stream is a message with the number of bytes that were sent, since a port is closed
  * by another queue than its bytes travel on: both sides wait for that many.
  *
+ * Commands beside the first one (lkvm exec) are sessions with a number, which the upper half of a message's
+ * kind has; 0 is the first one's. All that they say goes over lkvm.control, in messages of up to
+ * PROTOCOL_MAX_FRAME_BYTES: a plan in parts, then what comes and goes. Neither side sends more bytes of a
+ * stream, each message counted with its header, than the other has said it has room for, so that one who
+ * does not read holds up nobody else.
+ *
+ *	       <--------------	EXEC_PLAN..., EXEC_GO
+ *	       (EXEC_INPUT, _TAKEN; EXEC_STDOUT, _STDERR, _READ; EXEC_SIGNAL, _SIZE, _UNREAD; EXEC_HANGUP)
+ *	EXEC_EXITED --------->	(the number is free again)
+ *
  * A message is a header and up to PROTOCOL_MAX_BYTES of payload, which ends with the message.
  * Numbers are the CPU's. Each side takes the other for hostile: lkvm since guests are, init since
  * a mistake must end in words and not in a wait.
@@ -37,7 +47,10 @@
 #define PROTOCOL_MAX_STRINGS_BYTES (2u << 20)
 #define PROTOCOL_MAX_STRINGS 65536u
 #define PROTOCOL_MAX_MOUNTS 31u
-#define PROTOCOL_MAX_FRAME_BYTES 4096u	/* of commands beside the first one */
+#define PROTOCOL_MAX_SESSIONS 32u	/* numbers 1 to that */
+#define PROTOCOL_MAX_FRAME_BYTES 4096u	/* of their messages */
+#define PROTOCOL_INPUT_WINDOW 16384u	/* bytes that may be on their way, at first: to a command */
+#define PROTOCOL_OUTPUT_WINDOW 32768u	/* ... and from it, both streams together */
 
 #define PROTOCOL_CONTROL "lkvm.control"
 #define PROTOCOL_STDIN "lkvm.stdin"
@@ -67,6 +80,15 @@ enum protocol_kind {
 	PROTOCOL_SIZE,		/* struct protocol_size, of the terminal */
 	PROTOCOL_STREAM_CLOSED,	/* struct protocol_stream: nobody reads it any more */
 	PROTOCOL_STOP,		/* all that runs is to end in order, the command too */
+	/* About session PROTOCOL_SESSION(kind). */
+	PROTOCOL_EXEC_PLAN = 48,	/* a part of struct protocol_exec and the strings behind it */
+	PROTOCOL_EXEC_GO,
+	PROTOCOL_EXEC_INPUT,	/* of stdin; no bytes: its end */
+	PROTOCOL_EXEC_READ,	/* struct protocol_count: so much more of its output may come */
+	PROTOCOL_EXEC_SIGNAL,	/* struct protocol_signal, for all its processes */
+	PROTOCOL_EXEC_SIZE,	/* struct protocol_size */
+	PROTOCOL_EXEC_UNREAD,	/* struct protocol_stream: nobody reads it any more */
+	PROTOCOL_EXEC_HANGUP,	/* nobody is there any more */
 
 	/* For a container: from lkvm, before GO but the last. */
 	PROTOCOL_STEP = 32,	/* struct protocol_step and its texts: done in order, before it starts */
@@ -82,7 +104,15 @@ enum protocol_kind {
 	PROTOCOL_EXITED,	/* struct protocol_exited */
 	PROTOCOL_FAILED,	/* text: init cannot do what it was told; it switches off */
 	PROTOCOL_NOTICE,	/* text for the user */
+	PROTOCOL_EXEC_STDOUT = 96,	/* no bytes: its end */
+	PROTOCOL_EXEC_STDERR,
+	PROTOCOL_EXEC_TAKEN,	/* struct protocol_count: so much more of stdin may come */
+	PROTOCOL_EXEC_EXITED,	/* struct protocol_exited */
 };
+
+#define PROTOCOL_SESSION(kind) ((kind) >> 16)
+#define PROTOCOL_KIND(kind) ((kind) & 0xffffu)
+#define PROTOCOL_OF_SESSION(session, kind) ((uint32_t)(session) << 16 | (kind))
 
 struct protocol_ready {
 	uint32_t version;
@@ -110,6 +140,16 @@ struct protocol_network {
 
 struct protocol_size {
 	uint16_t columns, rows;
+};
+
+/*
+ * Behind it, each with its NUL: the directory and the user (empty: none is asked for), arguments,
+ * environment.
+ */
+struct protocol_exec {
+	uint32_t nr_arguments, nr_environment;
+	uint32_t terminal;		/* 1: it gets one, of that size */
+	struct protocol_size size;
 };
 
 struct protocol_count {

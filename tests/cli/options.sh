@@ -99,8 +99,14 @@ same options/folders build "$(here lkvm run --kernel-cache b)"
 same options/kernel build "$(here lkvm run bu)"
 same options/prefix "--console --console-log" "$(here lkvm run --console | xargs)"
 same options/value-after-an-equals-sign serial "$(here lkvm run --console = s)"
-same options/commands "run list stop pause resume stat wait debug console snapshot check kconfig completion version help" "$(here lkvm "" | xargs)"
+same options/commands "run list stop pause resume stat wait debug console snapshot exec check kconfig completion version help" "$(here lkvm "" | xargs)"
 same options/help check "$(here lkvm help ch)"
+# Names of VMs that run.
+mkdir "$T/bin"; printf '#!/bin/sh\n[ "$*" != "list -q" ] || printf "one\\ntwo\\n"\n' >"$T/bin/lkvm"; chmod +x "$T/bin/lkvm"
+PATH=$T/bin:$PATH
+for c in stop pause resume wait stat console debug exec snapshot; do same options/vms-of-$c "one two" "$(here lkvm $c "" | xargs)"; done
+same options/vm-options "--log" "$(here lkvm console --l)"
+same options/exec-behind-dashes "truncate" "$(here lkvm exec -it one -- truncat | sort -u | xargs)"
 # Behind "--" no option is ours, whatever it looks like.
 same options/behind-dashes "truncate" "$(here lkvm run -c 2 -- truncat | sort -u | xargs)"
 same options/files-behind-dashes "bzImage one" "$(here lkvm run -- cat bz)"
@@ -135,6 +141,7 @@ for shell in zsh fish; do
 	same options/$shell-has-all-options "" "$(compare "$T/want" "$T/got")"
 	same options/$shell-commands "$(here lkvm "" | sort | xargs)" "$(offers "lkvm ")"
 	same options/$shell-help check "$(offers "lkvm help ch")"
+	same options/$shell-vms one "$(offers "lkvm stop o")"
 	same options/$shell-shells "bash fish zsh" "$(offers "lkvm completion ")"
 	same options/$shell-words "serial virtio" "$(offers "lkvm run --console ")"
 	same options/$shell-words-alone "on" "$(offers "lkvm run --rng on")"

@@ -7,7 +7,10 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
+#include "control/exec.h"
+#include "control/frames.h"
 #include "event.h"
 #include "guest/command.h"
 #include "term.h"
@@ -23,6 +26,8 @@ struct fuzz {
 	struct command *command;
 	unsigned int nr_ports;
 	struct port *ports[COMMAND_MAX_PORTS];
+	struct exec *exec;
+	int clients[2];			/* of commands beside the first one; -1: not there */
 	unsigned int ended, wakes;
 	uint64_t taken[NR_PORTS];
 	uint8_t heard[65536];		/* all that went to the control port before it ended */
@@ -91,6 +96,44 @@ static void fuzz_read(struct fuzz *f, unsigned int port, size_t bytes)
 	must(n == -EAGAIN || (n > 0 && n <= (ssize_t)bytes));
 }
 
+/* A client comes, says a frame, hears what there is, or goes. */
+static void fuzz_client(struct fuzz *f, unsigned int i, struct input *in, size_t bytes)
+{
+	const struct protocol_header h = { PROTOCOL_EXEC_PLAN + (uint32_t)take(in, 1) % 9, (uint32_t)bytes };
+	static struct frame_reader r;
+	int pair[2];
+
+	if (f->clients[i] < 0) {
+		if (exec_obstacle(f->exec))
+			return;
+		must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+		exec_add(f->exec, pair[0]);
+		f->clients[i] = pair[1];
+	}
+	send(f->clients[i], &h, sizeof(h), MSG_NOSIGNAL);
+	send(f->clients[i], in->data, min_u64(bytes, in->left), MSG_NOSIGNAL);
+	r.bytes = 0;
+	while (frame_recv(&r, f->clients[i]) == 1) {
+		must(frame_header(&r).kind - PROTOCOL_EXEC_STDOUT < 4u);
+		frame_next(&r);
+	}
+	if (bytes & 1) {
+		close(f->clients[i]);
+		f->clients[i] = -1;
+	}
+}
+
+static void fuzz_say_of_session(struct fuzz *f, struct input *in, size_t bytes)
+{
+	const uint32_t session = (uint32_t)take(in, 1) % 35, kind = PROTOCOL_EXEC_STDOUT + (uint32_t)take(in, 1) % 5;
+	const struct protocol_header h = { PROTOCOL_OF_SESSION(session, kind), (uint32_t)bytes };
+
+	if (!session || bytes > in->left)
+		return;
+	fuzz_write(f, CONTROL, &h, sizeof(h));
+	fuzz_write(f, CONTROL, in->data, bytes);
+}
+
 static void fuzz_act(struct fuzz *f, struct input *in)
 {
 	unsigned int what = (unsigned int)take(in, 1), port = what >> 5;
@@ -112,6 +155,12 @@ static void fuzz_act(struct fuzz *f, struct input *in)
 	case 21 ... 24:
 		if (port < f->nr_ports)
 			port_want(f->ports[port], (enum port_want)(bytes % 3));
+		break;
+	case 26:
+		fuzz_client(f, port & 1, in, bytes);
+		break;
+	case 27:
+		fuzz_say_of_session(f, in, bytes);
 		break;
 	case 25:
 		command_set_size(f->command, (uint16_t)bytes, 25);
@@ -190,6 +239,8 @@ static void fuzz_open(struct fuzz *f, unsigned int how, int in_fd, int out_fd)
 	f->nr_ports = command_ports(f->command, f->ports);
 	for (unsigned int i = 0; i < f->nr_ports; i++)
 		port_set_client(f->ports[i], &client);
+	must(!exec_create(&f->exec, f->loop, f->command));
+	f->clients[0] = f->clients[1] = -1;
 	must(!command_start(f->command, &(struct command_client){ .ended = on_ended, .arg = f },
 			    COMMAND_READY_NS));
 }
@@ -207,6 +258,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	while (in.left && f.heard_bytes + 512 < sizeof(f.heard))
 		fuzz_act(&f, &in);
 	check_end(&f);
+	exec_destroy(f.exec);
+	for (unsigned int i = 0; i < 2; i++)
+		if (f.clients[i] >= 0)
+			close(f.clients[i]);
 	command_destroy(f.command);
 	term_destroy(f.io);
 	term_destroy(f.err);

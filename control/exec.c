@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Commands beside the first one (control/exec.h). Owns their clients' sockets and a buffer for each of
+ * what the guest says to it; everything is allocated before the guest runs, and touched as it is used.
+ *
+ * A client's frame waits until the guest has read all that was said before, and then the next
+ * session has its turn; the client's others wait in its socket. What the guest says to a client that does
+ * not read waits in the buffer, which has room for all that may be on its way: a guest that says more
+ * does not keep to what was agreed, and that session is over. A number is free again when its client is
+ * gone and the guest has said how its command ended.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/exec.h"
+#include "control/frames.h"
+#include "event.h"
+#include "guest/command.h"
+#include "util.h"
+
+/* Besides the window: ends, the exit status, and what answers the frames of the other window. */
+#define OUT_BYTES (PROTOCOL_OUTPUT_WINDOW + 2 * PROTOCOL_INPUT_WINDOW)
+
+struct exec_session {
+	struct exec *exec;
+	int fd, watch;			/* -1: there is no client */
+	bool known;			/* the guest has heard of it, and not said that it is over */
+	bool hangup_due;		/* it is to hear that its client is gone */
+	bool has_frame;			/* the next that the client says is there */
+	bool over;			/* the guest has said how it ended: the client has yet to read that */
+	struct frame_reader in;
+	struct frame_writer out;
+};
+
+struct exec {
+	struct event_loop *loop;
+	struct command *command;
+	unsigned int turn;		/* whose frame is next */
+	struct exec_session all[PROTOCOL_MAX_SESSIONS];
+};
+
+static bool session_is_free(const struct exec_session *s)
+{
+	return s->fd < 0 && !s->known;
+}
+
+/* ---- the client ---- */
+
+/* It is gone, or shall be. */
+static void session_drop(struct exec_session *s)
+{
+	event_remove(s->exec->loop, s->watch);
+	close(s->fd);
+	s->fd = s->watch = -1;
+	s->has_frame = false;
+	s->hangup_due = s->known;
+	if (s->known)
+		command_wake(s->exec->command);
+}
+
+static void session_flush(struct exec_session *s)
+{
+	int rc = s->fd >= 0 ? frame_flush(&s->out, s->fd) : -EAGAIN;
+
+	if ((rc && rc != -EAGAIN) || (!rc && s->over))
+		session_drop(s);
+}
+
+static bool may_say(uint32_t kind)
+{
+	return kind >= PROTOCOL_EXEC_PLAN && kind < PROTOCOL_EXEC_HANGUP;
+}
+
+static void session_recv(struct exec_session *s)
+{
+	int rc = s->has_frame || s->over ? 0 : frame_recv(&s->in, s->fd);
+
+	if (rc < 0 || (rc && !may_say(frame_header(&s->in).kind))) {
+		session_drop(s);
+	} else if (rc) {
+		s->has_frame = true;
+		command_wake(s->exec->command);
+	}
+}
+
+static void on_session(void *arg, uint32_t events)
+{
+	struct exec_session *s = arg;
+
+	session_flush(s);
+	if (s->fd >= 0)
+		session_recv(s);
+	if (s->fd >= 0 && events & (EPOLLHUP | EPOLLERR))
+		session_drop(s);
+}
+
+/* ---- to the guest ---- */
+
+static size_t put_message(uint8_t *message, unsigned int session, uint32_t kind, const void *payload,
+			  size_t bytes)
+{
+	const struct protocol_header h = {
+		.kind = PROTOCOL_OF_SESSION(session, kind), .bytes = (uint32_t)bytes,
+	};
+
+	memcpy(message, &h, sizeof(h));
+	if (bytes)
+		memcpy(message + sizeof(h), payload, bytes);
+	return sizeof(h) + bytes;
+}
+
+static size_t session_say(struct exec_session *s, unsigned int number, uint8_t *message)
+{
+	struct protocol_header h;
+	size_t bytes;
+
+	if (s->hangup_due) {
+		s->hangup_due = false;
+		return put_message(message, number, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	}
+	if (!s->has_frame)
+		return 0;
+	h = frame_header(&s->in);
+	bytes = put_message(message, number, h.kind, frame_payload(&s->in), h.bytes);
+	s->known = true;
+	s->has_frame = false;
+	frame_next(&s->in);
+	/* What follows in its socket is news again, in the loop's next round. */
+	event_modify(s->exec->loop, s->watch, EPOLLIN | EPOLLOUT | EPOLLET);
+	return bytes;
+}
+
+static size_t exec_say(void *exec, uint8_t *message)
+{
+	struct exec *e = exec;
+	size_t bytes = 0;
+
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS && !bytes; i++) {
+		unsigned int at = e->turn++ % PROTOCOL_MAX_SESSIONS;
+
+		bytes = session_say(&e->all[at], at + 1, message);
+	}
+	return bytes;
+}
+
+/* ---- from the guest ---- */
+
+static bool may_hear(uint32_t kind)
+{
+	return kind >= PROTOCOL_EXEC_STDOUT && kind <= PROTOCOL_EXEC_EXITED;
+}
+
+static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uint8_t *payload, size_t bytes)
+{
+	struct exec *e = exec;
+	struct exec_session *s;
+
+	/* Those that are free have no client that could be lied to. */
+	if (session > PROTOCOL_MAX_SESSIONS || !e->all[session - 1].known)
+		return;
+	s = &e->all[session - 1];
+	if (kind == PROTOCOL_EXEC_EXITED) {
+		s->known = s->hangup_due = s->has_frame = false;
+		s->over = true;
+	}
+	if (s->fd < 0)
+		return;
+	if (!may_hear(kind) || !frame_put(&s->out, kind, payload, bytes)) {
+		session_drop(s);
+		return;
+	}
+	session_flush(s);
+}
+
+/* ---- life ---- */
+
+const char *exec_obstacle(const struct exec *e)
+{
+	if (!e)
+		return "it was not started with a command or as a shell";
+	if (!command_is_running(e->command))
+		return "its own command does not run";
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++)
+		if (session_is_free(&e->all[i]))
+			return NULL;
+	return "as many commands as can be run in it already";
+}
+
+void exec_add(struct exec *e, int fd)
+{
+	struct exec_session *s = e->all;
+
+	while (s < e->all + PROTOCOL_MAX_SESSIONS && !session_is_free(s))
+		s++;
+	if (s < e->all + PROTOCOL_MAX_SESSIONS)
+		s->watch = event_add(e->loop, fd, EPOLLIN | EPOLLOUT | EPOLLET, on_session, s);
+	if (s == e->all + PROTOCOL_MAX_SESSIONS || s->watch < 0) {
+		close(fd);
+		return;
+	}
+	event_keep(e->loop, s->watch);
+	s->fd = fd;
+	s->over = s->has_frame = s->hangup_due = false;
+	s->out.at = s->out.until = 0;
+	frame_next(&s->in);
+}
+
+int exec_create(struct exec **out, struct event_loop *loop, struct command *command)
+{
+	struct exec *e = calloc(1, sizeof(*e));
+	int rc = 0;
+
+	if (!e)
+		return -ENOMEM;
+	e->loop = loop;
+	e->command = command;
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++) {
+		e->all[i].exec = e;
+		e->all[i].fd = e->all[i].watch = -1;
+		if (!rc)
+			rc = frame_writer_init(&e->all[i].out, OUT_BYTES);
+	}
+	if (rc) {
+		exec_destroy(e);
+		return rc;
+	}
+	command_set_sessions(command, &(struct command_sessions){ exec_hear, exec_say, e });
+	*out = e;
+	return 0;
+}
+
+void exec_destroy(struct exec *e)
+{
+	if (!e)
+		return;
+	command_set_sessions(e->command, NULL);
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++) {
+		struct exec_session *s = &e->all[i];
+
+		s->known = false;	/* it does not hear any more */
+		session_flush(s);
+		if (s->fd >= 0)
+			session_drop(s);
+		frame_writer_fini(&s->out);
+	}
+	free(e);
+}

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest's first process: commands beside the first one. Its files are included here, commands are
+ * processes of this machine, and lkvm is played.
+ */
+#include "tests/lib/unit.h"
+
+#include <signal.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
+
+#define main(...) init_main(__VA_ARGS__)
+#define reboot(how) abort()
+/* Whoever runs the tests stays who it is. */
+#define syscall no_call
+
+int init_main(void);
+
+/* A first process may end all others; of this machine only those of a session are meant. */
+static int guarded_kill(pid_t pid, int signal)
+{
+	assert_true(pid > 1 || pid < -1);
+	return (kill)(pid, signal);
+}
+
+#define kill(pid, signal) guarded_kill(pid, signal)
+
+static long no_call(long nr, ...)
+{
+	(void)nr;
+	return 0;
+}
+
+#pragma GCC diagnostic ignored "-Wunused-result"	/* of the C library that they are built with */
+
+#include "guest/init.c"
+#include "guest/init-container.c"
+#include "guest/init-exec.c"
+
+#undef main
+#undef syscall
+
+/* ---- what the rest of it would do ---- */
+
+void init_mount_kernel(void)
+{
+}
+
+void init_load_drivers(void)
+{
+}
+
+/* The ends of the first command's ports: init's, and lkvm's. */
+static int port_ends[3][2];
+
+int init_open_port(const char *name, int flags)
+{
+	const int i = !strcmp(name, PROTOCOL_STDIN) ? 0 : !strcmp(name, PROTOCOL_STDOUT) ? 1 : 2;
+
+	(void)flags;
+	return port_ends[i][0];
+}
+
+void init_make_root(const struct init_plan *plan)
+{
+	(void)plan;
+}
+
+void init_set_networks(const struct init_plan *plan)
+{
+	(void)plan;
+}
+
+void init_find_user(const char *asked, struct init_user *u)
+{
+	if (asked)
+		init_fail("user: there is no user \"%s\"", asked);
+	*u = (struct init_user){ .name = "root", .home = "/root", .shell = "/bin/sh" };
+}
+
+unsigned int init_find_groups(const struct init_user *u, gid_t groups[INIT_MAX_GROUPS])
+{
+	(void)u;
+	(void)groups;
+	return 0;
+}
+
+int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes), void *arg)
+{
+	(void)dir;
+	(void)put;
+	(void)arg;
+	return 0;
+}
+
+/* ---- lkvm ---- */
+
+#define MAX_OUTPUT 2000000u
+
+/* What has come of a session. */
+static struct heard {
+	size_t out_bytes, err_bytes, taken, used;
+	bool out_ended, err_ended, over;
+	struct protocol_exited end;
+	char *out, err[4096];
+} heard[PROTOCOL_MAX_SESSIONS + 1];
+
+static int peer;
+
+static int set_up(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	init.control = ends[0];
+	peer = ends[1];
+	memset(heard, 0, sizeof(heard));
+	for (unsigned int i = 0; i <= PROTOCOL_MAX_SESSIONS; i++)
+		heard[i].out = test_malloc(i < 3 ? MAX_OUTPUT : 1);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	for (unsigned int i = 1; i <= PROTOCOL_MAX_SESSIONS; i++)
+		init_exec_hear(i, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	for (unsigned int i = 0; i <= PROTOCOL_MAX_SESSIONS; i++)
+		test_free(heard[i].out);
+	close(init.control);
+	close(peer);
+	return 0;
+}
+
+static void read_whole(void *data, size_t bytes)
+{
+	assert_int_equal(recv(peer, data, bytes, MSG_WAITALL), bytes);
+}
+
+static void hear_message(void)
+{
+	static char data[PROTOCOL_MAX_FRAME_BYTES];
+	struct protocol_count count;
+	struct protocol_header h;
+	struct heard *s;
+
+	read_whole(&h, sizeof(h));
+	assert_true(h.bytes <= sizeof(data));
+	if (h.bytes)
+		read_whole(data, h.bytes);
+	s = &heard[PROTOCOL_SESSION(h.kind)];
+	assert_false(s->over);
+	switch (PROTOCOL_KIND(h.kind)) {
+	case PROTOCOL_EXEC_STDOUT:
+		memcpy(s->out + s->out_bytes, data, h.bytes);
+		s->out_bytes += h.bytes;
+		s->out_ended = !h.bytes;
+		s->used += h.bytes ? sizeof(h) + h.bytes : 0;
+		break;
+	case PROTOCOL_EXEC_STDERR:
+		memcpy(s->err + s->err_bytes, data, h.bytes);
+		s->err_bytes += h.bytes;
+		s->err_ended = !h.bytes;
+		break;
+	case PROTOCOL_EXEC_TAKEN:
+		memcpy(&count, data, sizeof(count));
+		s->taken += count.bytes;
+		break;
+	default:
+		assert_int_equal(PROTOCOL_KIND(h.kind), PROTOCOL_EXEC_EXITED);
+		memcpy(&s->end, data, sizeof(s->end));
+		s->over = true;
+	}
+}
+
+/* One turn of the loop, and what it says. */
+static void turn(void)
+{
+	struct pollfd p[INIT_EXEC_POLLS];
+	int status;
+	pid_t pid;
+	char byte;
+
+	poll(p, init_exec_poll(p), 20);
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		init_exec_reap(pid, status);
+	init_exec_turn();
+	while (recv(peer, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		hear_message();
+}
+
+static void start(unsigned int session, bool terminal, const char *user, const char *script)
+{
+	const struct protocol_exec e = {
+		.nr_arguments = 3, .nr_environment = 1, .terminal = terminal, .size = { 100, 40 },
+	};
+	char plan[4096];
+	size_t n = sizeof(e);
+
+	memcpy(plan, &e, n);
+	n += (size_t)sprintf(plan + n, "/tmp%c%s%csh%c-c%c%s%cX=y", 0, user, 0, 0, 0, script, 0) + 1;
+	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan, 10);
+	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan + 10, n - 10);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+}
+
+static void wait_for_end(unsigned int session)
+{
+	for (unsigned int i = 0; i < 3000 && !heard[session].over; i++)
+		turn();
+	assert_true(heard[session].over);
+}
+
+static void expect_end(unsigned int session, uint32_t end, uint32_t value)
+{
+	wait_for_end(session);
+	assert_int_equal(heard[session].end.end, end);
+	assert_int_equal(heard[session].end.value, value);
+}
+
+static void say_count(unsigned int session, uint32_t kind, uint64_t bytes)
+{
+	const struct protocol_count count = { .bytes = bytes };
+
+	init_exec_hear(session, kind, (const char *)&count, sizeof(count));
+}
+
+static void wait_for_output(unsigned int session, const char *text)
+{
+	const struct heard *s = &heard[session];
+
+	for (unsigned int i = 0; i < 3000 && s->out_bytes < strlen(text); i++)
+		turn();
+	assert_int_equal(s->out_bytes, strlen(text));
+	assert_memory_equal(s->out, text, strlen(text));
+}
+
+/* ---- tests ---- */
+
+static void test_status_and_streams(void **state)
+{
+	(void)state;
+	start(1, false, "", "echo $X; pwd; echo err >&2; exit 42");
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, NULL, 0);
+	expect_end(1, PROTOCOL_END_EXITED, 42);
+	wait_for_output(1, "y\n/tmp\n");
+	assert_memory_equal(heard[1].err, "err\n", 5);
+	assert_true(heard[1].out_ended && heard[1].err_ended);
+	start(2, false, "", "kill -9 $$");
+	expect_end(2, PROTOCOL_END_SIGNALED, 9);
+}
+
+static void test_not_started(void **state)
+{
+	static const struct protocol_exec e = { .nr_arguments = 1 };
+	char plan[sizeof(e) + 16] = "";
+
+	(void)state;
+	memcpy(plan, &e, sizeof(e));
+	strcpy(plan + sizeof(e) + 2, "/nosuch");
+	init_exec_hear(1, PROTOCOL_EXEC_PLAN, plan, sizeof(plan));
+	init_exec_hear(1, PROTOCOL_EXEC_GO, NULL, 0);
+	expect_end(1, PROTOCOL_END_EXITED, 127);
+	assert_string_equal(heard[1].err, "lkvm: /nosuch: No such file or directory\n");
+	start(2, false, "nobody-there", "true");
+	expect_end(2, PROTOCOL_END_EXITED, 125);
+	assert_string_equal(heard[2].err, "lkvm: user: there is no user \"nobody-there\"\n");
+}
+
+/* Neither side is ahead of what the other has room for. */
+static void test_through(void **state)
+{
+	static char data[1000000];
+	size_t sent = 0, used = 0, given = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * 7 + i / 1000);
+	start(1, false, "", "cat");
+	for (unsigned int i = 0; i < 30000 && heard[1].out_bytes < sizeof(data); i++) {
+		size_t room = PROTOCOL_INPUT_WINDOW - (used - heard[1].taken);
+		size_t n = sizeof(data) - sent < 3000 ? sizeof(data) - sent : 3000;
+
+		if (n && room >= n + HEADER_BYTES) {
+			init_exec_hear(1, PROTOCOL_EXEC_INPUT, data + sent, n);
+			sent += n;
+			used += n + HEADER_BYTES;
+			continue;
+		}
+		turn();
+		assert_true(heard[1].used - given <= PROTOCOL_OUTPUT_WINDOW);
+		say_count(1, PROTOCOL_EXEC_READ, heard[1].used - given);
+		given = heard[1].used;
+	}
+	assert_int_equal(heard[1].out_bytes, sizeof(data));
+	assert_memory_equal(heard[1].out, data, sizeof(data));
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, NULL, 0);
+	expect_end(1, PROTOCOL_END_EXITED, 0);
+	assert_int_equal(heard[1].taken, used + HEADER_BYTES);
+}
+
+static void test_unread(void **state)
+{
+	const struct protocol_stream stdout_stream = { .stream = 1 };
+
+	(void)state;
+	start(1, false, "", "exec yes");
+	for (unsigned int i = 0; i < 30; i++)
+		turn();
+	assert_true(heard[1].used <= PROTOCOL_OUTPUT_WINDOW && heard[1].used > PROTOCOL_OUTPUT_WINDOW - 100);
+	/* Another is not held up, and one that nobody reads at all ends as in a pipe. */
+	start(2, false, "", "echo 2");
+	expect_end(2, PROTOCOL_END_EXITED, 0);
+	say_count(1, PROTOCOL_EXEC_READ, heard[1].used);
+	init_exec_hear(1, PROTOCOL_EXEC_UNREAD, (const char *)&stdout_stream, sizeof(stdout_stream));
+	expect_end(1, PROTOCOL_END_SIGNALED, SIGPIPE);
+}
+
+static void test_hangup(void **state)
+{
+	char name[] = "/tmp/lkvm-hup-XXXXXX", script[256];
+	struct stat st = { 0 };
+
+	(void)state;
+	close(mkstemp(name));
+	snprintf(script, sizeof(script), "exec 2>/dev/null; trap 'echo x >%s; exit' HUP; echo up; while :; do sleep 0.01; done", name);
+	start(1, false, "", script);
+	wait_for_output(1, "up\n");
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	expect_end(1, PROTOCOL_END_SIGNALED, SIGHUP);
+	for (unsigned int i = 0; i < 3000 && !st.st_size; i++) {
+		turn();
+		stat(name, &st);
+	}
+	assert_int_equal(st.st_size, 2);
+	unlink(name);
+	/* Once more is about nobody, and before the plan is complete it is the end as well. */
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	init_exec_hear(2, PROTOCOL_EXEC_PLAN, "x", 1);
+	init_exec_hear(2, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	expect_end(2, PROTOCOL_END_SIGNALED, SIGHUP);
+}
+
+static void test_signal(void **state)
+{
+	const struct protocol_signal s = { .number = SIGTERM };
+
+	(void)state;
+	start(1, false, "", "trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done");
+	wait_for_output(1, "up\n");
+	init_exec_hear(1, PROTOCOL_EXEC_SIGNAL, (const char *)&s, sizeof(s));
+	expect_end(1, PROTOCOL_END_EXITED, 9);
+}
+
+static void test_terminal(void **state)
+{
+	const struct protocol_size size = { .columns = 120, .rows = 50 };
+
+	(void)state;
+	start(1, true, "", "stty -echo; stty size; read x; stty size; read y; exit 3");
+	wait_for_output(1, "40 100\r\n");
+	init_exec_hear(1, PROTOCOL_EXEC_SIZE, (const char *)&size, sizeof(size));
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, "\n", 1);
+	wait_for_output(1, "40 100\r\n50 120\r\n");
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, NULL, 0);
+	expect_end(1, PROTOCOL_END_EXITED, 3);
+	assert_int_equal(heard[1].taken, 2 * HEADER_BYTES + 1);
+	/* Ctrl-C is the terminal's business. */
+	start(2, true, "", "echo up; exec sleep 1000");
+	wait_for_output(2, "up\r\n");
+	init_exec_hear(2, PROTOCOL_EXEC_INPUT, "\003", 1);
+	expect_end(2, PROTOCOL_END_SIGNALED, SIGINT);
+}
+
+/* The first command. Its end is noted here: all that init does at it is not for this machine. */
+static void run_first(bool terminal, const char *script, const char *out, const char *err)
+{
+	static char shell[] = "sh", option[] = "-c";
+	char *arguments[] = { shell, option, strdup(script), NULL }, got[256] = "";
+	int status, no_signals[2];
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port_ends[i]), 0);
+	assert_int_equal(pipe(no_signals), 0);
+	init.signals = no_signals[0];
+	init.plan = (struct init_plan){
+		.arguments = arguments, .nr_arguments = 3, .has_terminal = terminal, .size = { 90, 30 },
+	};
+	init.terminal = init.slave = -1;
+	init.exited = false;
+	init_start_command();
+	assert_int_equal(send(port_ends[0][1], "in\n", 3, 0), 3);
+	for (unsigned int i = 0; i < 1000 && (!init.exited || !output_has_ended()); i++) {
+		init_turn(20);
+		if (!init.exited && waitpid(init.command, &status, WNOHANG) > 0)
+			note_end(PROTOCOL_END_EXITED, (uint32_t)WEXITSTATUS(status));
+	}
+	assert_true(init.exited && output_has_ended());
+	assert_int_equal(init.end.value, 5);
+	assert_int_equal(recv(port_ends[1][1], got, sizeof(got) - 1, 0), strlen(out));
+	assert_string_equal(got, out);
+	if (*err)
+		assert_int_equal(recv(port_ends[2][1], got, sizeof(got) - 1, 0), strlen(err));
+	close(no_signals[0]);
+	close(no_signals[1]);
+	for (int i = 0; i < 3; i++)
+		close(port_ends[i][1]);
+	free(arguments[2]);
+}
+
+static void test_first_command(void **state)
+{
+	(void)state;
+	run_first(false, "read x; echo $x; echo err >&2; exit 5", "in\n", "err\n");
+}
+
+static void test_first_terminal(void **state)
+{
+	(void)state;
+	run_first(true, "read x; stty size; exit 5", "in\r\n30 90\r\n", "");
+}
+
+/* What is left behind in the background keeps nobody waiting. */
+static void test_left_behind(void **state)
+{
+	(void)state;
+	start(1, false, "", "sleep 3 & echo done");
+	expect_end(1, PROTOCOL_END_EXITED, 0);
+	wait_for_output(1, "done\n");
+}
+
+static void test_rubbish(void **state)
+{
+	static const struct protocol_exec many = { .nr_arguments = UINT32_MAX };
+	static char data[PROTOCOL_MAX_FRAME_BYTES];
+	char plan[sizeof(many) + 2] = "";
+	unsigned int session = 3;
+
+	(void)state;
+	/* More arguments than there are, and a plan that is none. */
+	memcpy(plan, &many, sizeof(many));
+	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan, sizeof(plan));
+	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	expect_end(session++, PROTOCOL_END_EXITED, 125);
+	init_exec_hear(session, PROTOCOL_EXEC_PLAN, "x", 1);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	expect_end(session++, PROTOCOL_END_NOT_STARTED, EINVAL);
+	for (unsigned int i = 0; i < 1000 && !heard[session].over; i++) {
+		init_exec_hear(session, PROTOCOL_EXEC_PLAN, data, sizeof(data));
+		if (i % 50 == 49)
+			turn();
+	}
+	expect_end(session++, PROTOCOL_END_NOT_STARTED, E2BIG);
+	/* More than the window, and what is no message. */
+	start(session, false, "", "sleep 1000");
+	for (unsigned int i = 0; i < 30; i++)
+		init_exec_hear(session, PROTOCOL_EXEC_INPUT, data, sizeof(data));
+	expect_end(session++, PROTOCOL_END_SIGNALED, SIGHUP);
+	start(session, false, "", "sleep 1000");
+	init_exec_hear(session, 0x7777, NULL, 0);
+	expect_end(session++, PROTOCOL_END_SIGNALED, SIGHUP);
+	/* Of none. */
+	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	init_exec_hear(session, PROTOCOL_EXEC_INPUT, data, 1);
+	init_exec_hear(PROTOCOL_MAX_SESSIONS + 1, PROTOCOL_EXEC_PLAN, data, 1);
+	init_exec_hear(0xffff, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	turn();
+	assert_false(heard[session].over);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_status_and_streams, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_started, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_through, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hangup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_signal, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_terminal, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_first_command, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_first_terminal, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_left_behind, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rubbish, set_up, tear_down),
+	};
+
+	signal(SIGPIPE, SIG_DFL);	/* as it is for a first process */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
