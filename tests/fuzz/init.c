@@ -7,9 +7,11 @@
 
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static jmp_buf fuzz_end;
 static unsigned int fuzz_words;		/* that the console has been told something */
