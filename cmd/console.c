@@ -55,7 +55,7 @@ static int console_refuse(struct attach *a)
 	return -1;
 }
 
-static int console_hear(struct attach *a, const struct protocol_header *h, const uint8_t *payload)
+static int console_client_hear(struct attach *a, const struct protocol_header *h, const uint8_t *payload)
 {
 	struct console_client *c = (struct console_client *)a;
 	uint64_t lost;
@@ -189,7 +189,7 @@ static void console_resized(struct attach *a, const struct protocol_size *size)
 }
 
 static const struct attach_ops console_client_ops = {
-	.hear = console_hear,
+	.hear = console_client_hear,
 	.wrote = console_wrote,
 	.room = console_room,
 	.typed = console_typed,

@@ -39,7 +39,7 @@ struct exec_client {
 
 /* ---- what it is ---- */
 
-static void put_text(FILE *out, const char *text)
+static void exec_put_text(FILE *out, const char *text)
 {
 	fwrite(text, 1, strlen(text) + 1, out);
 }
@@ -51,10 +51,10 @@ static void put_variable(FILE *out, const char *given)
 
 	if (value)
 		fprintf(out, "%s=", given);
-	put_text(out, value ? value : given);
+	exec_put_text(out, value ? value : given);
 }
 
-static bool is_set(const struct exec_client *c, const char *name)
+static bool exec_has_variable(const struct exec_client *c, const char *name)
 {
 	size_t len = strlen(name);
 
@@ -68,15 +68,15 @@ static unsigned int put_default(FILE *out, const struct exec_client *c, const ch
 {
 	const char *value = getenv(name);
 
-	if (is_set(c, name))
+	if (exec_has_variable(c, name))
 		return 0;
 	fprintf(out, "%s=", name);
-	put_text(out, value ? value : other);
+	exec_put_text(out, value ? value : other);
 	return 1;
 }
 
 /* 0 or -errno. */
-static int make_plan(struct exec_client *c, char **arguments, unsigned int nr)
+static int exec_make_plan(struct exec_client *c, char **arguments, unsigned int nr)
 {
 	struct protocol_exec e = { .nr_arguments = nr, .terminal = c->terminal };
 	FILE *out = open_memstream(&c->plan, &c->plan_bytes);
@@ -86,10 +86,10 @@ static int make_plan(struct exec_client *c, char **arguments, unsigned int nr)
 	if (c->terminal)
 		attach_window(&e.size);
 	fwrite(&e, sizeof(e), 1, out);
-	put_text(out, c->directory);
-	put_text(out, c->user);
+	exec_put_text(out, c->directory);
+	exec_put_text(out, c->user);
 	for (unsigned int i = 0; i < nr; i++)
-		put_text(out, arguments[i]);
+		exec_put_text(out, arguments[i]);
 	e.nr_environment = c->nr_environment + put_default(out, c, "TERM", "dumb") +
 			   put_default(out, c, "LANG", "C.UTF-8");
 	for (unsigned int i = 0; i < c->nr_environment; i++)
@@ -340,7 +340,7 @@ static int take_exec_arguments(struct exec_client *c, int argc, char **argv)
 static int run_exec(struct exec_client *c, const char *name, char **arguments, int nr)
 {
 	struct attach *a = &c->attach;
-	int status, rc = make_plan(c, arguments, (unsigned int)nr);
+	int status, rc = exec_make_plan(c, arguments, (unsigned int)nr);
 
 	if (rc) {
 		log_error("exec: %s: %s", arguments[0], strerror(-rc));

@@ -98,7 +98,7 @@ static void on_session(void *arg, uint32_t events)
 
 /* ---- to the guest ---- */
 
-static size_t put_message(uint8_t *message, unsigned int session, uint32_t kind, const void *payload,
+static size_t exec_put_message(uint8_t *message, unsigned int session, uint32_t kind, const void *payload,
 			  size_t bytes)
 {
 	const struct protocol_header h = {
@@ -118,12 +118,12 @@ static size_t session_say(struct exec_session *s, unsigned int number, uint8_t *
 
 	if (s->hangup_due) {
 		s->hangup_due = false;
-		return put_message(message, number, PROTOCOL_EXEC_HANGUP, NULL, 0);
+		return exec_put_message(message, number, PROTOCOL_EXEC_HANGUP, NULL, 0);
 	}
 	if (!s->has_frame)
 		return 0;
 	h = frame_header(&s->in);
-	bytes = put_message(message, number, h.kind, frame_payload(&s->in), h.bytes);
+	bytes = exec_put_message(message, number, h.kind, frame_payload(&s->in), h.bytes);
 	s->known = true;
 	s->has_frame = false;
 	frame_next(&s->in);

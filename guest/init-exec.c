@@ -53,7 +53,7 @@ static void job_tell(const struct job *j, uint32_t kind, const void *payload, si
 
 /* ---- the end ---- */
 
-static void close_end(int *fd)
+static void job_close_end(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -65,7 +65,7 @@ static void close_output(struct job *j, int *fd)
 	if (j->terminal)
 		*fd = -1;	/* it is the input's, too */
 	else
-		close_end(fd);
+		job_close_end(fd);
 }
 
 /* The session is free again. */
@@ -74,8 +74,8 @@ static void job_end(struct job *j, uint32_t end, uint32_t value)
 	const struct protocol_exited e = { .end = end, .value = value };
 
 	close_output(j, &j->out);
-	close_end(&j->err);
-	close_end(&j->in);
+	job_close_end(&j->err);
+	job_close_end(&j->in);
 	free(j->plan);
 	j->plan = NULL;
 	j->pid = 0;
@@ -241,7 +241,7 @@ static void job_stop_output(struct job *j, uint32_t stream)
 	if (j->terminal)
 		job_hang_up(j);
 	else
-		close_end(stream == STDOUT_FILENO ? &j->out : &j->err);
+		job_close_end(stream == STDOUT_FILENO ? &j->out : &j->err);
 }
 
 static void job_resize(const struct job *j, const struct protocol_size *size)
@@ -321,7 +321,7 @@ static void move_job_input(struct job *j)
 		return;
 	j->in_at = j->in_until = 0;
 	if ((n < 0 || j->in_over) && !j->terminal)
-		close_end(&j->in);	/* its end, or nobody reads it */
+		job_close_end(&j->in);	/* its end, or nobody reads it */
 	if (!j->in_used)
 		return;
 	j->in_used = 0;
@@ -349,7 +349,7 @@ static void move_job_output(struct job *j, int *fd, uint32_t kind)
 	}
 }
 
-static bool has_input(const struct job *j)
+static bool job_has_input(const struct job *j)
 {
 	return j->in >= 0 && (j->in_at < j->in_until || (j->in_over && !j->terminal));
 }
@@ -359,7 +359,7 @@ void init_exec_turn(void)
 	for (struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++) {
 		if (!j->pid)
 			continue;
-		if (has_input(j))
+		if (job_has_input(j))
 			move_job_input(j);
 		move_job_output(j, &j->out, PROTOCOL_EXEC_STDOUT);
 		move_job_output(j, &j->err, PROTOCOL_EXEC_STDERR);
@@ -381,7 +381,7 @@ unsigned int init_exec_poll(struct pollfd *p)
 	for (const struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++) {
 		if (!j->pid)
 			continue;
-		nr += add_poll(p + nr, j->in, has_input(j), POLLOUT);
+		nr += add_poll(p + nr, j->in, job_has_input(j), POLLOUT);
 		nr += add_poll(p + nr, j->out, j->room > HEADER_BYTES, POLLIN);
 		nr += add_poll(p + nr, j->err, j->room > HEADER_BYTES, POLLIN);
 	}
