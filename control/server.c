@@ -151,13 +151,15 @@ static void serve_status(void *arg, struct server_connection *c, const struct js
 		      (unsigned long long)((now_ns() - s->vm.start_ns) / 1000000), s->facts);
 }
 
-static server_fn find_request(const struct server *s, const char *name)
+static const struct server_request *find_request(const struct server *s, const char *name)
 {
-	if (!strcmp(name, "status"))
-		return serve_status;
+	static const struct server_request own = { "status", serve_status };
+
+	if (!strcmp(name, own.name))
+		return &own;
 	for (const struct server_request *r = s->vm.requests; r->name; r++)
 		if (!strcmp(r->name, name))
-			return r->fn;
+			return r;
 	return NULL;
 }
 
@@ -167,20 +169,20 @@ static void take_request(struct server_connection *c, char *line, size_t bytes)
 	struct json_object o;
 	const char *what;
 	uint64_t version = 0;
-	server_fn fn;
+	const struct server_request *r;
 
 	if (json_parse(&o, line, bytes)) {
 		connection_drop(c);
 		return;
 	}
 	what = json_get_string(&o, "do");
-	fn = what ? find_request(c->server, what) : NULL;
+	r = what ? find_request(c->server, what) : NULL;
 	if (!json_get_count(&o, "v", &version) || version != 1 || !what)
 		server_refuse(c, "this VM understands version 1 only");
-	else if (!fn)
+	else if (!r)
 		server_refuse(c, "this VM does not know that request");
 	else
-		fn(c->server->vm.arg, c, &o);
+		r->fn(c->server->vm.arg, c, &o);
 }
 
 /* All whole lines; what is left waits for its rest. */

@@ -800,32 +800,20 @@ static struct json_object *parse_text(struct config_reader *r, const char *text,
 	return top;
 }
 
-static int config_read_text(struct config *c, const char *text, size_t bytes, struct config_error *error,
-			    void (*read)(struct config_reader *r, struct json_object *top))
+int config_parse(struct config *c, enum config_kind kind, const char *text, size_t bytes,
+		 struct config_error *error)
 {
 	struct config_reader r = { .config = c, .error = error };
 
 	*c = (struct config){ 0 };
 	c->tree = parse_text(&r, text, bytes);
-	if (!r.rc)
-		read(&r, c->tree);
+	if (!r.rc && kind == CONFIG_PROCESS) {
+		c->has_process = true;
+		read_process(&r, &c->process, c->tree);
+	} else if (!r.rc) {
+		config_read_config(&r, c->tree);
+	}
 	return r.rc;
-}
-
-int config_parse(struct config *c, const char *text, size_t bytes, struct config_error *error)
-{
-	return config_read_text(c, text, bytes, error, config_read_config);
-}
-
-static void read_process_alone(struct config_reader *r, struct json_object *top)
-{
-	r->config->has_process = true;
-	read_process(r, &r->config->process, top);
-}
-
-int config_parse_process(struct config *c, const char *text, size_t bytes, struct config_error *error)
-{
-	return config_read_text(c, text, bytes, error, read_process_alone);
 }
 
 int config_read(int fd, char **text, size_t *bytes)

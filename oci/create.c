@@ -90,7 +90,7 @@ static int read_bundle(struct creation *c)
 	close(fd);
 	if (rc)
 		return fail_creation(c, rc, "the bundle's config.json cannot be read");
-	rc = config_parse(&c->config, text, bytes, &c->error);
+	rc = config_parse(&c->config, CONFIG_BUNDLE, text, bytes, &c->error);
 	free(text);
 	return rc;
 }

@@ -391,7 +391,7 @@ static const struct flag no_flags[] = { { NULL, 0, NULL, NULL } };
 
 static int run_create(const struct call *call, int argc, char **argv)
 {
-	struct call_create args = { NULL };
+	struct call_create args = { 0 };
 	bool ignored;
 	const struct flag flags[] = {
 		{ "bundle", 'b', &args.bundle, NULL }, { "pid-file", 0, &args.pid_file, NULL },
@@ -476,7 +476,7 @@ static void find_title(struct call *call, int argc, char **argv)
 
 int oci_main(int argc, char **argv)
 {
-	struct call call = { NULL };
+	struct call call = { 0 };
 	bool version = false, ignored;
 	const char *rootless;
 	const struct flag flags[] = {

@@ -122,14 +122,17 @@ struct config {
 	char notes[2048];		/* names that were passed over or ignored, one a line */
 };
 
-/*
- * Reads the @bytes of a config.json. 0; -EINVAL, -ENOTSUP or -ENOMEM with the reason in @error.
- * config_fini() in any case.
- */
-int config_parse(struct config *c, const char *text, size_t bytes, struct config_error *error);
+enum config_kind {
+	CONFIG_BUNDLE,		/* a config.json */
+	CONFIG_PROCESS,		/* what --process of exec names: a process object alone */
+};
 
-/* The same of what --process of exec names: a process object alone. */
-int config_parse_process(struct config *c, const char *text, size_t bytes, struct config_error *error);
+/*
+ * Reads the @bytes of one. 0; -EINVAL, -ENOTSUP or -ENOMEM with the reason in @error. config_fini() in
+ * any case.
+ */
+int config_parse(struct config *c, enum config_kind kind, const char *text, size_t bytes,
+		 struct config_error *error);
 
 /*
  * The whole file behind @fd, which has CONFIG_MAX_BYTES at most, as a text for the caller to free. 0 or

@@ -45,8 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct config_error error = { "" };
 	struct config c;
-	int rc = bytes && *data == '!' ? config_parse_process(&c, (const char *)data + 1, bytes - 1, &error) :
-		 config_parse(&c, (const char *)data, bytes, &error);
+	const bool is_process = bytes && *data == '!';
+	int rc = config_parse(&c, is_process ? CONFIG_PROCESS : CONFIG_BUNDLE, (const char *)data + is_process,
+			      bytes - is_process, &error);
 
 	must(!rc == !*error.text && strlen(error.text) < sizeof(error.text));
 	if (!rc && c.has_process)

@@ -42,8 +42,7 @@ static bool is_process(const char *name)
 static int parse(struct config *c, const char *name, const char *text, size_t bytes)
 {
 	*error.text = '\0';
-	return is_process(name) ? config_parse_process(c, text, bytes, &error) :
-	       config_parse(c, text, bytes, &error);
+	return config_parse(c, is_process(name) ? CONFIG_PROCESS : CONFIG_BUNDLE, text, bytes, &error);
 }
 
 static void parse_bundle(struct config *c, const char *name)
@@ -206,7 +205,7 @@ static int parse_text(const char *text)
 	int rc;
 
 	*error.text = '\0';
-	rc = config_parse(&c, text, strlen(text), &error);
+	rc = config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error);
 	config_fini(&c);
 	return rc;
 }
@@ -307,7 +306,7 @@ static void what_an_annotation_names_is_ignored(void **state)
 	struct config c;
 
 	(void)state;
-	if (config_parse(&c, text, strlen(text), &error))
+	if (config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error))
 		fail_msg("%s", error.text);
 	assert_string_equal(c.notes, "hooks: ignored, as the annotation says\nnew: unknown, passed over\n"
 			    "linux.namespaces[0].user: ignored, as the annotation says\n"
@@ -409,7 +408,7 @@ static void what_is_no_json_is_refused(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		if (parse_text(bad[i]) != -EINVAL)
 			fail_msg("%s is taken", bad[i]);
-	assert_int_equal(config_parse(&c, nul, sizeof(nul) - 1, &error), -EINVAL);
+	assert_int_equal(config_parse(&c, CONFIG_BUNDLE, nul, sizeof(nul) - 1, &error), -EINVAL);
 	config_fini(&c);
 	assert_int_equal(parse_text(HEAD "}\n \n"), 0);
 }

@@ -112,7 +112,7 @@ static int plan_text(struct config *c, struct plan *p, const char *members)
 			 "\"process\":{\"cwd\":\"/w\",\"args\":[\"x\"],\"env\":[\"PATH=/bin:/sbin\",\"HOME=/h\"]}%s}",
 			 members);
 
-	if (config_parse(c, text, (size_t)n, &error))
+	if (config_parse(c, CONFIG_BUNDLE, text, (size_t)n, &error))
 		fail_msg("%s", error.text);
 	*error.text = '\0';
 	return plan_make(p, c, &error);
@@ -279,7 +279,7 @@ static void programs_are_found_in_the_root(void **state)
 		snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\"},\"mounts\":[{\"destination\":"
 			 "\"/run\",\"type\":\"tmpfs\"}],\"process\":{\"cwd\":\"%s\",\"args\":[\"%s\"],\"env\":[\"PATH=/no:/bin\"]}}",
 			 cases[i].cwd, cases[i].args);
-		assert_int_equal(config_parse(&c, text, strlen(text), &error), 0);
+		assert_int_equal(config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error), 0);
 		if (plan_find_program(&c, fd, &error) != cases[i].rc)
 			fail_msg("%s in %s is not %d", cases[i].args, cases[i].cwd, cases[i].rc);
 		config_fini(&c);
@@ -386,7 +386,7 @@ static void a_plan_makes_a_container(void **state)
 		 root, root, root, root, root, root, dir);
 	assert_int_equal(system(line), 0);
 	n = snprintf(members, sizeof(members), text, script, dir);
-	if (config_parse(&c, members, (size_t)n, &error) || plan_make(&p, &c, &error))
+	if (config_parse(&c, CONFIG_BUNDLE, members, (size_t)n, &error) || plan_make(&p, &c, &error))
 		fail_msg("%s", error.text);
 	said = run_in_namespaces(&c, &p, root);
 	if (said)
