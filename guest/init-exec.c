@@ -289,10 +289,11 @@ static void job_hear(struct job *j, uint32_t kind, const char *payload, size_t b
 
 void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, size_t bytes)
 {
-	struct job *j = &jobs[session - 1];
+	struct job *j;
 
-	if (session > PROTOCOL_MAX_SESSIONS)
+	if (!session || session > PROTOCOL_MAX_SESSIONS)
 		return;
+	j = &jobs[session - 1];
 	if (kind == PROTOCOL_EXEC_HANGUP)
 		job_hang_up(j);
 	else if (kind == PROTOCOL_EXEC_PLAN && !j->pid)

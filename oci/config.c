@@ -816,7 +816,7 @@ int config_parse(struct config *c, enum config_kind kind, const char *text, size
 	return r.rc;
 }
 
-int config_read(int fd, char **text, size_t *bytes)
+int config_read_file(int fd, char **text, size_t *bytes)
 {
 	char *all = malloc(CONFIG_MAX_BYTES + 1);
 	size_t n = 0;

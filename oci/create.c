@@ -86,7 +86,7 @@ static int read_bundle(struct creation *c)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return fail_creation(c, -errno, "the bundle's config.json cannot be opened");
-	rc = config_read(fd, &text, &bytes);
+	rc = config_read_file(fd, &text, &bytes);
 	close(fd);
 	if (rc)
 		return fail_creation(c, rc, "the bundle's config.json cannot be read");
@@ -155,7 +155,7 @@ static int read_settings(struct creation *c)
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : fail_creation(c, -errno, SETTINGS ": cannot be opened");
-	rc = config_read(fd, &c->settings, &bytes);
+	rc = config_read_file(fd, &c->settings, &bytes);
 	close(fd);
 	if (rc)
 		return fail_creation(c, rc, SETTINGS ": cannot be read");

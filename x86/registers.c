@@ -136,7 +136,7 @@ void registers_list(const struct registers *r, uint64_t numbers[REGISTERS_NUMBER
 }
 
 static void __attribute__((format(printf, 4, 5)))
-put_text(char *text, size_t room, size_t *used, const char *fmt, ...)
+registers_put(char *text, size_t room, size_t *used, const char *fmt, ...)
 {
 	va_list args;
 	int n;
@@ -156,17 +156,17 @@ void registers_format(char *text, size_t room, const uint64_t numbers[REGISTERS_
 	unsigned int i;
 
 	for (i = 0; i < FIRST_SEGMENT; i++)
-		put_text(text, room, &used, "  %-6s %016llx%s", names[i], (unsigned long long)numbers[i],
-			 i % 3 == 2 ? "\n" : "");
+		registers_put(text, room, &used, "  %-6s %016llx%s", names[i], (unsigned long long)numbers[i],
+			      i % 3 == 2 ? "\n" : "");
 	for (; i < FIRST_TABLE; i += 4)
-		put_text(text, room, &used, "  %-3s %04llx  base %016llx  limit %08llx  attributes %05llx\n",
-			 names[i], (unsigned long long)numbers[i], (unsigned long long)numbers[i + 1],
-			 (unsigned long long)numbers[i + 2], (unsigned long long)numbers[i + 3]);
+		registers_put(text, room, &used, "  %-3s %04llx  base %016llx  limit %08llx  attributes %05llx\n",
+			      names[i], (unsigned long long)numbers[i], (unsigned long long)numbers[i + 1],
+			      (unsigned long long)numbers[i + 2], (unsigned long long)numbers[i + 3]);
 	for (; i < FIRST_CONTROL; i += 2)
-		put_text(text, room, &used, "  %.3s       base %016llx  limit %08llx\n", names[i],
-			 (unsigned long long)numbers[i], (unsigned long long)numbers[i + 1]);
+		registers_put(text, room, &used, "  %.3s       base %016llx  limit %08llx\n", names[i],
+			      (unsigned long long)numbers[i], (unsigned long long)numbers[i + 1]);
 	for (unsigned int column = 0; i < REGISTERS_NUMBERS; i++, column++)
-		put_text(text, room, &used, "%s  %s %llx", column && column % 4 == 0 ? "\n" : "", names[i],
-			 (unsigned long long)numbers[i]);
-	put_text(text, room, &used, "\n");
+		registers_put(text, room, &used, "%s  %s %llx", column && column % 4 == 0 ? "\n" : "", names[i],
+			      (unsigned long long)numbers[i]);
+	registers_put(text, room, &used, "\n");
 }

@@ -138,7 +138,7 @@ int config_parse(struct config *c, enum config_kind kind, const char *text, size
  * The whole file behind @fd, which has CONFIG_MAX_BYTES at most, as a text for the caller to free. 0 or
  * -errno.
  */
-int config_read(int fd, char **text, size_t *bytes);
+int config_read_file(int fd, char **text, size_t *bytes);
 
 void config_fini(struct config *c);
 

@@ -29,7 +29,7 @@ static char *load(const char *name, size_t *bytes)
 	snprintf(path, sizeof(path), BUNDLES "%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
-	assert_int_equal(config_read(fd, &text, bytes), 0);
+	assert_int_equal(config_read_file(fd, &text, bytes), 0);
 	close(fd);
 	return text;
 }
@@ -447,14 +447,14 @@ static void files_have_a_bound(void **state)
 
 	(void)state;
 	assert_int_equal(ftruncate(fd, CONFIG_MAX_BYTES), 0);
-	assert_int_equal(config_read(fd, &text, &bytes), 0);
+	assert_int_equal(config_read_file(fd, &text, &bytes), 0);
 	assert_int_equal(bytes, CONFIG_MAX_BYTES);
 	free(text);
 	lseek(fd, 0, SEEK_SET);
 	assert_int_equal(ftruncate(fd, CONFIG_MAX_BYTES + 1), 0);
-	assert_int_equal(config_read(fd, &text, &bytes), -EFBIG);
+	assert_int_equal(config_read_file(fd, &text, &bytes), -EFBIG);
 	close(fd);
-	assert_int_equal(config_read(-1, &text, &bytes), -EBADF);
+	assert_int_equal(config_read_file(-1, &text, &bytes), -EBADF);
 }
 
 static void words_are_the_kernels(void **state)
