@@ -117,13 +117,15 @@ static bool take_address(const char *text, struct sockaddr_in *addr)
 static int wait_for_gdb(const struct sockaddr_in *addr)
 {
 	const int on = 1;
+	char host[INET_ADDRSTRLEN] = "";
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
 
 	if (listener < 0)
 		return -errno;
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (!bind(listener, (const struct sockaddr *)addr, sizeof(*addr)) && !listen(listener, 1)) {
-		log_notice("gdb: target remote :%u", ntohs(addr->sin_port));
+		inet_ntop(AF_INET, &addr->sin_addr, host, sizeof(host));
+		log_notice("gdb: target remote %s:%u", host, ntohs(addr->sin_port));
 		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	}
 	if (fd < 0)

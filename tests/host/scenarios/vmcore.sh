@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A vmcore of a stock kernel, while it runs and when it has panicked: its log can be read from both, without
-# symbols. tests/host/vmcore has drgn and crash read them, with symbols.
+# symbols.
 # Modules of its kernels are in /lib/modules.
 mkdir -p /tmp/v && cd /tmp/v
 mkfifo in
