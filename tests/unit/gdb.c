@@ -125,6 +125,7 @@ static void test_replies(void **state)
 	while (gdb_put_binary(&r, many, sizeof(many)) == sizeof(many))
 		;
 	assert_true(r.bytes <= GDB_PACKET_BYTES && r.bytes >= GDB_PACKET_BYTES - 1);
+	many[sizeof(many) - 1] = '\0';
 	assert_false(gdb_put(&r, "%s", many) || gdb_put_hex(&r, many, 1));
 	assert_int_equal(feed(frame, gdb_frame(&r, frame)), GDB_PACKET);
 }

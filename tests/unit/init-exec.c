@@ -125,7 +125,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	for (unsigned int i = 1; i <= PROTOCOL_MAX_SESSIONS; i++)
-		init_exec_hear(i, PROTOCOL_EXEC_HANGUP, NULL, 0);
+		init_exec_hear(i, PROTOCOL_EXEC_HANGUP, "", 0);
 	for (unsigned int i = 0; i <= PROTOCOL_MAX_SESSIONS; i++)
 		test_free(heard[i].out);
 	close(init.control);
@@ -202,7 +202,7 @@ static void start(unsigned int session, bool terminal, const char *user, const c
 	n += (size_t)sprintf(plan + n, "/tmp%c%s%csh%c-c%c%s%cX=y", 0, user, 0, 0, 0, script, 0) + 1;
 	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan, 10);
 	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan + 10, n - 10);
-	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, "", 0);
 }
 
 static void wait_for_end(unsigned int session)
@@ -242,7 +242,7 @@ static void test_status_and_streams(void **state)
 {
 	(void)state;
 	start(1, false, "", "echo $X; pwd; echo err >&2; exit 42");
-	init_exec_hear(1, PROTOCOL_EXEC_INPUT, NULL, 0);
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, "", 0);
 	expect_end(1, PROTOCOL_END_EXITED, 42);
 	wait_for_output(1, "y\n/tmp\n");
 	assert_memory_equal(heard[1].err, "err\n", 5);
@@ -260,7 +260,7 @@ static void test_not_started(void **state)
 	memcpy(plan, &e, sizeof(e));
 	strcpy(plan + sizeof(e) + 2, "/nosuch");
 	init_exec_hear(1, PROTOCOL_EXEC_PLAN, plan, sizeof(plan));
-	init_exec_hear(1, PROTOCOL_EXEC_GO, NULL, 0);
+	init_exec_hear(1, PROTOCOL_EXEC_GO, "", 0);
 	expect_end(1, PROTOCOL_END_EXITED, 127);
 	assert_string_equal(heard[1].err, "lkvm: /nosuch: No such file or directory\n");
 	start(2, false, "nobody-there", "true");
@@ -295,7 +295,7 @@ static void test_through(void **state)
 	}
 	assert_int_equal(heard[1].out_bytes, sizeof(data));
 	assert_memory_equal(heard[1].out, data, sizeof(data));
-	init_exec_hear(1, PROTOCOL_EXEC_INPUT, NULL, 0);
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, "", 0);
 	expect_end(1, PROTOCOL_END_EXITED, 0);
 	assert_int_equal(heard[1].taken, used + HEADER_BYTES);
 }
@@ -327,7 +327,7 @@ static void test_hangup(void **state)
 	snprintf(script, sizeof(script), "exec 2>/dev/null; trap 'echo x >%s; exit' HUP; echo up; while :; do sleep 0.01; done", name);
 	start(1, false, "", script);
 	wait_for_output(1, "up\n");
-	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
 	expect_end(1, PROTOCOL_END_SIGNALED, SIGHUP);
 	for (unsigned int i = 0; i < 3000 && !st.st_size; i++) {
 		turn();
@@ -336,9 +336,9 @@ static void test_hangup(void **state)
 	assert_int_equal(st.st_size, 2);
 	unlink(name);
 	/* Once more is about nobody, and before the plan is complete it is the end as well. */
-	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
 	init_exec_hear(2, PROTOCOL_EXEC_PLAN, "x", 1);
-	init_exec_hear(2, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	init_exec_hear(2, PROTOCOL_EXEC_HANGUP, "", 0);
 	expect_end(2, PROTOCOL_END_SIGNALED, SIGHUP);
 }
 
@@ -363,7 +363,7 @@ static void test_terminal(void **state)
 	init_exec_hear(1, PROTOCOL_EXEC_SIZE, (const char *)&size, sizeof(size));
 	init_exec_hear(1, PROTOCOL_EXEC_INPUT, "\n", 1);
 	wait_for_output(1, "40 100\r\n50 120\r\n");
-	init_exec_hear(1, PROTOCOL_EXEC_INPUT, NULL, 0);
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, "", 0);
 	expect_end(1, PROTOCOL_END_EXITED, 3);
 	assert_int_equal(heard[1].taken, 2 * HEADER_BYTES + 1);
 	/* Ctrl-C is the terminal's business. */
@@ -407,6 +407,10 @@ static void run_first(bool terminal, const char *script, const char *out, const 
 	for (int i = 0; i < 3; i++)
 		close(port_ends[i][1]);
 	free(arguments[2]);
+	for (size_t i = 0; i < init.plan.nr_environment; i++)
+		free(init.plan.environment[i]);
+	free(init.plan.environment);
+	init.plan = (struct init_plan){ 0 };
 }
 
 static void test_first_command(void **state)
@@ -441,10 +445,10 @@ static void test_rubbish(void **state)
 	/* More arguments than there are, and a plan that is none. */
 	memcpy(plan, &many, sizeof(many));
 	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan, sizeof(plan));
-	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, "", 0);
 	expect_end(session++, PROTOCOL_END_EXITED, 125);
 	init_exec_hear(session, PROTOCOL_EXEC_PLAN, "x", 1);
-	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, "", 0);
 	expect_end(session++, PROTOCOL_END_NOT_STARTED, EINVAL);
 	for (unsigned int i = 0; i < 1000 && !heard[session].over; i++) {
 		init_exec_hear(session, PROTOCOL_EXEC_PLAN, data, sizeof(data));
@@ -458,13 +462,13 @@ static void test_rubbish(void **state)
 		init_exec_hear(session, PROTOCOL_EXEC_INPUT, data, sizeof(data));
 	expect_end(session++, PROTOCOL_END_SIGNALED, SIGHUP);
 	start(session, false, "", "sleep 1000");
-	init_exec_hear(session, 0x7777, NULL, 0);
+	init_exec_hear(session, 0x7777, "", 0);
 	expect_end(session++, PROTOCOL_END_SIGNALED, SIGHUP);
 	/* Of none. */
-	init_exec_hear(session, PROTOCOL_EXEC_GO, NULL, 0);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, "", 0);
 	init_exec_hear(session, PROTOCOL_EXEC_INPUT, data, 1);
 	init_exec_hear(PROTOCOL_MAX_SESSIONS + 1, PROTOCOL_EXEC_PLAN, data, 1);
-	init_exec_hear(0xffff, PROTOCOL_EXEC_HANGUP, NULL, 0);
+	init_exec_hear(0xffff, PROTOCOL_EXEC_HANGUP, "", 0);
 	turn();
 	assert_false(heard[session].over);
 }

@@ -363,8 +363,10 @@ static bool take(enum protocol_what what, uint32_t optional, uint64_t flags, uin
 	*last_words = '\0';
 	memcpy(payload, &step, sizeof(step));
 	memcpy(payload + sizeof(step), texts, bytes);
-	if (setjmp(failed))
+	if (setjmp(failed)) {
+		free(plan.steps[0]);
 		return false;
+	}
 	init_add_step(&plan, payload, sizeof(step) + bytes);
 	init_take_steps(&plan);
 	free(plan.steps[0]);

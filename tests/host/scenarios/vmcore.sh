@@ -2,7 +2,7 @@
 # A vmcore of a stock kernel, while it runs and when it has panicked: its log can be read from both, without
 # symbols.
 # Modules of its kernels are in /lib/modules.
-mkdir -p /tmp/v && cd /tmp/v
+mkdir -p /run /tmp/v && cd /tmp/v
 mkfifo in
 timeout 400 lkvm run -k /g/cloud/bzImage --name v -c 2 -m 256 --dump-on-panic panic -- \
 	sh -c 'echo ready; read x; echo c >/proc/sysrq-trigger' <>in >out 2>err &
