@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# lkvm-oci, called as conmon and containerd's shim do, with bundles as they write them (/bundles).
+# Modules of its kernels are in /lib/modules; the guests are cloud.
+ln -sf lkvm /bin/lkvm-oci
+mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /ud/shm /vol
+echo "kernel = /g/cloud/bzImage	# and nothing else" >/etc/lkvm/oci.conf
+cp /bin/busybox /r/bin/
+for l in sh cat id ls mount sleep hostname grep touch echo; do ln -s busybox /r/bin/$l; done
+echo not-executable >/r/etc/text
+echo "127.0.0.1 of-the-engine" >/ud/hosts; echo h >/ud/hostname; echo >/ud/resolv.conf; echo >/ud/.containerenv
+echo volume >/vol/file
+[ -e /sys/fs/cgroup/cgroup.procs ] || mount -t cgroup2 none /sys/fs/cgroup
+
+# bundle FROM ARGS: /b is one of the engines' with this command, on /r.
+bundle() {
+	mkdir -p /b
+	sed -e "s#^\"root\":.*#\"root\":{\"path\":\"/r\"},#" -e "s#^ \"args\":.*# \"args\":$2,#" \
+		-e 's#/run/containers/storage/overlay-containers/00000000c0ffee02/userdata#/ud#' \
+		-e 's#"annotations":{#"annotations":{"lkvm.ignore":"linux.seccomp",#' /bundles/$1.config.json >/b/config.json
+	grep -q '"annotations"' /b/config.json || sed -i 's#^"root"#"annotations":{"lkvm.ignore":"linux.seccomp"},\n"root"#' /b/config.json
+}
+# create ID [FLAGS]: as conmon; what it becomes is in /n. Streams: /tmp/out, /tmp/err.
+create() {
+	rm -f /n /p
+	id=$1; shift
+	engine /n /p -- /bin/lkvm-oci "$@" create --bundle /b --pid-file /p $id </dev/null >/tmp/out 2>/tmp/err &
+	await created
+}
+# await WORD: the number behind it in /n.
+await() {
+	i=0
+	while ! grep -q "^$1 " /n 2>/dev/null && [ $i -lt 2400 ]; do sleep .1; i=$((i + 1)); done
+	sed -n "s/^$1 //p" /n
+}
+# oci ARGUMENTS: another call, with what podman leaves of the environment.
+oci() { env -i XDG_RUNTIME_DIR= /bin/lkvm-oci "$@"; }
+state() { oci state $1 2>&1 | sed -n 's/.*"status":"\([a-z]*\)".*/\1/p'; }
+# nothing_left NAME: no process, record, entry or group of any container.
+nothing_left() {
+	same oci/$1-leaves-nothing "" "$(ps | grep '[l]kvm-oci'; ls /run/lkvm-oci 2>/dev/null; ls /run/lkvm 2>/dev/null; find /sys/fs/cgroup -name '*c0ffee*')"
+}
+
+# A whole life, as podman has it.
+bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; ls /dev | tr \\\\n . ; echo; (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; exit 7"]'
+same oci/create 0 "$(create c1)"
+same oci/created created "$(state c1)"
+same oci/nothing-runs-yet "" "$(cat /tmp/out /tmp/err)"
+same oci/create-again 1 "$(engine /n2 /p2 -- /bin/lkvm-oci create --bundle /b --pid-file /p2 c1 2>/tmp/err2 </dev/null; sed -n 's/^created //p' /n2)"
+has oci/create-again-says-why /tmp/err2 'already exists'
+pid=$(cat /p)
+same oci/holder-has-no-files "proc" "$(ls -A /proc/$pid/root/)"
+same oci/holder-is-alone 1 "$(ls /proc/$pid/root/proc | grep -c '^[0-9]')"
+same oci/holder-is-in-the-group "/libpod_parent/libpod-00000000c0ffee02" "$(sed 's/^0:://' /proc/$pid/cgroup)"
+same oci/all-are-in-the-group "" "$(for p in $(ps -o pid,args | awk '/[l]kvm-oci create/ && !/engine/ {print $1}'); do sed 's/^0:://' /proc/$p/cgroup; done | sort -u | grep -v c0ffee02)"
+oci start c1; same oci/start 0 $?
+same oci/status 7 "$(await ended)"
+same oci/no-child-is-left 0 "$(await left)"
+same oci/stopped stopped "$(state c1)"
+same oci/stderr err "$(cat /tmp/err)"
+has oci/stdout /tmp/out '^out$'
+has oci/hostname /tmp/out '^0000c0ffee01$'
+has oci/bound-file /tmp/out '^127.0.0.1 of-the-engine$'
+has oci/environment /tmp/out '^xterm podman 1$'
+has oci/capabilities /tmp/out '^CapEff:.00000000800405fb$'
+has oci/devices /tmp/out '^fd\.full\.mqueue\.null\.ptmx\.pts\.random\.shm\.stderr\.stdin\.stdout\.tty\.urandom\.zero\.$'
+has oci/read-only-sys /tmp/out '^ro$'
+has oci/sysctl /tmp/out '^0.*0$'
+oci kill c1 15 2>/tmp/err; same oci/kill-of-the-ended 1 $?
+has oci/kill-of-the-ended-says-why /tmp/err '^container not running$'
+oci delete --force c1; same oci/delete 0 $?
+oci delete --force c1; same oci/delete-again 0 $?
+oci delete c1 2>/tmp/err; same oci/delete-of-none 1 $?
+has oci/state-of-none /tmp/err 'does not exist'
+nothing_left life
+
+# What is not there is said before anything runs, by the words that engines know.
+bundle podman-run '["nix"]'
+same oci/no-program 1 "$(create c1)"
+has oci/no-program-says-so /tmp/err '^executable file "nix" not found in \$PATH: No such file or directory$'
+bundle podman-run '["/etc/text"]'
+same oci/not-executable "1 1" "$(create c1 --log /tmp/log --log-format json) $(grep -c '"level":"error","msg":"executable file ..etc.text..: Permission denied"' /tmp/log)"
+nothing_left failures
+
+# As containerd has it; a signal that has a handler.
+bundle ctr-rootfs '["/bin/sh","-c","trap \\"echo got; exit 5\\" TERM; echo up; while :; do sleep .1; done"]'
+G="--root /run/containerd/runc/default --log /tmp/log --log-format json"
+same oci/shim-create 0 "$(create t1 $G)"
+oci $G start t1
+i=0; while ! grep -q up /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+oci $G kill t1 15; same oci/shim-status "5 got" "$(await ended) $(tail -n 1 /tmp/out)"
+oci $G delete t1; same oci/shim-delete 0 $?
+oci $G delete --force t1; same oci/shim-delete-again 0 $?
+nothing_left shim
+
+[ -e /full ] || return 0
+# sleeper ID: one that runs until it is ended.
+sleeper() {
+	bundle podman-run '["sh","-c","echo up; sleep 1000"]'
+	create $1 >/dev/null; oci start $1
+	i=0; while ! grep -q up /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+}
+# vm ID: its VM's process in front.
+vm() { sed -n 's/.*"vm":\([0-9]*\).*/\1/p' /run/lkvm-oci/$1/record; }
+bundle podman-run '["sh","-c","exit 1"]'
+create c1 >/dev/null; oci start c1; same oci/status-1 1 "$(await ended)"; oci delete c1
+bundle podman-run '["sh","-c","exit 0"]'
+create c1 >/dev/null; oci start c1; same oci/status-0 0 "$(await ended)"; oci delete c1
+sleeper c1; oci delete c1 2>/tmp/err; same oci/delete-of-the-running 1 $?
+oci pause c1; same oci/pause "0 paused" "$? $(state c1)"
+oci resume c1; same oci/resume "0 running" "$? $(state c1)"
+oci kill c1 9; same oci/kill-9 137 "$(await ended)"; oci delete c1; same oci/delete-killed 0 $?
+bundle podman-run '["sh","-c","exit 0"]'
+create c1 >/dev/null; oci kill c1 15; same oci/kill-before-start 143 "$(await ended)"; oci delete c1
+sleeper c1; kill -9 $(vm c1); same oci/vm-is-killed 137 "$(await ended)"; oci delete --force c1
+same oci/vm-is-killed-delete 0 $?
+sleeper c1; kill -9 $(cat /p); same oci/holder-is-killed "137 0" "$(await ended) $(await left)"; oci delete --force c1
+sleeper c1; oci delete --force c1; same oci/delete-force "0 137" "$? $(await ended)"
+nothing_left kills
+# Limits, read-only roots, volumes, tmpfs with what is below.
+bundle podman-ro-volumes '["sh","-c","cat /ro/file; (echo x >/ro/y) 2>/dev/null || echo ro1; (echo x >/y) 2>/dev/null || echo ro2; echo x >/etc/z 2>/dev/null || echo ro3; echo x >/tmp/t \&\& cat /tmp/t"]'
+sed -i -e 's#/srv/vol#/vol#' -e '/"destination":"\/rw"/d' -e '/"destination":"\/named"/d' /b/config.json
+create c1 >/dev/null; oci start c1; await ended >/dev/null
+same oci/read-only "volume ro1 ro2 ro3 x" "$(tr '\n' ' ' </tmp/out | sed 's/ $//')"; oci delete --force c1
+same oci/volume-is-unchanged file "$(ls /vol)"
+bundle podman-limits '["sh","-c","cat /proc/meminfo | head -n 1; cat /sys/fs/cgroup/container/pids.max"]'
+sed -i 's/,"cpus":"0"//' /b/config.json
+create c1 >/dev/null; oci start c1; await ended >/dev/null; has oci/pids /tmp/out '^100$'; oci delete --force c1
+nothing_left limits
+bundle podman-run '["sh","-c","exit 3"]'
+for i in $(seq ${SOAK:-200}); do
+	create c$i >/dev/null; oci start c$i; [ "$(await ended)" = 3 ] || not_ok oci/many-$i; oci delete c$i
+done
+nothing_left many
