@@ -129,6 +129,11 @@ static int take_mount(const struct init_step *s, const char *const texts[STEP_TE
 {
 	if (!s->what.optional && make_target(texts[0], texts[1], s->what.flags))
 		return -1;
+	if (!mount(texts[0], texts[1], or_null(texts[2]), s->what.flags, or_null(texts[3])))
+		return 0;
+	/* init has mounted the same there, as sysfs: no place takes a file system twice. */
+	if (errno != EBUSY || umount2(texts[1], MNT_DETACH))
+		return -1;
 	return mount(texts[0], texts[1], or_null(texts[2]), s->what.flags, or_null(texts[3]));
 }
 

@@ -24,6 +24,7 @@
 #include "io.h"
 #include "oci/holder.h"
 #include "sandbox/fds.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 #define MAX_LAST_MESSAGES 16
@@ -216,10 +217,9 @@ static int enter_empty_root(const char *place)
 	    mount("lkvm-oci", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=755") ||
 	    chdir(place) || mkdir("proc", 0555) ||
 	    mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ||
-	    mount("", ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ||
-	    syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+	    mount("", ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		return -errno;
-	return 0;
+	return sandbox_change_root() || chdir("/") ? -errno : 0;
 }
 
 static void show_title(const struct holder_config *c)

@@ -130,6 +130,14 @@ static int enter_pid(void)
 	return unshare_one(CLONE_NEWUSER | CLONE_NEWPID);
 }
 
+int sandbox_change_root(void)
+{
+	if (!syscall(SYS_pivot_root, ".", "."))
+		return umount2(".", MNT_DETACH) ? -errno : 0;
+	/* The first root of all, an initramfs, cannot be replaced, only covered. */
+	return errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") ? -errno : 0;
+}
+
 /* A root of our own with nothing in it; /dev is any folder that is sure to be there. */
 static int enter_mount(void)
 {
@@ -142,10 +150,7 @@ static int enter_mount(void)
 		  "size=4k,nr_inodes=1") ||
 	    chdir("/dev"))
 		return -errno;
-	if (!syscall(SYS_pivot_root, ".", "."))
-		return umount2(".", MNT_DETACH) ? -errno : 0;
-	/* The first root of all, an initramfs, cannot be replaced, only covered. */
-	return errno != EINVAL || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") ? -errno : 0;
+	return sandbox_change_root();
 }
 
 static int set_no_new_privs(void)

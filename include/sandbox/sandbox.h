@@ -134,4 +134,7 @@ unsigned int sandbox_probe(int errors[SANDBOX_MAX_LAYERS]);
 const char *sandbox_layer_name(unsigned int layer);
 const char *sandbox_layer_key(unsigned int layer);	/* in --json */
 
+/* The current folder, a mount of its own, becomes the root of this mount namespace. 0 or -errno. */
+int sandbox_change_root(void);
+
 #endif

@@ -41,7 +41,7 @@ nothing_left() {
 }
 
 # A whole life, as podman has it.
-bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; ls /dev | tr \\\\n . ; echo; (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; exit 7"]'
+bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; echo $(ls /dev); (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; exit 7"]'
 same oci/create 0 "$(create c1)"
 same oci/created created "$(state c1)"
 same oci/nothing-runs-yet "" "$(cat /tmp/out /tmp/err)"
@@ -62,7 +62,7 @@ has oci/hostname /tmp/out '^0000c0ffee01$'
 has oci/bound-file /tmp/out '^127.0.0.1 of-the-engine$'
 has oci/environment /tmp/out '^xterm podman 1$'
 has oci/capabilities /tmp/out '^CapEff:.00000000800405fb$'
-has oci/devices /tmp/out '^fd\.full\.mqueue\.null\.ptmx\.pts\.random\.shm\.stderr\.stdin\.stdout\.tty\.urandom\.zero\.$'
+has oci/devices /tmp/out '^fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero$'
 has oci/read-only-sys /tmp/out '^ro$'
 has oci/sysctl /tmp/out '^0.*0$'
 oci kill c1 15 2>/tmp/err; same oci/kill-of-the-ended 1 $?
@@ -78,7 +78,7 @@ bundle podman-run '["nix"]'
 same oci/no-program 1 "$(create c1)"
 has oci/no-program-says-so /tmp/err '^executable file "nix" not found in \$PATH: No such file or directory$'
 bundle podman-run '["/etc/text"]'
-same oci/not-executable "1 1" "$(create c1 --log /tmp/log --log-format json) $(grep -c '"level":"error","msg":"executable file ..etc.text..: Permission denied"' /tmp/log)"
+same oci/not-executable "1 1" "$(create c1 --log /tmp/log --log-format json) $(grep -c '"level":"error","msg":"executable file ...etc.text..: Permission denied"' /tmp/log)"
 nothing_left failures
 
 # As containerd has it; a signal that has a handler.
