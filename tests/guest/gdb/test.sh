@@ -28,7 +28,7 @@ runs_on() { local n; n=$(dots "$1"); wait_for "$patience" more_than "$1" "$n"; }
 # Before the first instruction; what has to be typed is said.
 start one --gdb -c 2
 has gdb/line "$T/err-one" "^  target remote \| lkvm debug one --gdb$"
-wait_for "$patience" sh -c "'$LKVM' list | grep -q '^one .* paused '" || not_ok gdb/paused "$("$LKVM" list)"
+wait_for "$patience" sh -c "'$LKVM' list | grep -q '^one .* halted '" || not_ok gdb/halted "$("$LKVM" list)"
 lkvm debug one --regs
 has gdb/regs "$T/out" '^CPU 0: running$'
 has gdb/regs-rip "$T/out" " rip +$(nm "$GUESTS/elf64" | awk '$3 == "_start" { print $1 }') "
@@ -67,7 +67,7 @@ lkvm debug one --gdb
 same gdb/one-at-a-time 1 "$status"
 has gdb/one-at-a-time-message "$T/err" '^lkvm: gdb: one: a gdb is connected already$'
 lkvm list
-has gdb/stopped-is-paused "$T/out" '^one .* paused '
+has gdb/stopped-is-halted "$T/out" '^one .* halted '
 kill -KILL $victim; wait $victim 2>/dev/null
 kill $feeder 2>/dev/null
 runs_on one && ok gdb/killed-gdb || not_ok gdb/killed-gdb "$(dots one)"
