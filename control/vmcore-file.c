@@ -120,16 +120,30 @@ int vmcore_file_open(struct vmcore_file *f, const char *what, const char *path, 
 	return rc;
 }
 
-int vmcore_file_commit(struct vmcore_file *f)
+/* The file that has no name gets @name. 0 or -errno; -EEXIST: there is one of that name. */
+static int name_core_file(const struct vmcore_file *f, const char *name)
 {
 	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+	return linkat(AT_FDCWD, self, f->dir, name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}
+
+/*
+ * A new name is given in one step, so that a killed process leaves either the whole file or nothing. Only
+ * to replace one takes two, since a link cannot.
+ */
+int vmcore_file_commit(struct vmcore_file *f)
+{
 	int rc;
 
 	if (!*f->hidden) {
-		snprintf(self, sizeof(self), "/proc/self/fd/%d", f->fd);
+		rc = name_core_file(f, f->name);
+		if (rc != -EEXIST)
+			return rc;
 		rc = choose_hidden(f);
-		if (!rc && linkat(AT_FDCWD, self, f->dir, f->hidden, AT_SYMLINK_FOLLOW))
-			rc = -errno;
+		if (!rc)
+			rc = name_core_file(f, f->hidden);
 		if (rc) {
 			*f->hidden = '\0';
 			return rc;

@@ -8,8 +8,14 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "control/vmcore-file.h"
 #include "control/vmcore-format.h"
@@ -548,6 +554,42 @@ static void test_names(void **state)
 	assert_string_equal(run_in(dir, "stat -c %a empty"), "600\n");
 }
 
+/* In a process that is killed when it renames a file. */
+static void die_at_renaming(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = sizeof(code) / sizeof(*code), .filter = code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		_exit(2);
+}
+
+/* A process that is killed in the middle leaves nothing but the file, or none: a new one is not renamed. */
+static void test_killed_commit(void **state)
+{
+	struct vmcore_file f;
+	pid_t child;
+	int status;
+
+	(void)state;
+	run_in(dir, "mkdir killed");
+	assert_int_equal(vmcore_file_open(&f, "dump", in_dir("killed/core"), false), 0);
+	child = fork();
+	if (!child) {
+		die_at_renaming();
+		_exit(vmcore_file_commit(&f) ? 1 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_string_equal(run_in(dir, "ls -A killed"), "core\n");
+	vmcore_file_close(&f);
+}
+
 static int feed_record(struct vmcore_file *f, uint32_t kind, uint64_t offset, uint32_t bytes)
 {
 	struct vmcore_record r = { offset, bytes, kind };
@@ -867,6 +909,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_info_lies, tear_down),
 		cmocka_unit_test_teardown(test_info_longest, tear_down),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_killed_commit),
 		cmocka_unit_test(test_hostile_stream),
 		cmocka_unit_test(test_endless_stream),
 		cmocka_unit_test(test_full_disk),
