@@ -113,7 +113,8 @@ struct machine {
 	bool unwanted;			/* ... by a signal or a key */
 	bool asked;			/* the guest was, to end in order */
 	int ask_timer;
-	uint64_t grace_until_ns;	/* then it is ended; 0: not so */
+	uint64_t asked_ns, ask_ns;	/* when the timer was set, and to how long */
+	uint64_t grace_ns;		/* left when it was; then it is ended. 0: not so */
 
 	struct signals *signals;
 	bool announced;			/* on the terminal: what runs */
@@ -1188,14 +1189,24 @@ void machine_send_sysrq(struct machine *m, char key)
 /* Asks it, and again later: it may not listen yet, or have other things to do. */
 static void machine_ask(struct machine *m)
 {
-	const uint64_t now = now_ns(), until = m->grace_until_ns;
-	uint64_t ns = ASK_AGAIN_NS;
-
+	m->asked_ns = now_ns();
+	m->ask_ns = ASK_AGAIN_NS;
 	if (!m->command && !board_press_power_button(&m->board))
-		ns = ASK_SOON_NS;
-	if (until)
-		ns = min_u64(ns, until > now ? until - now : 1);
-	event_timer_set(m->host.loop, m->ask_timer, ns, 0);
+		m->ask_ns = ASK_SOON_NS;
+	if (m->grace_ns)
+		m->ask_ns = min_u64(m->ask_ns, m->grace_ns);
+	event_timer_set(m->host.loop, m->ask_timer, m->ask_ns, 0);
+}
+
+/* Of a wait for the timer no more counts than it was set to: meanwhile we may have been stopped. False if none is left. */
+static bool spend_grace(struct machine *m)
+{
+	const uint64_t spent = min_u64(now_ns() - m->asked_ns, m->ask_ns);
+
+	if (!m->grace_ns)
+		return true;
+	m->grace_ns -= min_u64(spent, m->grace_ns);
+	return m->grace_ns;
 }
 
 static void machine_end(struct machine *m, int signal)
@@ -1209,11 +1220,10 @@ static void on_ask_timer(void *arg, uint32_t events)
 	struct machine *m = arg;
 
 	(void)events;
-	if (m->grace_until_ns && now_ns() >= m->grace_until_ns) {
+	if (spend_grace(m))
+		machine_ask(m);
+	else
 		machine_end(m, SIGTERM);
-		return;
-	}
-	machine_ask(m);
 }
 
 const char *machine_ask_end(struct machine *m)
@@ -1222,6 +1232,8 @@ const char *machine_ask_end(struct machine *m)
 		return "ending";
 	if (!m->command && !m->config->board.acpi)
 		return NULL;
+	if (m->asked && !spend_grace(m))
+		m->grace_ns = 1;	/* the timer is due */
 	m->asked = true;
 	machine_resume(m);
 	if (m->command)
@@ -1237,7 +1249,7 @@ static void on_end(void *arg, int signal)
 
 	if (signal == SIGTERM && m->config->grace_ns && !m->asked &&
 	    vm_stop_reason(m->host.vm) == STOP_NONE) {
-		m->grace_until_ns = now_ns() + m->config->grace_ns;
+		m->grace_ns = m->config->grace_ns;
 		if (machine_ask_end(m))
 			return;
 	}
@@ -1676,6 +1688,8 @@ static void finish_disks(struct machine *m, struct machine_result *result)
 	if (m->aio) {
 		aio_set_news(m->aio, event_fd(m->host.loop), on_disks_wait, m);
 		limit_disks(m);
+		if (!m->urgent)
+			supervisor_send(&m->supervisor, ORDER_ENDED);
 	}
 	for (unsigned int i = 0; i < nr; i++)
 		disks[i] = m->host.disks[i].disk;

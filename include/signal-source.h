@@ -32,6 +32,7 @@ enum order_kind {
 	ORDER_READY,		/* orders are read from now on */
 	ORDER_LOOK,		/* at the terminal: is it ours? tell */
 	ORDER_RELEASE,		/* the terminal, for good */
+	ORDER_ENDED,		/* none: the guest has ended in order, and its disks are waited for */
 	ORDER_NR_KINDS,
 };
 

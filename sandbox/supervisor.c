@@ -5,7 +5,7 @@
  * Orders that the VM has not read yet wait as one bit for each kind, so none is lost and nothing
  * grows if it reads late. Nothing that a guest says gets here: a process that has been taken over
  * can ask for a stop of its own job and for the terminal, which it has anyway, lie about how it
- * ended, and end.
+ * ended, stay until it is told to end a second time, and end.
  */
 #include <errno.h>
 #include <poll.h>
@@ -47,6 +47,7 @@ struct attendant {
 	unsigned int due;	/* orders not sent yet: 1 << kind */
 	uint8_t end_signal;
 	bool asked;		/* by SIGTERM, to end */
+	bool told;		/* to end at once */
 	uint64_t deadline;	/* for the VM's end; 0: none yet */
 	bool has_terminal;	/* the VM has asked for it, and not given it back */
 	bool released;		/* it has: from then on only its end is of interest */
@@ -158,6 +159,7 @@ static uint64_t time_to_end_ns(struct attendant *a, int signal)
 	const bool asks = signal == SIGTERM && !a->asked;
 
 	a->asked |= asks;
+	a->told |= !asks || !a->config->grace_ns;
 	return END_TIMEOUT_NS + (asks ? a->config->grace_ns : 0);
 }
 
@@ -241,6 +243,8 @@ static bool take_message(struct attendant *a)
 		queue(a, ORDER_TERMINAL);
 	} else if (order.kind == ORDER_RELEASE) {
 		release_terminal(a);
+	} else if (order.kind == ORDER_ENDED && !a->told) {
+		a->deadline = 0;	/* disks may take as long as they like */
 	}
 	return true;
 }
@@ -299,6 +303,7 @@ static void take_signal(struct attendant *a)
 		a->end->timed_out = !a->ready;
 		if (!a->ready)	/* otherwise it has a timer of its own */
 			kill_vm(a, EXIT_TIMED_OUT);
+		a->told = true;
 		expect_end(a, END_TIMEOUT_NS);
 		break;
 	case ORDER_END:

@@ -46,6 +46,15 @@ ended none-status 143
 start six "$DEAF" --grace 0.5
 kill -TERM $pid
 ended grace-ends 143
+# The time that it is stopped is not of its grace.
+start nine "$DEAF" --grace 8
+kill -TERM $pid
+for i in 1 2; do before=$(dots nine); wait_for "$patience" more_dots nine "$before" || not_ok button/asked "$(cat "$T/err-nine")"; done
+vm=$(vm_of $pid)
+kill -STOP $pid $vm; sleep 12; kill -CONT $pid $vm
+before=$(dots nine)
+wait_for "$patience" more_dots nine "$before" && ok button/grace-stopped || not_ok button/grace-stopped "$(cat "$T/err-nine")"
+ended grace-stopped-ends 143
 
 # With time left: a second signal, another one, or force.
 for how in TERM HUP force; do

@@ -73,6 +73,14 @@ sleep 1; kill -WINCH $pid
 sleep 9; kill -0 $pid && ok disk-hang/resized || not_ok disk-hang/resized "$(cat "$T/err")"
 kill $pid; wait $pid
 same disk-hang/resized-status 125 $?
+# The same within --grace: who has been asked to end, and has, may take longer for its disk than that.
+LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run --flat "${GUESTS%/*}/button/guest" -m 64 \
+	--grace 1 -d "$T/img,format=raw" >"$T/out" 2>"$T/err" </dev/null & pid=$!
+wait_for "$patience" grep -q up "$T/out" || not_ok disk-hang/grace-starts "$(cat "$T/err")"
+kill $pid
+sleep 13; kill -0 $pid && ok disk-hang/grace || not_ok disk-hang/grace "$(cat "$T/err")"
+kill $pid; wait $pid
+same disk-hang/grace-status 125 $?
 export LKVM TOOLS T FLAT=${GUESTS%/*}/poweroff/guest
 cat >"$T/expect" <<'X'
 log_user 0
