@@ -956,6 +956,7 @@ static void let_all_go(struct machine *m)
 static void let_one_go(struct machine *m, unsigned int cpu)
 {
 	m->halt.step = -1;
+	m->halt.by[MACHINE_GDB].told = false;	/* not before: it is told when that CPU has parked */
 	m->pause.state = PAUSE_PARKING;
 	m->pause.unwanted = true;
 	atomic_fetch_sub(&m->pause.park.nr, 1);
@@ -1163,7 +1164,6 @@ void machine_go_on(struct machine *m, enum machine_halter who)
 
 void machine_step(struct machine *m, unsigned int cpu)
 {
-	m->halt.by[MACHINE_GDB].told = false;
 	m->halt.step = (int)cpu;
 	settle_halt(m);
 }
