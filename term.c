@@ -336,11 +336,7 @@ static void term_on_wake(void *arg, uint32_t events)
 
 /* ---- set-up ---- */
 
-/*
- * Who shares a pipe or a terminal with us, as a shell does, may read what was there a moment ago. So
- * we have a description of our own, which does not wait and is nobody else's. -1: not possible.
- */
-static int open_input_again(int fd)
+int term_open_input_again(int fd)
 {
 	struct stat st;
 	char path[32];
@@ -395,7 +391,7 @@ int term_create(struct term **out, struct event_loop *loop, const struct term_co
 		return -ENOMEM;
 	term->loop = loop;
 	term->config = *config;
-	term->own_in_fd = open_input_again(config->in_fd);
+	term->own_in_fd = term_open_input_again(config->in_fd);
 	if (term->own_in_fd >= 0)
 		term->config.in_fd = term->own_in_fd;
 	term->wake_fd = term->in_watch = term->wake_watch = term->hunger_timer = -1;

@@ -21,6 +21,7 @@
 #include "control/registry.h"
 #include "io.h"
 #include "log.h"
+#include "term.h"
 #include "util.h"
 
 #define ANSWER_NS 5000000000ull
@@ -68,7 +69,7 @@ int attach_open(struct attach *a, const char *what, const char *name, const char
 	int status;
 
 	a->name = name;
-	a->fd = a->stream = a->client.fd = a->signals.fd = a->signals.terminal = -1;
+	a->fd = a->stream = a->client.fd = a->signals.fd = a->signals.terminal = a->own_in_fd = -1;
 	a->tty = TTY_NONE;
 	a->status = EXIT_LKVM;
 	status = find_socket(what, name, &vm);
@@ -86,6 +87,8 @@ void attach_fini(struct attach *a)
 {
 	if (a->fd >= 0)
 		close(a->fd);
+	if (a->own_in_fd >= 0)
+		close(a->own_in_fd);
 	client_fini(&a->client);
 	frame_writer_fini(&a->out);
 }
@@ -190,10 +193,15 @@ static void attach_on_signal(struct attach *a)
 	}
 }
 
+static int attach_in_fd(const struct attach *a)
+{
+	return a->own_in_fd >= 0 ? a->own_in_fd : STDIN_FILENO;
+}
+
 static void attach_read_stdin(struct attach *a, size_t room)
 {
 	uint8_t data[FRAME_MAX_BYTES];
-	ssize_t n = read(STDIN_FILENO, data, min_u64(room, sizeof(data)));
+	ssize_t n = read(attach_in_fd(a), data, min_u64(room, sizeof(data)));
 
 	if (n > 0) {
 		a->ops->typed(a, data, (size_t)n);
@@ -277,7 +285,7 @@ static void attach_turn(struct attach *a)
 		[POLL_SIGNALS] = { .fd = a->signals.fd, .events = POLLIN },
 		[POLL_SOCKET] = { .fd = writes && !sends ? -1 : a->fd,
 				  .events = (short)((writes ? 0 : POLLIN) | (sends ? POLLOUT : 0)) },
-		[POLL_STDIN] = { .fd = room ? STDIN_FILENO : -1, .events = POLLIN },
+		[POLL_STDIN] = { .fd = room ? attach_in_fd(a) : -1, .events = POLLIN },
 		[POLL_STREAM] = { .fd = writes ? a->streams[a->stream].fd : -1, .events = POLLOUT },
 	};
 	int n = poll_fds(p, NR_POLLS, a->tty == TTY_BACKGROUND ? TTY_LOOK_MS : -1), rc;
@@ -302,6 +310,7 @@ void attach_run(struct attach *a)
 	a->raw = a->raw && isatty(STDIN_FILENO);
 	output_init(&a->streams[0], STDOUT_FILENO);
 	output_init(&a->streams[1], STDERR_FILENO);
+	a->own_in_fd = term_open_input_again(STDIN_FILENO);
 	output_reopen(&a->streams[0]);
 	output_reopen(&a->streams[1]);
 	if (signal_source_open(&a->signals, SIGNALS_VM, false)) {

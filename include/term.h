@@ -103,4 +103,11 @@ bool term_is_shown(struct term *term);
 /* Writes the last @lines lines of output to stderr. */
 void term_report_last_lines(struct term *term, unsigned int lines);
 
+/*
+ * Who shares a pipe or a terminal with us, as a shell does, may read what was there a moment ago. This is
+ * a description of our own of it, which does not wait and is nobody else's; the caller's to close. -1: not
+ * possible, or no pipe and no terminal. Any thread; before the sandbox.
+ */
+int term_open_input_again(int fd);
+
 #endif

@@ -52,6 +52,7 @@ struct attach {
 	struct signal_source signals;
 	bool raw;			/* the terminal is to be */
 	enum tty_state tty;
+	int own_in_fd;			/* a description of our own of stdin; -1: none */
 	bool in_ended;
 	bool over;
 	int status;			/* to end with */

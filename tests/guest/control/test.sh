@@ -229,6 +229,15 @@ wait_for "$patience" sh -c '"$LKVM" console --log two | grep -q up' && ok contro
 "$LKVM" console two >"$T/out" 2>&1 </dev/null & reader=$!
 wait_for "$patience" test -s "$T/out"
 kill -STOP $reader
+# Its stdin is another's, too, who is quicker: it shows what comes all the same.
+mkfifo "$T/shared"; exec 8<>"$T/shared"
+cat <&8 >/dev/null & other=$!
+"$LKVM" console two <&8 >"$T/shown" 2>&1 & reader2=$!
+wait_for "$patience" grep -q up "$T/shown" || not_ok control/console-shares "$(cat "$T/shown")"
+for i in $(seq 500); do echo key >&8; done
+shown_more() { [ "$(wc -c <"$T/shown")" -gt "$1" ]; }
+wait_for "$patience" shown_more "$(wc -c <"$T/shown")" && ok control/console-shared || not_ok control/console-shared
+kill $other $reader2; exec 8>&-
 "$LKVM" console two </dev/null 2>"$T/err" | head -c 3 >"$T/head"
 same control/console-pipe-ends "up" "$(head -n 1 "$T/head" | tr -d '\r')"
 lkvm stop two
