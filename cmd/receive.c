@@ -19,6 +19,7 @@
 #include "util.h"
 
 #define ANSWER_NS 10000000000ull
+#define STATUS_NS 1000000000ull
 #define READ_BYTES 262144u
 #define LOOK_MS 100
 #define PATIENCE_NS 60000000000ull	/* with a VM that sends nothing: it may be stopped itself */
@@ -41,6 +42,19 @@ static void show_progress(struct receive *r)
 	r->shown = true;
 }
 
+/* It has hung up, but not because it is gone. */
+static bool still_runs(const struct receive *r)
+{
+	struct client c;
+	bool answered;
+
+	client_init(&c, r->vm->socket_path, "{\"v\":1,\"do\":\"status\"}\n");
+	client_ask(&c, 1, now_ns() + STATUS_NS);
+	answered = c.answered;
+	client_fini(&c);
+	return answered;
+}
+
 static void report_failure(const struct receive *r, int rc)
 {
 	const char *name = r->vm->name;
@@ -52,7 +66,9 @@ static void report_failure(const struct receive *r, int rc)
 		log_error("%s: %s: what it says makes no sense", r->what, name);
 		break;
 	case -EPIPE:
-		log_error("%s: %s: it has ended meanwhile", r->what, name);
+		log_error("%s: %s: %s", r->what, name, still_runs(r) ?
+			  "it has given up, and goes on: for half a minute nothing of it was taken" :
+			  "it has ended meanwhile");
 		break;
 	case -ETIMEDOUT:
 		log_error("%s: %s: it does not go on", r->what, name);

@@ -10,7 +10,7 @@
 #include "control/ram-scan.h"
 #include "util.h"
 
-#define WINDOW_BYTES ((uint64_t)MEM_TOUCHED_PAGES * MEM_PAGE_BYTES)
+#define WINDOW_BYTES RAM_SCAN_WINDOW_BYTES
 #define NO_WINDOW 1u
 
 void ram_scan_init(struct ram_scan *scan, const struct mem *mem, int pagemap)

@@ -192,6 +192,17 @@ static int begin_data(struct vmcore_file *f)
 	return 0;
 }
 
+/* It goes up, and there are at most as many as windows of a scan (ram-scan.c), which is bounded as data are. */
+static int note_progress(struct vmcore_file *f)
+{
+	const uint64_t most = f->size / RAM_SCAN_WINDOW_BYTES + 2 * VMCORE_MAX_PIECES;
+
+	if (f->record.offset > f->size || f->record.offset < f->at || f->steps++ == most)
+		return -EPROTO;
+	f->at = f->record.offset;
+	return 0;
+}
+
 /* As vmcore_file_feed(). */
 static int take_vmcore_record(struct vmcore_file *f)
 {
@@ -203,10 +214,7 @@ static int take_vmcore_record(struct vmcore_file *f)
 	case VMCORE_DATA:
 		return begin_data(f);
 	case VMCORE_AT:
-		if (r->offset > f->size)
-			return -EPROTO;
-		f->at = r->offset;
-		return 0;
+		return note_progress(f);
 	case VMCORE_END:
 		f->what = r->bytes;
 		return f->size ? 1 : -EPROTO;

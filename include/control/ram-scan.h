@@ -10,6 +10,9 @@
 
 #include "mem.h"
 
+/* A run ends where one of these ends. */
+#define RAM_SCAN_WINDOW_BYTES ((uint64_t)MEM_TOUCHED_PAGES * MEM_PAGE_BYTES)
+
 struct ram_scan {
 	const struct mem *mem;		/* lent */
 	int pagemap;			/* of mem_open_pagemap(), lent; -1: none */

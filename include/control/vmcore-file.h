@@ -23,6 +23,7 @@ struct vmcore_file {
 	uint64_t size;			/* of the file; 0: not known yet */
 	uint64_t received;
 	uint64_t at;			/* so far it has come */
+	uint64_t steps;			/* ... and so often was told so */
 	uint32_t what;			/* VMCORE_HAS_INFO and the like, when it is complete */
 	struct vmcore_record record;	/* the one that is coming */
 	uint32_t record_bytes;		/* of it that are there */

@@ -14,9 +14,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd/receive.h"
 #include "control/vmcore-file.h"
 #include "control/vmcore-format.h"
 #include "control/vmcore-image.h"
@@ -616,6 +618,7 @@ static void test_hostile_stream(void **state)
 		{ { 4096, 0, VMCORE_BEGIN }, { 1, 4096, VMCORE_DATA }, -EPROTO },
 		{ { 4096, 0, VMCORE_BEGIN }, { UINT64_MAX, 2, VMCORE_DATA }, -EPROTO },
 		{ { 4096, 0, VMCORE_BEGIN }, { 4097, 0, VMCORE_AT }, -EPROTO },
+		{ { 4096, 0, VMCORE_BEGIN }, { 4096, 0, VMCORE_AT }, 0 },
 		{ { MIB(1), 0, VMCORE_BEGIN }, { 0, VMCORE_MAX_DATA_BYTES + 1, VMCORE_DATA }, -EPROTO },
 		{ { MIB(1), 0, VMCORE_BEGIN }, { 0, VMCORE_MAX_DATA_BYTES, VMCORE_DATA }, 0 },
 		{ { 4096, 0, VMCORE_BEGIN }, { 0, 0, VMCORE_END }, 1 },
@@ -655,6 +658,26 @@ static void test_endless_stream(void **state)
 	vmcore_file_close(&f);
 }
 
+/* Nor can one that only says how far it has come, forwards and back or not at all. */
+static void test_endless_progress(void **state)
+{
+	struct vmcore_file f;
+	unsigned int n = 0;
+
+	(void)state;
+	assert_int_equal(vmcore_file_open(&f, "dump", in_dir("progress"), false), 0);
+	assert_int_equal(feed_record(&f, VMCORE_BEGIN, GIB(1), 0), 0);
+	while (n < 10000 && !feed_record(&f, VMCORE_AT, MIB(1), 0))
+		n++;
+	assert_in_range(n, 512, 600);
+	vmcore_file_close(&f);
+	assert_int_equal(vmcore_file_open(&f, "dump", in_dir("progress"), false), 0);
+	assert_int_equal(feed_record(&f, VMCORE_BEGIN, GIB(1), 0), 0);
+	assert_int_equal(feed_record(&f, VMCORE_AT, MIB(2), 0), 0);
+	assert_int_equal(feed_record(&f, VMCORE_AT, MIB(1), 0), -EPROTO);
+	vmcore_file_close(&f);
+}
+
 static void test_full_disk(void **state)
 {
 	struct vmcore_file f;
@@ -671,6 +694,69 @@ static void test_full_disk(void **state)
 	assert_int_equal(vmcore_file_feed(&f, page, sizeof(page)), -ENOSPC);
 	vmcore_file_close(&f);
 	assert_int_equal(access(in_dir("full"), F_OK), -1);
+}
+
+/* ---- the client ---- */
+
+/* A VM that hangs up in the middle: it answers @times times. */
+static pid_t start_vm_that_hangs_up(const char *path, int times)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct vmcore_record begin = { MIB(1), 0, VMCORE_BEGIN };
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char request[256];
+	pid_t pid;
+
+	assert_true(strlen(path) < sizeof(addr.sun_path));
+	strcpy(addr.sun_path, path);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 4), 0);
+	pid = fork();
+	for (; !pid && times; times--) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (read(fd, request, sizeof(request)) <= 0 || dprintf(fd, "{\"v\":1,\"ok\":true}\n") < 0 ||
+		    write(fd, &begin, sizeof(begin)) < 0)
+			_exit(1);
+		close(fd);
+	}
+	if (!pid)
+		_exit(0);
+	close(listener);
+	return pid;
+}
+
+/* It may have ended, or have lost patience. */
+static void test_vm_hangs_up(void **state)
+{
+	static const char *const messages[] = {
+		"lkvm: dump: vm: it has ended meanwhile\n",
+		"lkvm: dump: vm: it has given up, and goes on: for half a minute nothing of it was taken\n",
+	};
+	struct registry_vm vm = { .name = "vm", .lock = -1 };
+	struct vmcore_file f;
+	struct receive r;
+	char said[512];
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		pid_t pid;
+		int capture;
+
+		snprintf(vm.socket_path, sizeof(vm.socket_path), "%s", in_dir("sock"));
+		unlink(vm.socket_path);
+		pid = start_vm_that_hangs_up(vm.socket_path, 1 + i);
+		assert_int_equal(vmcore_file_open(&f, "dump", in_dir("cut"), false), 0);
+		capture = begin_capture();
+		receive_begin(&r, "dump", &vm, "cut", &f);
+		assert_int_equal(receive_file(&r, "{}\n"), -EPIPE);
+		receive_end(&r);
+		end_capture(capture, said, sizeof(said));
+		assert_string_equal(said, messages[i]);
+		vmcore_file_close(&f);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+	}
+	unlink(vm.socket_path);
 }
 
 /* ---- on the loop ---- */
@@ -912,6 +998,8 @@ int main(void)
 		cmocka_unit_test(test_killed_commit),
 		cmocka_unit_test(test_hostile_stream),
 		cmocka_unit_test(test_endless_stream),
+		cmocka_unit_test(test_endless_progress),
+		cmocka_unit_test(test_vm_hangs_up),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test_teardown(test_streams, tear_down),
 		cmocka_unit_test_teardown(test_bad_receivers, tear_down),
