@@ -2,14 +2,19 @@
 # Sourced by every test script. A test reports each property in one line:
 # "ok NAME", "not ok NAME" (details follow as "# ...") or "skip NAME: reason".
 # LKVM is the binary under test, T a fresh folder that is removed afterwards.
+#
+# Where they run, starting a program costs as much as a VM does: an emulated CPU. So what is done often
+# (waiting, looking at a clock) starts none.
 
 set -u
 FULL=${FULL:-}
-T=$(mktemp -d)
-# Running VMs are found here, and no test finds another's.
-XDG_RUNTIME_DIR=$(mktemp -d)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+# Running VMs are found in run, and no test finds another's.
+T=$scratch/t XDG_RUNTIME_DIR=$scratch/run
 export XDG_RUNTIME_DIR
-trap 'rm -rf "$T" "$XDG_RUNTIME_DIR"' EXIT
+chmod 711 "$scratch"; mkdir -m 700 "$T" "$XDG_RUNTIME_DIR"
+mkfifo "$scratch/never"	# nothing ever comes from it
 # Unpacked kernels are kept here, and no test finds another's.
 export XDG_CACHE_HOME=$T/xdg-cache
 
@@ -38,11 +43,12 @@ fi
 # seconds in $seconds.
 # Every run has a time limit, so that a hang is a failure and not a wait.
 run() {
-	local start
-	start=$(now_ms)
+	local start end
+	clock_ms start
 	timeout -k 12 "${LIMIT:-$patience}" "$LKVM" run "$@" >"$T/out" 2>"$T/err" </dev/null
 	status=$?
-	seconds=$((($(now_ms) - start) / 1000))
+	clock_ms end
+	seconds=$(((end - start) / 1000))
 }
 
 # few_lines NAME PATTERN: a guest gets ten lines of a kind in each second, and one about the rest.
@@ -62,15 +68,26 @@ has_pid_namespaces() { unshare -p -f true 2>/dev/null || unshare -U -p -f true 2
 # sandbox has a PID namespace.
 vm_of() { pgrep -P "$1" -x lkvm || echo "$1"; }
 
-# now_ms: milliseconds of a clock that only goes forward.
-now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
+# clock_ms NAME: sets it to the milliseconds of a clock that only goes forward.
+clock_ms() {
+	local up idle
+	read -r up idle </proc/uptime
+	printf -v "$1" %d $((10#${up/./} * 10))
+}
+now_ms() { local now; clock_ms now; echo $now; }
+
+# pause_for SECONDS
+pause_for() { read -rt "$1" <>"$scratch/never" || true; }
 
 # wait_for SECONDS COMMAND...: until it succeeds; fails if it never does.
 wait_for() {
-	local end=$(($(now_ms) + $1 * 1000)); shift
+	local now end
+	clock_ms now
+	end=$((now + $1 * 1000)); shift
 	until "$@" 2>/dev/null; do
-		[ "$(now_ms)" -lt "$end" ] || return 1
-		sleep 0.02
+		clock_ms now
+		[ $now -lt $end ] || return 1
+		pause_for 0.02
 	done
 }
 

@@ -175,7 +175,7 @@ mkdir "$T/tmp" "$T/results"
 left() {
 	pgrep -x lkvm
 	find "$T/tmp" "$T/root" /dev/shm /tmp -maxdepth 1 -newer "$T/begin" ! -path /tmp ! -path /dev/shm \
-		! -path "$T" ! -path "$XDG_RUNTIME_DIR"
+		! -path "$scratch"
 	find "$T/results" -mindepth 1 ! -path "$T/results/file"
 	awk '/lkvm/ { print $NF }' /proc/net/unix
 }

@@ -11,7 +11,7 @@
 EINTR=4 EIO=5 EAGAIN=11 ENOMEM=12 EFAULT=14 ENOSPC=28 ENOBUFS=105 ECONNRESET=104
 truncate -s 16M "$T/img"
 "$TOOLS/peer" frames echo "$T/echo" >/dev/null & peer=$!
-trap 'kill $peer 2>/dev/null; rm -rf "$T"' EXIT
+trap 'kill $peer 2>/dev/null; rm -rf "$scratch"' EXIT
 wait_for 10 test -S "$T/echo"
 blk() { run -k "${GUESTS%/*}/virtio-blk/elf64" -m 256 -d "$T/img,format=raw,serial=SN1" -p attack=$attack; }
 net() { run -k "${GUESTS%/*}/virtio-net/elf64" -m 512 --rng off -n "mode=stream,path=$T/echo" -p attack=no_features; }

@@ -3,7 +3,7 @@
 # differs. SOAK=2000 for the long form.
 boots=${SOAK:-$([ -n "$FULL" ] && echo 100 || echo 20)}
 while :; do :; done & load=$!
-trap 'kill $load; rm -rf "$T"' EXIT
+trap 'kill $load; rm -rf "$scratch"' EXIT
 differs=0
 for _ in $(seq "$boots"); do
 	LIMIT=20 run --flat "${GUESTS%/*}/poweroff/guest"

@@ -12,7 +12,7 @@ bytes=(-k "$guests/virtio-console/elf64" -p attack=slow_reader)
 "$TOOLS/peer" frames stop "$T/wire" >"$T/stream.peer" & peers=$!
 "$TOOLS/peer" bytes stop "$T/port" >"$T/port.peer" & peers="$peers $!"
 mkfifo "$T/fifo"; sleep 1000 <>"$T/fifo" & peers="$peers $!"
-trap 'kill $peers 2>/dev/null; rm -rf "$T"' EXIT
+trap 'kill $peers 2>/dev/null; rm -rf "$scratch"' EXIT
 wait_for 10 test -S "$T/wire"
 
 # ended NAME SECONDS WANT: what started at $began has this status, and took no longer.

@@ -6,7 +6,7 @@ declare -A peers
 for mode in echo flood jumbo lie sink hold; do
 	"$TOOLS/peer" frames $mode "$T/$mode" >>"$T/$mode.out" & peers[$mode]=$!
 done
-trap 'kill ${peers[@]} 2>/dev/null; rm -rf "$T"' EXIT
+trap 'kill ${peers[@]} 2>/dev/null; rm -rf "$scratch"' EXIT
 for mode in "${!peers[@]}"; do wait_for 10 test -S "$T/$mode"; done
 for transport in pci mmio; do
 	net() { run -k "$GUESTS/elf64" -m 512 -c $(cpus_of $2) --rng off --transport $transport -n "mode=stream,path=$T/$1" -p "attack=$2 every=$every"; }
