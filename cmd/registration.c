@@ -14,6 +14,7 @@
 #include "cmd/registration.h"
 #include "control/exec.h"
 #include "control/json.h"
+#include "control/gdb-commands.h"
 #include "control/gdb.h"
 #include "control/server.h"
 #include "control/viewers.h"
@@ -289,7 +290,7 @@ int registration_serve(struct registration *r, struct machine *machine,
 int registration_serve_gdb(struct registration *r)
 {
 	int rc = gdb_create(&r->gdb, r->machine, machine_board(r->machine)->nr_vcpus, LKVM_VERSION);
-	char symbols[64] = "";
+	char symbols[96] = "";
 	uint64_t shift;
 
 	if (rc) {
@@ -297,7 +298,7 @@ int registration_serve_gdb(struct registration *r)
 		return rc;
 	}
 	if (machine_kernel_shift(r->machine, &shift) && shift)
-		snprintf(symbols, sizeof(symbols), "\nsymbol-file -o %#llx vmlinux",
+		snprintf(symbols, sizeof(symbols), "\n" GDB_SYMBOLS_LINE,
 			 (unsigned long long)shift);
 	log_notice("gdb: the VM waits for it\ntarget remote | lkvm debug %s --gdb%s", r->entry.name, symbols);
 	return 0;

@@ -104,16 +104,16 @@ static void get_all(struct gdb_target *t, struct gdb_text text, struct gdb_reply
 	}
 }
 
-/* What cannot be set stays as it is. */
+/* What cannot be set stays as it is, and gdb is told. */
 static void set_all(struct gdb_target *t, struct gdb_text text, struct gdb_reply *reply)
 {
 	uint8_t value[GDB_REGISTER_BYTES];
-	unsigned int n = 0;
+	unsigned int n = 0, refused = 0;
 
 	while (n < GDB_NR_REGISTERS && gdb_target_load(t) &&
 	       gdb_take_hex(&text, value, gdb_register_get(&t->registers, n, value)))
-		gdb_register_set(&t->registers, n++, value, &t->changed);
-	gdb_put(reply, n == GDB_NR_REGISTERS ? "OK" : ERROR_USAGE);
+		refused += gdb_register_set(&t->registers, n++, value, &t->changed) != 0;
+	gdb_put(reply, n == GDB_NR_REGISTERS && !refused ? "OK" : ERROR_USAGE);
 }
 
 static void get_one(struct gdb_target *t, struct gdb_text text, struct gdb_reply *reply)

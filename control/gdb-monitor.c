@@ -8,6 +8,7 @@
  * Source: Linux Documentation/arch/x86/x86_64/mm.rst; CONFIG_PHYSICAL_START.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "control/gdb-commands.h"
@@ -24,7 +25,7 @@ static const char monitor_help[] =
 "help           this\n"
 "info version   which lkvm this is\n"
 "kaslr          where the kernel is, and what to type to tell gdb\n"
-"regs           all registers of the CPU\n";
+"regs [THREAD]  all registers of it, or of the thread that gdb has looked at last\n";
 
 /* False if the boot CPU's page tables have no kernel (yet). */
 static bool find_kernel_text(const struct gdb_target *t, uint64_t *shift)
@@ -52,19 +53,36 @@ static void monitor_kaslr(struct gdb_target *t, char *text, size_t room)
 		snprintf(text, room, "the kernel is not where it will be yet, or is none that is known\n");
 	else if (shift)
 		snprintf(text, room, "the kernel is %#llx above where it was linked\n"
-			 "symbol-file -o %#llx vmlinux\n", (unsigned long long)shift,
+			 GDB_SYMBOLS_LINE "\n", (unsigned long long)shift,
 			 (unsigned long long)shift);
 	else
 		snprintf(text, room, "the kernel is where it was linked\nsymbol-file vmlinux\n");
 }
 
-static void monitor_regs(struct gdb_target *t, char *text, size_t room)
+/* gdb tells which thread it has selected only when it needs something of it. */
+static void monitor_regs(struct gdb_target *t, const char *thread, char *text, size_t room)
 {
+	const unsigned int before = t->general;
 	uint64_t numbers[REGISTERS_NUMBERS];
-	int n = snprintf(text, room, "CPU %u: %s\n", t->general, registers_word(&t->registers));
+	char *end;
+	unsigned long nr = strtoul(thread, &end, 10);
+	int n;
 
+	if (*thread && (*end || !nr || nr > machine_board(t->machine)->nr_vcpus)) {
+		snprintf(text, room, "there is no such thread\n");
+		return;
+	}
+	if (*thread)
+		t->general = (unsigned int)nr - 1;
+	if (!gdb_target_load(t)) {
+		t->general = before;
+		return;
+	}
+	n = snprintf(text, room, "CPU %u: %s\n", t->general, registers_word(&t->registers));
 	registers_list(&t->registers, numbers);
 	registers_format(text + n, room - (size_t)n, numbers);
+	t->general = before;
+	gdb_target_load(t);
 }
 
 void gdb_monitor(struct gdb_target *t, const char *command, char *text, size_t room)
@@ -73,8 +91,8 @@ void gdb_monitor(struct gdb_target *t, const char *command, char *text, size_t r
 		snprintf(text, room, "lkvm %s\n", t->version);
 	else if (!strcmp(command, "kaslr"))
 		monitor_kaslr(t, text, room);
-	else if (!strcmp(command, "regs"))
-		monitor_regs(t, text, room);
+	else if (!strcmp(command, "regs") || !strncmp(command, "regs ", 5))
+		monitor_regs(t, command + 4 + (command[4] == ' '), text, room);
 	else if (!strcmp(command, "help"))
 		snprintf(text, room, "%s", monitor_help);
 	else

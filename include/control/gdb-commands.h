@@ -65,6 +65,12 @@ enum gdb_action gdb_serve(struct gdb_target *t, struct gdb_text text, struct gdb
 /* Tells why they stand. */
 void gdb_put_stop(const struct gdb_target *t, struct gdb_reply *reply);
 
+/*
+ * What makes gdb look for a kernel's symbols where it is, by how far above it was linked (an unsigned
+ * long long). Variables of a CPU each are numbers there, which do not move (symbol-file -o would move them).
+ */
+#define GDB_SYMBOLS_LINE "add-symbol-file vmlinux -o %#llx -s .data..percpu 0"
+
 /* What a user typed after "monitor": fills in @text for a reader. The registers are the CPU's in question. */
 void gdb_monitor(struct gdb_target *t, const char *command, char *text, size_t room);
 

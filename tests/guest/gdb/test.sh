@@ -38,7 +38,7 @@ has gdb/regs-json "$T/out" '^\{"v":1,"cpus":\[\{"cpu":0,"state":"running","rax":
 
 debug one 'printf "at %#lx\n", $rip' 'info threads' 'stepi' 'x/i $pc' 'p/x $esp' 'set $rax = 0x1234567890' 'p/x $rax' \
 	'p/x $cr0 & 1' 'p $efer & 0x400' 'info registers eflags mxcsr fs_base' 'monitor info version' 'monitor help' \
-	'set var *(long *)&counter = 77' 'p *(long *)&counter' 'thread 2' 'p/x $cs' 'thread 1' 'stepi 50' 'p $rip > 0' 'set scheduler-locking on' 'stepi' 'stepi 3' 'printf "alone %d\n", $rip > 0' 'monitor kaslr' 'detach'
+	'set var *(long *)&counter = 77' 'p *(long *)&counter' 'thread 2' 'p/x $cs' 'thread 1' 'stepi 50' 'p $rip > 0' 'set scheduler-locking on' 'stepi' 'stepi 3' 'printf "alone %d\n", $rip > 0' 'monitor regs 2' 'monitor regs 3' 'set $cr3 = 0x1000' 'p $cr3 != 0x1000' 'monitor kaslr' 'detach'
 start_address=$((0x$(nm "$GUESTS/elf64" | awk '$3 == "_start" { print $1 }')))
 has gdb/first "$T/gdb" "^at $(printf %#x $start_address)$"
 has gdb/threads "$T/gdb" '^\* 1 +Thread 1 \(CPU 0 \[running\]\)'
@@ -52,6 +52,9 @@ has gdb/help "$T/gdb" '^kaslr '
 has gdb/set-memory "$T/gdb" '^\$[0-9]+ = 77$'
 has gdb/other-cpu "$T/gdb" '= 0xf000$'
 has gdb/steps "$T/gdb" '^\$[0-9]+ = 1$'
+has gdb/regs-of-2 "$T/gdb" '^CPU 1: waiting'
+has gdb/regs-of-none "$T/gdb" '^there is no such thread$'
+has gdb/read-only "$T/gdb" '^Could not write register "cr3"; remote failure reply '
 has gdb/steps-alone "$T/gdb" '^alone 1$'
 has gdb/kaslr "$T/gdb" '^the kernel is where it was linked$'
 has gdb/detached "$T/gdb" '\[Inferior 1 .*detached\]'
