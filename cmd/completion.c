@@ -25,7 +25,7 @@ static const struct {
 	{ "stop", " --all --timeout --force", NULL }, { "pause", "", NULL }, { "resume", "", NULL },
 	{ "wait", "", NULL }, { "stat", " --json --watch", NULL }, { "console", " --log", NULL },
 	{ "debug", " --regs --json --nmi --sysrq --dump --gdb", "--dump" },
-	{ "snapshot", " --stop", "/" }, { "exec", " -i -t -e -w -u", NULL },
+	{ "snapshot", " --stop", "/" }, { "exec", " -i --interactive -t --tty -e --env -w --workdir -u --user", NULL },
 };
 
 /* ---- what an argument may be ---- */
