@@ -46,7 +46,7 @@ cflags += -fprofile-instr-generate -fcoverage-mapping
 endif
 ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN)) \
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
-libs := -lfdt -lcap -luring -lz -l:libjson-c.a
+libs := -lfdt -lcap -luring -lz -l:libjson-c.a -l:libseccomp.a
 
 core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
 core += utf8.c
@@ -73,7 +73,7 @@ controls += control/gdb.c control/gdb-commands.c control/gdb-monitor.c control/g
 controls += control/frames.c control/viewers.c control/exec.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
-containers := oci/config.c oci/words.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/runtime.c oci/create.c
+containers := oci/config.c oci/words.c oci/seccomp.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/console.c oci/network.c oci/exec.c oci/update.c oci/runtime.c oci/create.c
 commands += cmd/stat.c
 controls += control/ram-scan.c control/snapshot-image.c control/snapshot.c
 commands += cmd/restore.c cmd/snapshot.c cmd/receive.c

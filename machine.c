@@ -347,6 +347,7 @@ static int create_terminal(struct machine *m)
 		.out_fd = m->config->out_fd,
 		.log = command ? NULL : m->log,
 		.quit = on_quit,
+		.no_keys = m->config->gate_fd >= 0,	/* engines have theirs */
 		.suspend = on_suspend,
 		.send_break = on_break,
 		.refused = !isatty(m->config->in_fd) ? NULL :
@@ -1415,10 +1416,21 @@ static void resume_by_gate(void *arg)
 	machine_resume(arg);
 }
 
+static void exec_by_gate(void *arg, int fd)
+{
+	const struct machine_config *config = ((const struct machine *)arg)->config;
+
+	if (config->exec)
+		config->exec(config->exec_arg, fd);
+	else
+		close(fd);
+}
+
 static int open_gate(struct machine *m)
 {
 	const struct gate_client client = {
-		.gone = on_gate_gone, .pause = pause_by_gate, .resume = resume_by_gate, .arg = m,
+		.gone = on_gate_gone, .pause = pause_by_gate, .resume = resume_by_gate, .exec = exec_by_gate,
+		.arg = m,
 	};
 
 	return !m->command || m->config->gate_fd < 0 ? 0 :

@@ -426,11 +426,11 @@ void term_destroy(struct term *term)
 
 void term_set_terminal(struct term *term, enum tty_state state)
 {
-	term->is_raw = state == TTY_RAW;
+	term->is_raw = state == TTY_RAW && !term->config.no_keys;
 	term->in_background = state == TTY_BACKGROUND;
 	if (state == TTY_GONE)
 		term->in_eof = true;
-	log_set_raw_terminal(term->is_raw);
+	log_set_raw_terminal(state == TTY_RAW);
 	update_input_watch(term);
 }
 

@@ -63,15 +63,31 @@ static int attach_ask(struct attach *a, const char *what, const char *path, cons
 	return EXIT_NOT_DONE;
 }
 
+static void attach_init(struct attach *a, const char *name)
+{
+	a->name = name;
+	a->fd = a->stream = a->client.fd = a->signals.fd = a->signals.terminal = a->own_in_fd = -1;
+	a->tty = TTY_NONE;
+	a->status = EXIT_LKVM;
+}
+
+int attach_lend(struct attach *a, const char *name, int fd)
+{
+	int rc;
+
+	attach_init(a, name);
+	rc = frame_writer_init(&a->out, OUT_ROOM);
+	if (!rc)
+		a->fd = fd;
+	return rc;
+}
+
 int attach_open(struct attach *a, const char *what, const char *name, const char *request)
 {
 	struct registry_vm vm = { .lock = -1 };
 	int status;
 
-	a->name = name;
-	a->fd = a->stream = a->client.fd = a->signals.fd = a->signals.terminal = a->own_in_fd = -1;
-	a->tty = TTY_NONE;
-	a->status = EXIT_LKVM;
+	attach_init(a, name);
 	status = find_socket(what, name, &vm);
 	if (status < 0)
 		status = attach_ask(a, what, vm.socket_path, request);

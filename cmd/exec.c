@@ -8,12 +8,14 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cmd/attach.h"
 #include "cmd/cmd.h"
+#include "cmd/exec.h"
 #include "log.h"
 #include "util.h"
 
@@ -35,6 +37,7 @@ struct exec_client {
 	bool unread[2];			/* nobody reads that stream of ours any more */
 	bool failed;			/* ... since it takes no more */
 	unsigned int signals;
+	const struct exec_lent *lent;	/* NULL: a user's command line */
 };
 
 /* ---- what it is ---- */
@@ -104,6 +107,7 @@ static int exec_make_plan(struct exec_client *c, char **arguments, unsigned int 
 static void exec_fill(struct attach *a)
 {
 	struct exec_client *c = (struct exec_client *)a;
+	struct protocol_size size;
 
 	while (c->plan_at < c->plan_bytes && attach_room(a)) {
 		size_t n = min_u64(c->plan_bytes - c->plan_at, attach_room(a));
@@ -118,6 +122,8 @@ static void exec_fill(struct attach *a)
 	if (!c->interactive && !c->terminal)
 		attach_send(a, PROTOCOL_EXEC_INPUT, NULL, 0);
 	c->in_room = (int64_t)PROTOCOL_INPUT_WINDOW - (c->interactive || c->terminal ? 0 : HEADER_BYTES);
+	if (c->lent && c->terminal && attach_window(&size))	/* its plan is older than its window */
+		attach_send(a, PROTOCOL_EXEC_SIZE, &size, sizeof(size));
 }
 
 /* ---- from the VM ---- */
@@ -173,6 +179,13 @@ static void exec_wrote(struct attach *a, int stream, size_t bytes, int error)
 	c->failed = true;
 }
 
+/* Its program runs: 0, or does not: errno. */
+static void tell_start(const struct exec_client *c, int error)
+{
+	if (c->lent)
+		c->lent->started(c->lent->arg, error);
+}
+
 static void hear_end(struct attach *a, const struct protocol_exited *e)
 {
 	const struct exec_client *c = (const struct exec_client *)a;
@@ -182,7 +195,9 @@ static void hear_end(struct attach *a, const struct protocol_exited *e)
 	} else if (e->end == PROTOCOL_END_SIGNALED && e->value >= 1 && e->value <= 64) {
 		attach_end(a, EXIT_SIGNAL((int)e->value));
 	} else if (e->end == PROTOCOL_END_NOT_STARTED && e->value >= 1 && e->value <= 4095) {
-		log_error("exec: %s: it cannot start a command: %s", a->name, strerror((int)e->value));
+		tell_start(c, (int)e->value);
+		if (!c->lent)
+			log_error("exec: %s: it cannot start a command: %s", a->name, strerror((int)e->value));
 		attach_end(a, EXIT_NOT_DONE);
 	} else {
 		exec_refuse(a);
@@ -202,6 +217,8 @@ static int exec_heard(struct attach *a, const struct protocol_header *h, const u
 		if (!c->told || count.bytes > (uint64_t)((int64_t)PROTOCOL_INPUT_WINDOW - c->in_room))
 			return exec_refuse(a);
 		c->in_room += (int64_t)count.bytes;
+	} else if (h->kind == PROTOCOL_EXEC_STARTED && c->lent) {
+		tell_start(c, 0);
 	} else if (h->kind == PROTOCOL_EXEC_EXITED && h->bytes == sizeof(e)) {
 		memcpy(&e, payload, sizeof(e));
 		hear_end(a, &e);
@@ -213,6 +230,10 @@ static int exec_heard(struct attach *a, const struct protocol_header *h, const u
 
 static void exec_lost(struct attach *a)
 {
+	if (((const struct exec_client *)a)->lent) {
+		attach_end(a, EXIT_SIGNAL(SIGKILL));
+		return;
+	}
 	log_error("exec: %s: the virtual machine ended before the command had", a->name);
 	attach_end(a, EXIT_LOST);
 }
@@ -246,7 +267,7 @@ static void exec_signaled(struct attach *a, int signal)
 	struct exec_client *c = (struct exec_client *)a;
 	const struct protocol_signal s = { .number = (uint32_t)signal };
 
-	if (++c->signals == MAX_SIGNALS)
+	if (!c->lent && ++c->signals == MAX_SIGNALS)
 		attach_end(a, EXIT_SIGNAL(signal));
 	else
 		attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
@@ -368,4 +389,19 @@ int cmd_exec(int argc, char **argv, uint64_t start_ns)
 		status = run_exec(&c, argv[optind], argv + optind + 2, argc - optind - 2);
 	free(c.plan);
 	return status;
+}
+
+int exec_run_lent(const struct exec_lent *lent)
+{
+	struct exec_client c = {
+		.attach = { .ops = &exec_ops }, .lent = lent, .interactive = true, .terminal = lent->terminal,
+		.plan = (char *)(uintptr_t)lent->plan, .plan_bytes = lent->plan_bytes,
+	};
+
+	if (attach_lend(&c.attach, lent->name, lent->fd))
+		return EXIT_LOST;
+	c.attach.raw = lent->terminal;
+	attach_run(&c.attach);
+	attach_fini(&c.attach);
+	return c.attach.status;
 }

@@ -147,6 +147,17 @@ static void serve_exec(void *arg, struct server_connection *c, const struct json
 		exec_add(r->exec, fd);
 }
 
+/* By a gate, from who is trusted; one that there is an obstacle for sees its end. */
+static void take_exec(void *arg, int fd)
+{
+	const struct registration *r = arg;
+
+	if (exec_obstacle(r->exec))
+		close(fd);
+	else
+		exec_add(r->exec, fd);
+}
+
 static void on_viewer_resized(void *arg, uint16_t columns, uint16_t rows)
 {
 	machine_resize_console(arg, columns, rows);
@@ -262,15 +273,18 @@ int registration_serve(struct registration *r, struct machine *machine,
 		.requests = requests,
 		.arg = r,
 	};
-	int rc;
+	const bool is_found = r->entry.lock >= 0, takes_exec = is_found || config->gate_fd >= 0;
+	int rc = 0;
 
-	if (r->entry.lock < 0)
-		return 0;
+	if (machine_command(machine) && takes_exec)
+		rc = exec_create(&r->exec, machine_loop(machine), machine_command(machine));
+	config->exec = take_exec;
+	config->exec_arg = r;
+	if (!is_found || rc)
+		return rc;
 	r->machine = machine;
 	inspect_init(&r->inspect, machine);
 	rc = create_viewers(r);
-	if (!rc && machine_command(machine))
-		rc = exec_create(&r->exec, machine_loop(machine), machine_command(machine));
 	if (!rc)
 		rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {

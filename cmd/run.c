@@ -560,7 +560,8 @@ static void run_all(struct run *run, uint64_t start_ns)
 
 	if (run_prepare(run, start_ns))
 		return;
-	if (!o->dry_run && registration_claim(&run->registration, o->name,
+	/* A container's VM is its engine's to find. */
+	if (!o->dry_run && !run->client && registration_claim(&run->registration, o->name,
 					      run->detach.fd >= 0 || o->machine.gdb))
 		return;
 	if (machine_open(&machine, &run->options.machine))

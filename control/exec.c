@@ -149,7 +149,7 @@ static size_t exec_say(void *exec, uint8_t *message)
 
 static bool may_hear(uint32_t kind)
 {
-	return kind >= PROTOCOL_EXEC_STDOUT && kind <= PROTOCOL_EXEC_EXITED;
+	return kind >= PROTOCOL_EXEC_STDOUT && kind <= PROTOCOL_EXEC_STARTED;
 }
 
 static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uint8_t *payload, size_t bytes)

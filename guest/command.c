@@ -54,7 +54,7 @@ struct command {
 	bool size_due;			/* it is yet to be said */
 	bool stop_due;			/* it is to be asked to end */
 	bool held;			/* nothing is said */
-	uint64_t signals_due;		/* 1 << (number - 1) */
+	uint64_t signals_due[2];	/* 1 << (number - 1): for the command, for all that runs */
 	bool in_told;			/* the end of stdin has been said */
 	bool in_unwanted;		/* the command reads no more */
 	uint64_t in_bytes;
@@ -192,12 +192,13 @@ static void say_unread(struct command *c, struct stream *s, uint32_t stream)
 
 static void say_signals(struct command *c)
 {
-	for (uint32_t n = 1; n <= 64 && c->started && c->signals_due; n++) {
-		const struct protocol_signal p = { .number = n };
+	for (uint32_t i = 0; i < 128 && c->started && (c->signals_due[0] | c->signals_due[1]); i++) {
+		const uint32_t all = i / 64, bit = i % 64;
+		const struct protocol_signal p = { .number = (bit + 1) | all * PROTOCOL_SIGNAL_ALL };
 
-		if (c->signals_due >> (n - 1) & 1 &&
+		if (c->signals_due[all] >> bit & 1 &&
 		    command_say(c, PROTOCOL_SIGNAL, &p, sizeof(p), NULL, 0))
-			c->signals_due &= ~(1ull << (n - 1));
+			c->signals_due[all] &= ~(1ull << bit);
 	}
 }
 
@@ -447,7 +448,7 @@ static void hear_started(struct command *c)
 		return;
 	}
 	c->started = true;
-	if (c->signals_due)
+	if (c->signals_due[0] | c->signals_due[1])
 		port_wake(c->ports[PORT_CONTROL]);
 	if (c->client.started)
 		c->client.started(c->client.arg);
@@ -720,9 +721,11 @@ void command_release(struct command *c)
 
 void command_signal(struct command *c, unsigned int number)
 {
-	if (!number || number > 64)
+	const unsigned int plain = number & ~PROTOCOL_SIGNAL_ALL;
+
+	if (!plain || plain > 64)
 		return;
-	c->signals_due |= 1ull << (number - 1);
+	c->signals_due[plain != number] |= 1ull << (plain - 1);
 	port_wake(c->ports[PORT_CONTROL]);
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "event.h"
 #include "guest/command.h"
@@ -62,8 +63,12 @@ static void gate_pause(struct gate *g)
 		gate_paused(g, rc);
 }
 
-static void take_gate_message(struct gate *g, const struct gate_message *m)
+static void take_gate_message(struct gate *g, const struct gate_message *m, int passed)
 {
+	if (passed >= 0 && m->kind == GATE_EXEC)
+		g->client.exec(g->client.arg, passed);
+	else if (passed >= 0)
+		close(passed);
 	switch (m->kind) {
 	case GATE_GO:
 		command_release(g->command);
@@ -86,12 +91,18 @@ static void on_gate(void *arg, uint32_t events)
 {
 	struct gate *g = arg;
 	struct gate_message m;
-	ssize_t n = socket_recv(g->fd, &m, sizeof(m));
+	int passed, error;
+	ssize_t n = socket_recv_fd(g->fd, &m, sizeof(m), &passed, NULL);
 
+	error = errno;
 	(void)events;
 	if (n == (ssize_t)sizeof(m)) {
-		take_gate_message(g, &m);
-	} else if (n >= 0 || errno != EAGAIN) {
+		take_gate_message(g, &m, passed);
+		return;
+	}
+	if (passed >= 0)
+		close(passed);
+	if (n >= 0 || error != EAGAIN) {
 		event_remove(g->loop, g->fd);
 		g->client.gone(g->client.arg);
 	}

@@ -12,6 +12,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -24,6 +28,7 @@
 #include "guest/init.h"
 
 #define STEP_TEXTS 4
+#define PIDS_GROUP "/sys/fs/cgroup/container/cgroup.procs"	/* it is there if processes are counted */
 
 void init_add_step(struct init_plan *p, const char *payload, size_t bytes)
 {
@@ -49,6 +54,23 @@ void init_set_credentials(struct init_plan *p, const char *payload, size_t bytes
 	if (p->credentials.nr_groups > PROTOCOL_MAX_GROUPS)
 		init_fail("lkvm sent bad credentials");
 	p->is_container = true;
+}
+
+void init_set_seccomp(struct init_plan *p, const char *payload, size_t bytes)
+{
+	struct protocol_seccomp head;
+	struct init_seccomp *s = malloc(sizeof(*s) + bytes);
+
+	if (bytes <= sizeof(head) || (bytes - sizeof(head)) % sizeof(struct sock_filter) || p->seccomp || !s ||
+	    (bytes - sizeof(head)) / sizeof(struct sock_filter) > BPF_MAXINSNS)
+		init_fail("lkvm sent a bad list of system calls");
+	memcpy(&head, payload, sizeof(head));
+	*s = (struct init_seccomp){
+		.flags = head.flags, .nr = (uint16_t)((bytes - sizeof(head)) / sizeof(struct sock_filter)),
+		.program = s + 1,
+	};
+	memcpy(s->program, payload + sizeof(head), bytes - sizeof(head));
+	p->seccomp = s;
 }
 
 /* ---- steps ---- */
@@ -226,15 +248,102 @@ static int set_capabilities(const struct protocol_credentials *c)
 	return 0;
 }
 
-/* The system calls themselves: there is one thread. */
-int init_become(const struct protocol_credentials *c)
+/* What the root has is what the kernel takes for permitted, also behind setuid(2). */
+static int raise_effective(void)
 {
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return -1;
+	for (unsigned int i = 0; i < 2; i++)
+		data[i].effective = data[i].permitted;
+	return (int)syscall(SYS_capset, &header, data);
+}
+
+/* As late as it can be: what follows has to be among what is allowed, as it is in engines' lists. */
+static int load_seccomp(const struct init_seccomp *s)
+{
+	const struct sock_fprog program = { .len = s->nr, .filter = s->program };
+
+	if (!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, s->flags, &program))
+		return 0;
+	init_notice("container: seccomp: %s", strerror(errno));
+	return -1;
+}
+
+/* The system calls themselves: there is one thread. */
+int init_become(const struct init_plan *p)
+{
+	const struct protocol_credentials *c = &p->credentials;
+
+	umask((mode_t)c->umask);
 	if (set_rlimits(c) || syscall(SYS_setgroups, c->nr_groups, c->groups) ||
 	    syscall(SYS_setgid, c->gid) || (c->has_capabilities && drop_bounding(c->bounding)) ||
 	    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) || syscall(SYS_setuid, c->uid) ||
-	    (c->has_capabilities && set_capabilities(c)) ||
-	    (c->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)))
+	    (c->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) ||
+	    (p->seccomp && (raise_effective() || load_seccomp(p->seccomp))) ||
+	    (c->has_capabilities && set_capabilities(c)))
 		return errno;
-	umask((mode_t)c->umask);
 	return 0;
+}
+
+/* ---- more of its processes ---- */
+
+/* Descriptors; -1: there is no container. */
+static struct {
+	int own_pids, pids, mounts, ipc;
+} spaces = { -1, -1, -1, -1 };
+
+static int open_space(const char *process, const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%s/ns/%s", process, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		init_fail("%s: %s", path, strerror(errno));
+	return fd;
+}
+
+void init_keep_spaces(pid_t first)
+{
+	char process[16];
+
+	snprintf(process, sizeof(process), "%d", first);
+	spaces.own_pids = open_space("self", "pid");
+	spaces.pids = open_space(process, "pid");
+	spaces.mounts = open_space(process, "mnt");
+	spaces.ipc = open_space(process, "ipc");
+}
+
+/* Once the container's first process has ended there can be no other: ENOMEM. */
+pid_t init_fork_into_container(void)
+{
+	pid_t pid;
+	int error;
+
+	if (spaces.pids < 0)
+		return fork();
+	if (setns(spaces.pids, CLONE_NEWPID))
+		return -1;
+	pid = fork();
+	error = errno;
+	if (pid && setns(spaces.own_pids, CLONE_NEWPID))
+		init_fail("namespaces: %s", strerror(errno));
+	errno = error;
+	return pid;
+}
+
+int init_enter_container(void)
+{
+	int group;
+
+	if (spaces.pids < 0)
+		return 0;
+	group = open(PIDS_GROUP, O_WRONLY | O_CLOEXEC);
+	if (group >= 0 && write(group, "0", 1) != 1)
+		return errno;
+	return setns(spaces.mounts, CLONE_NEWNS) || setns(spaces.ipc, CLONE_NEWIPC) ? errno : 0;
 }

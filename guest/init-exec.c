@@ -8,7 +8,7 @@
  * written is sent; others that it has left behind stay, but nobody reads them.
  *
  * A mistake in what is told about one is the end of that one only: it comes from another program than
- * the VM.
+ * the VM. A container's tells by a pipe whether its program runs: errno, or the pipe's end at execve(2).
  *
  * Sources: setsid(2), kill(2), pty(7).
  */
@@ -34,6 +34,9 @@ struct job {
 	size_t plan_bytes;
 	pid_t pid;		/* 0: it does not run */
 	bool terminal;
+	bool has_credentials;
+	struct protocol_size size;	/* until a container's terminal is there */
+	int report;		/* of one that has credentials: -1: it has told */
 	int in, out, err;	/* ours of its streams; -1: closed. A terminal's are the same */
 	uint64_t room;		/* lkvm has for its output */
 	bool in_over;		/* no more input comes */
@@ -76,6 +79,7 @@ static void job_end(struct job *j, uint32_t end, uint32_t value)
 	close_output(j, &j->out);
 	job_close_end(&j->err);
 	job_close_end(&j->in);
+	job_close_end(&j->report);
 	free(j->plan);
 	j->plan = NULL;
 	j->pid = 0;
@@ -94,7 +98,7 @@ static void job_signal(const struct job *j, int signal)
 static void job_hang_up(struct job *j)
 {
 	if (j->pid) {
-		job_signal(j, SIGHUP);
+		job_signal(j, j->has_credentials ? SIGKILL : SIGHUP);
 		job_signal(j, SIGCONT);
 	}
 	if (j->pid || j->plan)
@@ -127,15 +131,27 @@ static const char *next_string(const char **at, const char *until)
 	return text;
 }
 
+/* Of the plan, too. */
+static void take_credentials(struct init_plan *p, const char **at, const char *until)
+{
+	if ((size_t)(until - *at) < sizeof(p->credentials))
+		init_fail("lkvm exec sent a bad command");
+	init_set_credentials(p, *at, sizeof(p->credentials));
+	*at += sizeof(p->credentials);
+}
+
 /* In its process. */
 __attribute__((noreturn)) static void become_job(const struct job *j, const struct protocol_exec *e,
-						 const int ends[3])
+						 const int ends[3], int report)
 {
 	const char *at = j->plan + sizeof(*e), *until = j->plan + j->plan_bytes, *text;
 	static struct init_plan p;
 
 	init_leave(ends);
 	p.has_terminal = e->terminal;
+	p.size = e->size;
+	if (e->has_credentials)
+		take_credentials(&p, &at, until);
 	text = next_string(&at, until);
 	p.directory = *text ? strdup(text) : NULL;
 	p.directory_needed = p.directory;
@@ -145,7 +161,7 @@ __attribute__((noreturn)) static void become_job(const struct job *j, const stru
 		init_add_text(&p.arguments, &p.nr_arguments, next_string(&at, until));
 	for (uint32_t i = 0; i < e->nr_environment; i++)
 		init_add_text(&p.environment, &p.nr_environment, next_string(&at, until));
-	init_be_command(&p, ends);
+	init_be_command(&p, ends, report);
 }
 
 static void make_nonblocking(int fd)
@@ -154,32 +170,49 @@ static void make_nonblocking(int fd)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-static void job_start(struct job *j)
+/* What of it is there before its process is. */
+static int open_job(struct job *j, const struct protocol_exec *e, int ends[3], int report[2])
 {
-	struct protocol_exec e;
-	int ours[3], ends[3], error;
-	pid_t pid;
+	int ours[3] = { -1, -1, -1 }, error = 0;
 
-	if (j->plan_bytes < sizeof(e)) {
-		job_end(j, PROTOCOL_END_NOT_STARTED, EINVAL);
-		return;
-	}
-	memcpy(&e, j->plan, sizeof(e));
-	error = init_open_streams(e.terminal, &e.size, ours, ends);
-	if (error) {
-		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
-		return;
-	}
-	j->terminal = e.terminal;
+	if (e->has_credentials)
+		error = init_open_report(e->terminal, report);
+	if (error)
+		return error;
+	if (!e->has_credentials || !e->terminal)
+		error = init_open_streams(e->terminal, &e->size, ours, ends);
+	j->report = report[0];
 	j->in = ours[0];
 	j->out = ours[1];
 	j->err = ours[2];
-	pid = fork();
+	j->terminal = e->terminal;
+	j->has_credentials = e->has_credentials;
+	j->size = e->size;
+	return error;
+}
+
+static void job_start(struct job *j)
+{
+	struct protocol_exec e;
+	int ends[3] = { -1, -1, -1 }, report[2] = { -1, -1 }, error = EINVAL;
+	pid_t pid;
+
+	if (j->plan_bytes >= sizeof(e)) {
+		memcpy(&e, j->plan, sizeof(e));
+		error = open_job(j, &e, ends, report);
+	}
+	if (error) {
+		job_close_end(&report[1]);
+		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
+		return;
+	}
+	pid = init_fork_into_container();
 	error = errno;
 	if (!pid)
-		become_job(j, &e, ends);
+		become_job(j, &e, ends, report[1]);
 	for (int i = 0; i < (j->terminal ? 1 : 3); i++)
-		close(ends[i]);
+		job_close_end(&ends[i]);
+	job_close_end(&report[1]);
 	if (pid < 0) {
 		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 		return;
@@ -188,6 +221,7 @@ static void job_start(struct job *j)
 	make_nonblocking(j->in);
 	make_nonblocking(j->out);
 	make_nonblocking(j->err);
+	make_nonblocking(j->report);
 	free(j->plan);
 	j->plan = NULL;
 }
@@ -198,7 +232,9 @@ static void add_to_plan(struct job *j, const char *part, size_t bytes)
 	char *plan;
 
 	if (is_first)
-		*j = (struct job){ .in = -1, .out = -1, .err = -1, .room = PROTOCOL_OUTPUT_WINDOW };
+		*j = (struct job){
+			.in = -1, .out = -1, .err = -1, .report = -1, .room = PROTOCOL_OUTPUT_WINDOW,
+		};
 	plan = j->plan_bytes + bytes > MAX_PLAN_BYTES ? NULL : realloc(j->plan, j->plan_bytes + bytes + 1);
 	if (!plan) {
 		job_end(j, PROTOCOL_END_NOT_STARTED, E2BIG);
@@ -244,11 +280,12 @@ static void job_stop_output(struct job *j, uint32_t stream)
 		job_close_end(stream == STDOUT_FILENO ? &j->out : &j->err);
 }
 
-static void job_resize(const struct job *j, const struct protocol_size *size)
+static void job_resize(struct job *j, const struct protocol_size *size)
 {
 	const struct winsize w = { .ws_col = size->columns, .ws_row = size->rows };
 
-	if (j->terminal)
+	j->size = *size;
+	if (j->terminal && j->in >= 0)
 		ioctl(j->in, TIOCSWINSZ, &w);
 }
 
@@ -355,10 +392,44 @@ static bool job_has_input(const struct job *j)
 	return j->in >= 0 && (j->in_at < j->in_until || (j->in_over && !j->terminal));
 }
 
+static void take_terminal(struct job *j, int master)
+{
+	const struct winsize w = { .ws_col = j->size.columns, .ws_row = j->size.rows };
+
+	j->in = j->out = master;
+	make_nonblocking(master);
+	if (w.ws_col)
+		ioctl(master, TIOCSWINSZ, &w);
+}
+
+/* False if its program does not run. */
+static bool take_report(struct job *j)
+{
+	int error = 0, terminal[2] = { -1, -1 };
+	ssize_t n = j->report < 0 ? -1 : init_take_report(j->report, j->terminal, &error, terminal);
+
+	if (terminal[0] >= 0 && j->in < 0) {
+		take_terminal(j, terminal[0]);
+		job_close_end(&terminal[1]);
+		n = init_take_report(j->report, true, &error, terminal);
+	}
+	if (terminal[0] >= 0) {		/* no process of ours sends another */
+		close(terminal[0]);
+		close(terminal[1]);
+	} else if (n == (ssize_t)sizeof(error)) {
+		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
+		return false;
+	} else if (!n) {
+		job_close_end(&j->report);
+		job_tell(j, PROTOCOL_EXEC_STARTED, NULL, 0);
+	}
+	return true;
+}
+
 void init_exec_turn(void)
 {
 	for (struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++) {
-		if (!j->pid)
+		if (!j->pid || !take_report(j))
 			continue;
 		if (job_has_input(j))
 			move_job_input(j);
@@ -385,6 +456,7 @@ unsigned int init_exec_poll(struct pollfd *p)
 		nr += add_poll(p + nr, j->in, job_has_input(j), POLLOUT);
 		nr += add_poll(p + nr, j->out, j->room > HEADER_BYTES, POLLIN);
 		nr += add_poll(p + nr, j->err, j->room > HEADER_BYTES, POLLIN);
+		nr += add_poll(p + nr, j->report, true, POLLIN);
 	}
 	return nr;
 }

@@ -27,6 +27,7 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -316,7 +317,7 @@ static void take_signal_message(size_t bytes)
 		init_fail("lkvm sent a bad signal");
 	memcpy(&p, payload_of_message(), bytes);
 	if (!init.exited)
-		kill(init.command, (int)p.number);
+		kill(p.number & PROTOCOL_SIGNAL_ALL ? -1 : init.command, (int)(p.number & ~PROTOCOL_SIGNAL_ALL));
 }
 
 /* Some are for the plan and all others for what comes after it. */
@@ -387,6 +388,9 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		break;
 	case PROTOCOL_CREDENTIALS:
 		init_set_credentials(p, payload_of_message(), bytes);
+		break;
+	case PROTOCOL_SECCOMP:
+		init_set_seccomp(p, payload_of_message(), bytes);
 		break;
 	case PROTOCOL_SIGNAL:
 		take_signal_message(bytes);
@@ -495,12 +499,6 @@ static void choose_shell(const struct init_user *u)
 			add_string(&p->arguments, &p->nr_arguments, keep_memory(strdup(shells[i])));
 }
 
-static void open_pipe(int ends[2])
-{
-	if (pipe2(ends, O_CLOEXEC))
-		init_fail("cannot make a pipe: %s", strerror(errno));
-}
-
 static void set_flow(struct flow *f, int from, int to)
 {
 	f->from = from;
@@ -566,7 +564,88 @@ int init_open_streams(bool terminal, const struct protocol_size *size, int ours[
 	return terminal ? open_terminal(size, ours, ends) : open_pipes(ours, ends);
 }
 
+/* A container's terminal is one of its own /dev/pts. */
+static bool has_own_terminal(const struct init_plan *p)
+{
+	return p->has_terminal && p->is_container;
+}
+
+int init_open_report(bool own_terminal, int report[2])
+{
+	return (own_terminal ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) :
+		pipe2(report, O_CLOEXEC)) ? errno : 0;
+}
+
+union init_ancillary {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(2 * sizeof(int))];
+};
+
+/* In its process: the master, and for whoever keeps it open the other side. 0 or errno. */
+static int make_own_terminal(const struct init_plan *p, int ends[3], int report)
+{
+	int ours[3], zero = 0, error = open_terminal(&p->size, ours, ends);
+	struct iovec iov = { &zero, sizeof(zero) };
+	union init_ancillary a = { .header = {
+		.cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	} };
+	const struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+	};
+
+	if (error)
+		return error;
+	memcpy(CMSG_DATA(&a.header), &ours[0], sizeof(int));
+	memcpy(CMSG_DATA(&a.header) + sizeof(int), &ends[0], sizeof(int));
+	if (sendmsg(report, &m, 0) < 0)
+		error = errno;
+	close(ours[0]);
+	return error;
+}
+
+/* Where programs look for it; what is not there is not needed. */
+static void show_own_terminal(int slave)
+{
+	char path[32];
+	int fd = open("/dev/console", O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", slave);
+	if (fd < 0)
+		return;
+	close(fd);
+	mount(path, "/dev/console", NULL, MS_BIND, NULL);
+}
+
+ssize_t init_take_report(int report, bool own_terminal, int *error, int terminal[2])
+{
+	struct iovec iov = { error, sizeof(*error) };
+	union init_ancillary a = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a) };
+	ssize_t n;
+
+	terminal[0] = terminal[1] = -1;
+	if (!own_terminal)
+		return read(report, error, sizeof(*error));
+	n = recvmsg(report, &m, MSG_CMSG_CLOEXEC);
+	if (n > 0 && m.msg_controllen >= CMSG_LEN(2 * sizeof(int)) && a.header.cmsg_type == SCM_RIGHTS)
+		memcpy(terminal, CMSG_DATA(&a.header), 2 * sizeof(int));
+	return n;
+}
+
 /* The first command's: the other sides are flows' to and from ports. */
+static void set_streams(const int ours[3], const int ends[3])
+{
+	const bool terminal = init.plan.has_terminal;
+
+	if (terminal) {
+		init.terminal = ours[0];
+		init.slave = ends[0];
+	}
+	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), ours[0]);
+	set_flow(&init.out, ours[1], init_open_port(PROTOCOL_STDOUT, O_RDWR));
+	set_flow(&init.err, ours[2], terminal ? -1 : init_open_port(PROTOCOL_STDERR, O_RDWR));
+}
+
 static void open_streams(int ends[3])
 {
 	const bool terminal = init.plan.has_terminal;
@@ -575,13 +654,7 @@ static void open_streams(int ends[3])
 	if (error)
 		init_fail("cannot make %s: %s", terminal ? "a terminal (CONFIG_UNIX98_PTYS)" : "pipes",
 			  strerror(error));
-	if (terminal) {
-		init.terminal = ours[0];
-		init.slave = ends[0];
-	}
-	set_flow(&init.in, init_open_port(PROTOCOL_STDIN, O_RDWR), ours[0]);
-	set_flow(&init.out, ours[1], init_open_port(PROTOCOL_STDOUT, O_RDWR));
-	set_flow(&init.err, ours[2], terminal ? -1 : init_open_port(PROTOCOL_STDERR, O_RDWR));
+	set_streams(ours, ends);
 }
 
 /* The system calls themselves: there is one thread. 0 or errno. */
@@ -595,23 +668,29 @@ static int become_user(const struct init_user *u)
 }
 
 /* errno of the first thing that fails. In the command's process. */
-static int execute(const struct init_user *u, const int ends[3])
+static int execute(const struct init_user *u, const int given[3], int report)
 {
 	const struct init_plan *p = &init.plan;
+	int error = 0, ends[3] = { given[0], given[1], given[2] };
 	sigset_t none;
-	int error;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
 	init_take_steps(p);
+	if (has_own_terminal(p))
+		error = make_own_terminal(p, ends, report);
+	if (error)
+		return error;
+	if (has_own_terminal(p) && p->nr_steps)
+		show_own_terminal(ends[0]);
 	if (p->has_terminal)
 		ioctl(ends[0], TIOCSCTTY, 0);
-	for (int i = 0; i < 3; i++) {
-		fchown(ends[i], u->uid, (gid_t)-1);	/* for who opens /dev/stdout */
+	for (int i = 0; i < 3; i++) {	/* for who opens /dev/stdout */
+		fchown(ends[i], p->is_container ? p->credentials.uid : u->uid, (gid_t)-1);
 		dup2(ends[i], i);
 	}
-	error = p->is_container ? init_become(&p->credentials) : become_user(u);
+	error = p->is_container ? init_become(p) : become_user(u);
 	if (error)
 		return error;
 	environ = p->environment;
@@ -623,44 +702,59 @@ static int execute(const struct init_user *u, const int ends[3])
 __attribute__((noreturn)) static void become_command(const struct init_user *u, const int ends[3],
 						     int report)
 {
-	int error = execute(u, ends);
+	int error = execute(u, ends, report);
 
 	write_all(report, &error, sizeof(error));
 	_exit(127);
 }
 
 /* Where it starts; for a directory that is asked for there is no other. */
-static void go_to_directory(void)
+static bool has_directory(void)
 {
 	const char *d = init.plan.directory;
 
-	if (d && chdir(d) && init.plan.directory_needed)
-		init_fail("directory: %s: %s", d, strerror(errno));
+	return !d || !chdir(d) || !init.plan.directory_needed;
+}
+
+static void go_to_directory(void)
+{
+	if (!has_directory())
+		init_fail("directory: %s: %s", init.plan.directory, strerror(errno));
 }
 
 void init_leave(const int ends[3])
 {
 	init.is_command = true;
 	init.control = -1;
-	dup2(ends[2], STDERR_FILENO);
+	if (ends[2] >= 0)
+		dup2(ends[2], STDERR_FILENO);
 }
 
-void init_be_command(const struct init_plan *plan, const int ends[3])
+void init_be_command(const struct init_plan *plan, const int ends[3], int report)
 {
 	char *directory = init.plan.directory;	/* the first one's, if it is there */
+	struct init_seccomp *seccomp = init.plan.seccomp;
 	struct init_user u;
-	int error;
+	int error = init_enter_container();
 
 	init.plan = *plan;
+	init.plan.seccomp = seccomp;
 	if (!init.plan.directory)
 		init.plan.directory = directory;
 	setpriority(PRIO_PROCESS, 0, 0);
 	init_find_user(init.plan.user, &u);
 	complete_environment(&u);
 	choose_shell(&u);
-	go_to_directory();
-	error = execute(&u, ends);
-	init_notice("%s: %s", init.plan.arguments[0], strerror(error));
+	if (!error && report >= 0 && !has_directory())
+		error = errno;
+	if (report < 0)
+		go_to_directory();
+	if (!error)
+		error = execute(&u, ends, report);
+	if (report >= 0)
+		write_all(report, &error, sizeof(error));
+	else
+		init_notice("%s: %s", init.plan.arguments[0], strerror(error));
 	_exit(error == ENOENT || error == ENOTDIR ? 127 : 126);
 }
 
@@ -694,9 +788,26 @@ static pid_t fork_command(void)
 	return init.plan.is_container ? (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0) : fork();
 }
 
+/* Until its program runs, or does not: errno. */
+static int hear_report(int report)
+{
+	const bool own = has_own_terminal(&init.plan);
+	int error = 0, terminal[2];
+
+	while (init_take_report(report, own, &error, terminal) == (ssize_t)sizeof(error)) {
+		if (terminal[0] < 0)
+			return error;
+		if (init.slave < 0)
+			set_streams((int[]){ terminal[0], terminal[0], -1 }, (int[]){ terminal[1], -1, -1 });
+	}
+	if (own && init.slave < 0)
+		init_fail("the container has no terminal");
+	return 0;
+}
+
 static void init_start_command(void)
 {
-	int ends[3], report[2], error = 0;
+	int ends[3] = { -1, -1, -1 }, report[2], error;
 	struct init_user u;
 
 	init_find_user(init.plan.user, &u);
@@ -704,20 +815,26 @@ static void init_start_command(void)
 	choose_shell(&u);
 	if (init.plan.results)
 		open_results(&u);
-	open_streams(ends);
-	open_pipe(report);
+	if (!has_own_terminal(&init.plan))
+		open_streams(ends);
+	error = init_open_report(has_own_terminal(&init.plan), report);
+	if (error)
+		init_fail("cannot make a pipe: %s", strerror(error));
 	go_to_directory();
 	init.command = fork_command();
 	if (init.command < 0)
 		init_fail("cannot start a process: %s", strerror(errno));
 	if (!init.command)
 		become_command(&u, ends, report[1]);
+	if (init.plan.is_container)
+		init_keep_spaces(init.command);
 	close(report[1]);
 	for (int i = 0; i < 3 && !init.plan.has_terminal; i++)
 		close(ends[i]);
 	if (chdir("/"))
 		init_fail("/: %s", strerror(errno));
-	if (read(report[0], &error, sizeof(error)) == (ssize_t)sizeof(error)) {
+	error = hear_report(report[0]);
+	if (error) {
 		note_end(PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 	} else {
 		init_tell(PROTOCOL_STARTED, NULL, 0);

@@ -77,6 +77,9 @@ struct machine_config {
 	bool detached;			/* nobody is there to read stdout and stderr */
 	void (*runs)(void *arg);	/* the guest does; with a command: that does. On the loop's thread; or NULL */
 	void *runs_arg;
+	/* With a gate: takes @fd, a client of other commands, on the loop's thread; or NULL. */
+	void (*exec)(void *arg, int fd);
+	void *exec_arg;
 	bool is_job;			/* with a command: a shell lets us go on if we are stopped */
 	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
 	/* By which others find this VM, to be removed at its end; lent. Read by machine_separate(). */

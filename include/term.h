@@ -31,6 +31,7 @@ struct term_config {
 	void (*quit)(void *arg);	/* x */
 	void (*suspend)(void *arg);	/* z */
 	void (*send_break)(void *arg);	/* b */
+	bool no_keys;			/* none is ours */
 	void (*refused)(void *arg);	/* a read, as by a terminal that has us in the background; or NULL */
 	void *arg;
 };

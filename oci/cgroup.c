@@ -160,6 +160,14 @@ int cgroup_make(const struct config *c, char *path, struct config_error *error)
 	return rc ? rc : set_cpu(path, &c->resources, error);
 }
 
+int cgroup_update(const char *path, const struct config_resources *r, struct config_error *error)
+{
+	if (*path)
+		return set_cpu(path, r, error);
+	snprintf(error->text, sizeof(error->text), "cgroup: the engine has given the container none");
+	return -ENOTSUP;
+}
+
 int cgroup_open(const char *path)
 {
 	char procs[PATH_MAX + 32];

@@ -675,22 +675,27 @@ static void config_read_cpu(struct config_reader *r, struct config_resources *to
 	leave_name(r, before);
 }
 
-static void read_resources(struct config_reader *r, struct json_object *linux_)
+static void read_resources(struct config_reader *r, struct json_object *o)
 {
-	struct json_object *o = get_member(r, linux_, "resources", json_type_object), *pids;
 	struct config_resources *to = &r->config->resources;
+	struct json_object *pids;
+
+	/* devices: of the container, which has none of the host's. */
+	config_check_names(r, o, "devices memory cpu pids", "blockIO hugepageLimits network rdma unified");
+	read_memory(r, to, get_member(r, o, "memory", json_type_object));
+	config_read_cpu(r, to, get_member(r, o, "cpu", json_type_object));
+	pids = get_member(r, o, "pids", json_type_object);
+	if (pids)
+		get_number(r, pids, "limit", -1, INT64_MAX, &to->pids);
+}
+
+static void read_resources_of(struct config_reader *r, struct json_object *linux_)
+{
+	struct json_object *o = get_member(r, linux_, "resources", json_type_object);
 	size_t before = enter_name(r, "resources", 0);
 
-	if (o) {
-		/* devices: of the container, which has none of the host's. */
-		config_check_names(r, o, "devices memory cpu pids",
-			    "blockIO hugepageLimits network rdma unified");
-		read_memory(r, to, get_member(r, o, "memory", json_type_object));
-		config_read_cpu(r, to, get_member(r, o, "cpu", json_type_object));
-		pids = get_member(r, o, "pids", json_type_object);
-		if (pids)
-			get_number(r, pids, "limit", -1, INT64_MAX, &to->pids);
-	}
+	if (o)
+		read_resources(r, o);
 	leave_name(r, before);
 }
 
@@ -706,7 +711,7 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 			    "uidMappings gidMappings netDevices mountLabel intelRdt personality "
 			    "timeOffsets memoryPolicy");
 		get_pairs(r, o, "sysctl", &c->sysctl);
-		read_resources(r, o);
+		read_resources_of(r, o);
 		c->cgroups_path = get_full_text(r, o, "cgroupsPath");
 		read_namespaces(r, o);
 		read_devices(r, o);
@@ -810,6 +815,8 @@ int config_parse(struct config *c, enum config_kind kind, const char *text, size
 	if (!r.rc && kind == CONFIG_PROCESS) {
 		c->has_process = true;
 		read_process(&r, &c->process, c->tree);
+	} else if (!r.rc && kind == CONFIG_RESOURCES) {
+		read_resources(&r, c->tree);
 	} else if (!r.rc) {
 		config_read_config(&r, c->tree);
 	}

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/run.h"
 #include "io.h"
@@ -33,7 +34,9 @@
 #include "oci/call.h"
 #include "oci/cgroup.h"
 #include "oci/config.h"
+#include "oci/console.h"
 #include "oci/holder.h"
+#include "oci/network.h"
 #include "oci/plan.h"
 #include "oci/store.h"
 #include "sandbox/fds.h"
@@ -43,7 +46,7 @@
 #define READY_MS 120000
 #define END_NS 12000000000ull
 #define LEAST_RAM_BYTES MIB(128)
-#define MAX_ARGUMENTS 24
+#define MAX_ARGUMENTS 32
 
 struct creation {
 	const struct call *call;
@@ -54,13 +57,16 @@ struct creation {
 	struct store_container container;
 	struct store_record record;
 	struct command_container lent;
+	struct network network;
+	char cards[NETWORK_MAX_CARDS][160];	/* values of options */
 	struct run_options options;
 	char root[2 * PATH_MAX];
 	char place[2 * PATH_MAX];
 	char memory[32], cpus[32];	/* values of options */
 	char *settings;			/* the text of SETTINGS, cut up; ours */
-	const char *set_kernel, *set_memory, *set_cpus, *set_modules;
+	const char *set_kernel, *set_memory, *set_cpus, *set_modules, *set_network;
 	int messages;			/* memory file; -1 */
+	int terminal;			/* -1: none */
 	int procs;			/* cgroup.procs; -1: none */
 	int gate[2], status[2], caller[2], listener;
 	pid_t vm, holder;		/* 0: not made */
@@ -127,7 +133,7 @@ static void creation_set_one(struct creation *c, const char *name, const char *v
 		const char *name, **value;
 	} all[] = {
 		{ "kernel", &c->set_kernel }, { "memory", &c->set_memory }, { "cpus", &c->set_cpus },
-		{ "modules", &c->set_modules },
+		{ "modules", &c->set_modules }, { "network", &c->set_network },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
@@ -176,7 +182,7 @@ static int read_settings(struct creation *c)
 static void choose_settings(struct creation *c)
 {
 	const struct config_resources *r = &c->config.resources;
-	static const char *const names[] = { "kernel", "memory", "cpus", "modules" };
+	static const char *const names[] = { "kernel", "memory", "cpus", "modules", "network" };
 
 	if (r->memory_bytes > 0) {
 		snprintf(c->memory, sizeof(c->memory), "%lluM",
@@ -203,10 +209,11 @@ static void choose_settings(struct creation *c)
 
 static int creation_take_options(struct creation *c)
 {
-	const char *argv[MAX_ARGUMENTS] = { "run", "--tty", "off", "--owner", "keep", "--root", c->root };
+	const char *tty = c->config.process.terminal ? "on" : "off";
+	const char *argv[MAX_ARGUMENTS] = { "run", "--tty", tty, "--owner", "keep", "--root", c->root };
 	const char *const given[][2] = {
 		{ "--kernel", c->set_kernel }, { "--mem", c->set_memory }, { "--cpus", c->set_cpus },
-		{ "--modules", c->set_modules },
+		{ "--modules", c->set_modules }, { "--network", c->set_network },
 	};
 	struct command_options *o = &c->options.command;
 	int argc = 7, rc;
@@ -216,6 +223,11 @@ static int creation_take_options(struct creation *c)
 			continue;
 		argv[argc++] = given[i][0];
 		argv[argc++] = given[i][1];
+	}
+	for (unsigned int i = 0; i < c->network.nr; i++) {
+		network_option(&c->network.cards[i], c->cards[i], sizeof(c->cards[i]));
+		argv[argc++] = "--network";
+		argv[argc++] = c->cards[i];
 	}
 	rc = options_parse(&c->options, argc, (char **)(uintptr_t)argv);
 	if (rc)
@@ -233,6 +245,16 @@ static int creation_take_options(struct creation *c)
 	return 0;
 }
 
+/* One that the settings name is the VM's instead of the engine's. */
+static int take_network(struct creation *c)
+{
+	const struct config_namespace *n = &c->config.namespaces[CONFIG_NS_NETWORK];
+
+	if (!n->given || !n->path || config_ignores(&c->config, "linux.namespaces"))
+		return 0;
+	return network_open(&c->network, n->path, c->place, &c->error);
+}
+
 static int set_options(struct creation *c)
 {
 	int rc = read_settings(c);
@@ -240,6 +262,10 @@ static int set_options(struct creation *c)
 	if (rc)
 		return rc;
 	choose_settings(c);
+	if (!c->set_network)
+		rc = take_network(c);
+	if (rc)
+		return rc;
 	return creation_take_options(c);
 }
 
@@ -273,6 +299,18 @@ static int creation_open_socket(struct creation *c)
 	return 0;
 }
 
+static int open_terminal_for_vm(struct creation *c)
+{
+	const struct config_process *p = &c->config.process;
+
+	if (!p->terminal)
+		return 0;
+	if (!c->args->console_socket)
+		return fail_creation(c, -EINVAL, "config.json: process.terminal: it needs --console-socket");
+	c->terminal = console_open(c->args->console_socket, p->columns, p->rows);
+	return c->terminal < 0 ? fail_creation(c, c->terminal, "--console-socket: no terminal can be sent there") : 0;
+}
+
 static int open_channels(struct creation *c)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->gate) ||
@@ -297,12 +335,17 @@ static int creation_on_opened(void *arg)
 __attribute__((noreturn)) static void be_vm_process(struct creation *c)
 {
 	const struct run_client client = { .status_fd = c->status[1], .opened = creation_on_opened, .arg = c };
-	const int keep[] = {
+	int keep[7 + NETWORK_MAX_CARDS] = {
 		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate[1], c->status[1], c->messages, c->procs,
 	};
 
-	fds_close_others(keep, ARRAY_SIZE(keep));
+	for (unsigned int i = 0; i < NETWORK_MAX_CARDS; i++)
+		keep[7 + i] = i < c->network.nr ? c->network.cards[i].fd : -1;
+
 	setsid();
+	if (c->terminal >= 0 && console_take(c->terminal))
+		_exit(EXIT_LKVM);
+	fds_close_others(keep, ARRAY_SIZE(keep));
 	c->options.machine.gate_fd = c->gate[1];
 	_exit(run_for_container(&c->options, &client));
 }
@@ -321,7 +364,7 @@ static int start_processes(struct creation *c)
 	const struct holder_config config = {
 		.listener = c->listener, .gate = c->gate[0], .status = c->status[0], .caller = c->caller[1],
 		.place = c->place, .hostname = c->config.hostname, .title = c->call->title,
-		.title_bytes = c->call->title_bytes, .command = c->config.process.args.texts[0],
+		.network = c->network.spaces, .title_bytes = c->call->title_bytes, .command = c->config.process.args.texts,
 	};
 	pid_t pid = fork();
 
@@ -360,19 +403,9 @@ static int wait_until_ready(struct creation *c)
 
 static int write_pid_file(struct creation *c)
 {
-	const char *path = c->args->pid_file;
-	char temporary[PATH_MAX + 8];
-	FILE *f;
+	int rc = call_write_pid(c->args->pid_file, c->holder);
 
-	if (!path)
-		return 0;
-	snprintf(temporary, sizeof(temporary), "%s.new", path);
-	f = fopen(temporary, "we");
-	if (!f || fprintf(f, "%d", c->holder) < 0)
-		return fail_creation(c, -errno, "--pid-file: cannot be written");
-	if (fclose(f) || rename(temporary, path))
-		return fail_creation(c, -errno, "--pid-file: cannot be written");
-	return 0;
+	return rc ? fail_creation(c, rc, "--pid-file: cannot be written") : 0;
 }
 
 static int write_down(struct creation *c)
@@ -468,6 +501,8 @@ static void creation_fini(struct creation *c)
 	close_all(&c->listener, 1);
 	close_all(&c->procs, 1);
 	close_all(&c->messages, 1);
+	close_all(&c->terminal, 1);
+	network_close(&c->network);
 	store_close(&c->container);
 	plan_fini(&c->plan);
 	config_fini(&c->config);
@@ -478,7 +513,7 @@ static void creation_fini(struct creation *c)
 static int take_creation_steps(struct creation *c, bool *claimed)
 {
 	static int (*const steps[])(struct creation *c) = {
-		set_options, make_group, raise_or_lower_oom_score, open_channels, start_processes,
+		set_options, make_group, raise_or_lower_oom_score, open_channels, open_terminal_for_vm, start_processes,
 		wait_until_ready, write_down,
 	};
 	int rc = read_bundle(c);
@@ -509,7 +544,7 @@ int call_create(const struct call *call, const struct call_create *args)
 	if (!c)
 		return call_fail(call, "no memory");
 	*c = (struct creation){
-		.call = call, .args = args, .container = STORE_NO_CONTAINER, .procs = -1,
+		.call = call, .args = args, .container = STORE_NO_CONTAINER, .procs = -1, .terminal = -1, .network = NETWORK_NONE,
 		.gate = { -1, -1 }, .status = { -1, -1 }, .caller = { -1, -1 }, .listener = -1,
 		.messages = memfd_create("messages", MFD_CLOEXEC),
 	};

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "guest/gate.h"
+#include "guest/protocol.h"
 #include "io.h"
 #include "oci/holder.h"
 #include "sandbox/fds.h"
@@ -73,20 +74,35 @@ static void holder_end_vm(struct holder *h, int signal)
 }
 
 /* Before it has started nobody has a handler; later only one signal needs none. */
-static int signal_container(struct holder *h, uint32_t number)
+static int signal_container(struct holder *h, uint32_t value)
 {
+	const uint32_t number = value & ~HOLDER_ALL;
+
+	_Static_assert(HOLDER_ALL == PROTOCOL_SIGNAL_ALL, "it goes through");
 	if (!number || number > 64)
 		return -EINVAL;
 	if (number == SIGKILL || (!h->started && number != SIGWINCH && number != SIGCHLD)) {
 		holder_end_vm(h, (int)number);
 		return 0;
 	}
-	return tell_gate(h, GATE_SIGNAL, number);
+	return tell_gate(h, GATE_SIGNAL, value);
 }
 
 /* ---- clients ---- */
 
-static void holder_take_request(struct holder *h, const struct holder_request *r)
+/* One that does not go through ends at once, and so does what is at its other end. */
+static int pass_exec(const struct holder *h, int passed)
+{
+	const struct gate_message m = { .kind = GATE_EXEC };
+
+	if (!h->started || h->gate < 0)
+		return -ESRCH;
+	if (passed < 0)
+		return -EINVAL;
+	return socket_send_fd(h->gate, &m, sizeof(m), passed) < 0 ? -errno : 0;
+}
+
+static void holder_take_request(struct holder *h, const struct holder_request *r, int passed)
 {
 	int rc;
 
@@ -103,6 +119,9 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 	case HOLDER_SIGNAL:
 		answer_client(h, signal_container(h, r->value));
 		return;
+	case HOLDER_EXEC:
+		answer_client(h, pass_exec(h, passed));
+		return;
 	default:
 		rc = -EINVAL;
 		break;
@@ -115,12 +134,15 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 static void on_client(struct holder *h)
 {
 	struct holder_request r;
-	ssize_t n = socket_recv(h->client, &r, sizeof(r));
+	int passed, error;
+	ssize_t n = socket_recv_fd(h->client, &r, sizeof(r), &passed, NULL);
 
+	error = errno;
 	if (n == (ssize_t)sizeof(r) && !h->awaited)
-		holder_take_request(h, &r);
-	else if (n >= 0 || errno != EAGAIN)
+		holder_take_request(h, &r, passed);
+	else if (n >= 0 || error != EAGAIN)
 		answer_client(h, -EPROTO);	/* nobody hears it */
+	holder_close_fd(&passed);
 }
 
 /* ---- the VM ---- */
@@ -222,12 +244,17 @@ static int enter_empty_root(const char *place)
 	return sandbox_change_root() || chdir("/") ? -errno : 0;
 }
 
-static void show_title(const struct holder_config *c)
+void holder_show_title(char *title, size_t bytes, const char *const *command)
 {
-	if (!c->title_bytes)
-		return;
-	memset(c->title, 0, c->title_bytes);
-	strncpy(c->title, c->command, c->title_bytes - 1);
+	size_t at = 0;
+
+	memset(title, 0, bytes);
+	for (; *command && at + 1 < bytes; command++) {
+		size_t n = min_u64(strlen(*command), bytes - at - 1);
+
+		memcpy(title + at, *command, n);
+		at += n + 1;
+	}
 }
 
 static int holder_take_signals(void)
@@ -247,14 +274,14 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c)
 		.listener = c->listener, .gate = c->gate, .status = c->status, .caller = c->caller,
 		.client = -1,
 	};
-	int null;
+	int null, rc = c->network < 0 ? 0 : setns(c->network, CLONE_NEWNET);
 
 	fds_close_others(keep, ARRAY_SIZE(keep));
 	setsid();
 	prctl(PR_SET_NAME, "lkvm-oci");
-	show_title(c);
+	holder_show_title(c->title, c->title_bytes, c->command);
 	null = open("/dev/null", O_RDWR);
-	if (null < 0 || (c->hostname && sethostname(c->hostname, strlen(c->hostname))) ||
+	if (rc || null < 0 || (c->hostname && sethostname(c->hostname, strlen(c->hostname))) ||
 	    enter_empty_root(c->place))
 		_exit(STATUS_LOST);
 	for (int i = 0; i < 3; i++)
@@ -268,7 +295,8 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c)
 
 pid_t holder_start(const struct holder_config *c)
 {
-	const unsigned long spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET;
+	const unsigned long spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+				     (c->network < 0 ? CLONE_NEWNET : 0ul);
 	pid_t pid = (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0);
 
 	if (!pid)

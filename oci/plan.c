@@ -27,6 +27,7 @@
 
 #include "guest/protocol.h"
 #include "oci/plan.h"
+#include "oci/seccomp.h"
 #include "util.h"
 
 #define OUR_PLACE "/.lkvm"
@@ -407,11 +408,11 @@ static void plan_masks(struct planner *p)
 
 /* ---- who it is ---- */
 
-static void put_credentials(struct planner *p)
+void plan_credentials(const struct config_process *from, struct protocol_credentials *c)
 {
-	const struct config_process *from = &p->config->process;
 	const struct config_capabilities *caps = &from->capabilities;
-	struct protocol_credentials c = {
+
+	*c = (struct protocol_credentials){
 		.uid = from->uid, .gid = from->gid, .umask = from->umask_given ? from->umask : 022,
 		.nr_groups = from->nr_groups,
 		/* Without the object a process has none (config.md). */
@@ -423,32 +424,62 @@ static void put_credentials(struct planner *p)
 
 	_Static_assert(PROTOCOL_MAX_GROUPS == CONFIG_MAX_GROUPS, "as many");
 	_Static_assert(PROTOCOL_NR_RLIMITS == CONFIG_NR_RLIMITS, "as many");
-	memcpy(c.groups, from->groups, sizeof(c.groups));
+	memcpy(c->groups, from->groups, sizeof(c->groups));
 	for (unsigned int i = 0; i < PROTOCOL_NR_RLIMITS; i++) {
-		c.rlimits_given |= (uint32_t)from->rlimits[i].given << i;
-		c.rlimits[i].soft = from->rlimits[i].soft;
-		c.rlimits[i].hard = from->rlimits[i].hard;
+		c->rlimits_given |= (uint32_t)from->rlimits[i].given << i;
+		c->rlimits[i].soft = from->rlimits[i].soft;
+		c->rlimits[i].hard = from->rlimits[i].hard;
 	}
+}
+
+static void put_credentials(struct planner *p)
+{
+	struct protocol_credentials c;
+
+	plan_credentials(&p->config->process, &c);
 	put_message(p, PROTOCOL_CREDENTIALS, &c, sizeof(c));
 }
 
+static void put_seccomp(struct planner *p)
+{
+	struct seccomp_program program;
+	struct protocol_seccomp head;
+	char *message;
+	int rc;
+
+	if (!p->config->seccomp)
+		return;
+	rc = seccomp_make(&program, p->config->seccomp, p->error);
+	if (!p->rc)
+		p->rc = rc;
+	head = (struct protocol_seccomp){ .flags = program.flags };
+	message = rc ? NULL : malloc(sizeof(head) + program.nr_bytes);
+	if (message) {
+		memcpy(message, &head, sizeof(head));
+		memcpy(message + sizeof(head), program.bytes, program.nr_bytes);
+		put_message(p, PROTOCOL_SECCOMP, message, sizeof(head) + program.nr_bytes);
+	} else if (!rc) {
+		plan_fail(p, -ENOMEM, "no memory");
+	}
+	free(message);
+	seccomp_fini(&program);
+}
+
 /* A name alone keeps init's own default out. */
-static void plan_environment(struct planner *p)
+int plan_environment(const struct config *c, struct config_strings *to)
 {
 	static const char *const defaults[] = { "PATH", "USER", "LOGNAME", "SHELL" };
-	const struct config_strings *from = &p->config->process.env;
-	struct config_strings *to = &p->plan->environment;
+	const struct config_strings *from = &c->process.env;
 
 	to->texts = calloc(from->nr + ARRAY_SIZE(defaults) + 1, sizeof(*to->texts));
-	if (!to->texts) {
-		plan_fail(p, -ENOMEM, "no memory");
-		return;
-	}
+	if (!to->texts)
+		return -ENOMEM;
 	for (unsigned int i = 0; i < from->nr; i++)
 		to->texts[to->nr++] = from->texts[i];
 	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++)
-		if (!config_variable(p->config, defaults[i]))
+		if (!config_variable(c, defaults[i]))
 			to->texts[to->nr++] = defaults[i];
+	return 0;
 }
 
 /* ---- what cannot be done ---- */
@@ -467,11 +498,8 @@ static void check_namespaces(struct planner *p)
 		if (words[i] && !n[i].given)
 			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: a VM cannot share the host's %s; "
 				  "the annotation lkvm.ignore with linux.namespaces gives it its own", words[i]);
-		else if (words[i] && n[i].path && i == CONFIG_NS_NETWORK)
-			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: a network other than none is "
-				  "not there yet; the annotation lkvm.ignore with linux.namespaces leaves the "
-				  "VM without one");
-		else if (words[i] && n[i].path)
+		else if (words[i] && n[i].path &&
+			 (i != CONFIG_NS_NETWORK || !strncmp(n[i].path, "/proc/", 6)))
 			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: %.100s: sharing another "
 				  "container's %s is not there yet", n[i].path, words[i]);
 	}
@@ -490,12 +518,6 @@ static void check_support(struct planner *p)
 		if (config_annotation(c, pods[i]))
 			plan_fail(p, -ENOTSUP, "config.json: annotations.%s: pods are not there yet", pods[i]);
 	check_namespaces(p);
-	if (c->process.terminal)
-		plan_fail(p, -ENOTSUP, "config.json: process.terminal: terminals are not there yet");
-	if (c->seccomp)
-		plan_fail(p, -ENOTSUP, "config.json: linux.seccomp: is not there yet; "
-			  "--security-opt seccomp=unconfined leaves it out, or the annotation lkvm.ignore with "
-			  "linux.seccomp");
 }
 
 /* ---- the whole ---- */
@@ -512,7 +534,9 @@ int plan_make(struct plan *plan, const struct config *c, struct config_error *er
 	if (!p.out)
 		return -ENOMEM;
 	put_credentials(&p);
-	plan_environment(&p);
+	put_seccomp(&p);
+	if (plan_environment(c, &plan->environment))
+		plan_fail(&p, -ENOMEM, "no memory");
 	plan_settings(&p);
 	plan_mounts(&p);
 	plan_masks(&p);

@@ -27,6 +27,7 @@
 #include "log.h"
 #include "oci/call.h"
 #include "oci/cgroup.h"
+#include "oci/config.h"
 #include "oci/holder.h"
 #include "oci/runtime.h"
 #include "oci/store.h"
@@ -101,8 +102,8 @@ int call_fail(const struct call *call, const char *fmt, ...)
 
 /* ---- a container ---- */
 
-static int find(const struct call *call, struct store_container *c, struct store_record *r,
-		const char *id, bool lock)
+int call_find(const struct call *call, struct store_container *c, struct store_record *r, const char *id,
+	      bool lock)
 {
 	int rc = store_find(c, call->root, id, lock);
 
@@ -119,15 +120,14 @@ static int find(const struct call *call, struct store_container *c, struct store
 	return rc;
 }
 
-static const char *call_status_of(const struct store_record *r)
+const char *call_status_of(const struct store_record *r)
 {
 	if (!store_is_alive(&r->holder))
 		return "stopped";
 	return r->paused ? "paused" : r->started ? "running" : "created";
 }
 
-/* 0 or -errno, of the holder or on the way. */
-static int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value)
+int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed)
 {
 	const struct holder_request request = { .kind = kind, .value = value };
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -137,7 +137,7 @@ static int call_ask(const struct store_container *c, enum holder_kind kind, uint
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/socket", c->dir);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
-	    socket_send(fd, &request, sizeof(request)) < 0)
+	    socket_send_fd(fd, &request, sizeof(request), passed) < 0)
 		rc = -errno;
 	if (!rc) {
 		do
@@ -151,17 +151,62 @@ static int call_ask(const struct store_container *c, enum holder_kind kind, uint
 	return rc;
 }
 
+int call_read_file(struct config *c, enum config_kind kind, int fd, struct config_error *error)
+{
+	size_t bytes;
+	char *text;
+	int rc = fd < 0 ? -errno : config_read_file(fd, &text, &bytes);
+
+	*c = (struct config){ 0 };
+	if (rc) {
+		snprintf(error->text, sizeof(error->text), "%s", strerror(-rc));
+		return rc;
+	}
+	rc = config_parse(c, kind, text, bytes, error);
+	free(text);
+	if (rc)
+		config_fini(c);
+	return rc;
+}
+
+int call_read_config(struct config *c, const struct store_record *r, struct config_error *error)
+{
+	char path[PATH_MAX + 16];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "%s/config.json", r->bundle);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	rc = call_read_file(c, CONFIG_BUNDLE, fd, error);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+int call_write_pid(const char *path, pid_t pid)
+{
+	char temporary[PATH_MAX + 8];
+	FILE *f;
+
+	if (!path)
+		return 0;
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	f = fopen(temporary, "we");
+	if (!f || fprintf(f, "%d", pid) < 0 || fclose(f) || rename(temporary, path))
+		return -errno;
+	return 0;
+}
+
 /* ---- the commands ---- */
 
 static int call_start(const struct call *call, const char *id)
 {
 	struct store_container c;
 	struct store_record r;
-	int rc = find(call, &c, &r, id, true), status = 0;
+	int rc = call_find(call, &c, &r, id, true), status = 0;
 
 	if (rc)
 		return 1;
-	rc = call_ask(&c, HOLDER_START, 0);
+	rc = call_ask(&c, HOLDER_START, 0, -1);
 	if (!rc) {
 		r.started = true;
 		rc = store_save(&c, &r);
@@ -180,15 +225,34 @@ static int call_start(const struct call *call, const char *id)
 	return status;
 }
 
+/* Of the bundle, if it is there still. */
+static void print_annotations(const struct config *c)
+{
+	fputs(",\"annotations\":{", stdout);
+	for (unsigned int i = 0; i < c->annotations.nr; i++) {
+		fputs(i ? "," : "", stdout);
+		json_string(stdout, c->annotations.pairs[i].name);
+		putchar(':');
+		json_string(stdout, c->annotations.pairs[i].value);
+	}
+	putchar('}');
+}
+
 static void print_state(const struct store_container *c, const struct store_record *r)
 {
 	const char *status = call_status_of(r);
+	struct config_error error;
+	struct config config;
 
 	printf("{\"ociVersion\":\"1.0.2\",\"id\":");
 	json_string(stdout, c->id);
 	printf(",\"status\":\"%s\",\"pid\":%d,\"bundle\":", status,
 	       strcmp(status, "stopped") ? r->holder.pid : 0);
 	json_string(stdout, r->bundle);
+	if (!call_read_config(&config, r, &error)) {
+		print_annotations(&config);
+		config_fini(&config);
+	}
 	puts("}");
 }
 
@@ -197,11 +261,28 @@ static int call_state(const struct call *call, const char *id)
 	struct store_container c;
 	struct store_record r;
 
-	if (find(call, &c, &r, id, false))
+	if (call_find(call, &c, &r, id, false))
 		return 1;
 	print_state(&c, &r);
 	store_close(&c);
 	return 0;
+}
+
+/* "RTMIN+3", "RTMAX-1" and without a number behind. -1: it is none. */
+static int parse_real_time_signal(const char *text)
+{
+	const bool from_least = !strncasecmp(text, "RTMIN", 5);
+	char *end = NULL;
+	long n = 0;
+
+	if (!from_least && strncasecmp(text, "RTMAX", 5) != 0)
+		return -1;
+	text += 5;
+	if (*text == (from_least ? '+' : '-') && text[1] >= '0' && text[1] <= '9')
+		n = strtol(text + 1, &end, 10);
+	if ((end ? *end : *text) || n > SIGRTMAX - SIGRTMIN)
+		return -1;
+	return from_least ? SIGRTMIN + (int)n : SIGRTMAX - (int)n;
 }
 
 /* A number, or a name with or without SIG. -1: it is none. */
@@ -213,6 +294,12 @@ static int parse_signal(const char *text)
 	if (*text && !*end)
 		return n > 0 && n <= 64 ? (int)n : -1;
 	text += strncasecmp(text, "SIG", 3) ? 0 : 3;
+	if (!strncasecmp(text, "RT", 2))
+		return parse_real_time_signal(text);
+	if (!strcasecmp(text, "IOT"))
+		return SIGABRT;
+	if (!strcasecmp(text, "CLD"))
+		return SIGCHLD;
 	for (int i = 1; i < 32; i++)
 		if (sigabbrev_np(i) && !strcasecmp(sigabbrev_np(i), text))
 			return i;
@@ -227,7 +314,7 @@ static void end_by_force(const struct store_record *r)
 		store_kill(&r->holder, SIGKILL);
 }
 
-static int call_kill(const struct call *call, const char *id, const char *text)
+static int call_kill(const struct call *call, const char *id, const char *text, bool all)
 {
 	const int number = text ? parse_signal(text) : SIGTERM;
 	struct store_container c;
@@ -236,9 +323,10 @@ static int call_kill(const struct call *call, const char *id, const char *text)
 
 	if (number < 0)
 		return call_fail(call, "kill: \"%s\" is no signal", text);
-	if (find(call, &c, &r, id, false))
+	if (call_find(call, &c, &r, id, false))
 		return 1;
-	rc = store_is_alive(&r.holder) ? call_ask(&c, HOLDER_SIGNAL, (uint32_t)number) : -ESRCH;
+	rc = store_is_alive(&r.holder) ? call_ask(&c, HOLDER_SIGNAL,
+						    (uint32_t)number | (all ? HOLDER_ALL : 0), -1) : -ESRCH;
 	if (number == SIGKILL && store_is_alive(&r.holder) && !store_wait(&r.holder, KILL_NS)) {
 		end_by_force(&r);
 		rc = 0;
@@ -252,7 +340,7 @@ static int call_kill(const struct call *call, const char *id, const char *text)
 static void end_container(const struct store_container *c, const struct store_record *r)
 {
 	if (store_is_alive(&r->holder))
-		call_ask(c, HOLDER_SIGNAL, SIGKILL);
+		call_ask(c, HOLDER_SIGNAL, SIGKILL, -1);
 	if (!store_wait(&r->holder, END_NS))
 		end_by_force(r);
 	if (!store_wait(&r->vm, END_NS))
@@ -302,10 +390,10 @@ static int call_pause(const struct call *call, const char *id, bool pause)
 	struct store_record r;
 	int rc;
 
-	if (find(call, &c, &r, id, true))
+	if (call_find(call, &c, &r, id, true))
 		return 1;
 	rc = strcmp(call_status_of(&r), pause ? "running" : "paused") ? -ENOTTY :
-	     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0);
+	     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0, -1);
 	if (!rc) {
 		r.paused = pause;
 		rc = store_save(&c, &r);
@@ -321,7 +409,7 @@ static int call_features(void)
 {
 	puts("{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.2.0\",\"hooks\":[],"
 	     "\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false},"
-	     "\"seccomp\":{\"enabled\":false},\"apparmor\":{\"enabled\":false},"
+	     "\"seccomp\":{\"enabled\":true},\"apparmor\":{\"enabled\":false},"
 	     "\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false}}}");
 	return 0;
 }
@@ -410,11 +498,11 @@ static int run_create(const struct call *call, int argc, char **argv)
 
 static int run_kill(const struct call *call, int argc, char **argv)
 {
-	bool all;	/* a VM has no process of anybody else's */
+	bool all = false;
 	const struct flag flags[] = { { "all", 'a', NULL, &all }, { NULL, 0, NULL, NULL } };
 	int at = parse_command(call, flags, argc, argv, 1);
 
-	return at < 0 ? 1 : call_kill(call, argv[at], argv[at + 1]);
+	return at < 0 ? 1 : call_kill(call, argv[at], argv[at + 1], all);
 }
 
 static int run_delete(const struct call *call, int argc, char **argv)
@@ -439,6 +527,54 @@ static int run_simple(const struct call *call, int argc, char **argv)
 	return call_pause(call, argv[at], !strcmp(argv[0], "pause"));
 }
 
+static int run_exec_of_call(const struct call *call, int argc, char **argv)
+{
+	struct call_exec args = { 0 };
+	const struct flag flags[] = {
+		{ "process", 'p', &args.process, NULL }, { "pid-file", 0, &args.pid_file, NULL },
+		{ "console-socket", 0, &args.console_socket, NULL }, { "cwd", 0, &args.cwd, NULL },
+		{ "preserve-fds", 0, &args.preserved, NULL }, { "tty", 't', NULL, &args.tty },
+		{ "detach", 'd', NULL, &args.detach }, { NULL, 0, NULL, NULL },
+	};
+	int n = parse_flags(call, flags, argc - 1, argv + 1);
+
+	if (n < 0)
+		return 1;
+	if (n == argc - 1)
+		return call_fail(call, "exec: it takes the container's id");
+	args.id = argv[n + 1];
+	args.arguments = argv + n + 2;
+	args.nr_arguments = (unsigned int)(argc - n - 2);
+	return call_exec(call, &args);
+}
+
+static int run_ps(const struct call *call, int argc, char **argv)
+{
+	const char *format = "table";
+	const struct flag flags[] = { { "format", 'f', &format, NULL }, { NULL, 0, NULL, NULL } };
+	int n = parse_flags(call, flags, argc - 1, argv + 1);
+
+	if (n < 0)
+		return 1;
+	if (n == argc - 1)
+		return call_fail(call, "ps: it takes the container's id");
+	if (strcmp(format, "table") != 0 && strcmp(format, "json") != 0)
+		return call_fail(call, "ps: --format %s: it is table or json", format);
+	return call_ps(call, argv[n + 1], !strcmp(format, "json"));
+}
+
+static int run_update(const struct call *call, int argc, char **argv)
+{
+	const char *resources = NULL;
+	const struct flag flags[] = { { "resources", 'r', &resources, NULL }, { NULL, 0, NULL, NULL } };
+	int at = parse_command(call, flags, argc, argv, 0);
+
+	if (at < 0)
+		return 1;
+	return resources ? call_update(call, argv[at], resources) :
+	       call_fail(call, "update: --resources with a file is missing");
+}
+
 static int run_missing(const struct call *call, int argc, char **argv)
 {
 	(void)argc;
@@ -453,8 +589,8 @@ static int run_command_of_call(const struct call *call, int argc, char **argv)
 	} commands[] = {
 		{ "create", run_create }, { "start", run_simple }, { "state", run_simple },
 		{ "kill", run_kill }, { "delete", run_delete }, { "pause", run_simple },
-		{ "resume", run_simple }, { "exec", run_missing }, { "ps", run_missing },
-		{ "update", run_missing }, { "run", run_missing }, { "list", run_missing },
+		{ "resume", run_simple }, { "exec", run_exec_of_call }, { "ps", run_ps },
+		{ "update", run_update }, { "run", run_missing }, { "list", run_missing },
 		{ "events", run_missing }, { "spec", run_missing }, { "checkpoint", run_missing },
 		{ "restore", run_missing },
 	};

@@ -290,7 +290,7 @@ bool store_is_alive(const struct store_process *p)
 }
 
 /* Opened first, then compared: it cannot become another one in between. */
-static int open_process(const struct store_process *p)
+int store_open_process(const struct store_process *p)
 {
 	int fd = p->pid > 0 ? (int)syscall(SYS_pidfd_open, p->pid, 0) : -1;
 
@@ -303,7 +303,7 @@ static int open_process(const struct store_process *p)
 
 void store_kill(const struct store_process *p, int signal)
 {
-	int fd = open_process(p);
+	int fd = store_open_process(p);
 
 	if (fd < 0)
 		return;
@@ -314,7 +314,7 @@ void store_kill(const struct store_process *p, int signal)
 bool store_wait(const struct store_process *p, uint64_t ns)
 {
 	const uint64_t deadline = now_ns() + ns;
-	struct pollfd wait = { .fd = open_process(p), .events = POLLIN };
+	struct pollfd wait = { .fd = store_open_process(p), .events = POLLIN };
 	bool ended = wait.fd < 0;
 
 	while (!ended && now_ns() < deadline)

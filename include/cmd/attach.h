@@ -64,6 +64,9 @@ struct attach {
  */
 int attach_open(struct attach *a, const char *what, const char *name, const char *request);
 
+/* The same with a stream that there is already, which attach_fini() closes. 0 or -ENOMEM. */
+int attach_lend(struct attach *a, const char *name, int fd);
+
 /* Until a->over. */
 void attach_run(struct attach *a);
 

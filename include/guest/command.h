@@ -118,7 +118,7 @@ void command_release(struct command *c);
 
 /*
  * Sends a signal to the command, once it has started. Of those that init has not heard of yet each is
- * kept once.
+ * kept once. @number | PROTOCOL_SIGNAL_ALL: to all that runs.
  */
 void command_signal(struct command *c, unsigned int number);
 

@@ -23,9 +23,10 @@ enum gate_kind {
 	GATE_PAUSED,		/* value: 0, or errno */
 	/* To the VM. */
 	GATE_GO = 16,
-	GATE_SIGNAL,		/* value: its number; to the command */
+	GATE_SIGNAL,		/* value: as in struct protocol_signal */
 	GATE_PAUSE,		/* answered by GATE_PAUSED */
 	GATE_RESUME,
+	GATE_EXEC,		/* with a socket: a client of commands beside the first one (control/exec.h) */
 };
 
 struct gate_message {
@@ -38,6 +39,7 @@ struct gate_client {
 	/* 0: it is; -EINPROGRESS: gate_paused() tells; another -errno. */
 	int (*pause)(void *arg);
 	void (*resume)(void *arg);
+	void (*exec)(void *arg, int fd);	/* @fd is its own from then on */
 	void *arg;
 };
 

@@ -39,6 +39,7 @@ struct init_plan {
 	struct protocol_size size;
 	bool is_container;
 	struct protocol_credentials credentials;
+	struct init_seccomp *seccomp;		/* or NULL */
 	size_t nr_steps;
 	struct init_step *steps[PROTOCOL_MAX_STEPS];
 };
@@ -60,18 +61,33 @@ void init_tell(uint32_t kind, const void *payload, size_t bytes);
  */
 int init_open_streams(bool terminal, const struct protocol_size *size, int ours[3], int ends[3]);
 
+/*
+ * What a command's process tells by: errno of what fails, or its end, when the program runs; with
+ * @own_terminal before that a terminal. 0 or errno.
+ */
+int init_open_report(bool own_terminal, int report[2]);
+
+/*
+ * As read(2): *error is there, or if terminal[0] is not -1, the master and the other side of a
+ * terminal, ours to close.
+ */
+ssize_t init_take_report(int report, bool own_terminal, int *error, int terminal[2]);
+
 /* Adds a copy of @text to a list that ends with NULL. */
 void init_add_text(char ***list, size_t *nr, const char *text);
 
 /* In a process of its own, first of all: from now on what fails is said on the command's stderr, and ends it only. */
 void init_leave(const int ends[3]);
 
-/* Then: becomes @plan's command. The status of one that cannot be started is a shell's. */
-__attribute__((noreturn)) void init_be_command(const struct init_plan *plan, const int ends[3]);
+/*
+ * Then: becomes @plan's command. With @report errno of what fails is written there; otherwise it is said, and
+ * the status is a shell's.
+ */
+__attribute__((noreturn)) void init_be_command(const struct init_plan *plan, const int ends[3], int report);
 
 /* ---- init-exec.c: commands beside the first one ---- */
 
-#define INIT_EXEC_POLLS (3 * PROTOCOL_MAX_SESSIONS)
+#define INIT_EXEC_POLLS (4 * PROTOCOL_MAX_SESSIONS)
 
 struct pollfd;
 
@@ -115,8 +131,26 @@ void init_set_credentials(struct init_plan *plan, const char *payload, size_t by
 /* In the container's process: all steps, in their order. */
 void init_take_steps(const struct init_plan *plan);
 
+/* What system calls they may make. */
+struct init_seccomp {
+	uint32_t flags;
+	uint16_t nr;
+	void *program;
+};
+
+void init_set_seccomp(struct init_plan *plan, const char *payload, size_t bytes);
+
 /* Last of all before execve(2). 0 or errno. */
-int init_become(const struct protocol_credentials *c);
+int init_become(const struct init_plan *plan);
+
+/* The container's first process has been made: what others need to get into it is opened. */
+void init_keep_spaces(pid_t first);
+
+/* fork(2), into the container's processes if there is a container. */
+pid_t init_fork_into_container(void);
+
+/* In such a process: into all else of it, if there is one. 0 or errno. */
+int init_enter_container(void);
 
 /* ---- init-user.c ---- */
 

@@ -27,6 +27,7 @@
  * does not read holds up nobody else.
  *
  *	       <--------------	EXEC_PLAN..., EXEC_GO
+ *	EXEC_STARTED -------->	(if it has credentials; otherwise what fails is said on its stderr)
  *	       (EXEC_INPUT, _TAKEN; EXEC_STDOUT, _STDERR, _READ; EXEC_SIGNAL, _SIZE, _UNREAD; EXEC_HANGUP)
  *	EXEC_EXITED --------->	(the number is free again)
  *
@@ -94,6 +95,7 @@ enum protocol_kind {
 	PROTOCOL_STEP = 32,	/* struct protocol_step and its texts: done in order, before it starts */
 	PROTOCOL_CREDENTIALS,	/* struct protocol_credentials: it is one */
 	PROTOCOL_SIGNAL,	/* struct protocol_signal, once it has started */
+	PROTOCOL_SECCOMP,	/* struct protocol_seccomp and a program: for all of its processes */
 
 	/* From init. */
 	PROTOCOL_READY = 64,	/* struct protocol_ready */
@@ -108,6 +110,7 @@ enum protocol_kind {
 	PROTOCOL_EXEC_STDERR,
 	PROTOCOL_EXEC_TAKEN,	/* struct protocol_count: so much more of stdin may come */
 	PROTOCOL_EXEC_EXITED,	/* struct protocol_exited */
+	PROTOCOL_EXEC_STARTED,	/* the program of one that has credentials runs */
 };
 
 #define PROTOCOL_SESSION(kind) ((kind) >> 16)
@@ -143,13 +146,14 @@ struct protocol_size {
 };
 
 /*
- * Behind it, each with its NUL: the directory and the user (empty: none is asked for), arguments,
- * environment.
+ * Behind it struct protocol_credentials, if it has them; then, each with its NUL: the directory and the
+ * user (empty: none is asked for), arguments, environment. In a container's guest it is in the container.
  */
 struct protocol_exec {
 	uint32_t nr_arguments, nr_environment;
 	uint32_t terminal;		/* 1: it gets one, of that size */
 	struct protocol_size size;
+	uint32_t has_credentials;	/* 1: a container's: hang-ups kill it */
 };
 
 struct protocol_count {
@@ -204,7 +208,14 @@ struct protocol_credentials {
 };
 
 struct protocol_signal {
-	uint32_t number;
+	uint32_t number;		/* ... | PROTOCOL_SIGNAL_ALL: of the command all that runs gets it */
+};
+
+#define PROTOCOL_SIGNAL_ALL 0x100u
+
+struct protocol_seccomp {
+	uint32_t flags;			/* of seccomp(2) */
+	uint32_t pad;			/* struct sock_filter follow */
 };
 
 enum protocol_end {

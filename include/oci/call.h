@@ -12,6 +12,12 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "oci/config.h"
+#include "oci/holder.h"
+#include "oci/store.h"
 
 struct call {
 	const char *log;		/* --log, or NULL */
@@ -34,7 +40,38 @@ int call_fail(const struct call *call, const char *fmt, ...) __attribute__((form
 /* The same with words that engines understand. */
 int call_fail_by_words(const struct call *call, const char *text);
 
+struct call_exec {
+	const char *process, *pid_file, *console_socket, *preserved, *cwd;	/* or NULL */
+	bool tty, detach;
+	const char *id;
+	char **arguments;		/* of the command, without --process */
+	unsigned int nr_arguments;
+};
+
+/* With its record. 0, or -errno after a message; store_close() in any case. */
+int call_find(const struct call *call, struct store_container *c, struct store_record *r, const char *id,
+	      bool lock);
+
+/* "created", "running", "paused" or "stopped". */
+const char *call_status_of(const struct store_record *r);
+
+/* Asks its holder; @passed goes along (-1: nothing). 0 or -errno, of the holder or on the way. */
+int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed);
+
+/* The whole file at once; @path may be NULL. 0 or -errno. */
+int call_write_pid(const char *path, pid_t pid);
+
+/*
+ * What is in @fd (-1: errno says why), or the bundle's config.json. 0: config_fini() is the caller's; -errno with
+ * the reason in @error.
+ */
+int call_read_file(struct config *c, enum config_kind kind, int fd, struct config_error *error);
+int call_read_config(struct config *c, const struct store_record *r, struct config_error *error);
+
 /* The exit status. */
+int call_ps(const struct call *call, const char *id, bool json);
+int call_update(const struct call *call, const char *id, const char *resources);
+int call_exec(const struct call *call, const struct call_exec *args);
 int call_create(const struct call *call, const struct call_create *args);
 
 #endif

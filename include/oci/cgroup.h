@@ -21,6 +21,9 @@
  */
 int cgroup_make(const struct config *c, char *path, struct config_error *error);
 
+/* Sets its limits of CPUs anew, as far as they are given. 0 or -errno with the reason in @error. */
+int cgroup_update(const char *path, const struct config_resources *r, struct config_error *error);
+
 /* Its file cgroup.procs, opened for writing; -1: @path is "" . -errno. */
 int cgroup_open(const char *path);
 

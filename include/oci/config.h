@@ -124,6 +124,7 @@ struct config {
 
 enum config_kind {
 	CONFIG_BUNDLE,		/* a config.json */
+	CONFIG_RESOURCES,	/* what --resources of update names: a linux.resources alone */
 	CONFIG_PROCESS,		/* what --process of exec names: a process object alone */
 };
 

@@ -20,15 +20,19 @@
 #define LKVM_OCI_HOLDER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 enum holder_kind {
 	HOLDER_START = 1,
-	HOLDER_SIGNAL,		/* value: its number */
+	HOLDER_SIGNAL,		/* value: its number, | HOLDER_ALL: for all of its processes */
 	HOLDER_PAUSE,
 	HOLDER_RESUME,
+	HOLDER_EXEC,		/* with a socket, for the VM (guest/gate.h: GATE_EXEC) */
 };
+
+#define HOLDER_ALL 0x100u
 
 struct holder_request {
 	uint32_t kind, value;
@@ -40,12 +44,16 @@ struct holder_answer {
 
 struct holder_config {
 	int listener, gate, status, caller;
+	int network;		/* its network namespace; -1: an empty one */
 	const char *place;	/* a directory that its root is made on */
 	const char *hostname;	/* or NULL */
 	char *title;		/* of title_bytes: what ps shows of it */
 	size_t title_bytes;
-	const char *command;	/* to be shown there */
+	const char *const *command;	/* to be shown there; a NULL behind it */
 };
+
+/* Shows it in @title, as far as there is room. */
+void holder_show_title(char *title, size_t bytes, const char *const *command);
 
 /* The process: its number, or -errno. Of all descriptors those named are its own, too. */
 pid_t holder_start(const struct holder_config *config);

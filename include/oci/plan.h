@@ -27,6 +27,14 @@ struct plan {
 int plan_make(struct plan *p, const struct config *c, struct config_error *error);
 void plan_fini(struct plan *p);
 
+struct protocol_credentials;
+
+/* Whose rights a process has. */
+void plan_credentials(const struct config_process *from, struct protocol_credentials *c);
+
+/* As init takes it; @to, whose list is the caller's to free, points into @c. 0 or -ENOMEM. */
+int plan_environment(const struct config *c, struct config_strings *to);
+
 /*
  * Looks for args[0] as execvp(3) would, in the root, which is @root_fd, and in what is bound into it. 0; -ENOENT
  * or -EACCES with the words for it in @error, by which engines know it.

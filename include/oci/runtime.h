@@ -9,6 +9,9 @@
  *	state ID				what there is of it, as JSON
  *	kill [--all] ID [SIGNAL]		signals its process
  *	delete [--force] ID			removes what is left of it
+ *	exec --process FILE ID			one more process in it
+ *	ps [--format json] ID			its processes on the host
+ *	update --resources FILE ID		changes limits of CPUs
  *	pause ID, resume ID			stops the VM's CPUs, lets them go on
  *	features, --version
  *

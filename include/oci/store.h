@@ -71,6 +71,9 @@ struct store_process store_process_of(pid_t pid);
 /* It is there, and not only waiting for its parent. */
 bool store_is_alive(const struct store_process *p);
 
+/* Its pidfd (pidfd_open(2)), the caller's to close; -1: it is not there any more. */
+int store_open_process(const struct store_process *p);
+
 /* Signals it, if it is still that one. */
 void store_kill(const struct store_process *p, int signal);
 

@@ -5,6 +5,9 @@
  *
  *	engine NOTES PID-FILE -- RUNTIME create ...
  *
+ * With "-c SOCKET" before NOTES it takes a terminal's master there, and joins it to its own streams: of 100
+ * columns and 40 rows at first, and 120 and 50 from the word RESIZE on.
+ *
  * It appends lines to NOTES: "created STATUS" when create has returned, "ended STATUS" when the process
  * of PID-FILE has, by a signal as 128+n, and "left" when no child is left at all. Streams are the
  * container's. As with conmon, SIGPIPE is ignored, two descriptors stray in, it is a session of its own,
@@ -12,12 +15,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static const char *notes;
@@ -63,11 +71,97 @@ static pid_t read_pid(const char *path)
 	return pid;
 }
 
+/* ---- terminals ---- */
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strncpy(a.sun_path, path, sizeof(a.sun_path) - 1);
+	unlink(path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 1))
+		exit(1);
+	return fd;
+}
+
+static int take_master(int listener)
+{
+	char name[64], room[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { name, sizeof(name) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room) };
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), master = -1;
+
+	if (fd < 0 || recvmsg(fd, &m, 0) <= 0 || m.msg_controllen < CMSG_LEN(sizeof(int)))
+		exit(1);
+	memcpy(&master, CMSG_DATA((struct cmsghdr *)(void *)room), sizeof(master));
+	return master;
+}
+
+static void set_window(int master, unsigned short columns, unsigned short rows)
+{
+	const struct winsize w = { .ws_col = columns, .ws_row = rows };
+
+	if (ioctl(master, TIOCSWINSZ, &w))
+		exit(1);
+}
+
+/* As conmon: the mode's bits are its business, too. */
+static void relay_terminal(int listener)
+{
+	char data[4096], seen[8192] = "";
+	struct termios mode;
+	int master = take_master(listener);
+	struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = master, .events = POLLIN } };
+	ssize_t n;
+
+	if (tcgetattr(master, &mode))
+		exit(1);
+	mode.c_oflag |= ONLCR;
+	tcsetattr(master, TCSANOW, &mode);
+	set_window(master, 100, 40);
+	while (poll(p, 2, -1) > 0) {
+		if (p[0].revents) {
+			n = read(STDIN_FILENO, data, sizeof(data));
+			if (n <= 0)
+				p[0].fd = -1;
+			else if (write(master, data, (size_t)n) != n)
+				exit(1);
+		}
+		if (!p[1].revents)
+			continue;
+		n = read(master, data, sizeof(data) - 1);
+		if (n <= 0 || write(STDOUT_FILENO, data, (size_t)n) != n)
+			exit(0);
+		data[n] = '\0';
+		strncat(seen, data, sizeof(seen) - strlen(seen) - 1);
+		if (strstr(seen, "RESIZE"))
+			set_window(master, 120, 50);
+	}
+	exit(0);
+}
+
+/* In a process of its own, which ends with the terminal. */
+static void start_terminal(const char *path)
+{
+	int listener = listen_at(path);
+
+	if (!fork())
+		relay_terminal(listener);
+	close(listener);
+}
+
 int main(int argc, char **argv)
 {
 	pid_t runtime, container = -1, ended;
 	int status;
 
+	if (argc > 3 && !strcmp(argv[1], "-c")) {
+		signal(SIGPIPE, SIG_IGN);
+		start_terminal(argv[2]);
+		argv += 2;
+		argc -= 2;
+	}
 	if (argc < 5 || strcmp(argv[3], "--") != 0)
 		return 2;
 	notes = argv[1];

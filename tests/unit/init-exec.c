@@ -100,7 +100,7 @@ int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes
 /* What has come of a session. */
 static struct heard {
 	size_t out_bytes, err_bytes, taken, used;
-	bool out_ended, err_ended, over;
+	bool out_ended, err_ended, started, over;
 	struct protocol_exited end;
 	char *out, err[4096];
 } heard[PROTOCOL_MAX_SESSIONS + 1];
@@ -166,6 +166,10 @@ static void hear_message(void)
 	case PROTOCOL_EXEC_TAKEN:
 		memcpy(&count, data, sizeof(count));
 		s->taken += count.bytes;
+		break;
+	case PROTOCOL_EXEC_STARTED:
+		assert_false(s->started);
+		s->started = true;
 		break;
 	default:
 		assert_int_equal(PROTOCOL_KIND(h.kind), PROTOCOL_EXEC_EXITED);
@@ -266,6 +270,60 @@ static void test_not_started(void **state)
 	start(2, false, "nobody-there", "true");
 	expect_end(2, PROTOCOL_END_EXITED, 125);
 	assert_string_equal(heard[2].err, "lkvm: user: there is no user \"nobody-there\"\n");
+}
+
+/* A container's: whether it runs is said to lkvm, and what does not leaves nothing on its streams. */
+static void start_with_credentials(unsigned int session, const char *directory, const char *program,
+				   const char *script)
+{
+	const struct protocol_exec e = { .nr_arguments = 3, .nr_environment = 1, .has_credentials = 1 };
+	const struct protocol_credentials c = { .umask = 027 };
+	char plan[4096];
+	size_t n = sizeof(e) + sizeof(c);
+
+	memcpy(plan, &e, sizeof(e));
+	memcpy(plan + sizeof(e), &c, sizeof(c));
+	n += (size_t)sprintf(plan + n, "%s%c%c%s%c-c%c%s%cX=y", directory, 0, 0, program, 0, 0, script, 0) + 1;
+	init_exec_hear(session, PROTOCOL_EXEC_PLAN, plan, n);
+	init_exec_hear(session, PROTOCOL_EXEC_GO, "", 0);
+}
+
+static void test_credentials(void **state)
+{
+	static const struct {
+		const char *directory, *program;
+		uint32_t error;
+	} bad[] = { { "/tmp", "/nosuch", ENOENT }, { "/nosuch", "sh", ENOENT }, { "/tmp", "/etc/passwd", EACCES } };
+
+	(void)state;
+	start_with_credentials(1, "/tmp", "sh", "umask; pwd; exit 7");
+	expect_end(1, PROTOCOL_END_EXITED, 7);
+	assert_true(heard[1].started);
+	assert_memory_equal(heard[1].out, "0027\n/tmp\n", 10);
+	for (unsigned int i = 0; i < 3; i++) {
+		start_with_credentials(2 + i, bad[i].directory, bad[i].program, "exit 1");
+		expect_end(2 + i, PROTOCOL_END_NOT_STARTED, bad[i].error);
+		assert_false(heard[2 + i].started || heard[2 + i].err_bytes);
+	}
+	/* Who is gone has killed it, whatever it does about signals. */
+	start_with_credentials(5, "/", "sh", "trap '' HUP; exec sleep 1000");
+	for (unsigned int i = 0; i < 3000 && !heard[5].started; i++)
+		turn();
+	assert_true(heard[5].started && jobs[4].pid > 1);
+	{
+		const pid_t pid = jobs[4].pid;
+
+		init_exec_hear(5, PROTOCOL_EXEC_HANGUP, "", 0);
+		for (unsigned int i = 0; i < 3000 && !kill(pid, 0); i++)
+			turn();
+		assert_int_equal(kill(pid, 0), -1);
+	}
+	expect_end(5, PROTOCOL_END_SIGNALED, SIGHUP);
+	/* Its plan ends within them. */
+	init_exec_hear(6, PROTOCOL_EXEC_PLAN, (const char *)&(struct protocol_exec){ .has_credentials = 1 },
+		       sizeof(struct protocol_exec));
+	init_exec_hear(6, PROTOCOL_EXEC_GO, "", 0);
+	expect_end(6, PROTOCOL_END_EXITED, 125);
 }
 
 /* Neither side is ahead of what the other has room for. */
@@ -478,6 +536,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_status_and_streams, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_not_started, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_credentials, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_through, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hangup, set_up, tear_down),

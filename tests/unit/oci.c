@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,8 +21,10 @@
 #include "guest/gate.h"
 #include "guest/protocol.h"
 #include "io.h"
+#include "oci/call.h"
 #include "oci/config.h"
 #include "oci/holder.h"
+#include "oci/network.h"
 #include "oci/plan.h"
 #include "oci/store.h"
 #include "util.h"
@@ -37,6 +40,15 @@ void init_fail(const char *fmt, ...)
 	vdprintf(STDOUT_FILENO, fmt, ap);
 	va_end(ap);
 	_exit(99);
+}
+
+void init_notice(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vdprintf(STDOUT_FILENO, fmt, ap);
+	va_end(ap);
 }
 
 #define BUNDLES "tests/oci/bundles/"
@@ -218,12 +230,21 @@ static void what_a_vm_cannot_do_is_said(void **state)
 	static const struct {
 		const char *members, *words;
 	} cases[] = {
-		{ LINUX(",\"seccomp\":{\"defaultAction\":\"x\"}"), "linux.seccomp: is not there yet" },
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"x\"}"), "linux.seccomp: defaultAction: \"x\": lkvm cannot do this" },
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}"), "\"SCMP_ACT_NOTIFY\": lkvm cannot" },
+		{ LINUX(",\"seccomp\":{}"), "linux.seccomp: defaultAction: is missing" },
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[1]}"), "syscalls: has what is no object" },
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],"
+			"\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":65536}]}"), "errnoRet: is no error's number" },
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],"
+			"\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":6,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}]}"),
+		  "args: index is not from 0 to 5" },
+		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"x\"]}"), "flags: \"x\": lkvm cannot" },
 		{ "", "linux.namespaces: a VM cannot share the host's processes" },
 		{ ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"}]}",
 		  "linux.namespaces: a VM cannot share the host's network" },
 		{ ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
-		  "{\"type\":\"network\",\"path\":\"/run/netns/x\"}]}", "a network other than none is not there yet" },
+		  "{\"type\":\"network\",\"path\":\"/proc/7/ns/net\"}]}", "sharing another container's network is not there" },
 		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/\",\"options\":[\"bind\"]}]" LINUX(""),
 		  "mounts: /v: a directory of the host cannot be written from a VM" },
 		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/dev/null\",\"options\":[\"bind\"]}]" LINUX(""),
@@ -299,6 +320,8 @@ static void hear_plan(struct init_plan *to, const struct plan *p)
 		at += sizeof(h);
 		if (h.kind == PROTOCOL_STEP)
 			init_add_step(to, p->bytes + at, h.bytes);
+		else if (h.kind == PROTOCOL_SECCOMP)
+			init_set_seccomp(to, p->bytes + at, h.bytes);
 		else
 			init_set_credentials(to, p->bytes + at, h.bytes);
 		at += h.bytes;
@@ -316,7 +339,7 @@ __attribute__((noreturn)) static void be_guest(const struct config *c, const str
 		init_fail("the test cannot make a root: %s", strerror(errno));
 	hear_plan(&plan, p);
 	init_take_steps(&plan);
-	rc = init_become(&plan.credentials);
+	rc = init_become(&plan);
 	if (rc)
 		init_fail("rights: %s", strerror(rc));
 	execve(c->process.args.texts[0], (char *const *)(void *)c->process.args.texts,
@@ -368,11 +391,13 @@ static void a_plan_makes_a_container(void **state)
 		"{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"%s/hosts\",\"options\":[\"ro\"]},"
 		"{\"destination\":\"/run\",\"type\":\"tmpfs\",\"options\":[\"mode=777\",\"size=1m\",\"nodev\"]}],"
 		"\"linux\":{\"namespaces\":[" SPACES "],\"maskedPaths\":[\"/proc/version\",\"/proc/fs\",\"/proc/none\"],"
-		"\"readonlyPaths\":[\"/proc/sys\",\"/proc/nothing\"]}}";
+		"\"readonlyPaths\":[\"/proc/sys\",\"/proc/nothing\"],\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\","
+		"\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":["
+		"{\"names\":[\"mkdir\",\"mkdirat\",\"no_such_call\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}}}";
 	static const char script[] = "id -u; id -g; id -G; umask; pwd; ulimit -n; ulimit -Hn; "
 		"grep -E '^(Cap(Eff|Bnd|Amb)|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; echo $$; cd /dev; echo *; "
 		"cat /etc/hosts; wc -c </proc/version; ls /proc/fs; (echo x >/x) 2>/dev/null || echo ro; "
-		"(echo x >/proc/sys/kernel/hostname) 2>/dev/null || echo ro; echo y >/run/y; cat /run/y; ls -A /";
+		"(echo x >/proc/sys/kernel/hostname) 2>/dev/null || echo ro; echo y >/run/y; cat /run/y; ls -A /; mkdir /run/d 2>&1; grep Seccomp: /proc/self/status | tr '\\t' ' '";
 	char members[4096], line[1024], root[96];
 	const char *said;
 	struct config c;
@@ -382,7 +407,7 @@ static void a_plan_makes_a_container(void **state)
 	(void)state;
 	snprintf(root, sizeof(root), "%s/guest", dir);
 	snprintf(line, sizeof(line), "mkdir -p %s/bin %s/etc %s/proc %s/sys && cp /bin/busybox %s/bin/ && "
-		 "for l in sh id ls cat grep tr wc; do ln -s busybox %s/bin/$l; done; echo of-the-engine >%s/hosts",
+		 "for l in sh id ls cat grep tr wc mkdir; do ln -s busybox %s/bin/$l; done; echo of-the-engine >%s/hosts",
 		 root, root, root, root, root, root, dir);
 	assert_int_equal(system(line), 0);
 	n = snprintf(members, sizeof(members), text, script, dir);
@@ -394,7 +419,8 @@ static void a_plan_makes_a_container(void **state)
 				    "CapBnd: 0000000000000021\nCapAmb: 0000000000000020\nNoNewPrivs: 1\n1\n"
 				    "fd full mqueue null ptmx random stderr stdin stdout tty urandom zero\n"
 				    "of-the-engine\n0\nro\nro\ny\n"
-				    "bin\ndev\netc\nproc\nrun\nsys\nw\n");
+				    "bin\ndev\netc\nproc\nrun\nsys\nw\n"
+				    "mkdir: can't create directory '/run/d': Operation not supported\nSeccomp: 2\n");
 	plan_fini(&p);
 	config_fini(&c);
 }
@@ -514,8 +540,9 @@ struct held {
 static bool start_holder(struct held *h)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	static const char *const command[] = { "x", NULL };
 	int gate[2], status[2], caller[2];
-	struct holder_config c = { .hostname = "held", .command = "x" };
+	struct holder_config c = { .network = -1, .hostname = "held", .command = command };
 
 	snprintf(h->place, sizeof(h->place), "%s/place", dir);
 	mkdir(h->place, 0755);
@@ -678,6 +705,40 @@ static void signals_reach_the_guest(void **state)
 	end_holder(&h, 143, 143);
 }
 
+static void clients_are_passed_on(void **state)
+{
+	const struct holder_request r = { HOLDER_EXEC, 0 };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct gate_message m;
+	struct pollfd p;
+	struct held h;
+	int ends[2], passed, fd;
+	char byte = 'x';
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	assert_int_equal(answer_of(ask_holder(HOLDER_EXEC, 0)), -EINVAL);	/* nothing is passed */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/socket", dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(socket_send_fd(fd, &r, sizeof(r), ends[1]), sizeof(r));
+	assert_int_equal(answer_of(fd), 0);
+	close(ends[1]);
+	p = (struct pollfd){ .fd = h.gate, .events = POLLIN };
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_int_equal(socket_recv_fd(h.gate, &m, sizeof(m), &passed, NULL), sizeof(m));
+	assert_int_equal(m.kind, GATE_EXEC);
+	assert_int_equal(write(passed, &byte, 1), 1);
+	close(passed);		/* the holder has kept none */
+	assert_int_equal(read(ends[0], &byte, 1), 1);
+	assert_int_equal(read(ends[0], &byte, 1), 0);
+	close(ends[0]);
+	end_holder(&h, 0, 0);
+}
+
 static bool gate_has_ended(const struct held *h)
 {
 	struct pollfd p = { .fd = h->gate, .events = POLLIN };
@@ -773,6 +834,299 @@ static void without_its_caller_it_ends(void **state)
 	end_holder(&h, -1, 137);
 }
 
+/* ---- exec, with this test as the VM ---- */
+
+/* Descriptors of the caller are as an engine leaves them; what it says is in "said". */
+static pid_t call_exec_beside(const char *process, bool detach)
+{
+	char title[] = "lkvm-oci exec --process /a/b/c", file[96], pid_file[96], said[96], root[96];
+	const struct call_exec args = {
+		.process = file, .pid_file = pid_file, .detach = detach, .id = "c",
+	};
+	struct call call = { .title = title, .title_bytes = sizeof(title) };
+	pid_t pid;
+
+	snprintf(file, sizeof(file), "%s/process", dir);
+	snprintf(pid_file, sizeof(pid_file), "%s/pid", dir);
+	snprintf(said, sizeof(said), "%s/said", dir);
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	write_file(file, process, strlen(process));
+	strcpy(call.root, root);
+	unlink(pid_file);
+	pid = fork();
+	if (!pid) {
+		int out = open(said, O_RDWR | O_CREAT | O_TRUNC, 0600), in = open("/dev/null", O_RDONLY);
+
+		dup2(in, 0);
+		dup2(out, 1);
+		dup2(out, 2);
+		_exit(call_exec(&call, &args));
+	}
+	return pid;
+}
+
+static void write_down_container(const struct held *h, bool started)
+{
+	struct store_container c;
+	struct store_record r = { .bundle = "/", .started = started };
+	char root[96], from[96], to[128];
+
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	assert_int_equal(store_create(&c, root, "c"), 0);
+	r.holder = r.vm = store_process_of(h->pid);
+	assert_int_equal(store_save(&c, &r), 0);
+	snprintf(from, sizeof(from), "%s/socket", dir);
+	snprintf(to, sizeof(to), "%s/c/socket", root);
+	assert_int_equal(rename(from, to), 0);
+	store_close(&c);
+}
+
+static void remove_container(void)
+{
+	struct store_container c;
+	char root[96];
+
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	assert_int_equal(store_find(&c, root, "c", true), 0);
+	assert_int_equal(store_remove(&c), 0);
+	store_close(&c);
+}
+
+static int take_client(const struct held *h)
+{
+	struct pollfd p = { .fd = h->gate, .events = POLLIN };
+	struct gate_message m;
+	int fd;
+
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_int_equal(socket_recv_fd(h->gate, &m, sizeof(m), &fd, NULL), sizeof(m));
+	assert_int_equal(m.kind, GATE_EXEC);
+	assert_true(fd >= 0);
+	fcntl(fd, F_SETFL, 0);
+	return fd;
+}
+
+/* One frame: its kind. */
+static uint32_t hear_frame(int fd, char *payload, uint32_t *bytes)
+{
+	struct protocol_header h;
+
+	assert_int_equal(recv(fd, &h, sizeof(h), MSG_WAITALL), sizeof(h));
+	assert_true(h.bytes <= PROTOCOL_MAX_FRAME_BYTES);
+	if (h.bytes)
+		assert_int_equal(recv(fd, payload, h.bytes, MSG_WAITALL), h.bytes);
+	*bytes = h.bytes;
+	return h.kind;
+}
+
+static void say_frame(int fd, uint32_t kind, const void *payload, uint32_t bytes)
+{
+	const struct protocol_header h = { .kind = kind, .bytes = bytes };
+
+	assert_int_equal(write(fd, &h, sizeof(h)), sizeof(h));
+	if (bytes)
+		assert_int_equal(write(fd, payload, bytes), bytes);
+}
+
+static size_t hear_exec_plan(int fd, char plan[8192])
+{
+	uint32_t bytes, kind;
+	size_t n = 0;
+
+	while ((kind = hear_frame(fd, plan + n, &bytes)) == PROTOCOL_EXEC_PLAN)
+		n += bytes;
+	assert_int_equal(kind, PROTOCOL_EXEC_GO);
+	return n;
+}
+
+static int status_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static const char exec_process[] = "{\"args\":[\"prog\",\"-x\"],\"env\":[\"A=b\"],\"cwd\":\"/w\",\"user\":{\"uid\":5,\"gid\":6}}";
+
+static void an_exec_has_a_process_of_its_own(void **state)
+{
+	const struct protocol_exited end = { PROTOCOL_END_EXITED, 42 };
+	char plan[8192], path[64], *text;
+	struct protocol_exec e;
+	struct held h;
+	pid_t pid;
+	size_t n;
+	int fd;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	write_down_container(&h, true);
+	pid = call_exec_beside(exec_process, true);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	fd = take_client(&h);
+	n = hear_exec_plan(fd, plan);
+	memcpy(&e, plan, sizeof(e));
+	assert_true(e.has_credentials && e.nr_arguments == 2 && !e.terminal);
+	assert_memory_equal(plan + sizeof(e) + sizeof(struct protocol_credentials), "/w\0005:6\0prog\0-x\0A=b\0", 19);
+	assert_int_equal(plan[n - 1], 0);
+	/* It waits until the program runs. */
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+	say_frame(fd, PROTOCOL_EXEC_STARTED, NULL, 0);
+	assert_int_equal(status_of(pid), 0);
+	
+	pid = atoi(run_in(dir, "cat pid"));
+	assert_true(pid > 1);
+	snprintf(path, sizeof(path), "/proc/%d/root", pid);
+	assert_string_equal(run_in(path, "ls -A"), "proc\n");
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	text = run_in(path, "readlink ns/pid ns/mnt ns/ipc ns/uts ns/net");
+	snprintf(path, sizeof(path), "/proc/%d", h.pid);
+	{
+		char *copy = strdup(text);
+
+		assert_string_equal(run_in(path, "readlink ns/pid ns/mnt ns/ipc ns/uts ns/net"), copy);
+		free(copy);
+	}
+	say_frame(fd, PROTOCOL_EXEC_STDOUT, "hello\n", 6);
+	kill(pid, SIGTERM);		/* goes to the guest */
+	{
+		uint32_t bytes, kind = 0, signal = 0;
+
+		for (int i = 0; i < 4 && kind != PROTOCOL_EXEC_SIGNAL; i++)
+			kind = hear_frame(fd, plan, &bytes);
+		memcpy(&signal, plan, sizeof(signal));
+		assert_int_equal(signal, SIGTERM);
+	}
+	say_frame(fd, PROTOCOL_EXEC_EXITED, &end, sizeof(end));
+	assert_int_equal(status_of(pid), 42);
+	assert_string_equal(run_in(dir, "cat said"), "hello\n");
+	close(fd);
+	remove_container();
+	end_holder(&h, 0, 0);
+}
+
+static void an_exec_that_fails_says_so(void **state)
+{
+	static const struct {
+		uint32_t error;		/* 0: the VM takes none */
+		const char *said;
+	} cases[] = {
+		{ ENOENT, "executable file \"prog\" not found in $PATH, or its directory: No such file or directory\n" },
+		{ EACCES, "executable file \"prog\": Permission denied\n" },
+		{ ENOMEM, "exec: prog: Cannot allocate memory\n" },
+		{ 0, "exec: the VM takes no more commands, or has ended\n" },
+	};
+	char plan[8192];
+	struct held h;
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	write_down_container(&h, true);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct protocol_exited end = { PROTOCOL_END_NOT_STARTED, cases[i].error };
+
+		pid = call_exec_beside(exec_process, true);
+		fd = take_client(&h);
+		if (cases[i].error) {
+			hear_exec_plan(fd, plan);
+			say_frame(fd, PROTOCOL_EXEC_EXITED, &end, sizeof(end));
+		}
+		close(fd);
+		assert_int_equal(status_of(pid), 1);
+		assert_string_equal(run_in(dir, "cat said"), cases[i].said);
+	}
+	/* Without --detach it is a call like any other; the VM's end is a kill. */
+	pid = call_exec_beside(exec_process, false);
+	fd = take_client(&h);
+	hear_exec_plan(fd, plan);
+	say_frame(fd, PROTOCOL_EXEC_STARTED, NULL, 0);
+	close(fd);
+	assert_int_equal(status_of(pid), 137);
+	assert_int_equal(status_of(call_exec_beside("{\"args\":[]}", true)), 1);
+	assert_string_equal(run_in(dir, "cat said"), "config.json: cwd: is missing\n");
+	remove_container();
+	end_holder(&h, 0, 0);
+}
+
+/* ---- networks, with namespaces of this machine ---- */
+
+/* Of a namespace with a card: its first process; 0: there can be none here. */
+static pid_t make_network(void)
+{
+	int ready[2];
+	char byte = 'x';
+	pid_t pid;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	if (!pid) {
+		if (unshare(CLONE_NEWNET) ||
+		    system("ip link add v0 type veth peer name v1 2>/dev/null && ip link set lo up && "
+			   "ip link set v0 mtu 1400 address 02:00:00:00:07:09 && ip addr add 10.9.8.7/20 dev v0 && "
+			   "ip link set v0 up && ip route add default via 10.9.0.1") ||
+		    write(ready[1], &byte, 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1) {
+		waitpid(pid, NULL, 0);
+		pid = 0;
+	}
+	close(ready[0]);
+	return pid;
+}
+
+static void interfaces_are_taken_over(void **state)
+{
+	const pid_t pid = make_network();
+	char path[64], place[96], option[160], wanted[200];
+	struct config_error why = { "" };
+	struct network n;
+
+	(void)state;
+	if (!pid) {
+		print_message("no network namespaces here\n");
+		return;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	snprintf(place, sizeof(place), "%s/net", dir);
+	mkdir(place, 0755);
+	/* And once more, when the first VM is gone. */
+	for (int i = 0; i < 2; i++) {
+		int rc = network_open(&n, path, place, &why);
+
+		if (rc && strstr(why.text, "not permitted")) {
+			print_message("%s\n", why.text);
+			break;
+		}
+		if (rc)
+			fail_msg("%s", why.text);
+		assert_int_equal(n.nr, 1);
+		network_option(&n.cards[0], option, sizeof(option));
+		snprintf(wanted, sizeof(wanted), "mode=fd,fd=%d,guest_mac=02:00:00:00:07:09,mtu=1400,ip=10.9.8.7/20,"
+			 "gw=10.9.0.1", n.cards[0].fd);
+		assert_string_equal(option, wanted);
+		assert_int_equal(fcntl(n.cards[0].fd, F_GETFD), FD_CLOEXEC);
+		network_close(&n);
+	}
+	assert_string_equal(run_in(place, "ls -A"), "");	/* seen by nobody else */
+	network_close(&n);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(network_open(&n, "/nix", place, &why), -EIO);
+	assert_string_equal(why.text, "network: /nix: No such file or directory");
+	network_close(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -787,11 +1141,15 @@ int main(void)
 		cmocka_unit_test(processes_are_told_apart),
 		cmocka_unit_test(a_holder_ends_as_its_vm),
 		cmocka_unit_test(a_holder_shows_nothing),
+		cmocka_unit_test(clients_are_passed_on),
 		cmocka_unit_test(signals_reach_the_guest),
 		cmocka_unit_test(a_kill_ends_the_vm),
 		cmocka_unit_test(a_start_that_fails_is_told),
 		cmocka_unit_test(a_pause_is_answered),
 		cmocka_unit_test(without_its_caller_it_ends),
+		cmocka_unit_test(an_exec_has_a_process_of_its_own),
+		cmocka_unit_test(an_exec_that_fails_says_so),
+		cmocka_unit_test(interfaces_are_taken_over),
 	};
 
 	return cmocka_run_group_tests_name("oci", tests, make_folder, remove_folder);

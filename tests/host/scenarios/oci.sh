@@ -5,7 +5,7 @@ ln -sf lkvm /bin/lkvm-oci
 mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /ud/shm /vol
 echo "kernel = /g/cloud/bzImage	# and nothing else" >/etc/lkvm/oci.conf
 cp /bin/busybox /r/bin/
-for l in sh cat id ls mount sleep hostname grep touch echo; do ln -s busybox /r/bin/$l; done
+for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut; do ln -s busybox /r/bin/$l; done
 echo not-executable >/r/etc/text
 echo "127.0.0.1 of-the-engine" >/ud/hosts; echo h >/ud/hostname; echo >/ud/resolv.conf; echo >/ud/.containerenv
 echo volume >/vol/file
@@ -14,9 +14,11 @@ echo volume >/vol/file
 # bundle FROM ARGS: /b is one of the engines' with this command, on /r.
 bundle() {
 	mkdir -p /b
+	ignore='"lkvm.ignore":"linux.seccomp",'	# most lists are shortened: they allow nothing
+	[ $1 != podman-run ] || ignore=
 	sed -e "s#^\"root\":.*#\"root\":{\"path\":\"/r\"},#" -e "s#^ \"args\":.*# \"args\":$2,#" \
 		-e 's#/run/containers/storage/overlay-containers/00000000c0ffee02/userdata#/ud#' \
-		-e 's#"annotations":{#"annotations":{"lkvm.ignore":"linux.seccomp",#' /bundles/$1.config.json >/b/config.json
+		-e 's#"annotations":{#"annotations":{'"$ignore"'#' /bundles/$1.config.json >/b/config.json
 	grep -q '"annotations"' /b/config.json || sed -i 's#^"root"#"annotations":{"lkvm.ignore":"linux.seccomp"},\n"root"#' /b/config.json
 }
 # create ID [FLAGS]: as conmon; what it becomes is in /n. Streams: /tmp/out, /tmp/err.
@@ -29,19 +31,28 @@ create() {
 # await WORD: the number behind it in /n.
 await() {
 	i=0
-	while ! grep -q "^$1 " /n 2>/dev/null && [ $i -lt 2400 ]; do sleep .1; i=$((i + 1)); done
-	sed -n "s/^$1 //p" /n
+	while ! grep -q "^$1 " ${n:-/n} 2>/dev/null && [ $i -lt 2400 ]; do sleep .1; i=$((i + 1)); done
+	sed -n "s/^$1 //p" ${n:-/n}
 }
 # oci ARGUMENTS: another call, with what podman leaves of the environment.
 oci() { env -i XDG_RUNTIME_DIR= /bin/lkvm-oci "$@"; }
 state() { oci state $1 2>&1 | sed -n 's/.*"status":"\([a-z]*\)".*/\1/p'; }
+# process FROM ARGS: /process is one of the engines' for exec, with this command.
+process() { tr -d '\n' </bundles/$1.process.json | sed "s#\"args\": *\[[^]]*\]#\"args\":$2#" >/process; }
+# execute ID [FLAGS]: as conmon does; what it becomes is in /n3. Streams: /tmp/xout, /tmp/xerr.
+execute() {
+	rm -f /n3 /p3
+	xid=$1; shift
+	engine /n3 /p3 -- /bin/lkvm-oci "$@" exec --pid-file /p3 --process /process --detach $xid <${IN:-/dev/null} >/tmp/xout 2>/tmp/xerr &
+	n=/n3 await created
+}
 # nothing_left NAME: no process, record, entry or group of any container.
 nothing_left() {
 	same oci/$1-leaves-nothing "" "$(ps | grep '[l]kvm-oci'; ls /run/lkvm-oci 2>/dev/null; ls /run/lkvm 2>/dev/null; find /sys/fs/cgroup -name '*c0ffee*')"
 }
 
 # A whole life, as podman has it.
-bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; echo $(ls /dev); (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; exit 7"]'
+bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; echo $(ls /dev); (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; grep Seccomp: /proc/self/status; exit 7"]'
 same oci/create 0 "$(create c1)"
 same oci/created created "$(state c1)"
 same oci/nothing-runs-yet "" "$(cat /tmp/out /tmp/err)"
@@ -65,6 +76,7 @@ has oci/capabilities /tmp/out '^CapEff:.00000000800405fb$'
 has oci/devices /tmp/out '^fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero$'
 has oci/read-only-sys /tmp/out '^ro$'
 has oci/sysctl /tmp/out '^0.*0$'
+has oci/seccomp /tmp/out '^Seccomp:.2$'
 oci kill c1 15 2>/tmp/err; same oci/kill-of-the-ended 1 $?
 has oci/kill-of-the-ended-says-why /tmp/err '^container not running$'
 oci delete --force c1; same oci/delete 0 $?
@@ -87,6 +99,16 @@ G="--root /run/containerd/runc/default --log /tmp/log --log-format json"
 same oci/shim-create 0 "$(create t1 $G)"
 oci $G start t1
 i=0; while ! grep -q up /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+# More processes: in the container, which goes on.
+process ctr-exec '["sh","-c","cat; echo err >\&2; readlink /proc/1/exe; exit 9"]'
+echo in >/tmp/in
+same oci/exec 0 "$(IN=/tmp/in execute t1 $G)"
+same oci/exec-holder "proc" "$(ls -A /proc/$(cat /p3)/root/)"
+same oci/exec-status "9 0" "$(n=/n3 await ended) $(n=/n3 await left)"
+same oci/exec-streams "in /bin/busybox err" "$(tr '\n' ' ' </tmp/xout)$(cat /tmp/xerr)"
+process ctr-exec '["nix"]'
+same oci/exec-no-program 1 "$(execute t1 $G)"
+has oci/exec-no-program-says-so /tmp/xerr 'executable file "nix" not found in .PATH.*No such file or directory'
 oci $G kill t1 15; same oci/shim-status "5 got" "$(await ended) $(tail -n 1 /tmp/out)"
 oci $G delete t1; same oci/shim-delete 0 $?
 oci $G delete --force t1; same oci/shim-delete-again 0 $?
@@ -116,9 +138,47 @@ same oci/vm-is-killed-delete 0 $?
 sleeper c1; kill -9 $(cat /p); same oci/holder-is-killed "137 0" "$(await ended) $(await left)"; oci delete --force c1
 sleeper c1; oci delete --force c1; same oci/delete-force "0 137" "$? $(await ended)"
 nothing_left kills
+# Terminals: the engine has the master, and the window changes when it sees the word RESIZE.
+bundle podman-tty '["sh","-c","stty size; tty; ls -l /dev/console | cut -c1; echo RESIZE; while [ \\"$(stty size)\\" != \\"50 120\\" ]; do sleep .1; done; read x; echo got $x; exit 3"]'
+mkfifo /in; (sleep 1000 >/in & echo $! >/sleeper)
+rm -f /n /p; engine -c /console /n /p -- /bin/lkvm-oci create --bundle /b --pid-file /p --console-socket /console c1 </in >/tmp/out 2>/tmp/err &
+same oci/tty-create 0 "$(await created)"
+oci start c1
+i=0; while ! grep -q RESIZE /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+printf 'a\001b\n' >/in
+same oci/tty-status 3 "$(await ended)"
+same oci/tty "40 100 /dev/pts/0 c RESIZE a^Ab got a?b" "$(tr -d '\r' </tmp/out | tr '\001\n' '? ' | sed 's/ $//')"
+oci delete c1
+bundle podman-run '["sh","-c","echo up; sleep 1000"]'
+create c1 >/dev/null; oci start c1
+i=0; while ! grep -q up /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+process podman-exec-tty '["sh","-c","stty size; tty; echo RESIZE; while [ \\"$(stty size)\\" != \\"50 120\\" ]; do sleep .1; done; exit 4"]'
+rm -f /n3 /p3; engine -c /console /n3 /p3 -- /bin/lkvm-oci exec --pid-file /p3 --process /process --detach --tty --console-socket /console c1 </in >/tmp/xout 2>/tmp/xerr &
+same oci/exec-tty "0 4" "$(n=/n3 await created) $(n=/n3 await ended)"
+same oci/exec-tty-output "40 100 /dev/pts/0 RESIZE" "$(tr -d '\r' </tmp/xout | tr '\n' ' ' | sed 's/ $//')"
+kill $(cat /sleeper)
+# What runs of it here, its limits, and signals by all their names.
+process podman-exec '["sleep","1000"]'
+execute c1 >/dev/null
+same oci/ps "$(for f in /p /p3; do cat $f; echo; done | sort -n | tr '\n' ' ')" "$(oci ps --format json c1 | tr -d '[]\n' | tr ',' '\n' | sort -n | tr '\n' ' ')"
+has oci/ps-table - '^ *[0-9]+ sleep 1000$' <<P
+$(oci ps c1)
+P
+echo '{"cpu":{"shares":512,"quota":50000,"period":100000},"memory":{}}' >/u
+oci update --resources /u c1; same oci/update "0 50000 100000" "$? $(cat /sys/fs/cgroup/libpod_parent/libpod-00000000c0ffee02/cpu.max)"
+echo '{"memory":{"limit":300000000}}' | oci update --resources - c1 2>/tmp/err; same oci/update-memory 1 $?
+has oci/update-memory-says-why /tmp/err 'memory.limit: a VM has it from its start'
+same oci/state-annotations 1 "$(oci state c1 | grep -c '"io.container.manager":"libpod"')"
+oci kill c1 SIGNIX 2>/dev/null; same oci/kill-no-signal 1 $?
+for s in 0 65 -1 RTMIN+40 RTMIN-1; do oci kill c1 $s 2>/dev/null && not_ok oci/kill-$s; done
+for s in WINCH sigwinch 28 SIGRTMIN+1; do oci kill c1 $s || not_ok oci/kill-$s; [ $s != SIGRTMIN+1 ] || break; done
+oci kill --all c1 TERM; same oci/kill-all-ends-exec 143 "$(n=/n3 await ended)"
+oci kill c1 KILL; await ended >/dev/null; oci ps c1 2>/dev/null; same oci/ps-of-the-ended 1 $?
+oci delete c1
+nothing_left terminals
 # Limits, read-only roots, volumes, tmpfs with what is below.
 bundle podman-ro-volumes '["sh","-c","cat /ro/file; (echo x >/ro/y) 2>/dev/null || echo ro1; (echo x >/y) 2>/dev/null || echo ro2; echo x >/etc/z 2>/dev/null || echo ro3; echo x >/tmp/t \&\& cat /tmp/t"]'
-sed -i -e 's#/srv/vol#/vol#' -e '/"destination":"\/rw"/d' -e '/"destination":"\/named"/d' /b/config.json
+sed -i -e 's#{"path":"/r"}#{"path":"/r","readonly":true}#' -e 's#/srv/vol#/vol#' -e '/"destination":"\/rw"/d' -e '/"destination":"\/named"/d' /b/config.json
 create c1 >/dev/null; oci start c1; await ended >/dev/null
 same oci/read-only "volume ro1 ro2 ro3 x" "$(tr '\n' ' ' </tmp/out | sed 's/ $//')"; oci delete --force c1
 same oci/volume-is-unchanged file "$(ls /vol)"
@@ -127,7 +187,7 @@ sed -i 's/,"cpus":"0"//' /b/config.json
 create c1 >/dev/null; oci start c1; await ended >/dev/null; has oci/pids /tmp/out '^100$'; oci delete --force c1
 nothing_left limits
 bundle podman-run '["sh","-c","exit 3"]'
-for i in $(seq ${SOAK:-200}); do
-	create c$i >/dev/null; oci start c$i; [ "$(await ended)" = 3 ] || not_ok oci/many-$i; oci delete c$i
+for k in $(seq ${SOAK:-200}); do
+	create c$k >/dev/null; oci start c$k; [ "$(await ended)" = 3 ] || not_ok oci/many-$k; oci delete c$k
 done
 nothing_left many

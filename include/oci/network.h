@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The network that an engine has made for a container: interfaces in a namespace, with addresses. The VM
+ * takes each over with all that it has: a macvtap in passthru mode gets its frames, and the guest its
+ * addresses. Processes in the namespace itself do not get them any more.
+ *
+ * Main thread; descriptors are closed by network_close().
+ */
+#ifndef LKVM_OCI_NETWORK_H
+#define LKVM_OCI_NETWORK_H
+
+#include <stdint.h>
+
+#include "oci/config.h"
+
+#define NETWORK_MAX_CARDS 4u
+
+struct network_card {
+	int fd;			/* the macvtap's */
+	uint8_t mac[6];
+	uint8_t prefix_bits;	/* 0: no address (of version 4) */
+	uint8_t address[4], gateway[4];		/* all zero: none */
+	uint32_t mtu;
+};
+
+struct network {
+	int spaces;		/* the namespace; -1: none was named */
+	unsigned int nr;
+	struct network_card cards[NETWORK_MAX_CARDS];
+};
+
+#define NETWORK_NONE { .spaces = -1 }
+
+/*
+ * Takes over what is in the namespace at @path. @place is a directory that what is needed meanwhile is
+ * mounted on, seen by nobody else. 0 or -errno with the reason in @error; network_close() in any case.
+ */
+int network_open(struct network *n, const char *path, const char *place, struct config_error *error);
+void network_close(struct network *n);
+
+/* The value of an option --network for @card (cmd/options.h). */
+void network_option(const struct network_card *card, char *text, size_t bytes);
+
+#endif
