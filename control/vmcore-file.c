@@ -195,7 +195,7 @@ static int begin_data(struct vmcore_file *f)
 /* It goes up, and there are at most as many as windows of a scan (ram-scan.c), which is bounded as data are. */
 static int note_progress(struct vmcore_file *f)
 {
-	const uint64_t most = f->size / RAM_SCAN_WINDOW_BYTES + 2 * VMCORE_MAX_PIECES;
+	const uint64_t most = f->size / RAM_SCAN_WINDOW_BYTES + 2ull * VMCORE_MAX_PIECES;
 
 	if (f->record.offset > f->size || f->record.offset < f->at || f->steps++ == most)
 		return -EPROTO;
