@@ -363,8 +363,8 @@ static void control_stat(struct control *c)
 		fflush(stdout);
 		once |= !rc;
 	} while (!rc && watches && !ferror(stdout) && !registry_wait(vm, now_ns() + WATCH_NS));
-	/* One that is watched may end at any time. */
-	if (rc && !(watches && once && registry_wait(vm, 1)))
+	/* One that is watched may end at any time: first it does not answer, then it is gone. */
+	if (rc && !(watches && once && registry_wait(vm, now_ns() + ANSWER_NS)))
 		report_stat(c, rc);
 }
 

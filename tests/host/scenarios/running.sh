@@ -102,7 +102,7 @@ stops work 5
 wait $pid; same running/work "0 1" "$? $(tail -n 1 /tmp/out | grep -c '^end')"
 same running/kernel-says-nothing "" "$(grep -v '^at \|^end' /tmp/out)"
 same running/all-was-read 1 "$(sed -n 's/^at [^ ]* [^ ]* //p' /tmp/out | sort -u | wc -l)"
-wait $watcher; same running/watch 0 $?
+wait $watcher; same running/watch "0 0" "$? $(grep -c '^lkvm:' /tmp/watch)"
 has running/watch-table /tmp/watch '^CPU +TIME/ms +EXITS +IO '
 
 # Some at once (FULL: eight) in the background; one of them dies.
