@@ -316,6 +316,9 @@ install: all
 	install -D -s -m 755 $(build)/lkvm $(DESTDIR)$(PREFIX)/bin/lkvm
 	ln -sf lkvm $(DESTDIR)$(PREFIX)/bin/lkvm-oci
 	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
+	ln -sf lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm-oci.1
+	install -d $(DESTDIR)$(PREFIX)/share/doc/lkvm
+	install -m 644 docs/oci/* $(DESTDIR)$(PREFIX)/share/doc/lkvm/
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(build)/lkvm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm
 	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

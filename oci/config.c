@@ -459,13 +459,22 @@ static void check_environment(struct config_reader *r, const struct config_proce
 			config_fail(r, -EINVAL, "env", "[%u] is not NAME=VALUE", i);
 }
 
+/* The host's kernel knows none of the guest's processes, which have a wall around them. */
+static void note_label(struct config_reader *r, struct json_object *o, const char *name)
+{
+	if (get_full_text(r, o, name))
+		take_note(r, name, "is for processes of the host, passed over");
+}
+
 static void read_process(struct config_reader *r, struct config_process *p, struct json_object *o)
 {
 	int64_t score = 0;
 
 	config_check_names(r, o, "terminal consoleSize user args env cwd capabilities rlimits noNewPrivileges "
-		    "oomScoreAdj", "commandLine apparmorProfile selinuxLabel ioPriority scheduler "
+		    "oomScoreAdj apparmorProfile selinuxLabel", "commandLine ioPriority scheduler "
 		    "execCPUAffinity");
+	note_label(r, o, "apparmorProfile");
+	note_label(r, o, "selinuxLabel");
 	p->terminal = get_bool(r, o, "terminal");
 	read_console_size(r, p, o);
 	read_user(r, p, o);
@@ -707,9 +716,9 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 
 	if (o) {
 		config_check_names(r, o, "sysctl resources cgroupsPath namespaces devices seccomp maskedPaths "
-			    "readonlyPaths rootfsPropagation",
-			    "uidMappings gidMappings netDevices mountLabel intelRdt personality "
-			    "timeOffsets memoryPolicy");
+			    "readonlyPaths rootfsPropagation mountLabel",
+			    "uidMappings gidMappings netDevices intelRdt personality timeOffsets memoryPolicy");
+		note_label(r, o, "mountLabel");
 		get_pairs(r, o, "sysctl", &c->sysctl);
 		read_resources_of(r, o);
 		c->cgroups_path = get_full_text(r, o, "cgroupsPath");

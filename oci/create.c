@@ -518,6 +518,7 @@ static int take_creation_steps(struct creation *c, bool *claimed)
 	};
 	int rc = read_bundle(c);
 
+	call_note(c->call, c->config.notes);
 	if (!rc)
 		rc = check_call(c);
 	if (!rc) {

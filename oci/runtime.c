@@ -60,7 +60,7 @@ static void soften(char *text)
 	}
 }
 
-static void log_failure(const struct call *call, const char *text)
+static void call_log(const struct call *call, const char *level, const char *text)
 {
 	char now[64];
 	time_t t = time(NULL);
@@ -71,11 +71,11 @@ static void log_failure(const struct call *call, const char *text)
 		return;
 	strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
 	if (call->log_format && !strcmp(call->log_format, "json")) {
-		fputs("{\"level\":\"error\",\"msg\":", f);
+		fprintf(f, "{\"level\":\"%s\",\"msg\":", level);
 		json_string(f, text);
 		fprintf(f, ",\"time\":\"%s\"}\n", now);
 	} else {
-		fprintf(f, "%s error: %s\n", now, text);
+		fprintf(f, "%s %s: %s\n", now, level, text);
 	}
 	fclose(f);
 }
@@ -84,8 +84,14 @@ int call_fail_by_words(const struct call *call, const char *text)
 {
 	dprintf(STDERR_FILENO, "%s\n", text);
 	if (call->log)
-		log_failure(call, text);
+		call_log(call, "error", text);
 	return 1;
+}
+
+void call_note(const struct call *call, const char *text)
+{
+	if (call->log && *text)
+		call_log(call, "warning", text);
 }
 
 int call_fail(const struct call *call, const char *fmt, ...)

@@ -40,6 +40,9 @@ int call_fail(const struct call *call, const char *fmt, ...) __attribute__((form
 /* The same with words that engines understand. */
 int call_fail_by_words(const struct call *call, const char *text);
 
+/* For --log, if there is one: what was passed over. */
+void call_note(const struct call *call, const char *text);
+
 struct call_exec {
 	const char *process, *pid_file, *console_socket, *preserved, *cwd;	/* or NULL */
 	bool tty, detach;

@@ -269,8 +269,7 @@ static void what_cannot_be_done_is_named(void **state)
 {
 	static const char *const cases[][2] = {
 		{ "\"hooks\":{\"poststop\":[{\"path\":\"/x\"}]}", "hooks" },
-		{ "\"process\":{\"apparmorProfile\":\"x\"}", "process.apparmorProfile" },
-		{ "\"process\":{\"selinuxLabel\":\"x\"}", "process.selinuxLabel" },
+		{ "\"process\":{\"ioPriority\":{\"class\":\"x\"}}", "process.ioPriority" },
 		{ "\"linux\":{\"intelRdt\":{\"closID\":\"x\"}}", "linux.intelRdt" },
 		{ "\"linux\":{\"resources\":{\"blockIO\":{\"weight\":1}}}", "linux.resources.blockIO" },
 		{ "\"linux\":{\"resources\":{\"memory\":{\"kernel\":1}}}", "linux.resources.memory.kernel" },
@@ -313,6 +312,21 @@ static void what_an_annotation_names_is_ignored(void **state)
 			    "linux.seccomp: ignored, as the annotation says\n");
 	assert_null(c.seccomp);
 	assert_true(c.namespaces[CONFIG_NS_PID].given);
+	config_fini(&c);
+}
+
+static void labels_of_the_host_are_noted(void **state)
+{
+	static const char text[] = HEAD ",\"process\":{\"cwd\":\"/\",\"args\":[\"x\"],\"apparmorProfile\":\"a\","
+		"\"selinuxLabel\":\"s\"},\"linux\":{\"mountLabel\":\"m\"}}";
+	struct config c;
+
+	(void)state;
+	if (config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error))
+		fail_msg("%s", error.text);
+	assert_string_equal(c.notes, "linux.mountLabel: is for processes of the host, passed over\n"
+			    "process.apparmorProfile: is for processes of the host, passed over\n"
+			    "process.selinuxLabel: is for processes of the host, passed over\n");
 	config_fini(&c);
 }
 
@@ -484,6 +498,7 @@ int main(void)
 		cmocka_unit_test(wrong_values_are_named),
 		cmocka_unit_test(what_cannot_be_done_is_named),
 		cmocka_unit_test(what_an_annotation_names_is_ignored),
+		cmocka_unit_test(labels_of_the_host_are_noted),
 		cmocka_unit_test(each_field_of_another_type),
 		cmocka_unit_test(what_is_no_json_is_refused),
 		cmocka_unit_test(what_is_large_is_refused),
