@@ -197,7 +197,8 @@ static void plan_device(struct planner *p, const struct config_device *d)
 
 	if (d->type == 'b')
 		plan_fail(p, -ENOTSUP, "config.json: linux.devices: %.100s: a disk of the host cannot be "
-			  "lent as a device yet", d->path);
+			  "lent as a device; the annotation lkvm.ignore with linux.devices leaves it out, as for "
+			  "--privileged", d->path);
 	put_step(p, &step, &d->path, 1);
 }
 
