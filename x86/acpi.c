@@ -5,15 +5,15 @@
  *
  * The machine is hardware-reduced: no SCI, no fixed timers or buttons, power-off
  * and reset through one register each (x86/pm.c). The DSDT names what cannot be
- * discovered: PCI host bridge, UART, RTC, pvpanic, virtio-mmio devices, the power button. Its byte code
- * is assembled by the aml_*() functions below, one per construct that is used.
+ * discovered: PCI host bridge, UART, RTC, pvpanic, virtio-mmio devices, the power button, the
+ * generation ID. Its byte code is assembled by the aml_*() functions below, one per construct that is used.
  *
  * The machine's own events are interrupts of a generic event device, one line for each, so that the
  * guest has no register to ask which it was: a row in events[] is one more.
  *
  * Source: ACPI 6.4: §5.2.5.3 (RSDP), §5.2.8 (XSDT), §5.2.9 (FADT), §5.2.12 (MADT),
  * §4.8.2.2.1.2 (power button), §5.6.9 (events by interrupts), §6.4 (resources), §20.2 (byte code);
- * PCI Firmware 3.3 §4.1.2 (MCFG). Never here: thermal zones, sleep states but S5, hotplug.
+ * PCI Firmware 3.3 §4.1.2 (MCFG); Virtual Machine Generation ID (Microsoft, 2012). Never here: thermal zones, sleep states but S5, hotplug.
  */
 #include <assert.h>
 #include <errno.h>
@@ -501,6 +501,7 @@ static const struct event {
 	unsigned int notice;
 } events[] = {
 	{ GSI_POWER_BUTTON, "PWRB", 0x80 },	/* it was pressed */
+	{ GSI_GENERATION, "VGEN", 0x80 },	/* it is another one */
 };
 
 /* If (Arg0 == gsi) { Notify (device, notice) } */
@@ -521,12 +522,35 @@ static void dsdt_event(struct buffer *b, const struct event *e)
 	aml_end(b, pkg);
 }
 
+/*
+ * Where the number is that tells a machine from those that go on from the same snapshot. Linux before 6.10 looks
+ * at _HID alone, others at _CID.
+ */
+static void dsdt_generation(struct buffer *b)
+{
+	static const char id[] = "VM_Gen_Counter";
+	size_t dev = device_begin(b, "VGEN", "VMGENCTR"), pkg;
+
+	aml_name(b, "_CID");
+	put8(b, AML_STRING);
+	put(b, id, sizeof(id));
+	aml_name(b, "ADDR");
+	put8(b, AML_PACKAGE);
+	pkg = aml_begin(b);
+	put8(b, 2);
+	aml_dword(b, LAYOUT_GENERATION);
+	aml_dword(b, 0);
+	aml_end(b, pkg);
+	aml_end(b, dev);
+}
+
 static void dsdt_events(struct buffer *b)
 {
 	size_t dev = device_begin(b, "PWRB", "PNP0C0C"), method;
 	struct resources r;
 
 	aml_end(b, dev);
+	dsdt_generation(b);
 	dev = device_begin(b, "GED_", "ACPI0013");
 	r = resources_begin(b);
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++)

@@ -213,13 +213,34 @@ void board_update_window_size(struct board *b)
  * An edge for who waits for it. A kernel that has not come to its interrupts yet would get it as one that
  * it has no name for, by the 8259.
  */
+static bool board_send_event(const struct board *b, unsigned int gsi)
+{
+	if (!b->config->acpi || !vm_irq_is_wanted(b->host->vm, gsi))
+		return false;
+	vm_set_irq_level(b->host->vm, gsi, true);
+	vm_set_irq_level(b->host->vm, gsi, false);
+	return true;
+}
+
 bool board_press_power_button(struct board *b)
 {
-	if (!b->config->acpi || !vm_irq_is_wanted(b->host->vm, GSI_POWER_BUTTON))
-		return false;
-	vm_set_irq_level(b->host->vm, GSI_POWER_BUTTON, true);
-	vm_set_irq_level(b->host->vm, GSI_POWER_BUTTON, false);
-	return true;
+	return board_send_event(b, GSI_POWER_BUTTON);
+}
+
+int board_renew_generation(const struct board *b)
+{
+	uint8_t id[16];
+	int rc = 0;
+
+	if (!b->config->acpi)
+		return 0;
+	if (random_bytes(id, sizeof(id)))
+		rc = -EIO;
+	if (!rc)
+		rc = mem_write(b->host->mem, LAYOUT_GENERATION, id, sizeof(id));
+	if (!rc)
+		board_send_event(b, GSI_GENERATION);
+	return rc;
 }
 
 static void on_console_output(void *arg, const char *data, size_t len)

@@ -44,7 +44,8 @@ static int write_acpi(const struct board *b, gpa_t *rsdp)
 	if (n < 0)
 		return n;
 	*rsdp = LAYOUT_ACPI;
-	return mem_write(b->host->mem, LAYOUT_ACPI, tables, (uint64_t)n);
+	n = mem_write(b->host->mem, LAYOUT_ACPI, tables, (uint64_t)n);
+	return n ? n : board_renew_generation(b);
 }
 
 static int write_mptable(const struct board *b)

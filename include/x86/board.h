@@ -65,6 +65,7 @@ struct board_config {
 	bool rng_requested;		/* ... by the user */
 	uint64_t rng_rate;		/* bytes per second; 0: no limit */
 	uint32_t tsc_khz;		/* 0: the host's */
+	bool keeps_clock;		/* restored, its clocks go on where they were, however long ago */
 };
 
 /* The host's side of it. It is filled while the machine is opened and made; all of it is lent. */
@@ -133,6 +134,12 @@ void board_init(struct board *b, const struct board_config *config, const struct
 /* 0 or -errno, after a message; then, too, it is board_fini() that gives back what was made. */
 int board_create_devices(struct board *b);
 int board_create_vcpus(struct board *b);
+
+/*
+ * With ACPI: another number for what tells this machine from all others that go on from the same snapshot, and
+ * the guest's kernel is told. 0 or -errno.
+ */
+int board_renew_generation(const struct board *b);
 
 /* The terminal's window may have another size: hvc0 tells the guest. */
 void board_update_window_size(struct board *b);

@@ -15,6 +15,7 @@
  *	   0x9fc00 +--------------------------------+  end of conventional memory
  *	           | reserved (EBDA, video, ROM)    |
  *	   0xe0000 | ACPI tables                    |
+ *	   0xef000 | generation ID                  |  a page of its own
  *	   0xf0000 | MP table                       |
  *	   0xffff0 | reset vector                   |
  *	  0x100000 +--------------------------------+
@@ -44,7 +45,8 @@
 #define LAYOUT_SETUP_DATA	0x30000
 #define LAYOUT_LOW_END		0x9fc00
 #define LAYOUT_ACPI		0xe0000
-#define LAYOUT_ACPI_MAX		0x10000
+#define LAYOUT_ACPI_MAX		0xf000
+#define LAYOUT_GENERATION	0xef000
 #define LAYOUT_MPTABLE		0xf0000
 #define LAYOUT_MPTABLE_MAX	0xfff0
 #define LAYOUT_RESET_VECTOR	0xffff0		/* real mode FFFF:0000 */
@@ -78,8 +80,9 @@
 
 /* Interrupt lines; KVM's default routing makes GSI n pin n of the I/O APIC. */
 #define GSI_KEYBOARD		1
+#define GSI_GENERATION		3		/* no second serial port has it */
 #define GSI_COM1		4
-#define GSI_POWER_BUTTON	13		/* no device of an ISA bus has it; 3 is free as well */
+#define GSI_POWER_BUTTON	13		/* no device of an ISA bus has it */
 #define GSI_PCI_FIRST		16
 #define GSI_PCI_LINES		8		/* shared by slot number */
 
