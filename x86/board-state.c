@@ -8,7 +8,12 @@
  *
  * What was on its way between devices and KVM when the machine was paused may be lost: kicks and
  * interrupts in eventfds. So each queue is kicked once, and each device interrupts once, when a
- * machine that was loaded goes on. Main thread, which is the loop's.
+ * machine that was loaded goes on.
+ *
+ * The guest's clocks go on as if it had slept, or the time of day would be wrong: KVM's clock and the time
+ * stamp counters are further on by the time that has gone by, to who reads them all at once. Kernels are
+ * told that they were stopped (KVM_KVMCLOCK_CTRL), and do not take it for a lockup. Main thread,
+ * which is the loop's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,6 +43,8 @@ struct scratch {
 	struct cpuid_table cpuid;
 	uint64_t boot_offset;
 	uint64_t tsc_gone;		/* since the clocks were stopped */
+	uint64_t realtime_ns;		/* when that was */
+	uint64_t slept_ns, slept_tsc;	/* since then, until it was loaded */
 };
 
 void board_freeze(struct board *b)
@@ -85,6 +92,7 @@ static void cpu_carry(struct board *b, struct scratch *x, struct state *s, unsig
 		rc = cpu_state_get(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
 	x->cpu.tsc -= x->tsc_gone;
 	cpu_state_carry(&x->cpu, &x->host, s);
+	x->cpu.tsc += x->slept_tsc;
 	if (state_loads(s) && state_is_good(s))
 		rc = cpu_state_set(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
 	if (rc)
@@ -130,8 +138,22 @@ static void use_stopped_clocks(struct scratch *x, const struct clocks *c)
 		return;
 	x->tsc_gone = clocks_gone(c);
 	x->chips.clock_ns = c->ns;
+	x->realtime_ns = c->realtime_ns;
 	if (c->has_pit)
 		chips_use_pit(&x->chips, &c->pit);
+}
+
+/* A host whose clock was set back has not gone back in time. */
+static void time_carry(struct board *b, struct scratch *x, struct state *s)
+{
+	const uint64_t now = clocks_realtime();
+
+	state_section(s, "time", 0);
+	state_u64(s, &x->realtime_ns);
+	if (!state_loads(s) || !state_is_good(s) || b->config->keeps_clock || x->realtime_ns >= now)
+		return;
+	x->slept_ns = now - x->realtime_ns;
+	x->slept_tsc = (uint64_t)((unsigned __int128)x->slept_ns * board_tsc_khz(b) / 1000000u);
 }
 
 void board_carry(struct board *b, bool pit, const struct clocks *clocks, struct state *s)
@@ -149,9 +171,12 @@ void board_carry(struct board *b, bool pit, const struct clocks *clocks, struct 
 		free(x);
 		return;
 	}
+	x->realtime_ns = clocks_realtime();
 	use_stopped_clocks(x, clocks);
+	time_carry(b, x, s);
 	board_carry_cpus(b, x, s);
 	chips_carry(&x->chips, pit, s);
+	x->chips.clock_ns += x->slept_ns;
 	if (state_loads(s) && state_is_good(s))
 		rc = chips_set(b->host->vm, pit, &x->chips, &step);
 	if (rc)

@@ -14,6 +14,7 @@
  */
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <x86intrin.h>
 
 #include "kvm-cpu.h"
@@ -31,6 +32,14 @@ static bool counter_offset(const struct vcpu *vcpu, unsigned long request, uint6
 	return !ioctl(vcpu->fd, request, &attr);
 }
 
+uint64_t clocks_realtime(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr)
 {
 	struct kvm_clock_data clock;
@@ -41,6 +50,7 @@ void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpu
 	if (!c->stopped)
 		return;
 	c->tsc = __rdtsc();
+	c->realtime_ns = clocks_realtime();
 	c->ns = clock.clock;
 	c->has_pit = !ioctl(vm->fd, KVM_GET_PIT2, &c->pit);
 }

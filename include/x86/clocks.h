@@ -25,11 +25,15 @@ struct clocks {
 	bool has_pit;
 	uint64_t tsc;			/* the host's, when they were stopped */
 	uint64_t ns;			/* KVM's clock of the guest */
+	uint64_t realtime_ns;		/* the host's, then */
 	struct kvm_pit_state2 pit;
 };
 
 /* Every vCPU is out of KVM_RUN, until clocks_start() has returned. Any thread that may ask KVM. */
 void clocks_stop(struct clocks *c, const struct vm *vm, struct vcpu *const *vcpus, unsigned int nr);
+
+/* The host's CLOCK_REALTIME. */
+uint64_t clocks_realtime(void);
 
 /* Of the host's time stamp counter since then. */
 uint64_t clocks_gone(const struct clocks *c);
