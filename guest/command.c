@@ -146,6 +146,15 @@ static bool say_more(struct command *c)
 	return true;
 }
 
+/* The guest's kernel may be a clone of another one's. */
+static bool say_seed(struct command *c)
+{
+	uint8_t seed[PROTOCOL_SEED_BYTES];
+
+	return !random_bytes(seed, sizeof(seed)) &&
+	       command_say(c, PROTOCOL_SEED, seed, sizeof(seed), NULL, 0);
+}
+
 static bool say_plan(struct command *c)
 {
 	const struct command_config *p = c->config;
@@ -153,7 +162,8 @@ static bool say_plan(struct command *c)
 
 	for (unsigned int i = 0; i < p->nr_networks && ok; i++)
 		ok = command_say(c, PROTOCOL_NETWORK, &p->networks[i], sizeof(p->networks[i]), NULL, 0);
-	return ok && say_text(c, p->directory_needed ? PROTOCOL_NEEDED_DIRECTORY : PROTOCOL_DIRECTORY,
+	return ok && say_seed(c) &&
+	       say_text(c, p->directory_needed ? PROTOCOL_NEEDED_DIRECTORY : PROTOCOL_DIRECTORY,
 			      p->directory) &&
 	       say_text(c, PROTOCOL_USER, p->user) && say_text(c, PROTOCOL_HOSTNAME, p->hostname) &&
 	       say_text(c, PROTOCOL_RESULTS_PATH, p->results) && say_more(c) &&
@@ -164,7 +174,7 @@ static size_t plan_bytes(const struct command_config *p)
 {
 	const size_t each = sizeof(struct protocol_header) + sizeof(struct protocol_mount);
 	const char *const texts[] = { p->directory, p->user, p->hostname, p->results };
-	size_t bytes = 16 * each;
+	size_t bytes = 16 * each + PROTOCOL_SEED_BYTES;
 
 	for (unsigned int i = 0; i < p->nr_arguments; i++)
 		bytes += each + strlen(p->arguments[i]);
@@ -713,10 +723,26 @@ void command_ask_end(struct command *c)
 	port_wake(c->ports[PORT_CONTROL]);
 }
 
+void command_hold(struct command *c)
+{
+	c->held = true;
+}
+
 void command_release(struct command *c)
 {
 	c->held = false;
 	port_wake(c->ports[PORT_CONTROL]);
+}
+
+bool command_waits(const struct command *c)
+{
+	return c->result.ready && c->held && !c->said_at && !c->heard_bytes && !c->over;
+}
+
+void command_was_ready(struct command *c)
+{
+	c->result.ready = true;
+	event_timer_set(c->loop, c->timer, 0, 0);
 }
 
 void command_signal(struct command *c, unsigned int number)

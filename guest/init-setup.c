@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <net/route.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -448,8 +449,17 @@ static void set_gateway(int s, const uint8_t gateway[4])
 		init_fail("network: the gateway: %s", strerror(errno));
 }
 
+static void init_set_mac(int s, struct ifreq *req, const uint8_t mac[6])
+{
+	req->ifr_hwaddr = (struct sockaddr){ .sa_family = ARPHRD_ETHER };
+	memcpy(req->ifr_hwaddr.sa_data, mac, 6);
+	if (ioctl(s, SIOCSIFHWADDR, req))
+		init_fail("network: %s: cannot set its hardware address: %s", req->ifr_name, strerror(errno));
+}
+
 static void set_network(int s, const struct protocol_network *n)
 {
+	static const uint8_t same[6];
 	struct ifreq req = { 0 };
 	char mac[18], name[64];
 
@@ -459,6 +469,10 @@ static void set_network(int s, const struct protocol_network *n)
 	if (!wait_for_device("/sys/class/net", "address", mac, name))
 		init_fail("there is no network card %s", mac);
 	memcpy(req.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+	if (memcmp(n->new_mac, same, sizeof(same)) != 0)
+		init_set_mac(s, &req, n->new_mac);
+	if (n->renamed_only)
+		return;
 	if (is_set(n->address))
 		set_address(s, &req, n);
 	init_bring_up(s, &req);

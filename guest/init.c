@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/random.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -252,6 +253,26 @@ static void init_add_network(size_t bytes)
 		init_fail("lkvm sent a bad network");
 }
 
+/*
+ * This kernel may have been here before, in another machine, with all that its generator knows: from now
+ * on it knows something that no other one does.
+ */
+static void take_seed(size_t bytes)
+{
+	struct {	/* struct rand_pool_info with its buffer */
+		int entropy_count, buf_size;
+		char seed[PROTOCOL_SEED_BYTES];
+	} pool = { .entropy_count = 8 * PROTOCOL_SEED_BYTES, .buf_size = PROTOCOL_SEED_BYTES };
+	int fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+
+	if (bytes != PROTOCOL_SEED_BYTES)
+		init_fail("lkvm sent a bad seed");
+	memcpy(pool.seed, payload_of_message(), bytes);
+	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) || ioctl(fd, RNDRESEEDCRNG))
+		init_fail("random numbers: %s", strerror(errno));
+	close(fd);
+}
+
 static void take_size(size_t bytes)
 {
 	struct winsize size = { 0 };
@@ -394,6 +415,9 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 		break;
 	case PROTOCOL_SIGNAL:
 		take_signal_message(bytes);
+		break;
+	case PROTOCOL_SEED:
+		take_seed(bytes);
 		break;
 	case PROTOCOL_GO:
 		init.told = true;

@@ -113,8 +113,17 @@ void command_expect_ready(struct command *c, bool expected);
 /* The command is asked to end in order (SIGTERM), as soon as it runs. May be done again. */
 void command_ask_end(struct command *c);
 
+/* It does not start before command_release(), as with config.held. Before the guest runs. */
+void command_hold(struct command *c);
+
 /* It may start, as soon as init is ready. */
 void command_release(struct command *c);
+
+/* Init is ready and has been told nothing, as one that is held: what a warm start goes on from. */
+bool command_waits(const struct command *c);
+
+/* It goes on in a guest of which that was true. Before the guest runs, after command_start(). */
+void command_was_ready(struct command *c);
 
 /*
  * Sends a signal to the command, once it has started. Of those that init has not heard of yet each is

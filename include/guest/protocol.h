@@ -48,6 +48,7 @@
 #define PROTOCOL_MAX_STRINGS_BYTES (2u << 20)
 #define PROTOCOL_MAX_STRINGS 65536u
 #define PROTOCOL_MAX_MOUNTS 31u
+#define PROTOCOL_SEED_BYTES 64u
 #define PROTOCOL_MAX_SESSIONS 32u	/* numbers 1 to that */
 #define PROTOCOL_MAX_FRAME_BYTES 4096u	/* of their messages */
 #define PROTOCOL_INPUT_WINDOW 16384u	/* bytes that may be on their way, at first: to a command */
@@ -96,6 +97,7 @@ enum protocol_kind {
 	PROTOCOL_CREDENTIALS,	/* struct protocol_credentials: it is one */
 	PROTOCOL_SIGNAL,	/* struct protocol_signal, once it has started */
 	PROTOCOL_SECCOMP,	/* struct protocol_seccomp and a program: for all of its processes */
+	PROTOCOL_SEED,		/* PROTOCOL_SEED_BYTES that nobody else knows, before GO */
 
 	/* From init. */
 	PROTOCOL_READY = 64,	/* struct protocol_ready */
@@ -137,8 +139,10 @@ struct protocol_mount {
 struct protocol_network {
 	uint8_t mac[6];			/* which card */
 	uint8_t prefix_bits;
-	uint8_t pad;
+	uint8_t renamed_only;		/* 1: the card is not touched otherwise */
 	uint8_t address[4], gateway[4], dns[4];	/* all zero: none */
+	uint8_t new_mac[6];		/* ... that it gets; all zero: it has it */
+	uint8_t pad[2];
 };
 
 struct protocol_size {

@@ -286,8 +286,12 @@ static size_t put_mount(uint8_t *to, uint32_t source, const char *serial, const 
 	return put_message(to, PROTOCOL_MOUNT, payload, sizeof(m) + strlen(path));
 }
 
-static size_t put_plan(uint8_t *to, const struct command_config *c)
+#define SEED_MESSAGE_BYTES (sizeof(struct protocol_header) + PROTOCOL_SEED_BYTES)
+
+/* *seed: where that is, which nobody knows. */
+static size_t put_plan(uint8_t *to, const struct command_config *c, size_t *seed)
 {
+	static const uint8_t unknown[PROTOCOL_SEED_BYTES];
 	size_t n = put_mount(to, PROTOCOL_FROM_DISK, "12345678901234567890", "/");
 
 	n += put_mount(to + n, PROTOCOL_FROM_INITRAMFS, "", "/d");
@@ -296,6 +300,8 @@ static size_t put_plan(uint8_t *to, const struct command_config *c)
 	for (unsigned int i = 0; i < c->nr_environment; i++)
 		n += put_text(to + n, PROTOCOL_ENVIRONMENT, c->environment[i]);
 	n += put_message(to + n, PROTOCOL_NETWORK, &c->networks[0], sizeof(c->networks[0]));
+	*seed = n + sizeof(struct protocol_header);
+	n += put_message(to + n, PROTOCOL_SEED, unknown, sizeof(unknown));
 	n += put_text(to + n, PROTOCOL_NEEDED_DIRECTORY, "/a b");
 	n += put_text(to + n, PROTOCOL_USER, "u:g");
 	n += put_text(to + n, PROTOCOL_HOSTNAME, "h");
@@ -307,14 +313,15 @@ static void the_plan_is_what_was_asked(void **state)
 {
 	static uint8_t wanted[2 * LONGEST], got[2 * LONGEST];
 	static char longest[LONGEST + 1];
+	static const uint8_t zero[PROTOCOL_SEED_BYTES];
 	struct rig r = { 0 };
-	size_t bytes, n = 0;
+	size_t bytes, n = 0, seed;
 	ssize_t part;
 
 	(void)state;
 	fill_config(&r.config, longest);
 	assert_int_equal(open_rig(&r), 0);
-	bytes = put_plan(wanted, &r.config);
+	bytes = put_plan(wanted, &r.config, &seed);
 	/* Nothing before init is heard, whatever happens on this side. */
 	close_end(&r.in[1]);
 	step(&r);
@@ -324,7 +331,53 @@ static void the_plan_is_what_was_asked(void **state)
 	/* In pieces of many lengths. */
 	while ((part = get(&r, CONTROL, got + n, n < 2000 ? n % 17 + 1 : 70000)) > 0 && n < bytes)
 		n += (size_t)part;
+	assert_memory_not_equal(got + seed, zero, PROTOCOL_SEED_BYTES);
+	memset(got + seed, 0, PROTOCOL_SEED_BYTES);
 	assert_memory_equal(got, wanted, bytes);
+	close_rig(&r);
+}
+
+/* What two guests are told: the same, but for what nobody else may know. */
+static void no_two_seeds_are_the_same(void **state)
+{
+	uint8_t got[2][4096] = { 0 };
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct rig r;
+
+		default_rig(&r);
+		say_ready(&r);
+		assert_true(hear_all(&r, got[i], sizeof(got[i])) > SEED_MESSAGE_BYTES);
+		close_rig(&r);
+	}
+	assert_memory_not_equal(got[0], got[1], sizeof(got[0]));
+}
+
+/* One that is held and has been told nothing is what another one goes on from. */
+static void one_that_waits_goes_on_elsewhere(void **state)
+{
+	struct rig r = { .config = { .held = true } };
+	uint8_t got[4096];
+	size_t n;
+
+	(void)state;
+	assert_int_equal(open_rig(&r), 0);
+	assert_false(command_waits(r.command));
+	say_ready(&r);
+	assert_true(command_waits(r.command));
+	assert_int_equal(give(&r, CONTROL, "half a message", 3), 3);
+	assert_false(command_waits(r.command));
+	close_rig(&r);
+
+	default_rig(&r);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), 0);
+	command_was_ready(r.command);
+	assert_false(command_waits(r.command));
+	n = hear_all(&r, got, sizeof(got));
+	assert_true(n > SEED_MESSAGE_BYTES);
+	say(&r, PROTOCOL_STARTED, NULL, 0);
+	assert_int_equal(r.ended, 0);
 	close_rig(&r);
 }
 
@@ -746,7 +799,7 @@ static void a_container_waits_at_its_gate(void **state)
 	tell_gate(&r, pair[1], GATE_SIGNAL, 65);
 	tell_gate(&r, pair[1], GATE_GO, 0);
 	n = hear_all(&r, got, sizeof(got));
-	assert_int_equal(n, more_bytes + go_bytes);
+	assert_int_equal(n, SEED_MESSAGE_BYTES + more_bytes + go_bytes);
 	assert_memory_equal(got + n - go_bytes, go, go_bytes);
 	assert_memory_equal(got + n - go_bytes - more_bytes, more, more_bytes);
 	say(&r, PROTOCOL_STARTED, NULL, 0);
@@ -1006,6 +1059,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_plan_is_what_was_asked),
+		cmocka_unit_test(no_two_seeds_are_the_same),
+		cmocka_unit_test(one_that_waits_goes_on_elsewhere),
 		cmocka_unit_test(arguments_have_a_bound),
 		cmocka_unit_test(the_end_of_stdin_comes_with_its_count),
 		cmocka_unit_test(stdin_that_nobody_wants_stays),
