@@ -101,6 +101,20 @@ int mem_create(struct mem **out, uint64_t size_bytes)
 	return 0;
 }
 
+int mem_map_file(struct mem *mem, unsigned int region, int fd, uint64_t offset)
+{
+	const struct mem_region *r = &mem->regions[region];
+	void *p = mem->base + r->start;
+
+	if (mmap(p, r->size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+		 (off_t)offset) == MAP_FAILED)
+		return -errno;
+	madvise(p, r->size_bytes, MADV_DONTDUMP);
+	madvise(p, r->size_bytes, MADV_DONTFORK);
+	mem->starts_zero = false;
+	return 0;
+}
+
 void mem_destroy(struct mem *mem)
 {
 	if (!mem)

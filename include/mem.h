@@ -45,6 +45,12 @@ struct mem {
  */
 int mem_create(struct mem **out, uint64_t size_bytes);
 
+/*
+ * Region @region is, from now on, what is in @fd from @offset on; what is written to it stays here. For who has not read
+ * or written it yet, nor given it to the host's kernel. 0 or -errno.
+ */
+int mem_map_file(struct mem *mem, unsigned int region, int fd, uint64_t offset);
+
 /* Accepts NULL. All vCPUs must have been destroyed. */
 void mem_destroy(struct mem *mem);
 

@@ -2,6 +2,8 @@
 /* Guest RAM: the layout around the PCI hole, and every edge of an access. */
 #include "tests/lib/unit.h"
 
+#include <sys/mman.h>
+
 #include <errno.h>
 
 #include "mem.h"
@@ -100,6 +102,39 @@ static void files_are_read_in_place(void **state)
 	mem_destroy(mem);
 }
 
+/* What is written stays here, what is not is the file's, and nobody takes pages that are not there for zero. */
+static void a_file_is_shared_until_it_is_written_to(void **state)
+{
+	uint64_t touched[MEM_TOUCHED_PAGES / 64], v = 1, got = 0;
+	int fd = memfd_create("ram", MFD_CLOEXEC), pagemap = mem_open_pagemap();
+	struct mem *one, *two;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, MIB(6)), 0);
+	assert_int_equal(pwrite(fd, &v, sizeof(v), MIB(2) + 0x3000), sizeof(v));
+	assert_int_equal(mem_create(&one, MIB(4)), 0);
+	assert_int_equal(mem_create(&two, MIB(4)), 0);
+	assert_int_equal(mem_map_file(one, 0, fd, MIB(2)), 0);
+	assert_int_equal(mem_map_file(two, 0, fd, MIB(2)), 0);
+	mem_find_touched(one, pagemap, 0, touched);
+	for (size_t i = 0; i < ARRAY_SIZE(touched); i++)
+		assert_true(touched[i] == UINT64_MAX);
+	v = 2;
+	assert_int_equal(mem_write(one, 0x3000, &v, sizeof(v)), 0);
+	assert_int_equal(mem_read(one, 0x3000, &got, sizeof(got)), 0);
+	assert_int_equal(got, 2);
+	assert_int_equal(mem_read(two, 0x3000, &got, sizeof(got)), 0);
+	assert_int_equal(got, 1);
+	assert_int_equal(pread(fd, &got, sizeof(got), MIB(2) + 0x3000), sizeof(got));
+	assert_int_equal(got, 1);
+	assert_int_not_equal(mem_map_file(two, 0, -1, 0), 0);
+	mem_destroy(one);
+	mem_destroy(two);
+	close(pagemap);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +143,7 @@ int main(void)
 		cmocka_unit_test(exactly_up_to_the_hole),
 		cmocka_unit_test(impossible_sizes_are_refused),
 		cmocka_unit_test(files_are_read_in_place),
+		cmocka_unit_test(a_file_is_shared_until_it_is_written_to),
 	};
 
 	return cmocka_run_group_tests_name("mem", tests, NULL, NULL);
