@@ -76,7 +76,7 @@ commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
 containers := oci/config.c oci/words.c oci/seccomp.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/console.c oci/network.c oci/exec.c oci/update.c oci/runtime.c oci/create.c
 commands += cmd/stat.c
 controls += control/ram-scan.c control/snapshot-image.c control/snapshot.c
-commands += cmd/restore.c cmd/snapshot.c cmd/receive.c
+commands += cmd/restore.c cmd/warm.c cmd/snapshot.c cmd/receive.c
 commands += cmd/control.c cmd/registration.c cmd/detach.c cmd/attach.c cmd/console.c cmd/exec.c
 in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kernel-release.c \
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \

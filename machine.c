@@ -805,10 +805,11 @@ bool machine_stat(const struct machine *m, uint64_t item, char *text, size_t byt
 
 const char *machine_refuses_snapshot(const struct machine *m)
 {
-	if (m->command)
-		return "it runs a command (lkvm run -- COMMAND), which cannot be restored yet";
-	if (m->config->nr_trees)
-		return "it has directories as disks, which cannot be restored yet";
+	/* Until it is told what to run, the guest has mounted nothing and has opened no stream. */
+	if (m->command && !command_waits(m->command))
+		return "it runs a command (lkvm run -- COMMAND), which cannot be restored";
+	if (m->config->nr_trees && !m->command)
+		return "it has directories as disks, which cannot be restored";
 	if (m->config->board.nested)
 		return "its guest may have guests of its own (--nested)";
 	for (unsigned int i = 0; i < m->config->nr_disks; i++)
@@ -842,6 +843,7 @@ static void describe_machine(const struct machine *m, struct snapshot_machine *s
 		.rng = c->board.rng,
 		.virtio_console = c->virtio_console,
 		.flat = runs_flat(m),
+		.waits = m->command != NULL,
 	};
 }
 
@@ -896,7 +898,7 @@ void machine_end_in_snapshot(struct machine *m)
 static int load_snapshot(struct machine *m)
 {
 	struct state s;
-	int rc;
+	int rc, error;
 
 	if (!m->restored)
 		return 0;
@@ -905,10 +907,13 @@ static int load_snapshot(struct machine *m)
 	rc = state_end(&s);
 	free(m->restored);
 	m->restored = NULL;
+	error = rc ? 0 : board_renew_generation(&m->board);
+	if (error)
+		log_error("restore: its generation ID: %s", strerror(-error));
 	if (rc)
 		log_error("restore: %s\nthe snapshot is damaged, or of a machine or a host that differs from "
 			  "these.", s.fault);
-	return rc;
+	return rc ? rc : error;
 }
 
 /* It has been paused since its snapshot, to its CPUs. */
@@ -918,6 +923,8 @@ static void go_on_from_snapshot(struct machine *m)
 		return;
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
+	if (m->command)
+		command_was_ready(m->command);
 	board_thaw(&m->board, true);
 }
 
@@ -1373,6 +1380,8 @@ static void on_command_ready(void *arg)
 
 	if (m->gate)
 		gate_ready(m->gate);
+	if (m->config->waits)
+		m->config->waits(m->config->waits_arg);
 }
 
 static void on_command_started(void *arg)

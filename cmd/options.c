@@ -278,6 +278,14 @@ static int set_owner(struct run_options *o, const char *value, struct value_erro
 	return 0;
 }
 
+static int set_warm(struct run_options *o, const char *value, struct value_error *why)
+{
+	if (value && strcmp(value, "strict") != 0)
+		return value_refuse(why, "must be nothing or strict");
+	o->warm = value ? WARM_STRICT : WARM_ON;
+	return 0;
+}
+
 static int add_environment(struct run_options *o, const char *value, struct value_error *why)
 {
 	struct command_options *c = &o->command;
@@ -351,6 +359,10 @@ static const struct option_row options[] = {
 	  "go on from a snapshot (lkvm snapshot), with disks, networks\n"
 	  "and ports as they were given to the one it was made of",
 	  STRING(restore) },
+	{ "clock", 0, GROUP_BOOT, "sleep|keep",
+	  "of a guest that is restored: as if it had slept, or as if no time\n"
+	  "had gone by (default sleep)",
+	  SECOND(machine.board.keeps_clock) },
 	{ "disk", 'd', GROUP_BOOT,
 	  "FILE[,ro][,cow][,direct][,discard=off][,format=raw|qcow2][,backing=on][,serial=S]",
 	  "a disk, vda for the first; may be repeated. ro: read-only;\n"
@@ -422,6 +434,11 @@ static const struct option_row options[] = {
 	{ "user", 'u', GROUP_COMMAND, "USER[:GROUP]",
 	  "who runs it, by the guest's /etc/passwd, or numbers (default root)",
 	  VALUE(set_user) },
+	{ "warm", 0, GROUP_COMMAND, NULL,
+	  "go on from a snapshot of such a guest that waits for its command,\n"
+	  "if the cache has one; boot and make one if not. =strict: fail\n"
+	  "rather than boot",
+	  VALUE(set_warm) },
 	{ "tty", 0, GROUP_COMMAND, "auto|on|off",
 	  "give it a terminal (auto: if stdin and stdout are terminals), or\n"
 	  "three separate streams",
@@ -605,7 +622,8 @@ static void make_tables(struct option *long_options, char *letters)
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		long_options[i] = (struct option){
 			.name = options[i].name,
-			.has_arg = options[i].argument ? required_argument : no_argument,
+			.has_arg = options[i].argument ? required_argument :
+				   options[i].kind == KIND_VALUE ? optional_argument : no_argument,
 			.val = (int)i + 256,
 		};
 		if (!options[i].letter)

@@ -27,6 +27,7 @@
 #include "cmd/restore.h"
 #include "cmd/run.h"
 #include "cmd/run-command.h"
+#include "cmd/warm.h"
 #include "control/vmcore-saver.h"
 #include "log.h"
 #include "machine.h"
@@ -61,7 +62,8 @@ struct run {
 	struct vmcore_saver saver;	/* of --dump-on-panic */
 	const struct run_client *client;	/* NULL: none */
 	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
-	struct snapshot_header snapshot;	/* with --restore */
+	struct snapshot_header snapshot;	/* with --restore, and of a warm start */
+	struct warm warm;
 };
 
 static int find_kernel(struct run *run)
@@ -338,6 +340,41 @@ static void prepare_detached(struct run *run)
 	m->runs_arg = run;
 }
 
+static void on_warm_saved(void *arg, int rc)
+{
+	struct run *run = arg;
+
+	log_verbose("warm: %s", rc ? strerror(-rc) : "its snapshot is there");
+	command_release(machine_command(run->registration.machine));
+}
+
+/* Nothing of what follows is in the snapshot, and it is complete before anything of that begins. */
+static void on_command_waits(void *arg)
+{
+	struct run *run = arg;
+	int socket = run->warm.saver.socket;
+
+	run->warm.saver.socket = -1;
+	if (snapshot_save(&run->registration.snapshot, socket, on_warm_saved, run)) {
+		close(socket);
+		command_release(machine_command(run->registration.machine));
+	}
+}
+
+static void prepare_warm_saver(struct run *run, struct machine *machine)
+{
+	struct machine_config *m = &run->options.machine;
+
+	if (run->warm.state != WARM_MAKES || run->options.dry_run)
+		return;
+	warm_start_saver(&run->warm, &run->options, machine_sandbox(machine));
+	if (run->warm.saver.socket < 0)
+		return;
+	m->waits = on_command_waits;
+	m->waits_arg = run;
+	command_hold(machine_command(machine));
+}
+
 /* What the options leave open of the machine's configuration. */
 static int run_prepare(struct run *run, uint64_t start_ns)
 {
@@ -371,7 +408,7 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 		m->ports[i].dry_run = run->options.dry_run;
 	if (run->detach.fd >= 0)
 		prepare_detached(run);
-	return 0;
+	return warm_prepare(&run->warm, &run->options, &run->command, &run->snapshot);
 }
 
 static void announce(const struct run *run, const struct machine *machine)
@@ -383,7 +420,7 @@ static void announce(const struct run *run, const struct machine *machine)
 		log_notice("would %s %s", run->options.restore ? "go on from" : "boot", text);
 	else
 		log_verbose("%s %s", run->options.restore ? "going on from" : "booting", text);
-	if (!run->options.machine.boot.flat && !run->options.restore)
+	if (!run->options.machine.boot.flat && !run->options.machine.restore)
 		log_verbose("kernel parameters: %s", machine_get_cmdline(machine));
 }
 
@@ -546,9 +583,18 @@ static int run_separate(struct run *run, struct machine *machine)
 	if (rc > 0) {
 		/* The supervisor: the VM's process has spoken for itself. */
 		report_receive(&run->report, &end);
-		run->log_fd = run->saver.socket = -1;
+		run->log_fd = run->saver.socket = run->warm.saver.socket = -1;
 	}
 	return rc;
+}
+
+/* A guest that never ran was not restored: the next start boots. */
+static void forget_bad_snapshot(const struct run *run)
+{
+	if (run->warm.state != WARM_FOUND || run->report.boot_ns >= 0 || run->report.outcome.status != EXIT_LKVM)
+		return;
+	warm_remove(&run->warm, &run->options);
+	log_notice("warm: its snapshot is of no use, and is gone\nthe next start boots.");
 }
 
 /* From options to the end of the guest; what happened is in run->report. */
@@ -571,14 +617,20 @@ static void run_all(struct run *run, uint64_t start_ns)
 		return;
 	}
 	rc = open_saver(run, machine);
+	prepare_warm_saver(run, machine);
 	if (!rc && run->client)
 		rc = run->client->opened(run->client->arg);
 	if (!rc && !o->dry_run)
 		rc = run_separate(run, machine);
-	if (rc > 0)
+	if (rc > 0) {
+		forget_bad_snapshot(run);
 		return;
+	}
 	if (!rc)
 		run_here(run, machine, start_ns);
+	if (!rc && !machine_is_supervised(machine))
+		forget_bad_snapshot(run);
+	vmcore_saver_stop(&run->warm.saver);
 	registration_stop_serving(&run->registration);
 	machine_destroy(machine);
 	vmcore_saver_stop(&run->saver);
@@ -626,6 +678,7 @@ static const struct run run_nothing = {
 	.command = { .initramfs_fd = -1, .in_fd = -1, .archive_fd = -1 },
 	.registration = REGISTRATION_NONE,
 	.detach = DETACH_NONE,
+	.warm = WARM_NOTHING,
 	.saver = VMCORE_SAVER_NONE,
 	.report = {
 		.outcome = { "error", EXIT_LKVM, NULL },

@@ -52,6 +52,8 @@ static void on_snapshot_over(void *arg, int rc)
 	}
 	machine_thaw(s->machine);
 	machine_go_on(s->machine, MACHINE_SNAPSHOT);
+	if (s->done)
+		s->done(s->arg, rc);
 }
 
 static void take_state(struct snapshot *s)
@@ -109,24 +111,52 @@ static const char *refusal(const struct snapshot *s)
 	return machine_refuses_snapshot(s->machine);
 }
 
+static void begin_snapshot(struct snapshot *s, int socket, bool answers)
+{
+	const struct vmcore_client client = {
+		.socket = socket,
+		.answers = answers,
+		.done = on_snapshot_over,
+		.next = snapshot_next,
+		.maker = s,
+		.arg = s,
+	};
+
+	s->stage = SNAPSHOT_HALTS;
+	vmcore_start(s->vmcore, &client);
+	if (vmcore_is_busy(s->vmcore))
+		machine_halt(s->machine, MACHINE_SNAPSHOT);
+}
+
+int snapshot_save(struct snapshot *s, int socket, void (*done)(void *arg, int rc), void *arg)
+{
+	const char *reason = refusal(s);
+
+	if (reason) {
+		log_verbose("snapshot: %s", reason);
+		return -EBUSY;
+	}
+	s->stop = false;
+	s->done = done;
+	s->arg = arg;
+	begin_snapshot(s, socket, true);
+	return 0;
+}
+
 void snapshot_request(struct snapshot *s, struct server_connection *c, const struct json_object *request)
 {
-	struct vmcore_client client = { .done = on_snapshot_over, .next = snapshot_next, .maker = s, .arg = s };
 	const char *reason = refusal(s);
+	int socket;
 
 	if (reason) {
 		server_refuse(c, reason);
 		return;
 	}
 	s->stop = json_is_true(request, "stop");
-	client.answers = s->stop;
-	client.socket = server_take_socket(c);
-	if (client.socket < 0)
-		return;
-	s->stage = SNAPSHOT_HALTS;
-	vmcore_start(s->vmcore, &client);
-	if (vmcore_is_busy(s->vmcore))
-		machine_halt(s->machine, MACHINE_SNAPSHOT);
+	s->done = NULL;
+	socket = server_take_socket(c);
+	if (socket >= 0)
+		begin_snapshot(s, socket, s->stop);
 }
 
 int snapshot_init(struct snapshot *s, struct machine *machine, struct vmcore *vmcore)

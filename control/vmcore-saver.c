@@ -54,27 +54,31 @@ static void saver_serve(int socket, void *arg)
 	if (!answer)
 		answer = take_messages(s, socket);
 	if (!answer)
-		answer = vmcore_file_commit(&s->file);
+		answer = s->file.what & VMCORE_LACKS_STATE ? -EIO : vmcore_file_commit(&s->file);
 	vmcore_file_close(&s->file);
 	socket_send(socket, &answer, sizeof(answer));
+}
+
+int vmcore_saver_begin(struct vmcore_saver *s, const char *name, struct sandbox *sandbox)
+{
+	const int fds[] = { s->file.dir, s->file.fd };
+
+	s->sandbox = sandbox;
+	s->socket = helper_start(name, saver_serve, s, fds, 2);
+	if (s->socket < 0)
+		log_error("%s: starting a process: %s", name, strerror(-s->socket));
+	else
+		*s->file.hidden = '\0';		/* it is the process's to remove */
+	vmcore_file_close(&s->file);
+	return s->socket < 0 ? s->socket : 0;
 }
 
 int vmcore_saver_start(struct vmcore_saver *s, const char *path, struct sandbox *sandbox)
 {
 	int rc = vmcore_file_open(&s->file, "dump", path, true);
-	const int fds[] = { s->file.dir, s->file.fd };
 
 	s->socket = -1;
-	s->sandbox = sandbox;
-	if (rc)
-		return rc;
-	s->socket = helper_start("vmcore", saver_serve, s, fds, 2);
-	if (s->socket < 0)
-		log_error("dump: starting a process: %s", strerror(-s->socket));
-	else
-		*s->file.hidden = '\0';		/* it is the process's to remove */
-	vmcore_file_close(&s->file);
-	return s->socket < 0 ? s->socket : 0;
+	return rc ? rc : vmcore_saver_begin(s, "vmcore", sandbox);
 }
 
 void vmcore_saver_stop(struct vmcore_saver *s)

@@ -75,6 +75,8 @@ struct machine_config {
 	const char *announcement;	/* what runs, for a terminal's user; NULL: as -v says it. Lent */
 	const char *results_path;	/* with a command that has results: where they go */
 	bool detached;			/* nobody is there to read stdout and stderr */
+	void (*waits)(void *arg);	/* with a command that is held: init is ready for it; or NULL */
+	void *waits_arg;
 	void (*runs)(void *arg);	/* the guest does; with a command: that does. On the loop's thread; or NULL */
 	void *runs_arg;
 	/* With a gate: takes @fd, a client of other commands, on the loop's thread; or NULL. */

@@ -24,7 +24,7 @@
 #define SNAPSHOT_MAX_STATE_BYTES (16u << 20)
 
 /* Another number for whatever changes in the header, or in what a device or a CPU carries. */
-#define SNAPSHOT_FORMAT		1u
+#define SNAPSHOT_FORMAT		2u
 
 /* Which machine it was: what a machine that is to go on from it is made of. */
 struct snapshot_machine {
@@ -36,7 +36,8 @@ struct snapshot_machine {
 	uint8_t mmio;		/* the transport */
 	uint8_t acpi, pit, rng, virtio_console;
 	uint8_t flat;		/* it runs no kernel */
-	uint8_t zero[2];
+	uint8_t waits;		/* its first process is lkvm's, and has not been told what to run */
+	uint8_t zero[1];
 };
 
 struct snapshot_header {
@@ -61,10 +62,16 @@ uint64_t snapshot_ram_at(const struct snapshot_header *h, gpa_t gpa);
  */
 int snapshot_open(const char *path, struct snapshot_header *h, unsigned int max_cpus);
 
+/* The same of a file that is open, which stays so; @path is for messages. 0 or -errno, after a message. */
+int snapshot_read_header(int fd, const char *path, struct snapshot_header *h, unsigned int max_cpus);
+
 /* Its state, for the caller to free. 0 or -errno, after a message. */
 int snapshot_read_state(int fd, const struct snapshot_header *h, void **state);
 
-/* Its RAM into @mem, which is as big and all zero. 0 or -errno, after a message. */
-int snapshot_read_ram(int fd, const struct snapshot_header *h, const struct mem *mem);
+/*
+ * Its RAM into @mem, which is as big and all zero; the file has to stay as it is if that guest waits (it is
+ * in the cache). 0 or -errno, after a message.
+ */
+int snapshot_read_ram(int fd, const struct snapshot_header *h, struct mem *mem);
 
 #endif

@@ -58,6 +58,7 @@ struct run_options {
 	const char *name, *json, *dump_on_panic;
 	const char *restore;		/* a snapshot's directory, or NULL */
 	const char *fixed;		/* the first option given that a restored machine cannot have */
+	enum warm_mode { WARM_OFF, WARM_ON, WARM_STRICT } warm;
 	bool no_default_params, detach, die_with_parent, dry_run, quiet, verbose, help;
 
 	/* What the configuration points into. */
@@ -94,7 +95,8 @@ struct option_row {
 		KIND_SECOND,		/* ... the second */
 		KIND_WORD,		/* an enum: which of the words */
 		KIND_STRING,		/* a const char *, as it is */
-		KIND_VALUE,		/* set() checks and stores it */
+		KIND_VALUE,		/* set() checks and stores it; without an argument: NULL, or what
+					 * follows a '=' */
 	} kind;
 	size_t offset;			/* in struct run_options */
 	int (*set)(struct run_options *o, const char *value, struct value_error *why);

@@ -30,6 +30,8 @@ struct snapshot {
 	int timer;			/* looks whether devices are at rest, until then: */
 	uint64_t until_ns;
 	bool stop;			/* the machine ends with it, if the file is safe */
+	void (*done)(void *arg, int rc);	/* or NULL: a client asked */
+	void *arg;
 	void *state;			/* of what is sent; ours */
 	struct snapshot_image image;
 };
@@ -38,6 +40,13 @@ struct snapshot {
 int snapshot_init(struct snapshot *s, struct machine *machine, struct vmcore *vmcore);
 
 void snapshot_request(struct snapshot *s, struct server_connection *c, const struct json_object *request);
+
+/*
+ * One for a process of our own, by @socket, which is taken over; when it has said that it has all of it, or
+ * it is over otherwise, @done is told 0 or -errno, and the machine goes on. -errno: there can be none, and
+ * @socket is the caller's.
+ */
+int snapshot_save(struct snapshot *s, int socket, void (*done)(void *arg, int rc), void *arg);
 
 /* Before the machine is destroyed. */
 void snapshot_fini(struct snapshot *s);

@@ -25,6 +25,12 @@ struct vmcore_saver {
 /* Before machine_separate(), behind what @sandbox (lent) asks for. 0, or -errno after a message. */
 int vmcore_saver_start(struct vmcore_saver *s, const char *path, struct sandbox *sandbox);
 
+/*
+ * The same with s->file, which is open with a hidden name and is what @name, the process, is for: a snapshot's,
+ * for one.
+ */
+int vmcore_saver_begin(struct vmcore_saver *s, const char *name, struct sandbox *sandbox);
+
 /* Waits for it, up to 3 s, if there is one. */
 void vmcore_saver_stop(struct vmcore_saver *s);
 

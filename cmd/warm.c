@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Warm starts (cmd/warm.h).
+ *
+ * The name of an entry is a sum of 128 bits. It tells apart what differs, not who wants to deceive: whoever
+ * can write to the user's cache is the user. A sum instead of a comparison, since what it is made of (drivers,
+ * for one) is megabytes.
+ *
+ * Nothing is older than an hour, or used more often than a thousand times: all that start from one
+ * snapshot have the same layout of the kernel's addresses. Beside an entry is a file with a byte for
+ * each start.
+ *
+ * What a guest has seen of a disk before it mounts anything is gone from its memory when the last one who had
+ * it open has closed it (the driver, that looked for partitions): so directories can be others, and
+ * images, which it may keep open, are none of this.
+ */
+#include <cpuid.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cache.h"
+#include "cmd/run-command.h"
+#include "cmd/warm.h"
+#include "log.h"
+#include "util.h"
+
+#define SUFFIX		".warm"
+#define USES_SUFFIX	".uses"
+#define LIMIT_BYTES	GIB(1)		/* of all entries, on disk */
+#define MAX_AGE_S	3600
+#define MAX_USES	1000
+#define HASH_PRIME	0x100000001b3ull
+
+/* ---- the sum ---- */
+
+struct warm_sum {
+	uint64_t a, b;
+};
+
+static void sum_word(struct warm_sum *s, uint64_t v)
+{
+	s->a = (s->a ^ v) * HASH_PRIME;
+	s->a ^= s->a >> 29;
+	s->b = (s->b + v) * 0x9e3779b97f4a7c15ull;
+	s->b ^= s->b >> 32;
+}
+
+static void sum_bytes(struct warm_sum *s, const void *data, size_t bytes)
+{
+	const uint8_t *p = data;
+	uint64_t v;
+
+	sum_word(s, bytes);
+	for (; bytes >= sizeof(v); bytes -= sizeof(v), p += sizeof(v)) {
+		memcpy(&v, p, sizeof(v));
+		sum_word(s, v);
+	}
+	v = 0;
+	memcpy(&v, p, bytes);
+	sum_word(s, v);
+}
+
+static void sum_text(struct warm_sum *s, const char *text)
+{
+	sum_bytes(s, text ? text : "", text ? strlen(text) : 0);
+}
+
+/* What a file is known by; false: it is none, or has only just been written. */
+static bool warm_sum_file(struct warm_sum *s, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct cache_identity id = { 0 };
+	bool is_known = fd >= 0 && cache_identify(fd, &id) && cache_is_settled(&id);
+
+	if (fd >= 0)
+		close(fd);
+	sum_word(s, id.dev);
+	sum_word(s, id.ino);
+	sum_word(s, id.bytes);
+	sum_word(s, (uint64_t)id.modified_ns);
+	sum_word(s, (uint64_t)id.changed_ns);
+	return is_known;
+}
+
+/* A guest's CPU is this one's, and its clock runs as this boot of the host has measured. */
+static void sum_host(struct warm_sum *s)
+{
+	static const uint32_t leaves[] = { 0, 1, 7, 0xd, 0x80000001, 0x80000008 };
+	struct utsname uts = { 0 };
+	char boot[64] = { 0 };
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (read(fd, boot, sizeof(boot)) < 0)
+			*boot = '\0';
+		close(fd);
+	}
+	sum_bytes(s, boot, sizeof(boot));
+	uname(&uts);
+	sum_text(s, uts.release);
+	sum_text(s, uts.version);
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
+		uint32_t r[4] = { 0 };
+
+		__get_cpuid_count(leaves[i], 0, &r[0], &r[1], &r[2], &r[3]);
+		if (leaves[i] == 1)
+			r[1] &= 0x00ffffff;	/* which CPU asks */
+		sum_bytes(s, r, sizeof(r));
+	}
+}
+
+static void sum_devices(struct warm_sum *s, const struct machine_config *m)
+{
+	sum_word(s, m->nr_disks);
+	sum_word(s, m->nr_nets);
+	for (unsigned int i = 0; i < m->nr_nets; i++) {
+		const struct net_config *n = &m->nets[i];
+
+		sum_word(s, n->mode);
+		sum_word(s, n->queues);
+		sum_word(s, n->mtu);
+		sum_text(s, n->tapif);
+	}
+	sum_word(s, m->nr_ports);
+	for (unsigned int i = 0; i < m->nr_ports; i++)
+		sum_text(s, m->ports[i].name);
+	sum_word(s, m->command->results != NULL);
+	sum_word(s, m->virtio_console);
+	sum_word(s, m->board.rng);
+	sum_word(s, m->board.rng_rate);
+}
+
+static void sum_machine(struct warm_sum *s, const struct machine_config *m)
+{
+	sum_word(s, m->boot.ram_bytes);
+	sum_word(s, m->boot.guest_unpacks);
+	sum_word(s, m->board.cpus);
+	sum_word(s, m->board.transport);
+	sum_word(s, m->board.acpi);
+	sum_word(s, m->board.mptable);
+	sum_word(s, m->board.fdt);
+	sum_text(s, m->boot.cmdline);
+	sum_text(s, m->boot.user_cmdline);
+	sum_devices(s, m);
+}
+
+static void sum_drivers(struct warm_sum *s, const struct run_command *c)
+{
+	const struct module_choice *choice = &c->modules->choice;
+
+	sum_word(s, choice->nr_files);
+	for (unsigned int i = 0; i < choice->nr_files; i++) {
+		sum_text(s, choice->files[i].name);
+		sum_word(s, choice->files[i].optional);
+		sum_bytes(s, choice->files[i].data, choice->files[i].bytes);
+	}
+}
+
+/* NULL: the name is known; otherwise why there is none. */
+static const char *name_entry(struct warm *w, const struct run_options *o, const struct run_command *c)
+{
+	struct warm_sum s = { 0xcbf29ce484222325ull, SNAPSHOT_FORMAT };
+
+	if (!warm_sum_file(&s, "/proc/self/exe") || !warm_sum_file(&s, o->machine.boot.kernel))
+		return "lkvm or the kernel has only just been written";
+	sum_host(&s);
+	sum_machine(&s, &o->machine);
+	sum_drivers(&s, c);
+	snprintf(w->name, sizeof(w->name), CACHE_PREFIX "%016llx%016llx", (unsigned long long)s.a,
+		 (unsigned long long)s.b);
+	return NULL;
+}
+
+/* ---- whether there can be one ---- */
+
+static const char *warm_obstacle(const struct run_options *o)
+{
+	const struct machine_config *m = &o->machine;
+
+	if (!m->command || m->command->held)
+		return "no command is run";
+	if (!m->boot.use_cache)
+		return "there is no cache (--kernel-cache off)";
+	if (m->boot.nr_initrds)
+		return "it has an initrd";
+	if (m->nr_disks != m->nr_trees || m->command->nr_mounts != m->nr_trees)
+		return "it has an image as a disk, or its root in memory";
+	if (m->board.nested)
+		return "its guest may have guests of its own (--nested)";
+	if (m->gdb)
+		return "it waits for gdb";
+	for (unsigned int i = 0; i < m->nr_nets; i++)
+		if (m->nets[i].vhost)
+			return "its network is moved by vhost";
+	return NULL;
+}
+
+/* Cards have one address in all snapshots, and get their own from init before they are used. */
+static void rename_cards(struct machine_config *m, struct run_command *c)
+{
+	for (unsigned int i = 0; i < m->nr_nets; i++) {
+		struct protocol_network *n = NULL;
+		const uint8_t mac[6] = { 2, 'l', 'k', 'v', 'm', (uint8_t)i };
+
+		for (unsigned int k = 0; k < c->config.nr_networks && !n; k++)
+			if (!memcmp(c->config.networks[k].mac, m->nets[i].mac, sizeof(mac)))
+				n = &c->config.networks[k];
+		if (!n) {
+			n = &c->config.networks[c->config.nr_networks++];
+			*n = (struct protocol_network){ .renamed_only = 1 };
+		}
+		memcpy(n->new_mac, m->nets[i].mac, sizeof(mac));
+		memcpy(n->mac, mac, sizeof(mac));
+		memcpy(m->nets[i].mac, mac, sizeof(mac));
+	}
+}
+
+/* ---- the cache ---- */
+
+static int open_warm_cache(const struct run_options *o, const char **why)
+{
+	return cache_open_folder(o->machine.boot.cache_dir, why);
+}
+
+static void entry_file(char *text, size_t bytes, const struct warm *w, const char *suffix)
+{
+	snprintf(text, bytes, "%s%s", w->name, suffix);
+}
+
+static void warm_remove_entry(int folder, const struct warm *w)
+{
+	char name[WARM_NAME_CHARS + 16];
+
+	entry_file(name, sizeof(name), w, SUFFIX);
+	unlinkat(folder, name, 0);
+	entry_file(name, sizeof(name), w, USES_SUFFIX);
+	unlinkat(folder, name, 0);
+}
+
+static bool is_fresh(int fd)
+{
+	struct stat st;
+	const time_t now = time(NULL);
+
+	return !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	       !(st.st_mode & (S_IWGRP | S_IWOTH)) && now - st.st_mtime <= MAX_AGE_S &&
+	       now - st.st_mtime >= -1;
+}
+
+/* One more start from it; false: it had enough. */
+static bool count_use(int folder, const struct warm *w)
+{
+	char name[WARM_NAME_CHARS + 16];
+	struct stat st;
+	bool ok;
+	int fd;
+
+	entry_file(name, sizeof(name), w, USES_SUFFIX);
+	fd = openat(folder, name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	ok = fd >= 0 && write(fd, "", 1) == 1 && !fstat(fd, &st) && st.st_size <= MAX_USES;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool header_fits(const struct snapshot_header *h, const struct machine_config *m)
+{
+	const struct snapshot_machine *s = &h->machine;
+
+	return s->waits && s->ram_bytes == m->boot.ram_bytes && s->cpus == m->board.cpus &&
+	       s->nr_disks == m->nr_disks && s->nr_nets == m->nr_nets && s->nr_ports == m->nr_ports &&
+	       s->mmio == (m->board.transport == TRANSPORT_MMIO) && s->acpi == m->board.acpi &&
+	       s->rng == m->board.rng && s->virtio_console == m->virtio_console && !s->flat && s->pit;
+}
+
+static bool warm_find_entry(int folder, const struct warm *w, struct machine_config *m, struct snapshot_header *h)
+{
+	char name[WARM_NAME_CHARS + 16];
+	void *state = NULL;
+	int fd;
+
+	entry_file(name, sizeof(name), w, SUFFIX);
+	fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	/* Now it can still boot: the state is read once more when the machine is opened. */
+	if (!is_fresh(fd) || snapshot_read_header(fd, name, h, MACHINE_MAX_CPUS) || !header_fits(h, m) ||
+	    snapshot_read_state(fd, h, &state) || !count_use(folder, w)) {
+		free(state);
+		close(fd);
+		warm_remove_entry(folder, w);
+		return false;
+	}
+	free(state);
+	cache_mark_use(folder, name);
+	m->restore = h;
+	m->restore_fd = fd;
+	m->board.tsc_khz = h->machine.tsc_khz;
+	return true;
+}
+
+int warm_prepare(struct warm *w, struct run_options *o, struct run_command *c, struct snapshot_header *h)
+{
+	const char *why = warm_obstacle(o);
+	int folder = -1;
+
+	if (o->warm == WARM_OFF)
+		return 0;
+	if (!why) {
+		rename_cards(&o->machine, c);
+		why = name_entry(w, o, c);
+	}
+	if (!why)
+		folder = open_warm_cache(o, &why);
+	if (folder >= 0) {
+		w->state = warm_find_entry(folder, w, &o->machine, h) ? WARM_FOUND : WARM_MAKES;
+		close(folder);
+		why = "there is no snapshot for it yet";
+	}
+	if (w->state == WARM_FOUND) {
+		log_verbose("warm: going on from %s", w->name);
+		return 0;
+	}
+	if (o->warm == WARM_STRICT) {
+		log_error("--warm=strict: %s\nwith --warm it boots%s.", why,
+			  w->state == WARM_MAKES ? ", and leaves one" : "");
+		return -EAGAIN;
+	}
+	log_verbose("warm: %s: it boots", why);
+	return 0;
+}
+
+/* ---- making one ---- */
+
+/* A hidden file that is locked by who writes it: what another one left behind is not. */
+static int open_new_entry(int folder, struct vmcore_file *f)
+{
+	int fd = openat(folder, f->hidden, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0) {
+		const int rc = flock(fd, LOCK_EX | LOCK_NB);
+
+		close(fd);
+		if (rc)
+			return -EBUSY;
+		unlinkat(folder, f->hidden, 0);
+	}
+	fd = openat(folder, f->hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -EBUSY;
+}
+
+void warm_start_saver(struct warm *w, const struct run_options *o, struct sandbox *sandbox)
+{
+	struct vmcore_file *f = &w->saver.file;
+	const char *why = "";
+
+	*f = (struct vmcore_file){ .dir = open_warm_cache(o, &why), .fd = -1 };
+	entry_file(f->name, sizeof(f->name), w, SUFFIX);
+	snprintf(f->hidden, sizeof(f->hidden), ".%s%s", w->name, SUFFIX);
+	if (f->dir >= 0) {
+		cache_trim(f->dir, SUFFIX, LIMIT_BYTES);
+		f->fd = open_new_entry(f->dir, f);
+	}
+	if (f->fd >= 0) {
+		vmcore_saver_begin(&w->saver, "warm", sandbox);
+		return;
+	}
+	log_verbose("warm: no snapshot is made: %s", f->dir < 0 ? why : "another lkvm is at it");
+	*f->hidden = '\0';
+	vmcore_file_close(f);
+}
+
+void warm_remove(const struct warm *w, const struct run_options *o)
+{
+	const char *why;
+	int folder = open_warm_cache(o, &why);
+
+	if (folder < 0)
+		return;
+	warm_remove_entry(folder, w);
+	close(folder);
+}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# run --warm: a command in a guest that goes on from a snapshot does what it does in one that has booted, with
+# other files, at the right time, with random numbers of its own; what is wrong with a snapshot ends in a boot.
+# Modules of its kernels are in /lib/modules.
+mkdir -p /run /tmp/d1 /tmp/d2 /etc
+echo nobody:x:65534:65534::/:/bin/false >/etc/passwd	# for passt
+export HOME=/tmp
+cache=/tmp/.cache/lkvm
+echo one >/tmp/d1/which; echo two >/tmp/d2/which
+# A file system that was written a moment ago may change again without a change of its times.
+sleep 2
+# w ARGUMENTS...: lkvm run -v --warm; stdout in /tmp/out, messages in /tmp/err, how it came about in $how.
+w() {
+	timeout 240 lkvm run -v --warm "$@" >/tmp/out 2>/tmp/err </dev/null; status=$?
+	how=cold
+	! grep -q 'lkvm: warm: its snapshot is there' /tmp/err || how=made
+	! grep -q 'lkvm: warm: going on from' /tmp/err || how=warm
+}
+entries() { ls $cache 2>/dev/null | grep -c '\.warm$'; }
+# What a command can see of where it is, but for what has to differ.
+look='cat /mnt/d/which; id -u; pwd; hostname; nproc; ls /; cat /proc/1/comm; dmesg | grep -ciE "lockup|stall|unstable|blocked for|call trace:.*rcu"; wc -l </proc/mounts'
+# goes NAME ARGUMENTS...: made, then twice warm, the second time an hour later by the host's clock.
+goes() {
+	local name=$1 first second now there before; shift
+	before=$(entries)
+	w "$@" --dir /tmp/d1:/mnt/d -- sh -c "$look; head -c 32 /dev/urandom | sha256sum >&2"
+	same command-warm/$name-made "0 made $((before + 1))" "$status $how $(entries)"
+	cp /tmp/out /tmp/made; first=$(grep '  -$' /tmp/err)
+	w "$@" --dir /tmp/d2:/mnt/d -- sh -c "$look; head -c 32 /dev/urandom | sha256sum >&2"
+	same command-warm/$name-warm "0 warm" "$status $how"
+	same command-warm/$name-sees-the-same "$(sed s/one/two/ /tmp/made)" "$(cat /tmp/out)"
+	second=$(grep '  -$' /tmp/err)
+	date -s @$(($(date +%s) + 3000)) >/tmp/date
+	w "$@" --dir /tmp/d1:/mnt/d --oops fail -- true
+	same command-warm/$name-no-oops "0 warm" "$status $how"
+	date -s @$(($(date +%s) - 3000)) >/tmp/date
+	w "$@" --dir /tmp/d2:/mnt/d -- sh -c 'date +%s; head -c 32 /dev/urandom | sha256sum >&2; exit 7'
+	now=$(date +%s); there=$(cat /tmp/out)
+	same command-warm/$name-status "7 warm" "$status $how"
+	[ $((now - there)) -le 4 ] && [ $((now - there)) -ge 0 ] && ok command-warm/$name-time ||
+		not_ok command-warm/$name-time "it is $now, the guest says $there"
+	same command-warm/$name-random 3 "$(printf '%s\n%s\n%s\n' "$first" "$second" "$(grep '  -$' /tmp/err)" | sort -u | grep -c '  -$')"
+}
+w --warm=strict -k /g/cloud/bzImage -m 192 -- true
+same command-warm/strict "125 0" "$status $(entries)"
+has command-warm/strict-says /tmp/err '^lkvm: --warm=strict: there is no snapshot for it yet$'
+goes cloud -k /g/cloud/bzImage -m 192
+entry=$(ls $cache/*.warm)
+# Nearly as old as one may be.
+date -s @$(($(date +%s) + 3000)) >/tmp/date
+w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- sh -c "$look; cut -d. -f1 /proc/uptime >&2"
+same command-warm/later "0 warm" "$status $how"
+same command-warm/later-sees-the-same "$(cat /tmp/made)" "$(cat /tmp/out)"
+date -s @$(($(date +%s) + 3000)) >/tmp/date
+w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
+same command-warm/too-old "0 one made" "$status $(cat /tmp/out) $how"
+# What is wrong with one is no harm.
+truncate -s 1000000 $entry
+w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
+same command-warm/cut "0 one made" "$status $(cat /tmp/out) $how"
+printf 'XXXXXXXX' | dd of=$entry bs=1 seek=6000 conv=notrunc 2>/tmp/dd
+w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
+same command-warm/damaged "0 one made" "$status $(cat /tmp/out) $how"
+
+[ -e /full ] || return 0
+goes cloud-mmio -k /g/cloud/bzImage -m 192 --transport mmio -c 4
+goes cloud612 -k /g/cloud612/bzImage -m 256 -c 2
+goes generic -k /g/generic/bzImage -m 256
+goes generic612 -k /g/generic612/bzImage -m 320 --transport mmio
+# A network: its card has the address of this VM before the command sees it.
+for i in 1 2; do
+	w -k /g/cloud/bzImage -m 192 -n mode=passt --name net$i -- sh -c 'cat /sys/class/net/eth0/address; ip addr show eth0 | grep -o "10.0.2.15/24"'
+	cp /tmp/out /tmp/net$i
+	[ $i = 1 ] && same command-warm/network-made "0 made" "$status $how" || same command-warm/network-warm "0 warm" "$status $how"
+	same command-warm/network-$i 10.0.2.15/24 "$(sed -n 2p /tmp/net$i)"
+done
+same command-warm/addresses-differ 2 "$(head -qn 1 /tmp/net1 /tmp/net2 | sort -u | wc -l)"
+# Results, streams, more commands, many at once.
+w -k /g/cloud/bzImage -m 192 --out /tmp/r1 -- sh -c 'echo r >/out/r'
+same command-warm/results-made "0 made r" "$status $how $(cat /tmp/r1/r)"
+w -k /g/cloud/bzImage -m 192 --out /tmp/r2 -- sh -c 'echo r2 >/out/r'
+same command-warm/results "0 warm r2" "$status $how $(cat /tmp/r2/r)"
+w -k /g/cloud/bzImage -m 192 -- true
+head -c 300000 /dev/urandom >/tmp/in
+pids=
+for i in 1 2 3; do
+	timeout 240 lkvm run --warm=strict -k /g/cloud/bzImage -m 192 -- sh -c 'cat; cat /proc/sys/kernel/random/uuid >&2' </tmp/in >/tmp/many$i 2>/tmp/many$i.err & pids="$pids $!"
+done
+for p in $pids; do wait $p; same command-warm/many 0 $?; done
+same command-warm/many-streams 1 "$(cat /tmp/in | cat /tmp/in - | head -c 300000 | sha256sum >/tmp/sums; for i in 1 2 3; do sha256sum </tmp/many$i; done >>/tmp/sums; sort -u /tmp/sums | wc -l)"
+same command-warm/many-random 3 "$(cat /tmp/many?.err | sort -u | wc -l)"
+lkvm run --warm=strict -D --name ex -k /g/cloud/bzImage -m 192 -- sleep 1000 >/tmp/out 2>&1 </dev/null
+same command-warm/exec "up" "$(timeout 100 lkvm exec ex -- echo up)"
+lkvm stop --force ex
