@@ -47,6 +47,11 @@ int restore_prepare(struct run_options *o, struct snapshot_header *h)
 		return fd;
 	m->restore = h;
 	m->restore_fd = fd;
+	if (s->waits) {
+		log_error("restore: %s: its guest waits for a command\nlkvm run --warm -- COMMAND goes on from such a one by "
+			  "itself.", o->restore);
+		return -EINVAL;
+	}
 	m->boot.ram_bytes = s->ram_bytes;
 	m->board.cpus = s->cpus;
 	m->board.tsc_khz = s->tsc_khz;

@@ -54,6 +54,10 @@ same command-warm/later-sees-the-same "$(cat /tmp/made)" "$(cat /tmp/out)"
 date -s @$(($(date +%s) + 3000)) >/tmp/date
 w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
 same command-warm/too-old "0 one made" "$status $(cat /tmp/out) $how"
+# It is for this alone.
+mkdir /tmp/s; cp $entry /tmp/s/snapshot
+lkvm run --restore /tmp/s -d /dev/null,ro -d /dev/null,ro >/tmp/out 2>/tmp/err </dev/null; same command-warm/restore 125 $?
+has command-warm/restore-says /tmp/err '^lkvm: restore: /tmp/s: its guest waits for a command$'
 # What is wrong with one is no harm.
 truncate -s 1000000 $entry
 w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
