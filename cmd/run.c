@@ -345,7 +345,7 @@ static void on_warm_saved(void *arg, int rc)
 	struct run *run = arg;
 
 	log_verbose("warm: %s", rc ? strerror(-rc) : "its snapshot is there");
-	command_release(machine_command(run->registration.machine));
+	command_release(machine_command(run->registration.snapshot.machine));
 }
 
 /* Nothing of what follows is in the snapshot, and it is complete before anything of that begins. */
@@ -357,7 +357,7 @@ static void on_command_waits(void *arg)
 	run->warm.saver.socket = -1;
 	if (snapshot_save(&run->registration.snapshot, socket, on_warm_saved, run)) {
 		close(socket);
-		command_release(machine_command(run->registration.machine));
+		command_release(machine_command(run->registration.snapshot.machine));
 	}
 }
 

@@ -60,8 +60,10 @@ lkvm run --restore /tmp/s -d /dev/null,ro -d /dev/null,ro >/tmp/out 2>/tmp/err <
 has command-warm/restore-says /tmp/err '^lkvm: restore: /tmp/s: its guest waits for a command$'
 # What is wrong with one is no harm.
 truncate -s 1000000 $entry
+export XDG_RUNTIME_DIR=/nonexistent	# nobody finds this VM, which is no reason not to make one
 w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
 same command-warm/cut "0 one made" "$status $(cat /tmp/out) $how"
+unset XDG_RUNTIME_DIR
 printf 'XXXXXXXX' | dd of=$entry bs=1 seek=6000 conv=notrunc 2>/tmp/dd
 w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
 same command-warm/damaged "0 one made" "$status $(cat /tmp/out) $how"
