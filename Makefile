@@ -46,6 +46,8 @@ cflags += -fprofile-instr-generate -fcoverage-mapping
 endif
 ldflags := -pie -pthread -Wl,-z,relro,-z,now,-z,pack-relative-relocs $(if $(SAN),-fsanitize=$(SAN)) \
 	$(if $(filter coverage,$(FUZZ)),-fprofile-instr-generate)
+# What only tests are: more than a hundred programs, for which GNU's linker takes five times as long.
+test_ldflags = $(filter-out -Wl%,$(ldflags)) $(if $(shell command -v mold),-fuse-ld=mold)
 libs := -lfdt -lcap -luring -lz -l:libjson-c.a -l:libseccomp.a
 
 core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
@@ -148,15 +150,11 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 
 # ---- tests ----
 
-unit_tests := cache mem bus event sink term serial end-watch board acpi tables boot cpuid options qcow2 qcow2-waiting qcow2-crash disk disk-hang disk-soak virtq blk net virtio-net link listener port command console vmlinux processes signals sandbox tar
-unit_tests += modules initramfs
-unit_tests += results init-tar init
-unit_tests += dir erofs
-unit_tests += registry control vmcore state snapshot
-unit_tests += page-walk gdb
-unit_tests += oci-config oci
-unit_tests += stat clocks
-unit_tests += viewers exec init-exec
+unit_tests := acpi blk board boot bus cache clocks command console control cpuid dir disk \
+	disk-hang disk-soak end-watch erofs event exec gdb init init-exec init-tar initramfs link \
+	listener mem modules net oci oci-config options page-walk port processes qcow2 qcow2-crash \
+	qcow2-waiting registry results sandbox serial signals sink snapshot stat state tables tar term \
+	viewers virtio-net virtq vmcore vmlinux
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)
@@ -165,7 +163,7 @@ units: $(unit_programs)
 units-of-threads: $(patsubst tests/unit/%.c,$(build)/tests/unit/%,$(shell grep -l '^ \* Starts threads\.$$' tests/unit/*.c))
 
 $(build)/tests/unit/%: $(build)/tests/unit/%.c.o $(call objects,$(lib_sources))
-	$(call quiet,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs) -lcmocka -lutil
+	$(call quiet,LD,$@)$(CC) $(test_ldflags) -o $@ $^ $(libs) -lcmocka -lutil
 
 $(build)/tests/%.c.o: cflags += -iquote .
 
@@ -244,7 +242,7 @@ fuzz-coverage:
 fuzz_objects := $(build)/tests/fuzz/device.c.o $(call objects,$(lib_sources))
 define link_fuzzer
 	@mkdir -p $(@D)
-	$(call quiet,LD,$@)$(CC) $(ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
+	$(call quiet,LD,$@)$(CC) $(test_ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
 endef
 
 -include $(wildcard $(build)/tests/fuzz/*.d)
