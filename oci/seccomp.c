@@ -27,12 +27,14 @@
 
 #define MAX_CHECKS 6u		/* arguments of a system call */
 #define MAX_PROGRAM_BYTES 32768u	/* BPF_MAXINSNS of 8 bytes */
+#define MAX_RULES 8192u		/* engines have some hundred; libseccomp looks at all for each */
 #define DEFAULT_ERRNO 1u	/* EPERM */
 
 struct seccomp_reader {
 	scmp_filter_ctx filter;
 	uint32_t otherwise;	/* the default action */
 	struct config_error *error;
+	unsigned int nr_rules;
 	int rc;
 };
 
@@ -172,8 +174,12 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 static void add_rule(struct seccomp_reader *r, uint32_t action, int nr, const struct scmp_arg_cmp *checks,
 		     unsigned int nr_checks)
 {
-	int rc = seccomp_rule_add_array(r->filter, action, nr, nr_checks, checks);
+	int rc = 0;
 
+	if (++r->nr_rules > MAX_RULES)
+		seccomp_fail(r, -E2BIG, "has more than %u rules", MAX_RULES);
+	else
+		rc = seccomp_rule_add_array(r->filter, action, nr, nr_checks, checks);
 	if (rc && rc != -EEXIST)
 		seccomp_fail(r, rc, "a rule cannot be made (%s)", strerror(-rc));
 }

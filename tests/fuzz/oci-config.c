@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "oci/config.h"
+#include "oci/seccomp.h"
 
 static size_t total;
 
@@ -45,9 +46,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct config_error error = { "" };
 	struct config c;
-	const bool is_process = bytes && *data == '!';
-	int rc = config_parse(&c, is_process ? CONFIG_PROCESS : CONFIG_BUNDLE, (const char *)data + is_process,
-			      bytes - is_process, &error);
+	const bool is_process = bytes && *data == '!', is_update = bytes && *data == '#';
+	int rc = config_parse(&c, is_process ? CONFIG_PROCESS : is_update ? CONFIG_RESOURCES : CONFIG_BUNDLE,
+			      (const char *)data + (is_process || is_update), bytes - (is_process || is_update),
+			      &error);
 
 	must(!rc == !*error.text && strlen(error.text) < sizeof(error.text));
 	if (!rc && c.has_process)
@@ -57,12 +59,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		look_at(c.mounts[i].type);
 		look_at(c.mounts[i].source);
 	}
-	if (!rc) {
+	if (!rc && !is_update && !is_process) {
 		look_at(c.root);
 		look_at_pairs(&c.annotations);
 		look_at_pairs(&c.sysctl);
 		look_at_all(&c.masked_paths);
 		look_at_all(&c.read_only_paths);
+	}
+	if (!rc && c.seccomp) {
+		struct seccomp_program p;
+
+		rc = seccomp_make(&p, c.seccomp, &error);
+		must(!rc == !*error.text && !rc == !!p.nr_bytes);
+		seccomp_fini(&p);
 	}
 	config_fini(&c);
 	return 0;
