@@ -364,7 +364,7 @@ static void control_stat(struct control *c)
 		once |= !rc;
 	} while (!rc && watches && !ferror(stdout) && !registry_wait(vm, now_ns() + WATCH_NS));
 	/* One that is watched may end at any time: first it does not answer, then it is gone. */
-	if (rc && !(watches && once && registry_wait(vm, now_ns() + ANSWER_NS)))
+	if (rc && !(watches && once && registry_wait(vm, now_ns() + END_NS)))
 		report_stat(c, rc);
 }
 
