@@ -281,6 +281,7 @@ check-all: check-builds
 	@tests/in-kvm tests/confined user
 	@tests/host/matrix build/$(notdir $(CC))
 	@tests/host/debian build/$(notdir $(CC))
+	@tests/host/engines build/$(notdir $(CC))
 	@tests/host/vmcore-readers build/$(notdir $(CC))
 	@tests/host/gdb-kernel build/$(notdir $(CC)) amd
 	@tests/host/gdb-kernel build/$(notdir $(CC)) intel
@@ -316,7 +317,7 @@ install: all
 	install -D -m 644 lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm.1
 	ln -sf lkvm.1 $(DESTDIR)$(PREFIX)/share/man/man1/lkvm-oci.1
 	install -d $(DESTDIR)$(PREFIX)/share/doc/lkvm
-	install -m 644 docs/oci/* $(DESTDIR)$(PREFIX)/share/doc/lkvm/
+	install -m 644 oci/share/* $(DESTDIR)$(PREFIX)/share/doc/lkvm/
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	$(build)/lkvm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lkvm
 	install -d $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Engines' own programs with lkvm-oci as their runtime; run by tests/host/engines in a Debian system.
+
+P="podman --cgroup-manager cgroupfs --events-backend file --runtime /usr/bin/lkvm-oci"
+mkdir -p /rootfs/bin /rootfs/etc /rootfs/tmp /rootfs/root /vol
+cp /bin/busybox /rootfs/bin/
+for l in sh true cat echo ls id sleep mount hostname ps nc stty tty pwd touch head grep; do ln -sf busybox /rootfs/bin/$l; done
+echo root:x:0:0::/root:/bin/sh >/rootfs/etc/passwd
+echo volume >/vol/f
+echo "memory = 256M" >/etc/lkvm/oci.conf
+# call NAME STATUS COMMAND...: what it says is in /tmp/out and /tmp/err.
+call() {
+	name=$1 wanted=$2; shift 2
+	timeout 240 "$@" </dev/null >/tmp/out 2>/tmp/err
+	same engines/$name "$wanted" $?
+}
+tar -C /rootfs -c . | podman --cgroup-manager cgroupfs --events-backend file import -q - bb >/dev/null
+
+# ---- podman ----
+call podman-run 7 $P run --rm --network none bb sh -c 'echo out; grep Seccomp: /proc/self/status; grep -c . /proc/version; exit 7'
+same engines/podman-run-output "out Seccomp: 2 1" "$(echo $(cat /tmp/out))"
+call podman-no-program 127 $P run --rm --network none bb nix
+call podman-not-executable 126 $P run --rm --network none bb /etc/passwd
+call podman-run-d 0 $P run -d --name c1 --network none bb sh -c 'trap "exit 5" TERM; echo log; while :; do sleep .1; done'
+call podman-exec 5 $P exec c1 sh -c 'echo in; echo err >&2; exit 5'
+same engines/podman-exec-output "in err" "$(echo $(cat /tmp/out /tmp/err | head -n 2))"
+call podman-exec-t 0 $P exec -t c1 tty
+has engines/podman-exec-t-output /tmp/out '^/dev/pts/0'
+call podman-exec-no-program 127 $P exec c1 nix
+call podman-logs 0 $P logs c1
+has engines/podman-logs-output /tmp/out '^log$'
+call podman-top 0 $P top c1
+same engines/podman-top-alone 2 "$(grep -c . /tmp/out)"
+call podman-inspect 0 $P inspect -f '{{.State.Status}}' c1
+has engines/podman-inspect-output /tmp/out '^running$'
+call podman-pause 0 $P pause c1
+call podman-unpause 0 $P unpause c1
+call podman-stop 0 $P stop -t 10 c1
+call podman-stop-status 0 $P inspect -f '{{.State.ExitCode}}' c1
+has engines/podman-stop-status-output /tmp/out '^5$'
+call podman-start 0 $P start c1
+call podman-rm-f 0 $P rm -f -t 0 c1
+call podman-limits 3 $P run --rm --network none --read-only -v /vol:/v:ro -m 200m --cpus 1 -u 5:6 -w /tmp -e A=b bb \
+	sh -c 'cat /v/f; pwd; id -u; id -g; echo $A; touch /x; touch /v/y; touch /tmp/z && echo z; exit 3'
+same engines/podman-limits-output "volume /tmp 5 6 b z" "$(echo $(cat /tmp/out))"
+same engines/podman-volume-is-unchanged f "$(ls /vol)"
+call podman-writable-volume 126 $P run --rm --network none -v /vol:/v bb true
+has engines/podman-writable-volume-says-why /tmp/err 'a directory of the host cannot be written from a VM'
+call podman-host-network 126 $P run --rm --network host bb true
+has engines/podman-host-network-says-why /tmp/err "a VM cannot share the host.s network"
+call podman-run-t 0 $P run -t --rm --network none bb tty
+has engines/podman-run-t-output /tmp/out '^/dev/pts/0'
+
+# A network: from the host, from another container, and by a server that speaks first.
+call podman-web 0 $P run -d --name web -p 8080:80 bb sh -c 'while :; do echo page | nc -l -p 80; done & while :; do echo banner | nc -l -p 81; done'
+ip=$($P inspect -f '{{.NetworkSettings.IPAddress}}' web)
+# Each connection ends a server, and its successor takes a moment.
+for to in "$ip 80" "127.0.0.1 8080"; do
+	i=0; while ! busybox nc -w 5 $to </dev/null 2>/dev/null | grep -q page && [ $i -lt 60 ]; do sleep 1; i=$((i + 1)); done
+	[ $i -lt 60 ]; same "engines/web-at-${to#* }" 0 $?
+done
+same engines/server-speaks-first banner "$(busybox nc -w 20 $ip 81 </dev/null | head -n 1)"
+call podman-other-container 0 $P run --rm bb sh -c "echo | nc -w 20 $ip 81"
+has engines/podman-other-container-output /tmp/out '^banner'
+call podman-cp-never-the-hosts 125 $P cp web:/etc/debian_version /tmp/x
+same engines/cp-left-nothing "" "$(ls /tmp/x 2>/dev/null)"
+call podman-stats 0 $P stats --no-stream web
+call podman-kill 0 $P kill -s KILL web
+call podman-kill-status 0 $P wait web
+has engines/podman-kill-status-output /tmp/out '^137$'
+call podman-rm-web 0 $P rm -f web
+
+# ---- containerd ----
+containerd >/tmp/containerd.log 2>&1 &
+containerd=$!
+i=0; while [ ! -S /run/containerd/containerd.sock ] && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+call ctr-run 4 ctr run --rm --runc-binary /usr/bin/lkvm-oci --rootfs /rootfs c1 /bin/sh -c 'echo out; exit 4'
+has engines/ctr-run-output /tmp/out '^out$'
+call ctr-no-program 1 ctr run --rm --runc-binary /usr/bin/lkvm-oci --rootfs /rootfs c1 /nix
+has engines/ctr-no-program-says-why /tmp/err 'executable file "/nix" not found'
+call ctr-run-d 0 ctr run -d --runc-binary /usr/bin/lkvm-oci --rootfs /rootfs c2 /bin/sleep 1000
+call ctr-exec 5 ctr task exec --exec-id e1 c2 /bin/sh -c 'echo exec; exit 5'
+has engines/ctr-exec-output /tmp/out '^exec$'
+call ctr-pause 0 ctr task pause c2
+call ctr-list 0 ctr task ls
+has engines/ctr-list-output /tmp/out 'c2 .*PAUSED'
+call ctr-resume 0 ctr task resume c2
+call ctr-ps 0 ctr task ps c2
+call ctr-metrics 0 ctr task metrics c2
+has engines/ctr-metrics-output /tmp/out 'memory.usage_in_bytes|memory.usage|pids'
+call ctr-kill 0 ctr task kill -s KILL c2
+i=0; while ! ctr task ls | grep -q 'c2 .*STOPPED' && [ $i -lt 60 ]; do sleep 1; i=$((i + 1)); done
+ctr task ls >/tmp/out
+has engines/ctr-kill-ends /tmp/out 'c2 .*STOPPED'
+call ctr-task-rm 0 ctr task rm c2
+call ctr-rm 0 ctr container rm c2
+kill $containerd
+same engines/nothing-left "" "$(busybox ps | grep '[l]kvm-oci'; ls /run/lkvm-oci /run/containerd/runc/default 2>/dev/null | grep -v :)"
