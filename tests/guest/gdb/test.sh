@@ -27,6 +27,7 @@ runs_on() { local n; n=$(dots "$1"); wait_for "$patience" more_than "$1" "$n"; }
 
 # Before the first instruction; what has to be typed is said.
 start one --gdb -c 2
+wait_for "$patience" grep -q 'target remote' "$T/err-one" || true	# the socket is there first
 has gdb/line "$T/err-one" "^  target remote \| lkvm debug one --gdb$"
 wait_for "$patience" sh -c "'$LKVM' list | grep -q '^one .* halted '" || not_ok gdb/halted "$("$LKVM" list)"
 lkvm debug one --regs
@@ -52,7 +53,7 @@ has gdb/help "$T/gdb" '^kaslr '
 has gdb/set-memory "$T/gdb" '^\$[0-9]+ = 77$'
 has gdb/other-cpu "$T/gdb" '= 0xf000$'
 has gdb/steps "$T/gdb" '^\$[0-9]+ = 1$'
-has gdb/regs-of-2 "$T/gdb" '^CPU 1: waiting'
+has gdb/regs-of-2 "$T/gdb" '^CPU 1: (waiting|running)$'
 has gdb/regs-of-none "$T/gdb" '^there is no such thread$'
 has gdb/read-only "$T/gdb" '^Could not write register "cr3"; remote failure reply '
 has gdb/steps-alone "$T/gdb" '^alone 1$'
