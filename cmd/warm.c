@@ -34,7 +34,7 @@
 
 #define SUFFIX		".warm"
 #define USES_SUFFIX	".uses"
-#define LIMIT_BYTES	GIB(1)		/* of all entries, on disk */
+#define WARM_CACHE_BYTES	GIB(1)		/* of all entries, on disk */
 #define USES_LIMIT_BYTES KIB(256)	/* a page each */
 #define MAX_AGE_S	3600
 #define MAX_USES	1000
@@ -371,7 +371,7 @@ void warm_start_saver(struct warm *w, const struct run_options *o, struct sandbo
 	entry_file(f->name, sizeof(f->name), w, SUFFIX);
 	snprintf(f->hidden, sizeof(f->hidden), ".%s%s", w->name, SUFFIX);
 	if (f->dir >= 0) {
-		cache_trim(f->dir, SUFFIX, LIMIT_BYTES);
+		cache_trim(f->dir, SUFFIX, WARM_CACHE_BYTES);
 		cache_trim(f->dir, USES_SUFFIX, USES_LIMIT_BYTES);
 		f->fd = open_new_entry(f->dir, f);
 	}
