@@ -117,16 +117,42 @@ static int make_directory(const char *path, mode_t mode)
 	return errno == EEXIST && !stat(path, &st) && S_ISDIR(st.st_mode) ? 0 : -1;
 }
 
-static int make_file(const char *path, int flags, mode_t mode, const char *data, size_t bytes)
+/* For writing. What the root has there instead of a file (a FIFO) is an error, and nothing waits for it. */
+static int open_target(const char *path, int flags, mode_t mode)
 {
-	int fd = make_parents(path) ? -1 : open(path, O_WRONLY | O_CLOEXEC | flags, mode);
+	int fd = make_parents(path) ? -1 : open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags, mode);
+	struct stat st;
+
+	if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode)))
+		return fd;
+	close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+/* The owner first: a change of it takes bits of the mode away. */
+static int make_file(const char *path, const struct protocol_step *s, const char *data, size_t bytes)
+{
+	const bool owned = s->flags & PROTOCOL_FILE_OWNED;
+	const mode_t mode = s->arg & 07777;
+	int fd = open_target(path, s->flags & PROTOCOL_FILE_MORE ? O_APPEND : O_CREAT | O_TRUNC, owned ? 0600 : mode);
 	int rc = fd < 0 ? -1 : 0;
 
+	if (!rc && owned && (fchown(fd, (uid_t)(s->flags >> 32), (gid_t)(s->arg >> 32)) || fchmod(fd, mode)))
+		rc = -1;
 	if (!rc && bytes && write(fd, data, bytes) != (ssize_t)bytes)
 		rc = -1;
 	if (fd >= 0 && close(fd))
 		rc = -1;
 	return rc;
+}
+
+/* What a file can be mounted on. */
+static int make_place(const char *path)
+{
+	int fd = open_target(path, O_CREAT, 0644);
+
+	return fd < 0 ? -1 : close(fd);
 }
 
 static int make_target(const char *source, const char *target, unsigned long flags)
@@ -138,7 +164,7 @@ static int make_target(const char *source, const char *target, unsigned long fla
 	if (flags & (MS_BIND | MS_MOVE) && stat(source, &st))
 		return -1;
 	if (flags & MS_BIND && !S_ISDIR(st.st_mode))
-		return make_file(target, O_CREAT, 0644, NULL, 0);
+		return make_place(target);
 	return make_directory(target, 0755);
 }
 
@@ -177,8 +203,7 @@ static int take_step(const struct init_step *s, const char **path)
 	case PROTOCOL_DO_DIRECTORY:
 		return make_directory(texts[0], (mode_t)s->what.arg);
 	case PROTOCOL_DO_FILE:
-		return make_file(texts[0], s->what.flags ? O_APPEND : O_CREAT | O_TRUNC, (mode_t)s->what.arg,
-				 s->texts + bytes, s->bytes > bytes ? s->bytes - bytes : 0);
+		return make_file(texts[0], &s->what, s->texts + bytes, s->bytes > bytes ? s->bytes - bytes : 0);
 	case PROTOCOL_DO_NODE:
 		return make_parents(texts[0]) || mknod(texts[0], (mode_t)s->what.flags, s->what.arg) ||
 		       chmod(texts[0], s->what.flags & 07777) ? -1 : 0;

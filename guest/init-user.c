@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "guest/init.h"
@@ -60,8 +61,15 @@ bool init_next_line(struct init_lines *l, char **line)
 
 bool init_open_lines(struct init_lines *l, const char *path)
 {
-	*l = (struct init_lines){ .fd = open(path, O_RDONLY | O_CLOEXEC) };
-	return l->fd >= 0;
+	struct stat st;
+
+	/* It may be the root's, which may have anything there: nothing waits for a FIFO. */
+	*l = (struct init_lines){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) };
+	if (l->fd < 0 || (!fstat(l->fd, &st) && S_ISREG(st.st_mode)))
+		return l->fd >= 0;
+	close(l->fd);
+	l->fd = -1;
+	return false;
 }
 
 /* A number, and nothing else. */

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "guest/protocol.h"
@@ -132,17 +134,35 @@ static void put_path(struct planner *p, enum protocol_what what, const char *pat
 	put_step(p, &step, &path, 1);
 }
 
-static void plan_put_file(struct planner *p, const char *path, unsigned int mode, const char *data, size_t bytes)
+static void put_file_step(struct planner *p, struct protocol_step step, const char *path, const char *data,
+			  size_t bytes)
 {
 	size_t at = 0, n;
 
 	do {
-		const struct protocol_step step = { PROTOCOL_DO_FILE, 0, at != 0, mode };
-
 		n = min_u64(bytes - at, CHUNK_BYTES);
 		put_step_data(p, &step, &path, 1, data + at, n);
+		step.flags = PROTOCOL_FILE_MORE;
 		at += n;
 	} while (at < bytes && !p->rc);
+}
+
+/* One of the kernel's. */
+static void plan_put_file(struct planner *p, const char *path, const char *data, size_t bytes)
+{
+	put_file_step(p, (struct protocol_step){ .what = PROTOCOL_DO_FILE }, path, data, bytes);
+}
+
+/* One as @st says, whatever is in its place. */
+static void put_owned_file(struct planner *p, const char *path, const struct stat *st, const char *data,
+			   size_t bytes)
+{
+	const struct protocol_step step = {
+		.what = PROTOCOL_DO_FILE, .flags = PROTOCOL_FILE_OWNED | (uint64_t)st->st_uid << 32,
+		.arg = (st->st_mode & 07777) | (uint64_t)st->st_gid << 32,
+	};
+
+	put_file_step(p, step, path, data, bytes);
 }
 
 /* ---- the kernel's settings, limits ---- */
@@ -158,7 +178,7 @@ static void plan_sysctl(struct planner *p, const struct config_pair *pair)
 	if (n >= (int)sizeof(path) || strstr(path, "//") || path[n - 1] == '/')
 		plan_fail(p, -EINVAL, "config.json: linux.sysctl: \"%.100s\" is no name of one", pair->name);
 	else
-		plan_put_file(p, path, 0, pair->value, strlen(pair->value));
+		plan_put_file(p, path, pair->value, strlen(pair->value));
 }
 
 /* Processes of the guest have their limit in the guest. */
@@ -169,10 +189,10 @@ static void plan_pids(struct planner *p)
 	if (p->config->resources.pids <= 0)
 		return;
 	snprintf(text, sizeof(text), "%lld", (long long)p->config->resources.pids);
-	plan_put_file(p, "/sys/fs/cgroup/cgroup.subtree_control", 0, "+pids", 5);
+	plan_put_file(p, "/sys/fs/cgroup/cgroup.subtree_control", "+pids", 5);
 	plan_put_directory(p, GUEST_CGROUP, 0755);
-	plan_put_file(p, GUEST_CGROUP "/pids.max", 0, text, strlen(text));
-	plan_put_file(p, GUEST_CGROUP "/cgroup.procs", 0, "0", 1);
+	plan_put_file(p, GUEST_CGROUP "/pids.max", text, strlen(text));
+	plan_put_file(p, GUEST_CGROUP "/cgroup.procs", "0", 1);
 }
 
 static void plan_settings(struct planner *p)
@@ -183,7 +203,7 @@ static void plan_settings(struct planner *p)
 	for (unsigned int i = 0; i < c->sysctl.nr; i++)
 		plan_sysctl(p, &c->sysctl.pairs[i]);
 	if (c->domainname)
-		plan_put_file(p, "/proc/sys/kernel/domainname", 0, c->domainname, strlen(c->domainname));
+		plan_put_file(p, "/proc/sys/kernel/domainname", c->domainname, strlen(c->domainname));
 }
 
 /* ---- /dev ---- */
@@ -239,11 +259,36 @@ static void make_read_only(struct planner *p, const char *path, unsigned long fl
 	put_mount(p, "", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | (flags & OWN_FLAGS), "", 0);
 }
 
+static void refuse_writing(struct planner *p, const struct config_mount *m, const char *what)
+{
+	plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: a %s of the host cannot be written from a VM; it can "
+		  "be read (ro), and what need not last can be a tmpfs", m->destination, what);
+}
+
+/*
+ * Files that engines themselves have made for the container: it may write to its copy, as nobody reads
+ * theirs. Kubernetes reads termination-log, and there finds nothing; it is in each container of it.
+ */
+static bool is_of_engine(const char *path)
+{
+	static const char *const files[] = {
+		"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv", "/dev/init",
+		"/run/podman-init", "/dev/termination-log",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (!strcmp(path, files[i]))
+			return true;
+	return !strncmp(path, "/run/secrets/", strlen("/run/secrets/")) && !strstr(path, "/..");
+}
+
 static void bind_file(struct planner *p, const struct config_mount *m, int fd, const struct stat *st)
 {
 	size_t bytes = (size_t)st->st_size;
 	char *data = NULL;
 
+	if (!(m->flags & MS_RDONLY) && !is_of_engine(m->destination))
+		refuse_writing(p, m, "file");
 	p->file_bytes += bytes;
 	if (p->file_bytes > PLAN_MAX_FILE_BYTES)
 		plan_fail(p, -EFBIG, "config.json: mounts: %.100s: single files have more than %u MiB; a "
@@ -253,7 +298,7 @@ static void bind_file(struct planner *p, const struct config_mount *m, int fd, c
 	if (!p->rc && (!data || pread_all(fd, data, bytes, 0)))
 		plan_fail(p, -EIO, "config.json: mounts: %.200s: cannot be read", m->source);
 	if (!p->rc)
-		plan_put_file(p, m->destination, st->st_mode & 07777, data, bytes);
+		put_owned_file(p, m->destination, st, data, bytes);
 	free(data);
 	if (m->flags & MS_RDONLY) {
 		put_mount(p, m->destination, m->destination, "", MS_BIND, "", 0);
@@ -267,9 +312,7 @@ static void bind_directory(struct planner *p, const struct config_mount *m)
 	char *place;
 
 	if (!(m->flags & MS_RDONLY)) {
-		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: a directory of the host cannot be written "
-			  "from a VM; it can be read (ro), and what need not last can be a tmpfs",
-			  m->destination);
+		refuse_writing(p, m, "directory");
 		return;
 	}
 	if (plan->nr_dirs == OPTIONS_MAX_DIRS)
@@ -284,13 +327,23 @@ static void bind_directory(struct planner *p, const struct config_mount *m)
 	make_read_only(p, m->destination, m->flags);
 }
 
-/* What engines share among containers of the host is the VM's own. */
+/*
+ * What engines share among containers of the host is the VM's own, of the same size. It is a file system of
+ * memory, and no directory of one: anything else at that place is a volume.
+ */
 static bool bind_shm(struct planner *p, const struct config_mount *m)
 {
-	if (strcmp(m->destination, "/dev/shm") != 0)
+	char data[64];
+	struct statfs fs;
+	struct statx x;
+
+	if (strcmp(m->destination, "/dev/shm") != 0 || statfs(m->source, &fs) || fs.f_type != TMPFS_MAGIC ||
+	    statx(AT_FDCWD, m->source, 0, STATX_TYPE, &x) || !(x.stx_attributes & STATX_ATTR_MOUNT_ROOT))
 		return false;
-	put_mount(p, "shm", m->destination, "tmpfs", m->flags & ~(MS_BIND | MS_REC | 0ul),
-		  "mode=1777,size=65536k", 0);
+	/* Of 0 blocks: it has no bound but the memory, as one that is made without a size. */
+	snprintf(data, sizeof(data), fs.f_blocks ? "mode=1777,size=%llu" : "mode=1777",
+		 (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize);
+	put_mount(p, "shm", m->destination, "tmpfs", m->flags & ~(MS_BIND | MS_REC | 0ul), data, 0);
 	return true;
 }
 

@@ -182,7 +182,7 @@ enum protocol_what {
 	PROTOCOL_DO_MOUNT = 1,	/* source, target (made if it is not there), type, data; flags: mount(2)'s */
 	PROTOCOL_DO_UNMOUNT,	/* path */
 	PROTOCOL_DO_DIRECTORY,	/* path, with its parents; arg: its mode */
-	PROTOCOL_DO_FILE,	/* path, and what is in it; flags: 1: more of it; arg: its mode */
+	PROTOCOL_DO_FILE,	/* path, and what is in it; flags: PROTOCOL_FILE_...; arg: its mode */
 	PROTOCOL_DO_NODE,	/* path; flags: its mode, with its type; arg: the device's number */
 	PROTOCOL_DO_LINK,	/* what it leads to, path */
 	PROTOCOL_DO_REMOVE,	/* path of an empty directory */
@@ -194,6 +194,10 @@ struct protocol_step {
 	uint32_t optional;	/* 1: ENOENT and ENOTDIR are no errors */
 	uint64_t flags, arg;
 };
+
+/* Of a file: more of one that is there; owner and mode also of one that was there. */
+#define PROTOCOL_FILE_MORE 1u
+#define PROTOCOL_FILE_OWNED 2u		/* uid: the upper half of flags; gid: that of arg */
 
 #define PROTOCOL_MAX_STEPS 4096u
 #define PROTOCOL_MAX_GROUPS 32u

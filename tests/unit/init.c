@@ -395,7 +395,7 @@ static void steps_are_taken(void **state)
 	assert_int_equal(st.st_mode, S_IFDIR | 01777);
 	assert_true(TAKE(PROTOCOL_DO_DIRECTORY, 0, 0, 0700, "%s/c/d|", root_path));
 	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 0, 0640, "%s/c/e/f|one\n", root_path));
-	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 1, 0, "%s/c/e/f|two", root_path));
+	assert_true(TAKE(PROTOCOL_DO_FILE, 0, PROTOCOL_FILE_MORE, 0, "%s/c/e/f|two", root_path));
 	assert_string_equal(run_in(root_path, "cat c/e/f; stat -c %a c/e/f"), "one\ntwo640\n");
 	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/c/empty|", root_path));
 	assert_true(TAKE(PROTOCOL_DO_LINK, 0, 0, 0, "../x|%s/c/l|", root_path));
@@ -406,6 +406,55 @@ static void steps_are_taken(void **state)
 	assert_true(TAKE(PROTOCOL_DO_ENTER, 0, 0, 0, "%s/c/new|", root_path));
 	assert_string_equal(run_in(".", "pwd | sed 's#.*/##'"), "new\n");
 	assert_int_equal(chdir(here), 0);
+}
+
+static void owned_files_are_as_their_source(void **state)
+{
+	const uint64_t uid = getuid() ? getuid() : 7, gid = getgid() ? getgid() : 8;
+	char wanted[64];
+
+	(void)state;
+	run_in(root_path, "mkdir -p o; echo 'longer than it' >o/f; chmod 666 o/f");
+	for (int k = 0; k < 2; k++) {	/* over one that is there, and as a new one */
+		assert_true(TAKE(PROTOCOL_DO_FILE, 0, PROTOCOL_FILE_OWNED | uid << 32, 0400 | gid << 32, "%s/o/%c|secret",
+				 root_path, 'f' + k));
+		snprintf(wanted, sizeof(wanted), "%u %u 400 secret", (unsigned int)uid, (unsigned int)gid);
+		assert_string_equal(run_in(root_path, k ? "stat -c '%u %g %a' o/g | tr '\\n' ' '; cat o/g" :
+					   "stat -c '%u %g %a' o/f | tr '\\n' ' '; cat o/f"), wanted);
+	}
+	assert_true(TAKE(PROTOCOL_DO_FILE, 0, PROTOCOL_FILE_OWNED | uid << 32, 06755 | gid << 32, "%s/o/s|x",
+			 root_path));
+	assert_string_equal(run_in(root_path, "stat -c %a o/s"), getuid() ? "755\n" : "6755\n");
+}
+
+/* A root that has a FIFO where a file is to be: nobody waits for it to have a reader, or a writer. */
+static void what_is_no_file_is_not_waited_for(void **state)
+{
+	struct init_user u;
+
+	(void)state;
+	run_in(root_path, "mkdir -p n; mkfifo n/fifo n/read; ln -s /dev/null n/device");
+	alarm(20);
+	assert_false(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/n/fifo|x", root_path));
+	assert_non_null(strstr(last_words, "/n/fifo: No such device or address"));
+	{
+		char path[PATH_MAX];
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/n/read", root_path);
+		fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		assert_false(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/n/read|x", root_path));
+		close(fd);
+	}
+	assert_non_null(strstr(last_words, "/n/read: Invalid argument"));
+	assert_false(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/n/device|x", root_path));
+	assert_non_null(strstr(last_words, "/n/device: Invalid argument"));
+	unlink(passwd_path);
+	assert_int_equal(mkfifo(passwd_path, 0600), 0);
+	init_find_user("7", &u);
+	assert_false(u.is_known);
+	unlink(passwd_path);
+	alarm(0);
 }
 
 static void steps_that_fail_are_said(void **state)
@@ -463,6 +512,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_print),
 		cmocka_unit_test(steps_are_taken),
+		cmocka_unit_test(owned_files_are_as_their_source),
+		cmocka_unit_test(what_is_no_file_is_not_waited_for),
 		cmocka_unit_test(steps_that_fail_are_said),
 		cmocka_unit_test(credentials_have_a_form),
 		cmocka_unit_test(users_are_found),

@@ -99,7 +99,7 @@ static char *list_plan(const struct plan *p)
 			memcpy(&s, p->bytes + at, sizeof(s));
 			assert_in_range(s.what, 1, ARRAY_SIZE(words) - 1);
 			fprintf(out, "%s%s %llx", s.optional ? "-" : "", words[s.what],
-				(unsigned long long)s.flags);
+				(unsigned long long)(s.what == PROTOCOL_DO_FILE ? (uint32_t)s.flags : s.flags));
 			for (size_t i = sizeof(s); i < h.bytes; i++) {
 				const char c = p->bytes[at + i];
 
@@ -166,7 +166,7 @@ static void a_plan_is_in_order(void **state)
 		"link 0 /proc/self/fd /dev/fd\nlink 0 /proc/self/fd/0 /dev/stdin\n"
 		"link 0 /proc/self/fd/1 /dev/stdout\nlink 0 /proc/self/fd/2 /dev/stderr\n"
 		"link 0 pts/ptmx /dev/ptmx\n"
-		"file 0 /etc/hosts a$b$\n"
+		"file 2 /etc/hosts a$b$\n"
 		"mount 1000 /etc/hosts /etc/hosts  \n"
 		"mount 1021  /etc/hosts  \n"
 		"mount 2000 /.lkvm/0 /v  \n"
@@ -206,15 +206,15 @@ static void large_files_come_in_parts(void **state)
 	snprintf(file, sizeof(file), "%s/large", dir);
 	fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0755);
 	assert_int_equal(ftruncate(fd, 200000), 0);
-	snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"/init\",\"type\":\"bind\",\"source\":\"%s\"}]"
+	snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"/dev/init\",\"type\":\"bind\",\"source\":\"%s\"}]"
 		 LINUX(""), file);
 	assert_int_equal(plan_text(&c, &p, members), 0);
 	list = list_plan(&p);
 	for (at = list; (at = strstr(at, "file ")); at++)
 		nr++;
 	assert_int_equal(nr, 4);
-	assert_int_equal(strncmp(list, "file 0 /init", 12), 0);
-	assert_non_null(strstr(list, "\nfile 1 /init"));
+	assert_int_equal(strncmp(list, "file 2 /dev/init", 16), 0);
+	assert_non_null(strstr(list, "\nfile 1 /dev/init"));
 	free(list);
 	plan_fini(&p);
 	config_fini(&c);
@@ -223,6 +223,76 @@ static void large_files_come_in_parts(void **state)
 	plan_fini(&p);
 	config_fini(&c);
 	close(fd);
+}
+
+/* The copy of one that engines make is the container's; of a volume it would be lost without a word. */
+static void files_are_written_by_engines_alone(void **state)
+{
+	static const struct {
+		const char *destination, *options;
+		int rc;
+	} cases[] = {
+		{ "/data.db", "\"rbind\",\"rw\"", -ENOTSUP }, { "/data.db", "\"bind\"", -ENOTSUP },
+		{ "/data.db", "\"bind\",\"ro\"", 0 }, { "/etc/hosts", "\"rbind\",\"rw\"", 0 },
+		{ "/etc/resolv.conf", "\"rw\",\"bind\"", 0 }, { "/run/.containerenv", "\"bind\"", 0 },
+		{ "/run/secrets/s", "\"bind\"", 0 }, { "/run/secrets/../../data.db", "\"bind\"", -ENOTSUP },
+		{ "/etc/hosts2", "\"bind\"", -ENOTSUP }, { "/run/secrets", "\"bind\"", -ENOTSUP },
+	};
+	char members[512], file[96];
+	struct protocol_step step;
+	struct config c;
+	struct plan p;
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/data", dir);
+	write_file(file, "x", 1);
+	assert_int_equal(chmod(file, 0400), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"%s\",\"source\":\"%s\",\"options\":"
+			 "[%s]}]" LINUX(""), cases[i].destination, file, cases[i].options);
+		if (plan_text(&c, &p, members) != cases[i].rc)
+			fail_msg("%s %s: %s", cases[i].destination, cases[i].options, error.text);
+		if (cases[i].rc && !strstr(error.text, ": a file of the host cannot be written from a VM; it can be read"))
+			fail_msg("%s: %s", cases[i].destination, error.text);
+		if (!cases[i].rc) {
+			memcpy(&step, p.bytes + 2 * sizeof(struct protocol_header) +
+			       sizeof(struct protocol_credentials), sizeof(step));
+			assert_int_equal(step.what, PROTOCOL_DO_FILE);
+			assert_int_equal(step.flags, (uint64_t)getuid() << 32 | PROTOCOL_FILE_OWNED);
+			assert_int_equal(step.arg, (uint64_t)getgid() << 32 | 0400);
+		}
+		plan_fini(&p);
+		config_fini(&c);
+	}
+}
+
+/* The file system that engines make for it, not what a user puts there. */
+static void shared_memory_is_a_tmpfs(void **state)
+{
+	char members[512], line[128], *list;
+	struct config c;
+	struct plan p;
+
+	(void)state;
+	snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"/dev/shm\",\"source\":\"%s\",\"options\":"
+		 "[\"rbind\"]}]" LINUX(""), dir);
+	assert_int_equal(plan_text(&c, &p, members), -ENOTSUP);
+	assert_non_null(strstr(error.text, "mounts: /dev/shm: a directory of the host cannot be written"));
+	plan_fini(&p);
+	config_fini(&c);
+	if (unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("shm", dir, "tmpfs", 0, "size=640k")) {
+		print_message("no mounts here\n");
+		return;
+	}
+	assert_int_equal(plan_text(&c, &p, members), 0);
+	assert_int_equal(umount(dir), 0);
+	list = list_plan(&p);
+	snprintf(line, sizeof(line), "mount 0 shm /dev/shm tmpfs mode=1777,size=%u\n", 640u << 10);
+	assert_non_null(strstr(list, line));
+	free(list);
+	plan_fini(&p);
+	config_fini(&c);
 }
 
 static void what_a_vm_cannot_do_is_said(void **state)
@@ -1132,6 +1202,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plan_is_in_order),
 		cmocka_unit_test(large_files_come_in_parts),
+		cmocka_unit_test(files_are_written_by_engines_alone),
+		cmocka_unit_test(shared_memory_is_a_tmpfs),
 		cmocka_unit_test(what_a_vm_cannot_do_is_said),
 		cmocka_unit_test(programs_are_found_in_the_root),
 		cmocka_unit_test(a_plan_makes_a_container),

@@ -9,6 +9,7 @@ for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut
 echo not-executable >/r/etc/text
 echo "127.0.0.1 of-the-engine" >/ud/hosts; echo h >/ud/hostname; echo >/ud/resolv.conf; echo >/ud/.containerenv
 echo volume >/vol/file
+mount -t tmpfs -o size=64000k shm /ud/shm
 [ -e /sys/fs/cgroup/cgroup.procs ] || mount -t cgroup2 none /sys/fs/cgroup
 
 # bundle FROM ARGS: /b is one of the engines' with this command, on /r.
@@ -17,7 +18,7 @@ bundle() {
 	ignore='"lkvm.ignore":"linux.seccomp",'	# most lists are shortened: they allow nothing
 	[ $1 != podman-run ] || ignore=
 	sed -e "s#^\"root\":.*#\"root\":{\"path\":\"/r\"},#" -e "s#^ \"args\":.*# \"args\":$2,#" \
-		-e 's#/run/containers/storage/overlay-containers/00000000c0ffee02/userdata#/ud#' \
+		-e 's#/[a-z]*[a-z/]*/containers/storage/overlay-containers/00000000c0ffee02/userdata#/ud#' \
 		-e 's#"annotations":{#"annotations":{'"$ignore"'#' /bundles/$1.config.json >/b/config.json
 	grep -q '"annotations"' /b/config.json || sed -i 's#^"root"#"annotations":{"lkvm.ignore":"linux.seccomp"},\n"root"#' /b/config.json
 }
