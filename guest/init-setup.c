@@ -295,23 +295,32 @@ static void mount_tree(const struct init_mount *m, unsigned int i, const char *t
 		fail_to_mount("overlayfs", "CONFIG_OVERLAY_FS", m->path);
 }
 
+/*
+ * A container has the mounts that its configuration names, and what the image has elsewhere. init itself needs
+ * some of these in any case; the plan has steps that take them out of the container's own view (oci/plan.c).
+ */
 static const struct {
 	const char *path, *type, *options;
 	unsigned long flags;
-	bool needed;
+	bool needed, containers_too;
 } standard_mounts[] = {
-	{ "proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
-	{ "sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true },
-	{ "dev", "devtmpfs", NULL, MS_NOSUID, true },
-	{ "dev/pts", "devpts", "mode=620,gid=5,ptmxmode=666", MS_NOSUID | MS_NOEXEC, true },
-	{ "dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, true },
-	{ "run", "tmpfs", "mode=755", MS_NOSUID | MS_NODEV, true },
-	{ "sys/kernel/debug", "debugfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
-	{ "sys/kernel/tracing", "tracefs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
-	{ "sys/kernel/security", "securityfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
-	{ "sys/fs/cgroup", "cgroup2", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
-	{ "sys/fs/bpf", "bpf", "mode=700", MS_NOSUID | MS_NODEV | MS_NOEXEC, false },
+	{ "proc", "proc", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true, true },
+	{ "sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true, true },
+	{ "dev", "devtmpfs", NULL, MS_NOSUID, true, true },
+	{ "dev/pts", "devpts", "mode=620,gid=5,ptmxmode=666", MS_NOSUID | MS_NOEXEC, true, true },
+	{ "dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, true, false },
+	{ "run", "tmpfs", "mode=755", MS_NOSUID | MS_NODEV, true, false },
+	{ "sys/kernel/debug", "debugfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
+	{ "sys/kernel/tracing", "tracefs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
+	{ "sys/kernel/security", "securityfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
+	{ "sys/fs/cgroup", "cgroup2", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, true },
+	{ "sys/fs/bpf", "bpf", "mode=700", MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
 };
+
+static bool is_mounted(const struct init_plan *plan, size_t i)
+{
+	return standard_mounts[i].containers_too || !plan->is_container;
+}
 
 static void make_device_links(int root)
 {
@@ -360,9 +369,10 @@ void init_make_root(const struct init_plan *plan)
 	if (root < 0)
 		init_fail("cannot open the root: %s", strerror(errno));
 	for (size_t i = 0; i < sizeof(standard_mounts) / sizeof(standard_mounts[0]); i++)
-		mount_in_root(root, standard_mounts[i].path, standard_mounts[i].type,
-			      standard_mounts[i].flags, standard_mounts[i].options,
-			      standard_mounts[i].needed);
+		if (is_mounted(plan, i))
+			mount_in_root(root, standard_mounts[i].path, standard_mounts[i].type,
+				      standard_mounts[i].flags, standard_mounts[i].options,
+				      standard_mounts[i].needed);
 	make_device_links(root);
 	make_tmp(root);
 	for (unsigned int i = 1; i < plan->nr_mounts; i++) {

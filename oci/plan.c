@@ -3,8 +3,8 @@
  * From config.json to what the guest's first process does (oci/plan.h).
  *
  * The guest knows no container: it knows mounts, files, nodes and links, and takes them in the order
- * of this list. The kernel's settings and limits come first, while nothing hides them; then mounts as
- * config.json has them, with what belongs into /dev behind it; then what is hidden or made
+ * of this list. The kernel's settings and limits come first, while nothing hides them; then init's own
+ * /sys and /proc go, which nobody has asked for; then mounts as config.json has them, with what belongs into /dev behind it; then what is hidden or made
  * read-only; the working directory; and the root, which nobody changes any more. A directory of the
  * host comes as a disk, which is mounted at a place of ours and moved from there when it is its turn.
  *
@@ -204,6 +204,13 @@ static void plan_settings(struct planner *p)
 		plan_sysctl(p, &c->sysctl.pairs[i]);
 	if (c->domainname)
 		plan_put_file(p, "/proc/sys/kernel/domainname", c->domainname, strlen(c->domainname));
+}
+
+/* init's, which shows its processes, and can be written. Its /dev stays for who has none: there have to be some. */
+static void plan_hide_init(struct planner *p)
+{
+	put_path(p, PROTOCOL_DO_UNMOUNT, "/sys");
+	put_path(p, PROTOCOL_DO_UNMOUNT, "/proc");
 }
 
 /* ---- /dev ---- */
@@ -592,6 +599,7 @@ int plan_make(struct plan *plan, const struct config *c, struct config_error *er
 	if (plan_environment(c, &plan->environment))
 		plan_fail(&p, -ENOMEM, "no memory");
 	plan_settings(&p);
+	plan_hide_init(&p);
 	plan_mounts(&p);
 	plan_masks(&p);
 	put_path(&p, PROTOCOL_DO_ENTER, c->process.cwd);

@@ -457,6 +457,20 @@ static void what_is_no_file_is_not_waited_for(void **state)
 	alarm(0);
 }
 
+static void containers_have_their_own_mounts(void **state)
+{
+	const struct init_plan command = { 0 }, container = { .is_container = true };
+	char text[256] = "";
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(standard_mounts) / sizeof(standard_mounts[0]); i++) {
+		assert_true(is_mounted(&command, i));
+		if (is_mounted(&container, i))
+			strcat(strcat(text, standard_mounts[i].path), " ");
+	}
+	assert_string_equal(text, "proc sys dev dev/pts sys/fs/cgroup ");
+}
+
 static void steps_that_fail_are_said(void **state)
 {
 	char longest[PATH_MAX + 2];
@@ -514,6 +528,7 @@ int main(void)
 		cmocka_unit_test(steps_are_taken),
 		cmocka_unit_test(owned_files_are_as_their_source),
 		cmocka_unit_test(what_is_no_file_is_not_waited_for),
+		cmocka_unit_test(containers_have_their_own_mounts),
 		cmocka_unit_test(steps_that_fail_are_said),
 		cmocka_unit_test(credentials_have_a_form),
 		cmocka_unit_test(users_are_found),

@@ -2,7 +2,7 @@
 # lkvm-oci, called as conmon and containerd's shim do, with bundles as they write them (/bundles).
 # Modules of its kernels are in /lib/modules; the guests are cloud.
 ln -sf lkvm /bin/lkvm-oci
-mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /ud/shm /vol
+mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /r/run/db /ud/shm /vol
 echo "kernel = /g/cloud/bzImage	# and nothing else" >/etc/lkvm/oci.conf
 cp /bin/busybox /r/bin/
 for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut; do ln -s busybox /r/bin/$l; done
@@ -53,7 +53,7 @@ nothing_left() {
 }
 
 # A whole life, as podman has it.
-bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; echo $(ls /dev); (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; grep Seccomp: /proc/self/status; exit 7"]'
+bundle podman-run '["sh","-c","echo out; echo err >\&2; id -u; hostname; cat /etc/hosts; echo $TERM $container $$; grep CapEff /proc/self/status; grep -c . /proc/self/cgroup; echo $(ls /dev); echo $(ls -A /run); (echo x >/sys/x) 2>/dev/null || echo ro; cat /proc/kcore | head -c 1; cat /proc/sys/net/ipv4/ping_group_range; grep Seccomp: /proc/self/status; exit 7"]'
 same oci/create 0 "$(create c1)"
 same oci/created created "$(state c1)"
 same oci/nothing-runs-yet "" "$(cat /tmp/out /tmp/err)"
@@ -77,6 +77,7 @@ has oci/capabilities /tmp/out '^CapEff:.00000000800405fb$'
 has oci/devices /tmp/out '^fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero$'
 has oci/read-only-sys /tmp/out '^ro$'
 has oci/sysctl /tmp/out '^0.*0$'
+has oci/run-is-the-images /tmp/out '^.containerenv db$'
 has oci/seccomp /tmp/out '^Seccomp:.2$'
 oci kill c1 15 2>/tmp/err; same oci/kill-of-the-ended 1 $?
 has oci/kill-of-the-ended-says-why /tmp/err '^container not running$'
