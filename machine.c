@@ -107,6 +107,7 @@ struct machine {
 	struct machine_pause pause;
 	struct machine_halt halt;
 	void *restored;			/* state of a snapshot that is yet to be loaded; ours */
+	bool bad_snapshot;		/* what it was to go on from is of no use */
 	bool frozen;
 	bool output_lost;		/* of a command: its file takes no more */
 	bool urgent;			/* it shall end: by a signal, a key or the time limit */
@@ -440,6 +441,7 @@ static int finish_loading(struct machine *m)
 			sched_yield();
 	}
 	m->loading = false;
+	m->bad_snapshot |= m->load_rc && m->config->restore;
 	return m->load_rc;
 }
 
@@ -573,14 +575,14 @@ static int start_broker_alone(struct machine *m)
 int machine_separate(struct machine *m, const int keep_fds[SUPERVISOR_MAX_KEPT],
 		     struct supervisor_end *end)
 {
-	const struct supervisor_config config = {
+	struct supervisor_config config = {
 		.tty = own_terminal(m),
 		.has_log = m->config->log_path != NULL,
 		.grace_ns = m->config->grace_ns,
-		.keep_fds = { keep_fds[0], keep_fds[1], keep_fds[2] },
 	};
 	int rc = start_broker(m);
 
+	memcpy(config.keep_fds, keep_fds, sizeof(config.keep_fds));
 	if (!rc && m->config->results_path)
 		rc = results_create(&m->results, m->config->results_path, &m->sandbox);
 	if (!rc)
@@ -889,6 +891,11 @@ int machine_save(struct machine *m, struct snapshot_header *h, void **state)
 	return 0;
 }
 
+bool machine_has_bad_snapshot(const struct machine *m)
+{
+	return m->bad_snapshot;
+}
+
 void machine_end_in_snapshot(struct machine *m)
 {
 	vm_request_stop(m->host.vm, STOP_SNAPSHOT);
@@ -910,6 +917,7 @@ static int load_snapshot(struct machine *m)
 	error = rc ? 0 : board_renew_generation(&m->board);
 	if (error)
 		log_error("restore: its generation ID: %s", strerror(-error));
+	m->bad_snapshot |= rc != 0;
 	if (rc)
 		log_error("restore: %s\nthe snapshot is damaged, or of a machine or a host that differs from "
 			  "these.", s.fault);

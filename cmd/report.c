@@ -223,6 +223,7 @@ int report_save(int fd, const struct report *report)
 /* Fixed in size and form; checked by the supervisor. */
 struct wire {
 	uint32_t word, status;
+	uint32_t bad_snapshot, zero;
 	int64_t boot_ns, kernel_ns, awake_ns, init_ns;
 	char oops[OOPS_TEXT_BYTES];
 };
@@ -238,6 +239,7 @@ bool report_send(const struct report *r, struct machine *machine)
 {
 	struct wire w = {
 		.status = (uint32_t)r->outcome.status,
+		.bad_snapshot = r->bad_snapshot,
 		.boot_ns = r->boot_ns,
 		.kernel_ns = r->kernel_ns,
 		.awake_ns = r->awake_ns,
@@ -259,6 +261,7 @@ void report_receive(struct report *r, const struct supervisor_end *end)
 
 	if (has_report)
 		memcpy(&w, end->report, sizeof(w));
+	r->bad_snapshot = w.bad_snapshot;
 	if (has_report && end->left)
 		status = (int)w.status;
 	if (end->timed_out) {

@@ -527,9 +527,11 @@ static void run_here(struct run *run, struct machine *machine, uint64_t start_ns
 {
 	if (machine_is_supervised(machine)) {
 		close_json(run);
+		warm_fini(&run->warm);
 		run->report.outcome.status = EXIT_LKVM;
 	}
 	create_and_run(run, machine, start_ns);
+	run->report.bad_snapshot = run->warm.state == WARM_FOUND && machine_has_bad_snapshot(machine);
 	report_send(&run->report, machine);
 }
 
@@ -576,10 +578,12 @@ static int run_separate(struct run *run, struct machine *machine)
 	rc = registration_serve(r, machine, &run->options.machine, &run->options.command);
 	if (rc && (run->detach.fd >= 0 || run->options.machine.gdb))
 		return rc;
-	rc = machine_separate(machine, (const int[]){ run->json_fd, r->entry.lock, r->entry.directory },
-			      &end);
+	rc = machine_separate(machine, (const int[]){ run->json_fd, r->entry.lock, r->entry.directory,
+						      run->warm.folder }, &end);
 	if (!rc)
 		registry_give_away(&r->entry);
+	if (!rc && !machine_is_supervised(machine))
+		warm_start_remover(&run->warm, machine_sandbox(machine));
 	if (rc > 0) {
 		/* The supervisor: the VM's process has spoken for itself. */
 		report_receive(&run->report, &end);
@@ -588,13 +592,15 @@ static int run_separate(struct run *run, struct machine *machine)
 	return rc;
 }
 
-/* A guest that never ran was not restored: the next start boots. */
-static void forget_bad_snapshot(const struct run *run)
+/* It would not be restored the next time either. */
+static void forget_bad_snapshot(struct run *run)
 {
-	if (run->warm.state != WARM_FOUND || run->report.boot_ns >= 0 || run->report.outcome.status != EXIT_LKVM)
+	if (!run->report.bad_snapshot)
 		return;
-	warm_remove(&run->warm, &run->options);
-	log_notice("warm: its snapshot is of no use, and is gone\nthe next start boots.");
+	if (warm_remove(&run->warm))
+		log_notice("warm: its snapshot was of no use, and is gone\nthe next start boots.");
+	else
+		log_error("warm: its snapshot is of no use, and cannot be removed\nstart it without --warm.");
 }
 
 /* From options to the end of the guest; what happened is in run->report. */
@@ -693,6 +699,7 @@ static void run_fini(struct run *run)
 {
 	if (run->log_fd >= 0)
 		close(run->log_fd);
+	warm_fini(&run->warm);
 	restore_close(&run->options);
 	free(run->cmdline);
 	run_command_fini(&run->command);

@@ -17,6 +17,7 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,10 @@
 #include "cache.h"
 #include "cmd/run-command.h"
 #include "cmd/warm.h"
+#include "io.h"
 #include "log.h"
+#include "sandbox/helper.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 #define SUFFIX		".warm"
@@ -38,6 +42,9 @@
 #define USES_LIMIT_BYTES KIB(256)	/* a page each */
 #define MAX_AGE_S	3600
 #define MAX_USES	1000
+#define ORDER_REMOVE	'r'
+#define ANSWER_GONE	'g'
+#define REMOVER_PATIENCE_MS 3000
 #define HASH_PRIME	0x100000001b3ull
 
 /* ---- the sum ---- */
@@ -236,14 +243,17 @@ static void entry_file(char *text, size_t bytes, const struct warm *w, const cha
 	snprintf(text, bytes, "%s%s", w->name, suffix);
 }
 
-static void warm_remove_entry(int folder, const struct warm *w)
+/* False: it is still there. */
+static bool warm_remove_entry(int folder, const struct warm *w)
 {
 	char name[WARM_NAME_CHARS + 16];
+	bool is_gone;
 
 	entry_file(name, sizeof(name), w, SUFFIX);
-	unlinkat(folder, name, 0);
+	is_gone = !unlinkat(folder, name, 0) || errno == ENOENT;
 	entry_file(name, sizeof(name), w, USES_SUFFIX);
 	unlinkat(folder, name, 0);
+	return is_gone;
 }
 
 static bool is_fresh(int fd)
@@ -323,13 +333,15 @@ int warm_prepare(struct warm *w, struct run_options *o, struct run_command *c, s
 		folder = open_warm_cache(o, &why);
 	if (folder >= 0) {
 		w->state = warm_find_entry(folder, w, &o->machine, h) ? WARM_FOUND : WARM_MAKES;
-		close(folder);
 		why = "there is no snapshot for it yet";
 	}
 	if (w->state == WARM_FOUND) {
+		w->folder = folder;
 		log_verbose("warm: going on from %s", w->name);
 		return 0;
 	}
+	if (folder >= 0)
+		close(folder);
 	if (o->warm == WARM_STRICT) {
 		log_error("--warm=strict: %s\nwith --warm it boots%s.", why,
 			  w->state == WARM_MAKES ? ", and leaves one" : "");
@@ -384,13 +396,57 @@ void warm_start_saver(struct warm *w, const struct run_options *o, struct sandbo
 	vmcore_file_close(f);
 }
 
-void warm_remove(const struct warm *w, const struct run_options *o)
-{
-	const char *why;
-	int folder = open_warm_cache(o, &why);
+/* ---- removing one ---- */
 
-	if (folder < 0)
+static int confine_remover(const struct warm *w)
+{
+	const struct sandbox_folder folder = { w->folder, SANDBOX_READ | SANDBOX_WRITE };
+	int rc = sandbox_keep_folders(w->sandbox, &folder, 1);
+
+	return rc ? rc : sandbox_confine_helper(w->sandbox, SANDBOX_RESULTS);
+}
+
+static void remover_serve(int socket, void *arg)
+{
+	const struct warm *w = arg;
+	char order;
+
+	if (confine_remover(w) || !helper_next(socket, &order) || order != ORDER_REMOVE)
 		return;
-	warm_remove_entry(folder, w);
-	close(folder);
+	if (warm_remove_entry(w->folder, w))
+		helper_call(socket, ANSWER_GONE);
+}
+
+void warm_start_remover(struct warm *w, struct sandbox *sandbox)
+{
+	if (w->folder < 0)
+		return;
+	w->sandbox = sandbox;
+	w->remover = helper_start("unwarm", remover_serve, w, &w->folder, 1);
+	close(w->folder);
+	w->folder = -1;
+}
+
+/* True if it says that it has done so. */
+static bool ask_remover(const struct warm *w)
+{
+	struct pollfd p = { .fd = w->remover, .events = POLLIN };
+	char answer = 0;
+
+	return helper_call(w->remover, ORDER_REMOVE) && poll_fds(&p, 1, REMOVER_PATIENCE_MS) > 0 &&
+	       socket_recv(w->remover, &answer, 1) == 1 && answer == ANSWER_GONE;
+}
+
+bool warm_remove(struct warm *w)
+{
+	return w->remover >= 0 ? ask_remover(w) : w->folder >= 0 && warm_remove_entry(w->folder, w);
+}
+
+void warm_fini(struct warm *w)
+{
+	if (w->remover >= 0)
+		close(w->remover);
+	if (w->folder >= 0)
+		close(w->folder);
+	w->remover = w->folder = -1;
 }

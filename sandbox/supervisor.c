@@ -388,7 +388,7 @@ static void be_front(struct attendant *a, struct sandbox *s)
 {
 	const int keep[] = {
 		STDIN_FILENO, STDERR_FILENO, a->socket, a->signals.fd, a->signals.terminal,
-		a->config->keep_fds[0], a->config->keep_fds[1], a->config->keep_fds[2],
+		a->config->keep_fds[0], a->config->keep_fds[1], a->config->keep_fds[2], a->config->keep_fds[3],
 	};
 
 	fds_close_others(keep, ARRAY_SIZE(keep));

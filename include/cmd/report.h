@@ -28,6 +28,7 @@ struct outcome outcome_with_oops(struct outcome outcome, const char *oops);
 struct report {
 	struct outcome outcome;
 	char oops[OOPS_TEXT_BYTES];	/* the first report of trouble on the guest's console, or "" */
+	bool bad_snapshot;	/* of a warm start: what it was to go on from is to go */
 	const char *name;	/* --name, or NULL */
 	const char *kernel;	/* or NULL if it was never found */
 	unsigned int cpus;

@@ -23,10 +23,13 @@ struct run_command;
 struct warm {
 	enum { WARM_COLD, WARM_MAKES, WARM_FOUND } state;
 	char name[WARM_NAME_CHARS];	/* of its entry in the cache */
+	int folder;			/* the cache, with WARM_FOUND; otherwise -1 */
+	int remover;			/* socket to the process that removes the entry; -1: there is none */
+	struct sandbox *sandbox;	/* in that process */
 	struct vmcore_saver saver;	/* of one that is made; its socket is -1: there is none, or not yet */
 };
 
-#define WARM_NOTHING { .saver = VMCORE_SAVER_NONE }
+#define WARM_NOTHING { .folder = -1, .remover = -1, .saver = VMCORE_SAVER_NONE }
 
 /*
  * Last of all, when the configuration is complete: looks for one. If it is there the machine's
@@ -38,7 +41,19 @@ int warm_prepare(struct warm *w, struct run_options *options, struct run_command
 /* Before machine_separate(), with WARM_MAKES: the process that writes it. Without one it is not made. */
 void warm_start_saver(struct warm *w, const struct run_options *options, struct sandbox *sandbox);
 
-/* One could not be restored, whatever the reason is: it goes. */
-void warm_remove(const struct warm *w, const struct run_options *options);
+/*
+ * With WARM_FOUND, where there is no supervisor: behind its walls the VM's own process could not remove what it
+ * cannot restore, so another one does it. After machine_separate().
+ */
+void warm_start_remover(struct warm *w, struct sandbox *sandbox);
+
+/*
+ * One could not be restored: it goes. By the remover if there is one, and otherwise here, by calls that a
+ * supervisor may make. False: it is still there.
+ */
+bool warm_remove(struct warm *w);
+
+/* Closes what is open. May be done again. */
+void warm_fini(struct warm *w);
 
 #endif

@@ -31,7 +31,7 @@
 struct sandbox;
 
 #define SUPERVISOR_MAX_REPORT_BYTES 160u
-#define SUPERVISOR_MAX_KEPT 3u
+#define SUPERVISOR_MAX_KEPT 4u
 
 /* What the supervisor knows of the run. */
 struct supervisor_config {

@@ -285,7 +285,7 @@ static void report_and_stay(const struct supervisor *supervisor, int said, int l
 /* The supervisor's process: its status is that of the VM's end. */
 static void supervise(int said, int let)
 {
-	const struct supervisor_config config = { .tty = -1, .keep_fds = { -1, -1, -1 } };
+	const struct supervisor_config config = { .tty = -1, .keep_fds = { -1, -1, -1, -1 } };
 	struct supervisor_end end;
 	struct sandbox sandbox;
 	struct supervisor supervisor;
