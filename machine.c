@@ -1740,6 +1740,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 		rc = event_run(m->host.loop);
 		if (rc)
 			log_error("machine: event loop: %s", strerror(-rc));
+		/* Nobody looks at RAM before: that a guest has started its command shows what it is worth. */
+		m->bad_snapshot |= m->config->restore && m->command && !command_has_answered(m->command);
 	}
 	if (rc)
 		vm_request_stop(m->host.vm, STOP_ERROR);

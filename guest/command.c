@@ -26,6 +26,7 @@
 #include "virtio/port.h"
 
 #define MAX_NOTICES 20u
+#define RESTORED_SHARE 6u	/* of the time to be ready, in which one that is has to start it */
 
 enum { PORT_CONTROL, PORT_STDIN, PORT_STDOUT, PORT_STDERR, PORT_RESULTS };
 
@@ -47,6 +48,7 @@ struct command {
 	struct port *ports[COMMAND_MAX_PORTS];
 	int timer;			/* -1: none */
 	uint64_t limit_ns;		/* for init to be ready; 0: none */
+	bool restored;			/* it was ready before: then it has to start the command */
 	/* To the guest: the plan, or what came after it. */
 	uint8_t *said;
 	size_t said_at, said_until, said_size;
@@ -310,13 +312,24 @@ static void refuse_message(struct command *c, const char *why)
 	command_fail(c);
 }
 
+/* So long may it take to what it has to say next; 0: as long as the machine has. */
+static uint64_t command_limit_ns(const struct command *c)
+{
+	if (c->over || command_has_answered(c))
+		return 0;
+	return !c->result.ready ? c->limit_ns : c->restored ? c->limit_ns / RESTORED_SHARE : 0;
+}
+
 static void on_ready_timeout(void *arg, uint32_t events)
 {
 	struct command *c = arg;
+	const unsigned int s = (unsigned int)(command_limit_ns(c) / 1000000000u);
 
 	(void)events;
-	log_error("guest: nothing was heard of its first process for %u s\n"
-		  "-v shows what its kernel says.", (unsigned int)(COMMAND_READY_NS / 1000000000u));
+	if (!s)
+		return;		/* it had expired when it was set off */
+	log_error("guest: nothing was heard of its first process for %u s%s\n"
+		  "-v shows what its kernel says.", s, c->restored ? " since it was restored" : "");
 	command_fail(c);
 }
 
@@ -458,6 +471,7 @@ static void hear_started(struct command *c)
 		return;
 	}
 	c->started = true;
+	event_timer_set(c->loop, c->timer, 0, 0);
 	if (c->signals_due[0] | c->signals_due[1])
 		port_wake(c->ports[PORT_CONTROL]);
 	if (c->client.started)
@@ -741,8 +755,14 @@ bool command_waits(const struct command *c)
 
 void command_was_ready(struct command *c)
 {
-	c->result.ready = true;
+	c->result.ready = c->restored = true;
 	event_timer_set(c->loop, c->timer, 0, 0);
+	command_expect_ready(c, true);
+}
+
+bool command_has_answered(const struct command *c)
+{
+	return c->started || c->status_known;
 }
 
 void command_signal(struct command *c, unsigned int number)
@@ -853,8 +873,10 @@ int command_take_results(struct command *c, struct results *results)
 
 void command_expect_ready(struct command *c, bool expected)
 {
-	if (!c->result.ready && !c->over && c->limit_ns)
-		event_timer_set(c->loop, c->timer, expected ? c->limit_ns : 0, 0);
+	const uint64_t limit_ns = command_limit_ns(c);
+
+	if (limit_ns)
+		event_timer_set(c->loop, c->timer, expected ? limit_ns : 0, 0);
 }
 
 int command_start(struct command *c, const struct command_client *client, uint64_t limit_ns)

@@ -277,7 +277,7 @@ void machine_thaw(struct machine *machine);
 /* Of one at rest: its header, complete, and its state, for the caller to free. 0 or -errno, after a message. */
 int machine_save(struct machine *machine, struct snapshot_header *header, void **state);
 
-/* What it was to go on from could not be restored. After machine_create() or machine_run(). */
+/* What it was to go on from could not be restored, or its guest did not start the command. After machine_create() or machine_run(). */
 bool machine_has_bad_snapshot(const struct machine *machine);
 
 /* It has a snapshot that it was to end with. */

@@ -122,8 +122,14 @@ void command_release(struct command *c);
 /* Init is ready and has been told nothing, as one that is held: what a warm start goes on from. */
 bool command_waits(const struct command *c);
 
-/* It goes on in a guest of which that was true. Before the guest runs, after command_start(). */
+/*
+ * It goes on in a guest of which that was true. Before the guest runs, after command_start(); of whose limit
+ * a sixth is left until the command has started, since what was restored may be anything.
+ */
 void command_was_ready(struct command *c);
+
+/* The command has started, or could not be: whatever init goes on from, it does what it should. */
+bool command_has_answered(const struct command *c);
 
 /*
  * Sends a signal to the command, once it has started. Of those that init has not heard of yet each is

@@ -36,14 +36,14 @@ struct rig {
 	char said[4096];	/* the messages */
 };
 
-/* A minute is what init has to be ready; who does not want to wait has it shortened. */
+/* A minute is what init has to be ready, a sixth of it one that was restored to start; who does not want to wait has it shortened. */
 static bool minutes_are_short;
 
 int timerfd_settime(int fd, int flags, const struct itimerspec *new, struct itimerspec *old)
 {
 	struct itimerspec spec = *new;
 
-	if (minutes_are_short && spec.it_value.tv_sec == 60)
+	if (minutes_are_short && (spec.it_value.tv_sec == 60 || spec.it_value.tv_sec == 10))
 		spec.it_value = (struct timespec){ .tv_nsec = 20000000 };
 	return (int)syscall(SYS_timerfd_settime, fd, flags, &spec, old);
 }
@@ -849,6 +849,50 @@ static void an_init_that_says_nothing_is_given_up(void **state)
 	close_rig(&r);
 }
 
+/* Its memory was not looked at: it may be anybody's. */
+static void one_that_was_restored_and_says_nothing_is_given_up(void **state)
+{
+	uint8_t plan[4096];
+	struct rig r;
+
+	(void)state;
+	minutes_are_short = true;
+	default_rig(&r);
+	command_was_ready(r.command);
+	assert_false(command_has_answered(r.command));
+	assert_true(hear_all(&r, plan, sizeof(plan)) > 0);
+	command_expect_ready(r.command, false);		/* it is paused */
+	usleep(60000);
+	event_poll(r.loop);
+	assert_int_equal(r.ended, 0);
+	command_expect_ready(r.command, true);
+	listen_to_messages(&r);
+	while (!r.ended)
+		step(&r);
+	stop_listening(&r);
+	assert_string_equal(r.said, "lkvm: guest: nothing was heard of its first process for 10 s since it was restored\n"
+			    "  -v shows what its kernel says.\n");
+	assert_int_equal(command_result(r.command).end, COMMAND_FAILED);
+	assert_false(command_has_answered(r.command));
+	close_rig(&r);
+	/* One whose command has started has no such limit; nor has one that could not be started. */
+	for (unsigned int i = 0; i < 2; i++) {
+		default_rig(&r);
+		command_was_ready(r.command);
+		if (i)
+			say(&r, PROTOCOL_STARTED, NULL, 0);
+		else
+			say_exited(&r, PROTOCOL_END_NOT_STARTED, ENOENT);
+		assert_true(command_has_answered(r.command));
+		command_expect_ready(r.command, true);
+		usleep(60000);
+		event_poll(r.loop);
+		assert_int_equal(r.ended, 0);
+		close_rig(&r);
+	}
+	minutes_are_short = false;
+}
+
 /* ---- a hostile guest ---- */
 
 #define READY_BYTES	64, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0
@@ -1074,6 +1118,7 @@ int main(void)
 		cmocka_unit_test(it_is_asked_to_end),
 		cmocka_unit_test(a_container_waits_at_its_gate),
 		cmocka_unit_test(an_init_that_says_nothing_is_given_up),
+		cmocka_unit_test(one_that_was_restored_and_says_nothing_is_given_up),
 		cmocka_unit_test(bad_messages_are_one_message),
 		cmocka_unit_test(nothing_may_come_before_ready),
 		cmocka_unit_test(more_than_the_end_is_refused_and_not_shown),
