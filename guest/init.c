@@ -46,7 +46,12 @@
 
 #ifndef RANDOM_DEVICE	/* not this machine's in a fuzzer */
 #define RANDOM_DEVICE "/dev/urandom"
+#define HWRNG_DEVICE "/dev/hwrng"
 #endif
+
+/* What the kernel keeps of it (rng_buffer of its core, data of virtio-rng's driver): 64 bytes each. */
+#define HWRNG_STALE_BYTES 128u
+#define HWRNG_TRIES 20u
 
 /* One direction of one stream. */
 struct flow {
@@ -258,6 +263,31 @@ static void init_add_network(size_t bytes)
 }
 
 /*
+ * The kernel has read ahead from its device: what it has of that may lie in a snapshot, and is everybody's.
+ * Nothing of it is left when no more comes without waiting, or so much has. In between, a request that was
+ * under way may be answered.
+ */
+static void drop_stale_random(void)
+{
+	const struct timespec step = { .tv_nsec = 100000 };
+	int fd = open(HWRNG_DEVICE, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	char stale[HWRNG_STALE_BYTES];
+	size_t bytes = 0;
+
+	for (unsigned int i = 0; fd >= 0 && bytes < sizeof(stale) && i < HWRNG_TRIES; i++) {
+		ssize_t n = read(fd, stale, sizeof(stale) - bytes);
+
+		if (n < 0 && errno != EAGAIN)
+			break;		/* there is no device */
+		bytes += n > 0 ? (size_t)n : 0;
+		if (n <= 0)
+			nanosleep(&step, NULL);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/*
  * This kernel may have been here before, in another machine, with all that its generator knows: from now
  * on it knows something that no other one does.
  */
@@ -276,6 +306,7 @@ static void take_seed(size_t bytes)
 	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) || (ioctl(fd, RNDRESEEDCRNG) && errno != ENODATA))
 		init_fail("random numbers: %s", strerror(errno));
 	close(fd);
+	drop_stale_random();
 }
 
 static void take_size(size_t bytes)

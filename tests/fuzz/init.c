@@ -45,6 +45,7 @@ __attribute__((format(printf, 1, 2))) static void fuzz_print(const char *fmt, ..
 
 /* Processes are numbers that no process has, and none of this machine's hears of a signal. */
 #define RANDOM_DEVICE "/dev/null"
+#define HWRNG_DEVICE "/dev/null"
 #define fork() ((pid_t)0x7f000001)
 #define kill(pid, signal) ((void)(pid), (void)(signal), 0)
 #include "guest/init.c"
