@@ -1019,7 +1019,8 @@ static void settle_halt(struct machine *m)
 		return;
 	if (!anybody_halts(m))
 		let_all_go(m);
-	else if (m->halt.step >= 0 && !is_halted_by(m, MACHINE_LOOK) && !is_halted_by(m, MACHINE_DUMP))
+	else if (m->halt.step >= 0 && !is_halted_by(m, MACHINE_LOOK) && !is_halted_by(m, MACHINE_DUMP) &&
+		 !is_halted_by(m, MACHINE_SNAPSHOT))
 		let_one_go(m, (unsigned int)m->halt.step);
 }
 

@@ -198,6 +198,10 @@ static void serve_gdb(void *arg, struct server_connection *c, const struct json_
 		server_refuse(c, r->gdb ? "a gdb is connected already" : "it was not started with --gdb");
 		return;
 	}
+	if (snapshot_is_under_way(&r->snapshot)) {
+		server_refuse(c, "a snapshot of it is being made");
+		return;
+	}
 	socket = server_take_socket(c);
 	if (socket >= 0)
 		gdb_connect(r->gdb, socket);
@@ -207,7 +211,10 @@ static void serve_snapshot(void *arg, struct server_connection *c, const struct 
 {
 	struct registration *r = arg;
 
-	snapshot_request(&r->snapshot, c, request);
+	if (r->gdb && gdb_is_in_guest(r->gdb))
+		server_refuse(c, "a gdb is connected, whose breakpoints are in its memory");
+	else
+		snapshot_request(&r->snapshot, c, request);
 }
 
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */

@@ -401,6 +401,11 @@ bool gdb_is_busy(const struct gdb *g)
 	return g->fd >= 0;
 }
 
+bool gdb_is_in_guest(const struct gdb *g)
+{
+	return gdb_is_busy(g) || g->state == GDB_LEAVING;
+}
+
 void gdb_connect(struct gdb *g, int socket)
 {
 	g->watch = event_add(g->loop, socket, EPOLLIN, gdb_on_socket, g);

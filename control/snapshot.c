@@ -143,6 +143,11 @@ int snapshot_save(struct snapshot *s, int socket, void (*done)(void *arg, int rc
 	return 0;
 }
 
+bool snapshot_is_under_way(const struct snapshot *s)
+{
+	return s->stage != SNAPSHOT_NONE;
+}
+
 void snapshot_request(struct snapshot *s, struct server_connection *c, const struct json_object *request)
 {
 	const char *reason = refusal(s);

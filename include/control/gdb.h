@@ -22,6 +22,9 @@ int gdb_create(struct gdb **out, struct machine *machine, unsigned int cpus, con
 /* Somebody is connected. */
 bool gdb_is_busy(const struct gdb *gdb);
 
+/* The guest is not what it would be by itself: breakpoints are in its code, or registers are yet to be set. */
+bool gdb_is_in_guest(const struct gdb *gdb);
+
 /* A client of its own at @socket (non-blocking), which is gdb's from now on. */
 void gdb_connect(struct gdb *gdb, int socket);
 

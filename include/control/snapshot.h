@@ -39,6 +39,9 @@ struct snapshot {
 /* Of a machine that has been created; in its process, before the sandbox. 0 or -errno. */
 int snapshot_init(struct snapshot *s, struct machine *machine, struct vmcore *vmcore);
 
+/* Nobody may change the guest. */
+bool snapshot_is_under_way(const struct snapshot *s);
+
 void snapshot_request(struct snapshot *s, struct server_connection *c, const struct json_object *request);
 
 /*

@@ -71,6 +71,9 @@ wait_for $((6 * patience)) grep -q '= 1$' "$T/gdb" || not_ok gdb/connected-again
 lkvm debug one --gdb
 same gdb/one-at-a-time 1 "$status"
 has gdb/one-at-a-time-message "$T/err" '^lkvm: gdb: one: a gdb is connected already$'
+lkvm snapshot one "$T/snapshot-of-gdb"
+same gdb/no-snapshot "1 no" "$status $(test -e "$T/snapshot-of-gdb/snapshot" || echo no)"
+has gdb/no-snapshot-message "$T/err" 'a gdb is connected, whose breakpoints are in its memory$'
 lkvm list
 has gdb/stopped-is-halted "$T/out" '^one .* halted '
 kill -KILL $victim; wait $victim 2>/dev/null
