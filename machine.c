@@ -442,6 +442,10 @@ static int finish_loading(struct machine *m)
 	}
 	m->loading = false;
 	m->bad_snapshot |= m->load_rc && m->config->restore;
+	if (m->config->restore && m->host.mem)
+		tty_name_file(m->host.mem->base, m->host.mem->mapping_bytes,
+			      "lkvm: restore: its memory: the snapshot's file was cut, or cannot be read\n"
+			      "  start it once more: it boots.\n");
 	return m->load_rc;
 }
 
@@ -1674,6 +1678,22 @@ static int machine_start(struct machine *m, struct machine_result *result)
 	return 0;
 }
 
+/*
+ * KVM does not tell why it got no page. If it is since the file has none any more, we find none either, and
+ * that is the end (tty_name_file()).
+ */
+static void look_at_file(const struct machine *m)
+{
+	const struct mem *mem = m->host.mem;
+
+	for (unsigned int i = 0; i < mem->nr_regions && m->config->restore; i++) {
+		const volatile uint8_t *p = mem->base + mem->regions[i].start;
+
+		for (uint64_t at = 0; at < mem->regions[i].size_bytes; at += 4096)
+			(void)p[at];
+	}
+}
+
 /* Kicked first and joined afterwards, so that they stop at the same time. */
 static void stop_vcpus(struct machine *m)
 {
@@ -1749,6 +1769,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 	event_stop(m->host.loop);
 	stop_vcpus(m);
 	result->reason = vm_stop_reason(m->host.vm);
+	if (result->reason == STOP_KVM_ERROR)
+		look_at_file(m);
 	event_narrow(m->host.loop);	/* to the user's orders and keys */
 	term_end(m->host.term);
 	finish_disks(m, result);

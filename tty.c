@@ -2,7 +2,8 @@
 /*
  * The terminal: whose it is, and its mode (tty.h).
  *
- * Fatal signals have no other way to the terminal than a variable of this file (DESIGN rule 8).
+ * Fatal signals have no other way to the terminal, nor to what they mean, than a variable of this file
+ * (DESIGN rule 8).
  *
  * Sources: termios(3), tcgetpgrp(3), credentials(7) on jobs.
  */
@@ -11,6 +12,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
@@ -18,12 +20,17 @@
 #include "tty.h"
 #include "util.h"
 
+#define EXIT_FILE_LOST 125	/* EXIT_LKVM of cmd/cmd.h */
+
 static struct {
 	atomic_bool active;
 	int fd;
 	pid_t pid;		/* ours; the main thread's id, too */
 	pid_t group;
 	struct termios mode;
+	/* What of our memory is a file, and what to say if that is not there any more. */
+	uintptr_t file, file_end;
+	const char *words;
 } saved_terminal;
 
 static const int fatal_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS };
@@ -35,15 +42,24 @@ void tty_restore(void)
 }
 
 /* SA_RESETHAND: the second one kills. Not raise(), which the sandbox does not allow. */
-static void on_fatal_signal(int signal)
+static void on_fatal_signal(int signal, siginfo_t *info, void *context)
 {
+	const uintptr_t at = (uintptr_t)info->si_addr;
+
+	(void)context;
 	tty_restore();
+	if (signal == SIGBUS && at >= saved_terminal.file && at < saved_terminal.file_end) {
+		const ssize_t n = write(STDERR_FILENO, saved_terminal.words, strlen(saved_terminal.words));
+
+		(void)n;	/* nobody hears it */
+		_exit(EXIT_FILE_LOST);
+	}
 	syscall(SYS_tgkill, saved_terminal.pid, saved_terminal.pid, signal);
 }
 
 void tty_init(void)
 {
-	struct sigaction sa = { .sa_handler = on_fatal_signal, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction sa = { .sa_sigaction = on_fatal_signal, .sa_flags = (int)(SA_RESETHAND | SA_SIGINFO) };
 
 	saved_terminal.pid = getpid();
 	saved_terminal.group = getpgrp();
@@ -56,6 +72,13 @@ void tty_init(void)
 		    (!sigaction(SIGSYS, NULL, &old) && old.sa_handler == SIG_DFL))
 			sigaction(fatal_signals[i], &sa, NULL);
 	}
+}
+
+void tty_name_file(const void *start, size_t bytes, const char *words)
+{
+	saved_terminal.words = words;
+	saved_terminal.file = (uintptr_t)start;
+	saved_terminal.file_end = (uintptr_t)start + bytes;
 }
 
 /* A terminal that does not control us has no jobs of ours to tell apart. */

@@ -261,7 +261,8 @@ void report_receive(struct report *r, const struct supervisor_end *end)
 
 	if (has_report)
 		memcpy(&w, end->report, sizeof(w));
-	r->bad_snapshot = w.bad_snapshot;
+	/* One that could not even report speaks against what it went on from. */
+	r->bad_snapshot = has_report ? w.bad_snapshot : !end->timed_out;
 	if (has_report && end->left)
 		status = (int)w.status;
 	if (end->timed_out) {

@@ -595,7 +595,7 @@ static int run_separate(struct run *run, struct machine *machine)
 /* It would not be restored the next time either. */
 static void forget_bad_snapshot(struct run *run)
 {
-	if (!run->report.bad_snapshot)
+	if (run->warm.state != WARM_FOUND || !run->report.bad_snapshot)
 		return;
 	if (warm_remove(&run->warm))
 		log_notice("warm: its snapshot was of no use, and is gone\nthe next start boots.");

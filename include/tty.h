@@ -24,6 +24,12 @@ enum tty_state {
 void tty_init(void);
 
 /*
+ * So many bytes of our memory from @start on are a file's. If one of them is not there when it is looked at (SIGBUS),
+ * the process says @words, whole lines that stay, and ends with 125. Before tty_init() or other threads.
+ */
+void tty_name_file(const void *start, size_t bytes, const char *words);
+
+/*
  * Looks whose terminal @fd is. If it is ours its mode is raw then; the one that it had when it became
  * ours is remembered. SIGTTOU has to be blocked.
  */

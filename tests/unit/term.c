@@ -10,6 +10,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -540,6 +541,40 @@ static void a_crash_restores_the_terminal(void **state)
 	assert_int_equal(on_a_terminal(crashing_child, ""), 0);
 }
 
+static void look_at_a_cut_file(const char *path)
+{
+	const int fd = open(path, O_RDWR | O_CLOEXEC);
+	const volatile char *p = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	tty_name_file((const void *)(uintptr_t)p, 8192, "its file was cut\n");
+	tty_init();
+	if (p == MAP_FAILED || p[5000] || ftruncate(fd, 4096))
+		_exit(1);
+	_exit(p[0] + p[5000] + 2);
+}
+
+/* The memory of a guest may be a file's, and others can write to that. */
+static void a_file_that_is_cut_is_told(void **state)
+{
+	char path[] = "/tmp/lkvm-term-XXXXXX", said[64];
+	const int fd = mkstemp(path), saved = begin_capture();
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 8192), 0);
+	pid = fork();
+	if (!pid)
+		look_at_a_cut_file(path);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	end_capture(saved, said, sizeof(said));
+	close(fd);
+	unlink(path);
+	assert_string_equal(said, "its file was cut\n");
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 125);
+}
+
 static void closed_descriptors_become_null(void **state)
 {
 	struct stat st;
@@ -573,6 +608,7 @@ int main(void)
 		cmocka_unit_test(a_terminal_is_raw_and_restored),
 		cmocka_unit_test(keys_are_found_behind_unread_input),
 		cmocka_unit_test(a_crash_restores_the_terminal),
+		cmocka_unit_test(a_file_that_is_cut_is_told),
 		cmocka_unit_test(closed_descriptors_become_null),
 	};
 
