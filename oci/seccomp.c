@@ -2,11 +2,16 @@
 /*
  * linux.seccomp, as BPF (oci/seccomp.h). libseccomp makes it, of rules that are read here.
  *
- * A call that this libseccomp does not know is passed over, as engines' lists are for all kernels and
- * architectures; so are architectures that no guest has: their calls end the process in any case. What
- * would let something outside decide (SCMP_ACT_NOTIFY) is refused.
+ * What comes out is never weaker than what was written. A call that this libseccomp does not know is passed
+ * over where it is allowed, as engines' lists are for all kernels and architectures, and refused where it is
+ * forbidden; so are rules of which libseccomp would take one and drop a stricter one, members that nobody
+ * knows (a misspelt condition is none), and what would let something outside decide (SCMP_ACT_NOTIFY).
+ * Architectures that no guest has are passed over: their calls end the process in any case.
  *
- * Sources: OCI runtime specification 1.2.0, config-linux.md, "Seccomp"; seccomp_rule_add(3),
+ * Rules are read first, and then looked at in pairs: of two for the same calls the stricter one counts, as of
+ * two filters. podman has such a pair (setns).
+ *
+ * Sources: OCI runtime specification 1.2.0, config-linux.md, "Seccomp"; seccomp(2); seccomp_rule_add(3),
  * seccomp_attr_set(3) of libseccomp 2.5.
  */
 #include <errno.h>
@@ -30,11 +35,22 @@
 #define MAX_RULES 8192u		/* engines have some hundred; libseccomp looks at all for each */
 #define DEFAULT_ERRNO 1u	/* EPERM */
 
+#define IGNORE_HINT "; the annotation lkvm.ignore with linux.seccomp drops all of it"
+
+struct seccomp_rule {
+	int call;
+	uint32_t action;
+	bool dropped;		/* another one says more */
+	unsigned int nr;
+	struct scmp_arg_cmp checks[MAX_CHECKS];	/* all have to be met */
+};
+
 struct seccomp_reader {
 	scmp_filter_ctx filter;
 	uint32_t otherwise;	/* the default action */
 	struct config_error *error;
 	unsigned int nr_rules;
+	struct seccomp_rule *rules;
 	int rc;
 };
 
@@ -106,7 +122,26 @@ static const char *seccomp_item(struct seccomp_reader *r, struct json_object *li
 	return "";
 }
 
+/* A misspelt condition would be none, and a misspelt list no list. */
+static void check_members(struct seccomp_reader *r, struct json_object *o, const char *known)
+{
+	json_object_object_foreach(o, name, value) {
+		const char *at = strstr(known, name);
+		const size_t n = strlen(name);
+
+		if (!value || (n && at && !strchr(name, ' ') && (at == known || at[-1] == ' ') && (!at[n] || at[n] == ' ')))
+			continue;
+		seccomp_fail(r, -ENOTSUP, "%.60s: lkvm does not know it" IGNORE_HINT, name);
+	}
+}
+
 /* ---- actions ---- */
+
+/* The kernel's order, by which the stricter one of two filters counts: less is stricter (seccomp(2)). */
+static int32_t strictness(uint32_t action)
+{
+	return (int32_t)(action & SECCOMP_RET_ACTION_FULL);
+}
 
 /* @name: of the field with its number (ERRNO, TRACE). */
 static uint32_t read_action(struct seccomp_reader *r, struct json_object *o, const char *action,
@@ -132,8 +167,7 @@ static uint32_t read_action(struct seccomp_reader *r, struct json_object *o, con
 		return SCMP_ACT_ERRNO(n);
 	if (!strcmp(word, "SCMP_ACT_TRACE"))
 		return SCMP_ACT_TRACE(n);
-	seccomp_fail(r, -ENOTSUP, "%s: \"%.40s\": lkvm cannot do this; the annotation lkvm.ignore with "
-		     "linux.seccomp drops all of it", action, word);
+	seccomp_fail(r, -ENOTSUP, "%s: \"%.40s\": lkvm cannot do this" IGNORE_HINT, action, word);
 	return SCMP_ACT_KILL_PROCESS;
 }
 
@@ -156,6 +190,7 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 		seccomp_fail(r, -EINVAL, "args: has what is no object");
 		return;
 	}
+	check_members(r, o, "index value valueTwo op");
 	word = seccomp_text(r, o, "op");
 	index = seccomp_number(r, o, "index", MAX_CHECKS);
 	if (index >= MAX_CHECKS)
@@ -171,20 +206,24 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 		seccomp_fail(r, -EINVAL, "args: op \"%.40s\" is no comparison", word);
 }
 
-static void add_rule(struct seccomp_reader *r, uint32_t action, int nr, const struct scmp_arg_cmp *checks,
-		     unsigned int nr_checks)
+static void keep_rule(struct seccomp_reader *r, uint32_t action, int call, const struct scmp_arg_cmp *checks,
+		      unsigned int nr)
 {
-	int rc = 0;
+	struct seccomp_rule *rule = &r->rules[r->nr_rules];
 
-	if (++r->nr_rules > MAX_RULES)
+	if (r->nr_rules == MAX_RULES) {
 		seccomp_fail(r, -E2BIG, "has more than %u rules", MAX_RULES);
-	else
-		rc = seccomp_rule_add_array(r->filter, action, nr, nr_checks, checks);
-	if (rc && rc != -EEXIST)
-		seccomp_fail(r, rc, "a rule cannot be made (%s)", strerror(-rc));
+		return;
+	}
+	*rule = (struct seccomp_rule){ .call = call, .action = action, .nr = nr };
+	memcpy(rule->checks, checks, nr * sizeof(*checks));
+	r->nr_rules++;
 }
 
-/* Checks of one argument twice are alternatives; otherwise all have to be met. */
+/*
+ * Checks of one argument twice are alternatives for other runtimes, and libseccomp takes none such. As they
+ * can be meant to be met together, too, they have to forbid something: alternatives forbid more.
+ */
 static void add_call(struct seccomp_reader *r, uint32_t action, const char *name,
 		     const struct scmp_arg_cmp *checks, unsigned int nr)
 {
@@ -192,16 +231,23 @@ static void add_call(struct seccomp_reader *r, uint32_t action, const char *name
 	unsigned int seen = 0;
 	bool alternatives = false;
 
-	if (call == __NR_SCMP_ERROR)
+	if (call == __NR_SCMP_ERROR) {
+		if (strictness(action) < strictness(r->otherwise))
+			seccomp_fail(r, -ENOTSUP, "names: \"%.60s\": the host's libseccomp does not know this call, "
+				     "and cannot forbid it" IGNORE_HINT, name);
 		return;
+	}
 	for (unsigned int i = 0; i < nr; i++) {
 		alternatives |= seen >> checks[i].arg & 1;
 		seen |= 1u << checks[i].arg;
 	}
+	if (alternatives && strictness(action) > strictness(r->otherwise))
+		seccomp_fail(r, -ENOTSUP, "args: of %.60s: one argument is there twice, and whether both have to be "
+			     "met is not clear: two rules say that one is enough" IGNORE_HINT, name);
 	if (!alternatives)
-		add_rule(r, action, call, checks, nr);
+		keep_rule(r, action, call, checks, nr);
 	for (unsigned int i = 0; i < nr && alternatives; i++)
-		add_rule(r, action, call, checks + i, 1);
+		keep_rule(r, action, call, checks + i, 1);
 }
 
 static void read_rule(struct seccomp_reader *r, struct json_object *o)
@@ -215,6 +261,7 @@ static void read_rule(struct seccomp_reader *r, struct json_object *o)
 		seccomp_fail(r, -EINVAL, "syscalls: has what is no object");
 		return;
 	}
+	check_members(r, o, "names action errnoRet args");
 	action = read_action(r, o, "action", "errnoRet");
 	nr_names = seccomp_list(r, o, "names", &names);
 	nr_args = seccomp_list(r, o, "args", &args);
@@ -222,10 +269,111 @@ static void read_rule(struct seccomp_reader *r, struct json_object *o)
 		seccomp_fail(r, -EINVAL, "args: has more than %u items", MAX_CHECKS);
 	for (size_t i = 0; i < nr_args && !r->rc; i++)
 		read_check(r, json_object_array_get_idx(args, i), &checks[i]);
-	if (action == r->otherwise)	/* it says nothing, and libseccomp takes none such */
-		return;
+	if (!nr_names)
+		seccomp_fail(r, -EINVAL, "syscalls: a rule has no names");
 	for (size_t i = 0; i < nr_names && !r->rc; i++)
 		add_call(r, action, seccomp_item(r, names, i), checks, (unsigned int)nr_args);
+}
+
+/* ---- pairs of rules ---- */
+
+static bool is_met(uint64_t value, const struct scmp_arg_cmp *c)
+{
+	switch (c->op) {
+	case SCMP_CMP_NE:
+		return value != c->datum_a;
+	case SCMP_CMP_LT:
+		return value < c->datum_a;
+	case SCMP_CMP_LE:
+		return value <= c->datum_a;
+	case SCMP_CMP_EQ:
+		return value == c->datum_a;
+	case SCMP_CMP_GE:
+		return value >= c->datum_a;
+	case SCMP_CMP_GT:
+		return value > c->datum_a;
+	default:	/* SCMP_CMP_MASKED_EQ: a is the mask */
+		return (value & c->datum_a) == c->datum_b;
+	}
+}
+
+/* No value meets both; true only where that is plain. */
+static bool exclude_each_other(const struct scmp_arg_cmp *a, const struct scmp_arg_cmp *b)
+{
+	if (a->arg != b->arg)
+		return false;
+	if (a->op == SCMP_CMP_EQ)
+		return !is_met(a->datum_a, b);
+	if (b->op == SCMP_CMP_EQ)
+		return !is_met(b->datum_a, a);
+	return a->op == SCMP_CMP_MASKED_EQ && b->op == a->op && a->datum_a == b->datum_a && a->datum_b != b->datum_b;
+}
+
+static bool are_apart(const struct seccomp_rule *a, const struct seccomp_rule *b)
+{
+	for (unsigned int i = 0; i < a->nr; i++)
+		for (unsigned int k = 0; k < b->nr; k++)
+			if (exclude_each_other(&a->checks[i], &b->checks[k]))
+				return true;
+	return false;
+}
+
+/* In any order. An argument is there once. */
+static bool are_for_same(const struct seccomp_rule *a, const struct seccomp_rule *b)
+{
+	unsigned int same = 0;
+
+	for (unsigned int i = 0; i < a->nr; i++)
+		for (unsigned int k = 0; k < b->nr; k++) {
+			const struct scmp_arg_cmp *x = &a->checks[i], *y = &b->checks[k];
+
+			same += x->arg == y->arg && x->op == y->op && x->datum_a == y->datum_a &&
+				x->datum_b == y->datum_b;
+		}
+	return a->nr == b->nr && same == a->nr;
+}
+
+/*
+ * libseccomp decides calls that two rules are for by the rules' form. Where that can be for the laxer one,
+ * it is an error; a rule that says what is the case anyway is not given to it.
+ */
+static void settle_pair(struct seccomp_reader *r, struct seccomp_rule *a, struct seccomp_rule *b)
+{
+	struct seccomp_rule *lax = strictness(a->action) > strictness(b->action) ? a : b;
+	char *name;
+
+	if (a->dropped || b->dropped || a->action == b->action)
+		return;
+	if (are_for_same(a, b)) {
+		lax->dropped = true;
+		return;
+	}
+	if (strictness(a->action) == strictness(b->action) || lax->action == r->otherwise || are_apart(a, b))
+		return;
+	name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, a->call);
+	seccomp_fail(r, -ENOTSUP, "two rules for %.60s can be for the same call, and are not equally strict: lkvm "
+		     "cannot keep both" IGNORE_HINT, name ? name : "a call");
+	free(name);
+}
+
+static void settle_rules(struct seccomp_reader *r)
+{
+	struct seccomp_rule *rules = r->rules;
+
+	for (unsigned int i = 0; i < r->nr_rules && !r->rc; i++)
+		for (unsigned int k = 0; k < i && !r->rc; k++)
+			if (rules[i].call == rules[k].call)
+				settle_pair(r, &rules[k], &rules[i]);
+	for (unsigned int i = 0; i < r->nr_rules && !r->rc; i++) {
+		int rc = 0;
+
+		/* What is the default it takes none of; what is there already says no less. */
+		if (!rules[i].dropped && rules[i].action != r->otherwise)
+			rc = seccomp_rule_add_array(r->filter, rules[i].action, rules[i].call, rules[i].nr,
+						    rules[i].checks);
+		if (rc && rc != -EEXIST)
+			seccomp_fail(r, rc, "a rule cannot be made (%s)", strerror(-rc));
+	}
 }
 
 /* ---- the whole ---- */
@@ -296,6 +444,8 @@ int seccomp_make(struct seccomp_program *p, struct json_object *from, struct con
 	int rc;
 
 	*p = (struct seccomp_program){ 0 };
+	check_members(&r, from, "defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata "
+		      "syscalls");
 	r.otherwise = read_action(&r, from, "defaultAction", "defaultErrnoRet");
 	p->flags = read_flags(&r, from);
 	if (seccomp_member(&r, from, "listenerPath", json_type_string))
@@ -303,17 +453,22 @@ int seccomp_make(struct seccomp_program *p, struct json_object *from, struct con
 	if (r.rc)
 		return r.rc;
 	r.filter = seccomp_init(r.otherwise);
-	if (!r.filter)
-		return -ENOMEM;
-	seccomp_attr_set(r.filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);	/* a tree, not a list of hundreds */
+	r.rules = calloc(MAX_RULES, sizeof(*r.rules));
+	if (!r.filter || !r.rules)
+		seccomp_fail(&r, -ENOMEM, "no memory");
+	if (!r.rc)
+		seccomp_attr_set(r.filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);	/* a tree, not a list of hundreds */
 	read_architectures(&r, from);
 	nr = seccomp_list(&r, from, "syscalls", &rules);
 	for (size_t i = 0; i < nr && !r.rc; i++)
 		read_rule(&r, json_object_array_get_idx(rules, i));
+	settle_rules(&r);
 	rc = r.rc ? 0 : seccomp_export(&r, p);
 	if (rc)
 		seccomp_fail(&r, rc, "the program cannot be made (%s)", strerror(-rc));
-	seccomp_release(r.filter);
+	if (r.filter)
+		seccomp_release(r.filter);
+	free(r.rules);
 	return r.rc;
 }
 

@@ -347,6 +347,151 @@ static void what_a_vm_cannot_do_is_said(void **state)
 	}
 }
 
+/* ---- lists of system calls ---- */
+
+#define RULE(calls, action, args) "{\"names\":[\"" calls "\"],\"action\":\"SCMP_ACT_" action "\"" args "}"
+#define ARGS(list) ",\"args\":[" list "]"
+#define CHECK(i, op, v) "{\"index\":" i ",\"op\":\"SCMP_CMP_" op "\",\"value\":" v "}"
+
+static int plan_seccomp(struct config *c, struct plan *p, const char *otherwise, const char *rules)
+{
+	char members[2048];
+
+	snprintf(members, sizeof(members), LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_%s\",\"syscalls\":[%s]}"),
+		 otherwise, rules);
+	return plan_text(c, p, members);
+}
+
+static void lists_that_would_be_weaker_are_refused(void **state)
+{
+	static const struct {
+		const char *otherwise, *rules, *words;
+	} cases[] = {
+		{ "ALLOW", RULE("no_such_call", "ERRNO", ""), "\"no_such_call\": the host's libseccomp does not know" },
+		{ "ALLOW", "{\"name\":\"read\",\"action\":\"SCMP_ACT_ERRNO\"}", "name: lkvm does not know it" },
+		{ "ALLOW", "{\"action\":\"SCMP_ACT_ERRNO\"}", "a rule has no names" },
+		{ "ALLOW", "{\"names\":[],\"action\":\"SCMP_ACT_ERRNO\"}", "a rule has no names" },
+		{ "ERRNO", RULE("read", "ALLOW", ",\"arg\":[" CHECK("0", "EQ", "1") "]"), "arg: lkvm does not know it" },
+		{ "ERRNO", RULE("read", "ALLOW", ARGS("{\"index\":0,\"op\":\"SCMP_CMP_EQ\",\"valeu\":1}")),
+		  "valeu: lkvm does not know it" },
+		{ "ERRNO", RULE("read", "ALLOW", ARGS(CHECK("0", "GE", "10") "," CHECK("0", "LE", "20"))),
+		  "args: of read: one argument is there twice" },
+		{ "ERRNO", RULE("read", "ALLOW", "") "," RULE("read", "KILL", ARGS(CHECK("0", "EQ", "1"))),
+		  "two rules for read" },
+		{ "ERRNO", RULE("read", "KILL", ARGS(CHECK("0", "EQ", "1"))) "," RULE("read", "ALLOW", ""),
+		  "two rules for read" },
+		{ "ERRNO", RULE("read", "ALLOW", ARGS(CHECK("0", "GE", "1"))) "," RULE("read", "KILL", ARGS(CHECK("0", "EQ", "1"))),
+		  "two rules for read" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct plan p;
+
+		if (!plan_seccomp(&c, &p, cases[i].otherwise, cases[i].rules) || !strstr(error.text, cases[i].words))
+			fail_msg("%s: \"%s\", not \"%s\"", cases[i].rules, error.text, cases[i].words);
+		plan_fini(&p);
+		config_fini(&c);
+	}
+}
+
+/* What personality(@value) comes to under the plan's list: an error, or 0; -1: it is killed. */
+static int personality_under(const struct plan *p, unsigned long value)
+{
+	const struct protocol_header *h = (const void *)p->bytes;
+	static struct sock_filter code[BPF_MAXINSNS];
+	struct sock_fprog program = { .filter = code };
+	int status;
+	pid_t pid;
+
+	while (h->kind != PROTOCOL_SECCOMP)
+		h = (const void *)((const char *)(h + 1) + h->bytes);
+	program.len = (unsigned short)((h->bytes - sizeof(struct protocol_seccomp)) / sizeof(*code));
+	memcpy(code, (const char *)(h + 1) + sizeof(struct protocol_seccomp), program.len * sizeof(*code));
+	pid = fork();
+	if (!pid) {
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program))
+			_exit(99);
+		status = syscall(SYS_personality, value) < 0 ? errno : 0;
+		syscall(SYS_exit_group, status);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void of_two_rules_the_stricter_counts(void **state)
+{
+	static const struct {
+		const char *otherwise, *rules;
+		unsigned long value;
+		int result;
+	} cases[] = {
+		{ "ERRNO", RULE("personality", "ALLOW", "") "," RULE("personality", "KILL", ""), 0, -1 },
+		{ "ERRNO", RULE("personality", "KILL", "") "," RULE("personality", "ALLOW", ""), 0, -1 },
+		{ "ERRNO", RULE("personality", "ALLOW", "") "," RULE("personality", "ERRNO", ",\"errnoRet\":7"), 0, 7 },
+		{ "ERRNO", RULE("personality", "ALLOW", "") "," RULE("personality", "ERRNO", ""), 0, EPERM },
+		{ "ERRNO", RULE("personality", "ALLOW", ARGS(CHECK("0", "EQ", "0"))) ","
+		  RULE("personality", "KILL", ARGS(CHECK("0", "EQ", "0"))), 0, -1 },
+		/* Those that are apart are both kept. */
+		{ "ERRNO", RULE("personality", "ALLOW", ARGS(CHECK("0", "EQ", "0"))) ","
+		  RULE("personality", "ERRNO", ",\"errnoRet\":9" ARGS(CHECK("0", "EQ", "8"))), 0, 0 },
+		{ "ERRNO", RULE("personality", "ALLOW", ARGS(CHECK("0", "EQ", "0"))) ","
+		  RULE("personality", "ERRNO", ",\"errnoRet\":9" ARGS(CHECK("0", "EQ", "8"))), 8, 9 },
+		/* What is the default is no rule; alternatives forbid both. */
+		{ "ALLOW", RULE("personality", "ALLOW", "") "," RULE("personality", "ERRNO", ARGS(CHECK("0", "EQ", "8"))), 8,
+		  EPERM },
+		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "LE", "1") "," CHECK("0", "GE", "8"))), 8, EPERM },
+		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "LE", "1") "," CHECK("0", "GE", "8"))), 0, EPERM },
+		{ "ERRNO", RULE("no_such_call\",\"personality", "ALLOW", ""), 0, 0 },
+	};
+	char rules[1024];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct plan p;
+		int result;
+
+		snprintf(rules, sizeof(rules), "%s%s", *cases[i].otherwise == 'E' ? RULE("exit_group", "ALLOW", "") "," : "",
+			 cases[i].rules);
+		if (plan_seccomp(&c, &p, cases[i].otherwise, rules))
+			fail_msg("%s: %s", rules, error.text);
+		result = personality_under(&p, cases[i].value);
+		if (result != cases[i].result)
+			fail_msg("%s: %d, not %d", rules, result, cases[i].result);
+		plan_fini(&p);
+		config_fini(&c);
+	}
+}
+
+/* podman's own list, with its pairs, is one. */
+static void the_list_of_an_engine_is_taken(void **state)
+{
+	struct config_error why;
+	struct config c;
+	struct plan p;
+	unsigned int nr;
+	size_t bytes;
+	char *text;
+	int fd = open(BUNDLES "podman-run.config.json", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(config_read_file(fd, &text, &bytes), 0);
+	close(fd);
+	assert_int_equal(config_parse(&c, CONFIG_BUNDLE, text, bytes, &why), 0);
+	nr = c.nr_mounts;
+	c.nr_mounts = 0;	/* they are not here */
+	if (plan_make(&p, &c, &why))
+		fail_msg("%s", why.text);
+	c.nr_mounts = nr;
+	assert_int_equal(personality_under(&p, 7), 38);
+	assert_int_equal(personality_under(&p, 8), 0);
+	plan_fini(&p);
+	config_fini(&c);
+	free(text);
+}
+
 static void programs_are_found_in_the_root(void **state)
 {
 	static const struct {
@@ -468,7 +613,7 @@ static void a_plan_makes_a_container(void **state)
 		"\"linux\":{\"namespaces\":[" SPACES "],\"maskedPaths\":[\"/proc/version\",\"/proc/fs\",\"/proc/none\"],"
 		"\"readonlyPaths\":[\"/proc/sys\",\"/proc/nothing\"],\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\","
 		"\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":["
-		"{\"names\":[\"mkdir\",\"mkdirat\",\"no_such_call\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}}}";
+		"{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}}}";
 	static const char script[] = "id -u; id -g; id -G; umask; pwd; ulimit -n; ulimit -Hn; "
 		"grep -E '^(Cap(Eff|Bnd|Amb)|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; echo $$; cd /dev; echo *; "
 		"cat /etc/hosts; wc -c </proc/version; ls /proc/fs; (echo x >/x) 2>/dev/null || echo ro; "
@@ -1210,6 +1355,9 @@ int main(void)
 		cmocka_unit_test(files_are_written_by_engines_alone),
 		cmocka_unit_test(shared_memory_is_a_tmpfs),
 		cmocka_unit_test(what_a_vm_cannot_do_is_said),
+		cmocka_unit_test(lists_that_would_be_weaker_are_refused),
+		cmocka_unit_test(of_two_rules_the_stricter_counts),
+		cmocka_unit_test(the_list_of_an_engine_is_taken),
 		cmocka_unit_test(programs_are_found_in_the_root),
 		cmocka_unit_test(a_plan_makes_a_container),
 		cmocka_unit_test(ids_are_names),
