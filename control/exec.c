@@ -6,8 +6,11 @@
  * A client's frame waits until the guest has read all that was said before, and then the next
  * session has its turn; the client's others wait in its socket. What the guest says to a client that does
  * not read waits in the buffer, which has room for all that may be on its way: a guest that says more
- * does not keep to what was agreed, and that session is over. A number is free again when its client is
- * gone and the guest has said how its command ended.
+ * does not keep to what was agreed, and that session is over.
+ *
+ * A session that the guest has heard of ends by one message of each side, in whatever order: how its
+ * command ended, and that nobody is there any more. Only then, and when its client is gone, is its number free:
+ * what is on its way to the guest comes before that, and so is not taken for the next client's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,8 +29,9 @@
 struct exec_session {
 	struct exec *exec;
 	int fd, watch;			/* -1: there is no client */
-	bool known;			/* the guest has heard of it, and not said that it is over */
-	bool hangup_due;		/* it is to hear that its client is gone */
+	bool known;			/* the guest has heard of it; both ends have not been said */
+	bool hangup_due;		/* it is to hear that nobody is there any more */
+	bool hung_up;			/* it has been told */
 	bool has_frame;			/* the next that the client says is there */
 	bool over;			/* the guest has said how it ended: the client has yet to read that */
 	struct frame_reader in;
@@ -46,6 +50,20 @@ static bool session_is_free(const struct exec_session *s)
 	return s->fd < 0 && !s->known;
 }
 
+/* The guest is to hear that nobody is there any more, once. */
+static void session_hang_up(struct exec_session *s)
+{
+	s->hangup_due = s->known && !s->hung_up;
+	if (s->hangup_due)
+		command_wake(s->exec->command);
+}
+
+static void session_settle(struct exec_session *s)
+{
+	if (s->over && s->hung_up)
+		s->known = false;
+}
+
 /* ---- the client ---- */
 
 /* It is gone, or shall be. */
@@ -55,9 +73,7 @@ static void session_drop(struct exec_session *s)
 	close(s->fd);
 	s->fd = s->watch = -1;
 	s->has_frame = false;
-	s->hangup_due = s->known;
-	if (s->known)
-		command_wake(s->exec->command);
+	session_hang_up(s);
 }
 
 static void session_flush(struct exec_session *s)
@@ -68,16 +84,18 @@ static void session_flush(struct exec_session *s)
 		session_drop(s);
 }
 
-static bool may_say(uint32_t kind)
+/* A plan comes first: of a session without one the guest would not know. */
+static bool may_say(const struct exec_session *s, uint32_t kind)
 {
-	return kind >= PROTOCOL_EXEC_PLAN && kind < PROTOCOL_EXEC_HANGUP;
+	return kind == PROTOCOL_EXEC_PLAN ||
+	       (s->known && kind > PROTOCOL_EXEC_PLAN && kind < PROTOCOL_EXEC_HANGUP);
 }
 
 static void session_recv(struct exec_session *s)
 {
 	int rc = s->has_frame || s->over ? 0 : frame_recv(&s->in, s->fd);
 
-	if (rc < 0 || (rc && !may_say(frame_header(&s->in).kind))) {
+	if (rc < 0 || (rc && !may_say(s, frame_header(&s->in).kind))) {
 		session_drop(s);
 	} else if (rc) {
 		s->has_frame = true;
@@ -118,6 +136,8 @@ static size_t session_say(struct exec_session *s, unsigned int number, uint8_t *
 
 	if (s->hangup_due) {
 		s->hangup_due = false;
+		s->hung_up = true;
+		session_settle(s);
 		return exec_put_message(message, number, PROTOCOL_EXEC_HANGUP, NULL, 0);
 	}
 	if (!s->has_frame)
@@ -157,13 +177,15 @@ static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uin
 	struct exec *e = exec;
 	struct exec_session *s;
 
-	/* Those that are free have no client that could be lied to. */
-	if (session > PROTOCOL_MAX_SESSIONS || !e->all[session - 1].known)
+	/* Those that are free, or over, have no client that could be lied to. */
+	if (session > PROTOCOL_MAX_SESSIONS || !e->all[session - 1].known || e->all[session - 1].over)
 		return;
 	s = &e->all[session - 1];
 	if (kind == PROTOCOL_EXEC_EXITED) {
-		s->known = s->hangup_due = s->has_frame = false;
+		s->has_frame = false;
 		s->over = true;
+		session_hang_up(s);
+		session_settle(s);
 	}
 	if (s->fd < 0)
 		return;
@@ -202,7 +224,7 @@ void exec_add(struct exec *e, int fd)
 	}
 	event_keep(e->loop, s->watch);
 	s->fd = fd;
-	s->over = s->has_frame = s->hangup_due = false;
+	s->over = s->has_frame = s->hangup_due = s->hung_up = false;
 	s->out.at = s->out.until = 0;
 	frame_next(&s->in);
 }

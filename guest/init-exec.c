@@ -7,6 +7,9 @@
  * one that nobody reads stops by itself. It is over when its process has ended and what that had
  * written is sent; others that it has left behind stay, but nobody reads them.
  *
+ * Of one that is over nothing is heard until lkvm has hung up, which is the last that it says of it: what
+ * comes before was on its way, and is not the next one's. Each hang-up has one end, said before or then.
+ *
  * A mistake in what is told about one is the end of that one only: it comes from another program than
  * the VM. A container's tells by a pipe whether its program runs: errno, or the pipe's end at execve(2).
  *
@@ -33,6 +36,7 @@ struct job {
 	char *plan;		/* while it is told; NULL: it is not, or not any more */
 	size_t plan_bytes;
 	pid_t pid;		/* 0: it does not run */
+	bool over;		/* its end is said: what comes until the hang-up is late */
 	bool terminal;
 	bool has_credentials;
 	struct protocol_size size;	/* until a container's terminal is there */
@@ -71,11 +75,16 @@ static void close_output(struct job *j, int *fd)
 		job_close_end(fd);
 }
 
-/* The session is free again. */
-static void job_end(struct job *j, uint32_t end, uint32_t value)
+static void job_tell_end(struct job *j, uint32_t end, uint32_t value)
 {
 	const struct protocol_exited e = { .end = end, .value = value };
 
+	j->over = true;
+	job_tell(j, PROTOCOL_EXEC_EXITED, &e, sizeof(e));
+}
+
+static void job_end(struct job *j, uint32_t end, uint32_t value)
+{
 	close_output(j, &j->out);
 	job_close_end(&j->err);
 	job_close_end(&j->in);
@@ -83,7 +92,7 @@ static void job_end(struct job *j, uint32_t end, uint32_t value)
 	free(j->plan);
 	j->plan = NULL;
 	j->pid = 0;
-	job_tell(j, PROTOCOL_EXEC_EXITED, &e, sizeof(e));
+	job_tell_end(j, end, value);
 }
 
 /* All its processes but those that have left its session. Before it has one it is alone. */
@@ -101,8 +110,17 @@ static void job_hang_up(struct job *j)
 		job_signal(j, j->has_credentials ? SIGKILL : SIGHUP);
 		job_signal(j, SIGCONT);
 	}
+	job_end(j, PROTOCOL_END_SIGNALED, SIGHUP);
+}
+
+/* The session is free afterwards. */
+static void job_take_hangup(struct job *j)
+{
 	if (j->pid || j->plan)
-		job_end(j, PROTOCOL_END_SIGNALED, SIGHUP);
+		job_hang_up(j);
+	else if (!j->over)
+		job_tell_end(j, PROTOCOL_END_SIGNALED, SIGHUP);		/* of one that never was */
+	j->over = false;
 }
 
 void init_exec_reap(pid_t pid, int status)
@@ -332,14 +350,16 @@ void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, si
 		return;
 	j = &jobs[session - 1];
 	if (kind == PROTOCOL_EXEC_HANGUP)
-		job_hang_up(j);
+		job_take_hangup(j);
+	else if (j->over)
+		return;		/* it was on its way when that ended */
 	else if (kind == PROTOCOL_EXEC_PLAN && !j->pid)
 		add_to_plan(j, payload, bytes);
 	else if (kind == PROTOCOL_EXEC_GO && j->plan)
 		job_start(j);
 	else if (j->pid)
 		job_hear(j, kind, payload, bytes);
-	/* All else is about one that has ended meanwhile. */
+	/* All else is about none. */
 }
 
 /* ---- streams ---- */

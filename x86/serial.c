@@ -314,6 +314,10 @@ void serial_send_break(struct serial *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
+/*
+ * Without a break that waits: what was typed is not carried either, and it would make a command of
+ * the next key that anybody types.
+ */
 void serial_carry(struct serial *serial, struct state *s)
 {
 	struct serial_state *st = &serial->state;

@@ -29,7 +29,8 @@
  *	       <--------------	EXEC_PLAN..., EXEC_GO
  *	EXEC_STARTED -------->	(if it has credentials; otherwise what fails is said on its stderr)
  *	       (EXEC_INPUT, _TAKEN; EXEC_STDOUT, _STDERR, _READ; EXEC_SIGNAL, _SIZE, _UNREAD; EXEC_HANGUP)
- *	EXEC_EXITED --------->	(the number is free again)
+ *	EXEC_EXITED --------->
+ *	       <--------------	EXEC_HANGUP (the number is free again)
  *
  * A message is a header and up to PROTOCOL_MAX_BYTES of payload, which ends with the message.
  * Numbers are the CPU's. Each side takes the other for hostile: lkvm since guests are, init since

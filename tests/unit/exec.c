@@ -202,8 +202,97 @@ static void test_one(void **state)
 	assert_int_equal(hear(a), PROTOCOL_EXEC_STDERR);
 	assert_int_equal(hear(a), PROTOCOL_EXEC_EXITED);
 	assert_int_equal(hear(a), -1);
+	expect_message(1, PROTOCOL_EXEC_HANGUP, "");
 	expect_silence();
 	close(a);
+	destroy();
+}
+
+/* What of a client is still on its way when the guest says that it is over is not the next one's. */
+static void test_late_parts(void **state)
+{
+	int a, b;
+
+	(void)state;
+	create(true);
+	a = attach();
+	say(a, PROTOCOL_EXEC_PLAN, "a");
+	say(a, PROTOCOL_EXEC_PLAN, "late");
+	expect_message(1, PROTOCOL_EXEC_PLAN, "a");
+	expect_message(1, PROTOCOL_EXEC_PLAN, "late");
+	exits(1);
+	assert_int_equal(hear(a), PROTOCOL_EXEC_EXITED);
+	assert_int_equal(hear(a), -1);
+	b = attach();
+	say(b, PROTOCOL_EXEC_PLAN, "b");
+	turn();
+	/* Its number waits until the guest has been told where what the first one says ends. */
+	exits(1);
+	says_of(1, PROTOCOL_EXEC_STDOUT, "x", 1);
+	assert_int_equal(hear(b), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		uint8_t data[8];
+		uint32_t kind = 0, bytes;
+		unsigned int session = guest_hears(&kind, data, &bytes);
+
+		assert_true((session == 1 && kind == PROTOCOL_EXEC_HANGUP) ||
+			    (session == 2 && kind == PROTOCOL_EXEC_PLAN));
+		turn();
+	}
+	expect_silence();
+	close(a);
+	a = attach();
+	say(a, PROTOCOL_EXEC_PLAN, "c");
+	expect_message(1, PROTOCOL_EXEC_PLAN, "c");
+	close(a);
+	close(b);
+	destroy();
+}
+
+/* The guest's end and the client's meet on their way: there is one of each, in whatever order. */
+static void test_ends_meet(void **state)
+{
+	int a;
+
+	(void)state;
+	create(true);
+	a = attach();
+	say(a, PROTOCOL_EXEC_PLAN, "a");
+	expect_message(1, PROTOCOL_EXEC_PLAN, "a");
+	close(a);
+	turn();
+	exits(1);
+	expect_message(1, PROTOCOL_EXEC_HANGUP, "");
+	expect_silence();
+	a = attach();
+	say(a, PROTOCOL_EXEC_PLAN, "b");
+	expect_message(1, PROTOCOL_EXEC_PLAN, "b");
+	close(a);
+	expect_message(1, PROTOCOL_EXEC_HANGUP, "");
+	exits(1);
+	expect_silence();
+	destroy();
+}
+
+/* Whoever does not begin with a plan has not begun: no number is lost by that. */
+static void test_no_plan(void **state)
+{
+	static const uint32_t first[] = {
+		PROTOCOL_EXEC_GO, PROTOCOL_EXEC_INPUT, PROTOCOL_EXEC_READ, PROTOCOL_EXEC_SIGNAL,
+		PROTOCOL_EXEC_SIZE, PROTOCOL_EXEC_UNREAD,
+	};
+	int a;
+
+	(void)state;
+	create(true);
+	for (unsigned int i = 0; i < 2 * PROTOCOL_MAX_SESSIONS; i++) {
+		a = attach();
+		say(a, first[i % ARRAY_SIZE(first)], "");
+		assert_int_equal(hear(a), -1);
+		close(a);
+	}
+	expect_silence();
+	assert_null(exec_obstacle(exec));
 	destroy();
 }
 
@@ -326,7 +415,10 @@ static void test_bound(void **state)
 		assert_true(heard[i] >= 2 && heard[i] <= 5);
 	exits(7);
 	close(all[6]);
-	turn();
+	assert_non_null(exec_obstacle(exec));
+	do
+		guest_hears(&kind, data, &bytes);
+	while (kind != PROTOCOL_EXEC_HANGUP);
 	assert_null(exec_obstacle(exec));
 	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++)
 		if (i != 6)
@@ -349,6 +441,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one),
+		cmocka_unit_test(test_late_parts),
+		cmocka_unit_test(test_ends_meet),
+		cmocka_unit_test(test_no_plan),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_too_much),
 		cmocka_unit_test(test_rubbish),

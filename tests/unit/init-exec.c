@@ -393,11 +393,64 @@ static void test_hangup(void **state)
 	}
 	assert_int_equal(st.st_size, 2);
 	unlink(name);
-	/* Once more is about nobody, and before the plan is complete it is the end as well. */
-	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	/* Before the plan is complete it is the end as well. */
 	init_exec_hear(2, PROTOCOL_EXEC_PLAN, "x", 1);
 	init_exec_hear(2, PROTOCOL_EXEC_HANGUP, "", 0);
 	expect_end(2, PROTOCOL_END_SIGNALED, SIGHUP);
+}
+
+/* Each that comes is answered by one end, said before or then: lkvm may count on that. */
+static void test_hangup_is_answered(void **state)
+{
+	(void)state;
+	init_exec_hear(9, PROTOCOL_EXEC_HANGUP, "", 0);
+	expect_end(9, PROTOCOL_END_SIGNALED, SIGHUP);
+	init_exec_hear(10, PROTOCOL_EXEC_GO, "", 0);
+	init_exec_hear(10, PROTOCOL_EXEC_INPUT, "x", 1);
+	init_exec_hear(10, PROTOCOL_EXEC_HANGUP, "", 0);
+	expect_end(10, PROTOCOL_END_SIGNALED, SIGHUP);
+	start(1, false, "", "exit 3");
+	expect_end(1, PROTOCOL_END_EXITED, 3);
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	turn();		/* would hear a second */
+	heard[1].over = false;
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	expect_end(1, PROTOCOL_END_SIGNALED, SIGHUP);
+	/* The number is as good as new. */
+	heard[1].over = false;
+	start(1, false, "", "exit 4");
+	expect_end(1, PROTOCOL_END_EXITED, 4);
+}
+
+/* What comes late of a plan that was too long is no beginning of the next one. */
+static void test_late_parts(void **state)
+{
+	static char data[PROTOCOL_MAX_FRAME_BYTES];
+
+	(void)state;
+	for (unsigned int i = 0; i < 1000 && !heard[1].over; i++) {
+		init_exec_hear(1, PROTOCOL_EXEC_PLAN, data, sizeof(data));
+		if (i % 50 == 49)
+			turn();
+	}
+	expect_end(1, PROTOCOL_END_NOT_STARTED, E2BIG);
+	init_exec_hear(1, PROTOCOL_EXEC_PLAN, data, 100);
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	turn();
+	heard[1].over = false;
+	start(1, false, "", "exit 4");
+	expect_end(1, PROTOCOL_END_EXITED, 4);
+	/* Of one that did not start, too. */
+	init_exec_hear(2, PROTOCOL_EXEC_PLAN, "x", 1);
+	init_exec_hear(2, PROTOCOL_EXEC_GO, "", 0);
+	expect_end(2, PROTOCOL_END_NOT_STARTED, EINVAL);
+	init_exec_hear(2, PROTOCOL_EXEC_PLAN, data, 100);
+	init_exec_hear(2, PROTOCOL_EXEC_GO, "", 0);
+	turn();
+	init_exec_hear(2, PROTOCOL_EXEC_HANGUP, "", 0);
+	heard[2].over = false;
+	start(2, false, "", "exit 5");
+	expect_end(2, PROTOCOL_END_EXITED, 5);
 }
 
 static void test_signal(void **state)
@@ -540,6 +593,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_through, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hangup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hangup_is_answered, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_late_parts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_signal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_terminal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_first_command, set_up, tear_down),
