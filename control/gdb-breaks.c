@@ -254,18 +254,36 @@ static bool has_soft(const struct gdb_breaks *b, uint64_t address)
 	return false;
 }
 
-enum gdb_trap gdb_trap_explain(const struct gdb_breaks *b, const struct kvm_debug_exit_arch *trap,
-			       bool stepped, unsigned int *watch)
+static struct gdb_hit hit_of_hard(const struct gdb_breaks *b, unsigned int i)
 {
-	if (trap->exception == EXCEPTION_BP)
-		return has_soft(b, trap->pc) ? GDB_TRAP_SOFT : GDB_TRAP_FOREIGN;
+	if (b->hard[i].type == GDB_HARD)
+		return (struct gdb_hit){ .trap = GDB_TRAP_HARD };
+	return (struct gdb_hit){
+		GDB_TRAP_WATCH, b->hard[i].type, b->hard[i].bytes, b->hard[i].address,
+	};
+}
+
+struct gdb_hit gdb_trap_explain(const struct gdb_breaks *b, const struct kvm_debug_exit_arch *trap,
+				bool stepped)
+{
+	struct gdb_hit hit = { .trap = GDB_TRAP_FOREIGN };
+
+	if (trap->exception == EXCEPTION_BP && has_soft(b, trap->pc))
+		hit.trap = GDB_TRAP_SOFT;
 	if (trap->exception != EXCEPTION_DB)
-		return GDB_TRAP_FOREIGN;
-	for (unsigned int i = 0; i < GDB_MAX_HARD; i++) {
-		if (!b->hard[i].used || !(trap->dr6 >> i & 1))
-			continue;
-		*watch = i;
-		return b->hard[i].type == GDB_HARD ? GDB_TRAP_HARD : GDB_TRAP_WATCH;
-	}
-	return stepped ? GDB_TRAP_STEP : GDB_TRAP_FOREIGN;
+		return hit;
+	for (unsigned int i = 0; i < GDB_MAX_HARD; i++)
+		if (b->hard[i].used && trap->dr6 >> i & 1)
+			return hit_of_hard(b, i);
+	if (stepped)
+		hit.trap = GDB_TRAP_STEP;
+	return hit;
+}
+
+bool gdb_hit_stands(const struct gdb_breaks *b, const struct gdb_hit *hit)
+{
+	for (unsigned int i = 0; i < GDB_MAX_HARD; i++)
+		if (is_hard(b, i, hit->type, hit->address, hit->bytes))
+			return true;
+	return false;
 }

@@ -52,6 +52,7 @@ struct gdb {
 	bool tells;			/* a stop has to be reported, not only to be known */
 	struct gdb_resume resume;	/* how CPUs run */
 	struct kvm_guest_debug *told;	/* of each CPU: what KVM knows */
+	struct gdb_hit *held;		/* of each CPU: what it has watched, not reported yet */
 
 	int fd, watch;			/* -1: none */
 	bool has_packet;		/* in packet, not yet served */
@@ -169,6 +170,7 @@ static void gdb_clean_up(struct gdb *g)
 	gdb_break_remove_all(&g->target.breaks);
 	for (unsigned int i = 0; i < gdb_board(g)->nr_vcpus; i++) {
 		gdb_board(g)->vcpus[i]->trapped = false;
+		g->held[i] = (struct gdb_hit){ 0 };
 		tell_debug(g, i, 0);
 	}
 	g->resume = (struct gdb_resume){ 0 };
@@ -178,54 +180,58 @@ static void gdb_clean_up(struct gdb *g)
 
 /* ---- stops ---- */
 
-/* True if this CPU's trap is one that gdb is to know of; *text is how. Others are the guest's. */
-static bool explain_trap(struct gdb *g, struct vcpu *vcpu)
+/* What is to be reported. */
+static void take_hit(struct gdb *g, unsigned int cpu, const struct gdb_hit *hit)
 {
-	struct gdb_target *t = &g->target;
-	unsigned int watch = 0;
-	enum gdb_trap trap = gdb_trap_explain(&t->breaks, &vcpu->trap, is_stepped(g, vcpu->index), &watch);
-
-	if (trap == GDB_TRAP_FOREIGN)
-		return false;
-	t->cpu = vcpu->index;
-	t->stop = (struct gdb_stop){ .signal = SIGTRAP, .trap = trap };
-	if (trap == GDB_TRAP_WATCH) {
-		t->stop.watch_type = t->breaks.hard[watch].type;
-		t->stop.watched = t->breaks.hard[watch].address;
-	}
-	return true;
+	g->target.cpu = cpu;
+	g->target.stop = (struct gdb_stop){
+		.signal = SIGTRAP, .trap = hit->trap, .watch_type = hit->type, .watched = hit->address,
+	};
 }
 
 /*
- * Finds the trap to report, if there is one. That of another CPU is met again when that runs, unless
- * it has watched something: then it waits for its turn.
+ * Finds out why CPUs have trapped, while breakpoints are as they were. True: there is something to
+ * report. What another CPU has run into is met again when that runs, unless it has watched something:
+ * then it is held until its turn. The guest's own is given back.
  */
-static bool find_trap(struct gdb *g)
+static bool sort_traps(struct gdb *g)
 {
 	bool found = false;
 
 	for (unsigned int i = 0; i < gdb_board(g)->nr_vcpus; i++) {
 		struct vcpu *vcpu = gdb_board(g)->vcpus[i];
-		unsigned int watch;
+		struct gdb_hit hit;
 
 		if (!vcpu->trapped)
 			continue;
-		if (!found && explain_trap(g, vcpu)) {
-			found = true;
-			vcpu->trapped = false;
+		hit = gdb_trap_explain(&g->target.breaks, &vcpu->trap, is_stepped(g, i));
+		if (hit.trap == GDB_TRAP_FOREIGN) {
+			give_back(g, vcpu);
 			continue;
 		}
-		switch (gdb_trap_explain(&g->target.breaks, &vcpu->trap, is_stepped(g, i), &watch)) {
-		case GDB_TRAP_FOREIGN:
-			give_back(g, vcpu);
-			break;
-		case GDB_TRAP_WATCH:
-			break;
-		default:
-			vcpu->trapped = false;
-		}
+		vcpu->trapped = false;
+		if (!found)
+			take_hit(g, i, &hit);
+		else if (hit.trap == GDB_TRAP_WATCH)
+			g->held[i] = hit;
+		found = true;
 	}
 	return found;
+}
+
+/* The next that is held. One whose watchpoint is gone interests nobody, the guest least. */
+static bool take_held(struct gdb *g)
+{
+	for (unsigned int i = 0; i < gdb_board(g)->nr_vcpus; i++) {
+		const struct gdb_hit hit = g->held[i];
+
+		g->held[i] = (struct gdb_hit){ 0 };
+		if (hit.trap == GDB_TRAP_WATCH && gdb_hit_stands(&g->target.breaks, &hit)) {
+			take_hit(g, i, &hit);
+			return true;
+		}
+	}
+	return false;
 }
 
 static void gdb_report_stop(struct gdb *g)
@@ -254,7 +260,7 @@ static void gdb_on_halt(void *arg)
 		machine_halt(g->machine, MACHINE_GDB);
 		return;
 	}
-	if (!find_trap(g)) {
+	if (!sort_traps(g)) {
 		if (g->state == GDB_RUNNING) {
 			gdb_go_on(g);
 			return;
@@ -283,7 +289,7 @@ static void gdb_resume(struct gdb *g)
 {
 	g->tells = true;
 	gdb_target_flush(&g->target);
-	if (find_trap(g))
+	if (take_held(g))
 		gdb_report_stop(g);	/* what another CPU has watched */
 	else
 		gdb_go_on(g);
@@ -434,7 +440,10 @@ int gdb_create(struct gdb **out, struct machine *machine, unsigned int cpus, con
 	*g = (struct gdb){ .machine = machine, .loop = machine_loop(machine), .fd = -1, .watch = -1,
 			   .is_first = true };
 	g->told = calloc(cpus, sizeof(*g->told));
-	if (!g->told) {
+	g->held = calloc(cpus, sizeof(*g->held));
+	if (!g->told || !g->held) {
+		free(g->told);
+		free(g->held);
 		free(g);
 		return -ENOMEM;
 	}
@@ -456,5 +465,6 @@ void gdb_destroy(struct gdb *g)
 		close_gdb(g);
 	}
 	free(g->told);
+	free(g->held);
 	free(g);
 }

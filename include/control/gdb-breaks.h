@@ -69,11 +69,24 @@ enum gdb_trap {
 	GDB_TRAP_FOREIGN,	/* the guest's own int3 or debug exception */
 	GDB_TRAP_SOFT,
 	GDB_TRAP_HARD,
-	GDB_TRAP_WATCH,		/* *watch is its index in hard */
+	GDB_TRAP_WATCH,
 	GDB_TRAP_STEP,
 };
 
-enum gdb_trap gdb_trap_explain(const struct gdb_breaks *b, const struct kvm_debug_exit_arch *trap,
-			       bool stepped, unsigned int *watch);
+/* ... as it was when that was found out. */
+struct gdb_hit {
+	enum gdb_trap trap;
+	/* Of a watchpoint: */
+	uint8_t type;
+	uint8_t bytes;
+	uint64_t address;
+};
+
+/* As long as the breakpoints are those that the CPU ran into. */
+struct gdb_hit gdb_trap_explain(const struct gdb_breaks *b, const struct kvm_debug_exit_arch *trap,
+				bool stepped);
+
+/* Whether the watchpoint of @hit is there, or there again: gdb removes all at each stop. */
+bool gdb_hit_stands(const struct gdb_breaks *b, const struct gdb_hit *hit);
 
 #endif

@@ -1,15 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* gdb's stub without a VM: packets and their fields, registers, memory, breakpoints, traps. */
+/*
+ * gdb's stub without a VM: packets and their fields, registers, memory, breakpoints, traps. Who runs when
+ * is included here, with CPUs that are only told.
+ */
 #include "tests/lib/unit.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "control/gdb-breaks.h"
+#include "control/gdb-commands.h"
 #include "control/gdb-packet.h"
 #include "control/gdb-registers.h"
+#include "kvm-cpu.h"
+#include "machine.h"
 #include "mem.h"
 #include "util.h"
+#include "x86/board.h"
+
+/* ---- CPUs ---- */
+
+#define CPUS 4u
+
+static struct vcpu fake_cpus[CPUS];
+static struct board board;
+static unsigned int nr_injected, nr_runs;
+
+static struct board *test_board(struct machine *m)
+{
+	(void)m;
+	return &board;
+}
+
+static void test_go_on(struct machine *m, enum machine_halter who)
+{
+	(void)m;
+	assert_int_equal(who, MACHINE_GDB);
+	nr_runs++;
+}
+
+static int test_set_debug(int fd, unsigned long request, const struct kvm_guest_debug *debug)
+{
+	assert_true(fd == -1 && request == KVM_SET_GUEST_DEBUG);
+	nr_injected += !!(debug->control & (KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP));
+	return 0;
+}
+
+static void test_flush(struct gdb_target *t)
+{
+	(void)t;
+}
+
+#define machine_board test_board
+#define gdb_target_flush test_flush
+#define machine_go_on test_go_on
+#define ioctl test_set_debug
+#define gdb_is_busy stub_is_busy
+#define gdb_connect stub_connect
+#define gdb_create stub_create
+#define gdb_destroy stub_destroy
+
+#include "control/gdb.c"
+
+#undef machine_board
+#undef machine_go_on
+#undef gdb_target_flush
+#undef ioctl
 
 #define PG 0x80000001u
 #define PAE 0x20u
@@ -358,9 +415,8 @@ static void test_hard(void **state)
 static enum gdb_trap explain(uint32_t exception, uint64_t pc, uint64_t dr6, bool stepped)
 {
 	const struct kvm_debug_exit_arch trap = { .exception = exception, .pc = pc, .dr6 = dr6 };
-	unsigned int watch;
 
-	return gdb_trap_explain(&b, &trap, stepped, &watch);
+	return gdb_trap_explain(&b, &trap, stepped).trap;
 }
 
 static void test_traps(void **state)
@@ -380,6 +436,115 @@ static void test_traps(void **state)
 	assert_int_equal(explain(1, 0x1000, 0xffff0ff4, false), GDB_TRAP_FOREIGN);
 }
 
+/* ---- stops ---- */
+
+static struct kvm_guest_debug told[CPUS];
+static struct gdb_hit held[CPUS];
+static struct vcpu *all_cpus[CPUS];
+
+/* A stub whose CPUs run, with two watchpoints. */
+static void run_stub(struct gdb *g)
+{
+	memset(told, 0, sizeof(told));
+	memset(held, 0, sizeof(held));
+	*g = (struct gdb){ .state = GDB_RUNNING, .tells = true, .fd = -1, .watch = -1, .told = told, .held = held };
+	for (unsigned int i = 0; i < CPUS; i++) {
+		fake_cpus[i] = (struct vcpu){ .fd = -1, .index = i };
+		all_cpus[i] = &fake_cpus[i];
+	}
+	board.vcpus = all_cpus;
+	board.nr_vcpus = CPUS;
+	g->target.breaks.mem = ram;
+	assert_int_equal(gdb_break_insert(&g->target.breaks, &view, GDB_WATCH_WRITE, 0x1000, 4), 0);
+	assert_int_equal(gdb_break_insert(&g->target.breaks, &view, GDB_WATCH_ACCESS, 0x2000, 8), 0);
+	nr_injected = nr_runs = 0;
+}
+
+static void trap(unsigned int i, uint64_t dr6)
+{
+	fake_cpus[i].trapped = true;
+	fake_cpus[i].trap = (struct kvm_debug_exit_arch){ .exception = 1, .dr6 = 0xffff0ff0 | dr6 };
+}
+
+static void expect_watch(const struct gdb *g, unsigned int i, unsigned int type, uint64_t address)
+{
+	assert_int_equal(g->state, GDB_STOPPED);
+	assert_int_equal(g->target.cpu, i);
+	assert_int_equal(g->target.stop.trap, GDB_TRAP_WATCH);
+	assert_int_equal(g->target.stop.watch_type, type);
+	assert_true(g->target.stop.watched == address);
+}
+
+/* Two CPUs at once, and then the user removes what they have run into. */
+static void test_held_and_removed(void **state)
+{
+	static struct gdb g;
+
+	(void)state;
+	run_stub(&g);
+	trap(1, 1);
+	trap(2, 1);
+	trap(3, 2);
+	gdb_on_halt(&g);
+	expect_watch(&g, 1, GDB_WATCH_WRITE, 0x1000);
+	gdb_break_remove(&g.target.breaks, GDB_WATCH_WRITE, 0x1000, 4);
+	gdb_resume(&g);
+	expect_watch(&g, 3, GDB_WATCH_ACCESS, 0x2000);
+	gdb_break_remove_all(&g.target.breaks);
+	gdb_resume(&g);
+	assert_int_equal(g.state, GDB_RUNNING);
+	assert_int_equal(nr_runs, 1);
+	assert_int_equal(nr_injected, 0);
+	for (unsigned int i = 0; i < CPUS; i++)
+		assert_false(fake_cpus[i].trapped);
+}
+
+/* As gdb does at each stop: all are removed, and come again, where there is room. */
+static void test_held_and_inserted_again(void **state)
+{
+	static struct gdb g;
+
+	(void)state;
+	run_stub(&g);
+	trap(0, 1);
+	trap(1, 1);
+	gdb_on_halt(&g);
+	expect_watch(&g, 0, GDB_WATCH_WRITE, 0x1000);
+	gdb_break_remove_all(&g.target.breaks);
+	gdb_break_insert(&g.target.breaks, &view, GDB_WATCH_ACCESS, 0x2000, 8);
+	gdb_break_insert(&g.target.breaks, &view, GDB_WATCH_WRITE, 0x1000, 4);
+	gdb_resume(&g);
+	expect_watch(&g, 1, GDB_WATCH_WRITE, 0x1000);
+	gdb_resume(&g);
+	assert_int_equal(g.state, GDB_RUNNING);
+	assert_int_equal(nr_injected, 0);
+}
+
+/* The guest's own is given back at once, beside one that is not. */
+static void test_given_back(void **state)
+{
+	static struct gdb g;
+
+	(void)state;
+	run_stub(&g);
+	trap(0, 4);
+	gdb_on_halt(&g);
+	assert_int_equal(g.state, GDB_RUNNING);
+	assert_int_equal(nr_injected, 1);
+	trap(0, 4);
+	trap(1, 1);
+	gdb_on_halt(&g);
+	expect_watch(&g, 1, GDB_WATCH_WRITE, 0x1000);
+	assert_int_equal(nr_injected, 2);
+	/* One that is held goes with the connection. */
+	trap(2, 1);
+	trap(3, 1);
+	assert_true(sort_traps(&g));
+	gdb_clean_up(&g);
+	assert_false(take_held(&g));
+	assert_int_equal(nr_injected, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +558,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_soft, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hard, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_traps, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_held_and_removed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_held_and_inserted_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_given_back, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
