@@ -248,7 +248,8 @@ void holder_show_title(char *title, size_t bytes, const char *const *command)
 {
 	size_t at = 0;
 
-	memset(title, 0, bytes);
+	if (bytes)
+		memset(title, 0, bytes);	/* one that has no room may be none at all */
 	for (; *command && at + 1 < bytes; command++) {
 		size_t n = min_u64(strlen(*command), bytes - at - 1);
 
