@@ -8,6 +8,7 @@
  *
  * Sources: Documentation/admin-guide/cgroup-v2.rst; OCI runtime specification 1.2.0, config-linux.md.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -41,7 +42,10 @@ static int write_text(const char *dir, const char *file, const char *text)
 	return n < 0 ? (int)n : 0;
 }
 
-/* Each group on the way gives its children what it has itself; what it lacks is found out by a limit. */
+/*
+ * Each group on the way gives its children what it has itself; what it lacks is found out by a limit. The last
+ * one can be there: -EEXIST.
+ */
 static int make_groups(char *path)
 {
 	static const char *const controllers[] = { "+cpuset", "+cpu", "+io", "+memory", "+pids" };
@@ -52,7 +56,7 @@ static int make_groups(char *path)
 		if (c && c != '/')
 			continue;
 		*p = '\0';
-		if (mkdir(path, 0755) && errno != EEXIST)
+		if (mkdir(path, 0755) && (errno != EEXIST || !c))
 			return -errno;
 		for (size_t i = 0; i < ARRAY_SIZE(controllers) && c; i++)
 			write_text(path, "cgroup.subtree_control", controllers[i]);
@@ -60,6 +64,31 @@ static int make_groups(char *path)
 		if (!c)
 			return 0;
 	}
+}
+
+/* No processes and no groups: nobody's, then. 0, -EBUSY or another -errno. */
+static int check_is_empty(const char *path)
+{
+	char procs[PATH_MAX + 32];
+	struct dirent *e;
+	int rc = 0, pid;
+	DIR *d = opendir(path);
+	FILE *f;
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+	f = d ? fopen(procs, "re") : NULL;
+	if (!f)
+		rc = -errno;
+	else if (fscanf(f, "%d", &pid) == 1)
+		rc = -EBUSY;
+	while (!rc && (e = readdir(d)))
+		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			rc = -EBUSY;
+	if (f)
+		fclose(f);
+	if (d)
+		closedir(d);
+	return rc;
 }
 
 static int cgroup_set_limit(const char *path, const char *file, const char *text, struct config_error *error)
@@ -80,12 +109,17 @@ static int cgroup_set_bytes(const char *path, const char *file, int64_t bytes, s
 	return cgroup_set_limit(path, file, bytes < 0 ? "max" : text, error);
 }
 
+int64_t cgroup_vm_bytes(int64_t bytes)
+{
+	return bytes > INT64_MAX - (int64_t)CGROUP_OVERHEAD_BYTES ? -1 : bytes + (int64_t)CGROUP_OVERHEAD_BYTES;
+}
+
 static int cgroup_set_memory(const char *path, const struct config_resources *r, struct config_error *error)
 {
 	int rc = 0;
 
 	if (r->memory_bytes > 0)
-		rc = cgroup_set_bytes(path, "memory.max", r->memory_bytes + (int64_t)CGROUP_OVERHEAD_BYTES, error);
+		rc = cgroup_set_bytes(path, "memory.max", cgroup_vm_bytes(r->memory_bytes), error);
 	if (!rc && r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)	/* it counts both */
 		rc = cgroup_set_bytes(path, "memory.swap.max", r->swap_bytes - r->memory_bytes, error);
 	if (!rc && r->reservation_bytes > 0)
@@ -122,13 +156,30 @@ static bool is_version_2(void)
 	return !statfs(CGROUP_MOUNT, &fs) && fs.f_type == CGROUP2_SUPER_MAGIC;
 }
 
+/* Has names in it, and none of them leads back. */
+static bool is_path_of_group(const char *path)
+{
+	unsigned int nr = 0;
+
+	for (path += strspn(path, "/"); *path; path += strspn(path, "/"), nr++) {
+		const size_t n = strcspn(path, "/");
+
+		if (*path == '.' && (n == 1 || (n == 2 && path[1] == '.')))
+			return false;
+		path += n;
+	}
+	return nr > 0;
+}
+
 /* Without a leading "/" it is below the same place. */
 static int cgroup_choose_path(const struct config *c, char *path, struct config_error *error)
 {
 	const char *given = c->cgroups_path;
 	int n = snprintf(path, PATH_MAX, CGROUP_MOUNT "%s%s", *given == '/' ? "" : "/", given);
 
-	if (n >= PATH_MAX || strstr(path, "/../") || !strcmp(path + n - 3, "/..")) {
+	while (n < PATH_MAX && path[n - 1] == '/')
+		path[--n] = '\0';
+	if (n >= PATH_MAX || !is_path_of_group(given)) {
 		snprintf(error->text, sizeof(error->text), "config.json: linux.cgroupsPath: is no path of a group");
 		return -EINVAL;
 	}
@@ -139,11 +190,12 @@ static int cgroup_choose_path(const struct config *c, char *path, struct config_
 	return -ENOTSUP;
 }
 
-int cgroup_make(const struct config *c, char *path, struct config_error *error)
+int cgroup_make(const struct config *c, char *path, bool *made, struct config_error *error)
 {
 	int rc;
 
 	*path = '\0';
+	*made = false;
 	if (!c->cgroups_path)
 		return 0;
 	rc = cgroup_choose_path(c, path, error);
@@ -152,7 +204,13 @@ int cgroup_make(const struct config *c, char *path, struct config_error *error)
 		return rc;
 	}
 	rc = make_groups(path);
-	if (rc)
+	*made = !rc;
+	if (rc == -EEXIST)
+		rc = check_is_empty(path);
+	if (rc == -EBUSY)
+		snprintf(error->text, sizeof(error->text), "config.json: linux.cgroupsPath: %.200s: this group has "
+			 "processes or groups of others in it; a container needs one of its own", path);
+	else if (rc)
 		snprintf(error->text, sizeof(error->text), "cgroup: %.200s: cannot be made (%s)", path,
 			 strerror(-rc));
 	if (!rc)

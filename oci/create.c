@@ -432,7 +432,7 @@ static int creation_claim(struct creation *c)
 
 static int make_group(struct creation *c)
 {
-	int rc = cgroup_make(&c->config, c->record.cgroup, &c->error);
+	int rc = cgroup_make(&c->config, c->record.cgroup, &c->record.cgroup_made, &c->error);
 
 	if (rc)
 		return rc;
@@ -472,7 +472,8 @@ static void undo(struct creation *c)
 		kill(c->holder, SIGKILL);
 	creation_reap(c->vm);
 	creation_reap(c->holder);
-	cgroup_remove(c->record.cgroup);
+	if (c->record.cgroup_made)
+		cgroup_remove(c->record.cgroup);
 	if (c->container.lock >= 0)
 		store_remove(&c->container);
 }

@@ -353,6 +353,19 @@ static void end_container(const struct store_container *c, const struct store_re
 		store_kill(&r->vm, SIGKILL);
 }
 
+/* Others can have put something into it: then the container goes all the same if it is forced. */
+static int remove_group(const struct call *call, const struct store_record *r, bool force)
+{
+	char text[PATH_MAX + 128];
+	int rc = r->cgroup_made ? cgroup_remove(r->cgroup) : 0;
+
+	if (!rc || !force)
+		return rc;
+	snprintf(text, sizeof(text), "cgroup: %s: cannot be removed (%s)", r->cgroup, strerror(-rc));
+	call_note(call, text);
+	return 0;
+}
+
 static int delete_container(const struct call *call, struct store_container *c, struct store_record *r,
 			    bool force)
 {
@@ -362,9 +375,28 @@ static int delete_container(const struct call *call, struct store_container *c, 
 		return call_fail(call, "container \"%s\" is %s: it has to end before, or --force ends it", c->id,
 				 call_status_of(r));
 	end_container(c, r);
-	rc = cgroup_remove(r->cgroup);
+	rc = remove_group(call, r, force);
 	if (!rc)
 		rc = store_remove(c);
+	return rc ? call_fail(call, "container \"%s\" cannot be removed: %s", c->id, strerror(-rc)) : 0;
+}
+
+/*
+ * Its record cannot be read: its holder, if there is one, is who listens at its socket, and takes its VM with it.
+ */
+static int delete_unreadable(const struct call *call, struct store_container *c)
+{
+	const uint64_t deadline = now_ns() + END_NS;
+	int rc;
+
+	do
+		rc = call_ask(c, HOLDER_SIGNAL, SIGKILL, -1);
+	while (rc != -ECONNREFUSED && rc != -ENOENT && wait_a_moment(deadline));
+	if (rc != -ECONNREFUSED && rc != -ENOENT)
+		return call_fail(call, "container \"%s\": its record cannot be read, and its processes do not end (%s): "
+				 "they have to be ended by hand", c->id, rc ? strerror(-rc) : "they still answer");
+	call_note(call, "the container's record cannot be read: its control group is left, if it has one");
+	rc = store_remove(c);
 	return rc ? call_fail(call, "container \"%s\" cannot be removed: %s", c->id, strerror(-rc)) : 0;
 }
 
@@ -374,11 +406,14 @@ static int call_delete(const struct call *call, const char *id, bool force)
 	struct store_container c;
 	struct store_record r = { 0 };
 	int rc = store_find(&c, call->root, id, true), status;
+	const bool found = !rc;
 
 	if (!rc)
 		rc = store_load(&c, &r);
 	if (!rc) {
 		status = delete_container(call, &c, &r, force);
+	} else if (found && rc == -EINVAL && force) {
+		status = delete_unreadable(call, &c);
 	} else if (rc == -ENOENT || rc == -ENOTDIR || rc == -EINVAL) {
 		if (force && c.lock >= 0)
 			store_remove(&c);	/* a create that was killed */

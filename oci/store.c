@@ -151,6 +151,7 @@ static void store_write_record(FILE *out, const struct store_record *r)
 	json_string(out, r->bundle);
 	fputs(",\"cgroup\":", out);
 	json_string(out, r->cgroup);
+	fprintf(out, ",\"cgroup_made\":%s", r->cgroup_made ? "true" : "false");
 	fprintf(out, ",\"pid\":%d,\"pid_start\":%llu,\"vm\":%d,\"vm_start\":%llu,\"started\":%s,\"paused\":%s}\n",
 		r->holder.pid, (unsigned long long)r->holder.start, r->vm.pid,
 		(unsigned long long)r->vm.start, r->started ? "true" : "false",
@@ -161,12 +162,18 @@ int store_save(const struct store_container *c, const struct store_record *r)
 {
 	int fd = openat(c->dir, "record.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	long bytes;
 
 	if (!out)
 		return -errno;
 	store_write_record(out, r);
-	if (ferror(out) | fclose(out))
+	bytes = ftell(out);
+	if (bytes < 0 || ferror(out) | fclose(out))
 		return -EIO;
+	if (bytes >= (long)MAX_RECORD_BYTES) {
+		unlinkat(c->dir, "record.new", 0);
+		return -EFBIG;
+	}
 	return renameat(c->dir, "record.new", c->dir, "record") ? -errno : 0;
 }
 
@@ -195,6 +202,7 @@ static int store_read_record(struct store_record *r, char *text, size_t bytes)
 		return -EINVAL;
 	r->holder.pid = (pid_t)pid;
 	r->vm.pid = (pid_t)vm;
+	r->cgroup_made = json_is_true(&o, "cgroup_made");
 	r->started = json_is_true(&o, "started");
 	r->paused = json_is_true(&o, "paused");
 	return 0;

@@ -17,9 +17,14 @@
 
 /*
  * Makes it with its limits, as @c says; @path, which has room for PATH_MAX, is its directory then, "" if the
- * engine gave none. 0 or -errno with the reason in @error.
+ * engine gave none. One that is there is taken if nothing is in it, neither processes nor groups (-EBUSY);
+ * *made says, also of an error, that it was not there: cgroup_remove() is for such ones. 0 or -errno with the
+ * reason in @error.
  */
-int cgroup_make(const struct config *c, char *path, struct config_error *error);
+int cgroup_make(const struct config *c, char *path, bool *made, struct config_error *error);
+
+/* The limit of a VM whose guest has @bytes; -1: none, as there is no such number. */
+int64_t cgroup_vm_bytes(int64_t bytes);
 
 /* Sets its limits of CPUs anew, as far as they are given. 0 or -errno with the reason in @error. */
 int cgroup_update(const char *path, const struct config_resources *r, struct config_error *error);
@@ -33,7 +38,7 @@ int cgroup_enter(int procs_fd, pid_t pid);
 /* This process and its children. 0 or -errno. */
 int cgroup_enter_family(int procs_fd);
 
-/* Removes it; its processes have a second to be gone. 0 or -errno. */
+/* Removes one that cgroup_make() has made; its processes have a second to be gone. 0 or -errno. */
 int cgroup_remove(const char *path);
 
 #endif

@@ -29,6 +29,7 @@ struct store_process {
 struct store_record {
 	char bundle[PATH_MAX];
 	char cgroup[PATH_MAX];		/* "": none */
+	bool cgroup_made;		/* by us, who remove it; it was not there before */
 	struct store_process holder, vm;
 	bool started, paused;
 };
@@ -56,9 +57,10 @@ int store_create(struct store_container *c, const char *root, const char *id);
 #define STORE_LOCK_NS 10000000000ull
 int store_find(struct store_container *c, const char *root, const char *id, bool lock);
 
+/* -EFBIG: it is longer than store_load() would take. */
 int store_save(const struct store_container *c, const struct store_record *r);
 
-/* -ENOENT: there is no record (yet). */
+/* -ENOENT: there is no record (yet). -EINVAL: it cannot be read. */
 int store_load(const struct store_container *c, struct store_record *r);
 
 /* All of it. */

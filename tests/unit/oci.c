@@ -22,10 +22,12 @@
 #include "guest/protocol.h"
 #include "io.h"
 #include "oci/call.h"
+#include "oci/cgroup.h"
 #include "oci/config.h"
 #include "oci/holder.h"
 #include "oci/network.h"
 #include "oci/plan.h"
+#include "oci/runtime.h"
 #include "oci/store.h"
 #include "util.h"
 
@@ -700,6 +702,25 @@ static void a_record_is_kept(void **state)
 	store_close(&c);
 }
 
+/* What would be read as none is not written. */
+static void a_record_has_a_bound(void **state)
+{
+	struct store_record r = { .cgroup = "", .holder = { 7, 1 }, .vm = { 8, 9 }, .cgroup_made = true }, read;
+	struct store_container c;
+
+	(void)state;
+	assert_int_equal(store_create(&c, dir, "bound"), 0);
+	assert_int_equal(store_save(&c, &r), 0);
+	memset(r.bundle, 1, sizeof(r.bundle) - 1);	/* each a \u0001 */
+	memset(r.cgroup, 1, sizeof(r.cgroup) - 1);
+	assert_int_equal(store_save(&c, &r), -EFBIG);
+	assert_int_equal(store_load(&c, &read), 0);
+	assert_true(read.cgroup_made && read.holder.pid == 7 && !*read.bundle);
+	assert_string_equal(run_in(dir, "ls bound | tr '\\n' ' '"), "lock record ");
+	assert_int_equal(store_remove(&c), 0);
+	store_close(&c);
+}
+
 static void bad_records_are_none(void **state)
 {
 	static const char *const bad[] = {
@@ -1275,6 +1296,140 @@ static void an_exec_that_fails_says_so(void **state)
 	end_holder(&h, 0, 0);
 }
 
+/* ---- groups ---- */
+
+static int make_group_at(const char *at, char *path, bool *made)
+{
+	struct config c = { .cgroups_path = at };
+
+	return cgroup_make(&c, path, made, &error);
+}
+
+static void groups_of_others_are_left_alone(void **state)
+{
+	static const char *const no_paths[] = { "/", "", "//", "/.", ".", "/a/../..", "..", "/./", "/a/." };
+	char path[PATH_MAX], name[64], below[96], own[PATH_MAX + 16];
+	bool made = true;
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	assert_int_equal(cgroup_vm_bytes(1), (128 << 20) + 1);
+	assert_true(cgroup_vm_bytes(INT64_MAX) == -1 && cgroup_vm_bytes(INT64_MAX - (128 << 20)) == INT64_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(no_paths); i++) {
+		assert_int_equal(make_group_at(no_paths[i], path, &made), -EINVAL);
+		assert_true(!made && !*path);
+	}
+	snprintf(name, sizeof(name), "lkvm-unit-%d", getpid());
+	snprintf(below, sizeof(below), "/%s/c//", name);
+	if (unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL) || make_group_at(below, path, &made)) {
+		print_message("no groups here\n");
+		return;
+	}
+	assert_true(made && path[strlen(path) - 1] == 'c');
+	/* An empty one is taken, and is not ours; one with a group in it is not taken. */
+	assert_int_equal(make_group_at(below, path, &made), 0);
+	assert_false(made);
+	assert_int_equal(make_group_at(name, path, &made), -EBUSY);
+	assert_false(made);
+	assert_non_null(strstr(error.text, "has processes or groups of others in it"));
+	/* Nor is one with a process. */
+	snprintf(own, sizeof(own), "/sys/fs/cgroup%s", below);
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	fd = cgroup_open(own);
+	assert_true(fd >= 0);
+	assert_int_equal(cgroup_enter(fd, pid), 0);
+	close(fd);
+	assert_int_equal(make_group_at(below, path, &made), -EBUSY);
+	assert_false(made);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(cgroup_remove(own), 0);
+	snprintf(own, sizeof(own), "/sys/fs/cgroup/%s", name);
+	assert_int_equal(cgroup_remove(own), 0);
+	assert_int_equal(umount("/sys/fs/cgroup"), 0);
+}
+
+/* ---- delete ---- */
+
+/* Of "c", in a process of its own, which has nothing of @h. What it says is in "said". */
+static pid_t delete_beside(const struct held *h, bool force)
+{
+	char title[] = "lkvm-oci", root[96], said[96], delete[] = "delete", option[] = "--root", c[] = "c",
+	     forced[] = "--force";
+	char *args[] = { title, option, root, delete, c, NULL, NULL };
+	pid_t pid;
+
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	snprintf(said, sizeof(said), "%s/said", dir);
+	if (force) {
+		args[4] = forced;
+		args[5] = c;
+	}
+	pid = fork();
+	if (!pid) {
+		dup2(open(said, O_RDWR | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+		if (h) {
+			close(h->gate);
+			close(h->status);
+			close(h->caller);
+		}
+		_exit(oci_main(force ? 6 : 5, args));
+	}
+	return pid;
+}
+
+static void a_container_without_its_record_is_ended(void **state)
+{
+	char path[128];
+	struct held h;
+	pid_t pid;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	write_down_container(&h, true);
+	snprintf(path, sizeof(path), "%s/containers/c/record", dir);
+	write_file(path, "{\"v\":1", 6);
+	pid = delete_beside(&h, true);
+	assert_true(gate_has_ended(&h));
+	end_holder(&h, -1, 137);
+	assert_int_equal(status_of(pid), 0);
+	assert_string_equal(run_in(dir, "ls -A containers"), "");
+}
+
+static void groups_are_removed_by_who_made_them(void **state)
+{
+	struct store_record r = { .bundle = "/", .holder = { INT32_MAX, 1 }, .vm = { INT32_MAX, 1 } };
+	struct store_container c;
+	char root[96];
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	snprintf(r.cgroup, sizeof(r.cgroup), "%s/group", dir);
+	for (int k = 0; k < 3; k++) {
+		run_in(dir, "mkdir -p group");
+		r.cgroup_made = k;
+		assert_int_equal(store_create(&c, root, "c"), 0);
+		assert_int_equal(store_save(&c, &r), 0);
+		store_close(&c);
+		if (k == 2) {	/* one that cannot be removed */
+			run_in(dir, "touch group/x");
+			assert_int_equal(status_of(delete_beside(NULL, false)), 1);
+			assert_non_null(strstr(run_in(dir, "cat said"), "cannot be removed"));
+		}
+		assert_int_equal(status_of(delete_beside(NULL, k)), 0);
+		assert_string_equal(run_in(dir, "ls -A containers"), "");
+		assert_string_equal(run_in(dir, "ls -d group 2>/dev/null"), k == 1 ? "" : "group\n");
+	}
+}
+
 /* ---- networks, with namespaces of this machine ---- */
 
 /* Of a namespace with a card: its first process; 0: there can be none here. */
@@ -1362,6 +1517,7 @@ int main(void)
 		cmocka_unit_test(a_plan_makes_a_container),
 		cmocka_unit_test(ids_are_names),
 		cmocka_unit_test(a_record_is_kept),
+		cmocka_unit_test(a_record_has_a_bound),
 		cmocka_unit_test(bad_records_are_none),
 		cmocka_unit_test(processes_are_told_apart),
 		cmocka_unit_test(a_holder_ends_as_its_vm),
@@ -1374,6 +1530,9 @@ int main(void)
 		cmocka_unit_test(without_its_caller_it_ends),
 		cmocka_unit_test(an_exec_has_a_process_of_its_own),
 		cmocka_unit_test(an_exec_that_fails_says_so),
+		cmocka_unit_test(groups_of_others_are_left_alone),
+		cmocka_unit_test(a_container_without_its_record_is_ended),
+		cmocka_unit_test(groups_are_removed_by_who_made_them),
 		cmocka_unit_test(interfaces_are_taken_over),
 	};
 
