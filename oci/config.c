@@ -879,6 +879,23 @@ const char *config_annotation(const struct config *c, const char *name)
 	return NULL;
 }
 
+int config_check_annotations(const struct config *c, const char *allowed, struct config_error *error)
+{
+	static const char prefix[] = "lkvm.";
+
+	for (unsigned int i = 0; i < c->annotations.nr; i++) {
+		const char *name = c->annotations.pairs[i].name, *word = name + strlen(prefix);
+
+		if (strncmp(name, prefix, strlen(prefix)) != 0 || has_word("memory cpus", word, strlen(word)) ||
+		    has_word(allowed, word, strlen(word)))
+			continue;
+		snprintf(error->text, sizeof(error->text), "config.json: annotations.%.100s: is not obeyed unless "
+			 "/etc/lkvm/oci.conf has \"annotations = %.100s\", as images could bring it", name, word);
+		return -EPERM;
+	}
+	return 0;
+}
+
 bool config_ignores(const struct config *c, const char *word)
 {
 	return has_word(config_annotation(c, IGNORE_ANNOTATION), word, strlen(word));

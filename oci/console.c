@@ -23,9 +23,11 @@
 #include "oci/console.h"
 
 #define NAME_BYTES 64
+#define SEND_S 5
 
 static int console_send(const char *path, int master, const char *name)
 {
+	const struct timeval most = { .tv_sec = SEND_S };	/* its listener's queue can be full */
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int fd, rc = 0;
 
@@ -33,9 +35,9 @@ static int console_send(const char *path, int master, const char *name)
 		return -ENAMETOOLONG;
 	strcpy(a.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)) || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
 	    socket_send_fd(fd, name, strlen(name), master) < 0)
-		rc = -errno;
+		rc = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	if (fd >= 0)
 		close(fd);
 	return rc;

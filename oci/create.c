@@ -65,6 +65,7 @@ struct creation {
 	char memory[32], cpus[32];	/* values of options */
 	char *settings;			/* the text of SETTINGS, cut up; ours */
 	const char *set_kernel, *set_memory, *set_cpus, *set_modules, *set_network;
+	const char *set_annotations;	/* those that are obeyed besides */
 	int messages;			/* memory file; -1 */
 	int terminal;			/* -1: none */
 	int procs;			/* cgroup.procs; -1: none */
@@ -134,6 +135,7 @@ static void creation_set_one(struct creation *c, const char *name, const char *v
 	} all[] = {
 		{ "kernel", &c->set_kernel }, { "memory", &c->set_memory }, { "cpus", &c->set_cpus },
 		{ "modules", &c->set_modules }, { "network", &c->set_network },
+		{ "annotations", &c->set_annotations },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
@@ -252,21 +254,22 @@ static int take_network(struct creation *c)
 
 	if (!n->given || !n->path || config_ignores(&c->config, "linux.namespaces"))
 		return 0;
-	return network_open(&c->network, n->path, c->place, &c->error);
+	if (strlen(n->path) >= sizeof(c->record.network))
+		return fail_creation(c, -ENAMETOOLONG, "config.json: linux.namespaces: the path is too long");
+	strcpy(c->record.network, n->path);
+	if (store_save(&c->container, &c->record))
+		return fail_creation(c, -EIO, "the container cannot be written down");
+	return network_open(&c->network, n->path, c->args->id, c->place, &c->error);
 }
 
 static int set_options(struct creation *c)
 {
-	int rc = read_settings(c);
+	int rc = 0;
 
-	if (rc)
-		return rc;
 	choose_settings(c);
 	if (!c->set_network)
 		rc = take_network(c);
-	if (rc)
-		return rc;
-	return creation_take_options(c);
+	return rc ? rc : creation_take_options(c);
 }
 
 /* ---- processes ---- */
@@ -313,8 +316,8 @@ static int open_terminal_for_vm(struct creation *c)
 
 static int open_channels(struct creation *c)
 {
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->gate) ||
-	    pipe2(c->status, O_CLOEXEC) || pipe2(c->caller, O_CLOEXEC))
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->gate) || pipe2(c->status, O_CLOEXEC) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->caller))
 		return fail_creation(c, -errno, "no more descriptors");
 	return creation_open_socket(c);
 }
@@ -408,23 +411,41 @@ static int write_pid_file(struct creation *c)
 	return rc ? fail_creation(c, rc, "--pid-file: cannot be written") : 0;
 }
 
+/* What there is so far, for whoever comes after a create that was killed. */
+static int write_down_part(struct creation *c)
+{
+	c->record.creating = true;
+	c->record.holder = c->holder ? store_process_of(c->holder) : (struct store_process){ 0 };
+	c->record.vm = c->vm ? store_process_of(c->vm) : (struct store_process){ 0 };
+	return store_save(&c->container, &c->record) ?
+	       fail_creation(c, -EIO, "the container cannot be written down") : 0;
+}
+
+/* Until it hears this, the holder ends with us. */
 static int write_down(struct creation *c)
 {
 	int rc;
 
-	c->record.holder = store_process_of(c->holder);
-	c->record.vm = store_process_of(c->vm);
+	c->record.creating = false;
 	rc = store_save(&c->container, &c->record);
-	return rc ? fail_creation(c, rc, "the container cannot be written down") : write_pid_file(c);
+	if (rc)
+		return fail_creation(c, rc, "the container cannot be written down");
+	rc = write_pid_file(c);
+	if (!rc && socket_send(c->caller[0], "W", 1) != 1)
+		rc = fail_creation(c, -ECHILD, "the VM ended before it was ready");
+	return rc;
 }
 
 static int creation_claim(struct creation *c)
 {
 	int rc = store_create(&c->container, c->call->root, c->args->id);
+	struct store_record old;
 
 	snprintf(c->place, sizeof(c->place), "%s/%s", c->call->root, c->args->id);
 	if (rc == -EINVAL)
 		return fail_creation(c, rc, "the container's id has other characters than letters, digits and _+-.");
+	if (rc == -EEXIST && !store_load(&c->container, &old) && old.creating)
+		rc = call_clear(c->call, &c->container, &old, true);	/* it was killed: who creates holds the lock */
 	if (rc == -EEXIST)
 		return fail_creation(c, rc, "a container with this id already exists");
 	return rc ? fail_creation(c, rc, "--root: the container's directory cannot be made") : 0;
@@ -474,6 +495,7 @@ static void undo(struct creation *c)
 	creation_reap(c->holder);
 	if (c->record.cgroup_made)
 		cgroup_remove(c->record.cgroup);
+	network_remove(c->record.network, c->args->id);
 	if (c->container.lock >= 0)
 		store_remove(&c->container);
 }
@@ -514,11 +536,15 @@ static void creation_fini(struct creation *c)
 static int take_creation_steps(struct creation *c, bool *claimed)
 {
 	static int (*const steps[])(struct creation *c) = {
-		set_options, make_group, raise_or_lower_oom_score, open_channels, open_terminal_for_vm, start_processes,
-		wait_until_ready, write_down,
+		make_group, write_down_part, set_options, raise_or_lower_oom_score, open_channels, open_terminal_for_vm,
+		start_processes, write_down_part, wait_until_ready, write_down,
 	};
 	int rc = read_bundle(c);
 
+	if (!rc)
+		rc = read_settings(c);
+	if (!rc)
+		rc = config_check_annotations(&c->config, c->set_annotations, &c->error);
 	call_note(c->call, c->config.notes);
 	if (!rc)
 		rc = check_call(c);

@@ -197,7 +197,7 @@ static int connect_to_vm(struct execution *e)
 	e->vm = ends[0];
 	rc = call_ask(&e->container, HOLDER_EXEC, 0, ends[1]);
 	close(ends[1]);
-	if (rc == -ESRCH || rc == -ECONNREFUSED)
+	if (rc == -ESRCH)
 		return fail_execution(e, 0, "container not running");
 	return rc ? fail_execution(e, rc, "the VM cannot be reached") : 0;
 }
@@ -353,7 +353,7 @@ int call_exec(const struct call *call, const struct call_exec *args)
 
 	if (call_find(call, &e.container, &e.record, args->id, false))
 		return 1;
-	state = call_status_of(&e.record);
+	state = call_status_of(&e.container, &e.record);
 	if (strcmp(state, "running") != 0) {
 		store_close(&e.container);
 		return call_fail(call, "container \"%s\" is %s: nothing can be executed in it", args->id, state);

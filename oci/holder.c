@@ -3,8 +3,8 @@
  * The holder (oci/holder.h): one loop of poll(2). It allocates nothing, and waits for nobody but in
  * poll(2).
  *
- * One client at a time is served; others wait in the socket's queue. A client whose answer depends on
- * the VM keeps its place until there is one, or it has gone.
+ * One client at a time is heard, for a second at most; others wait in the socket's queue. A client whose answer
+ * depends on the VM waits for it in a place of its own, where it is in nobody's way; there is one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,14 +29,18 @@
 #include "util.h"
 
 #define MAX_LAST_MESSAGES 16
+#define IDLE_CHECK_MS 200
+#define PATIENCE_NS 1000000000ull
 #define STATUS_LOST 137		/* as of a process that SIGKILL ended */
 
 struct holder {
 	int listener, gate, status, caller;	/* -1: closed */
 	int signals;
-	int client;			/* -1: none */
-	uint32_t awaited;		/* what the client waits for: enum holder_kind; 0: nothing */
-	bool started;
+	int client;			/* which is heard; -1: none */
+	uint64_t patience;		/* with it, until now_ns() */
+	int waiting;			/* a client that waits for the VM; -1: none */
+	uint32_t awaited;		/* what for: enum holder_kind */
+	bool started, paused;
 	int end_status;			/* of a signal that ended it; 0: the VM's */
 };
 
@@ -47,14 +51,24 @@ static void holder_close_fd(int *fd)
 	*fd = -1;
 }
 
-static void answer_client(struct holder *h, int rc)
+static void holder_answer_to(int *client, int rc)
 {
 	const struct holder_answer a = { .rc = rc };
 
-	if (h->client >= 0)
-		socket_send(h->client, &a, sizeof(a));
-	h->awaited = 0;
-	holder_close_fd(&h->client);
+	if (*client >= 0)
+		socket_send(*client, &a, sizeof(a));
+	holder_close_fd(client);
+}
+
+static void answer_client(struct holder *h, int rc)
+{
+	holder_answer_to(&h->client, rc);
+}
+
+/* The VM is about to end. */
+static int gate_error(void)
+{
+	return errno == EPIPE || errno == ECONNRESET ? -ESRCH : -errno;
 }
 
 static int tell_gate(const struct holder *h, enum gate_kind kind, uint32_t value)
@@ -63,7 +77,7 @@ static int tell_gate(const struct holder *h, enum gate_kind kind, uint32_t value
 
 	if (h->gate < 0)
 		return -ESRCH;
-	return socket_send(h->gate, &m, sizeof(m)) < 0 ? -errno : 0;
+	return socket_send(h->gate, &m, sizeof(m)) < 0 ? gate_error() : 0;
 }
 
 /* The VM takes the gate's end for its own. */
@@ -99,7 +113,19 @@ static int pass_exec(const struct holder *h, int passed)
 		return -ESRCH;
 	if (passed < 0)
 		return -EINVAL;
-	return socket_send_fd(h->gate, &m, sizeof(m), passed) < 0 ? -errno : 0;
+	return socket_send_fd(h->gate, &m, sizeof(m), passed) < 0 ? gate_error() : 0;
+}
+
+/* It waits for the VM, which has been told, or there is an error. */
+static void let_client_wait(struct holder *h, uint32_t kind, int rc)
+{
+	if (rc) {
+		answer_client(h, rc);
+		return;
+	}
+	h->awaited = kind;
+	h->waiting = h->client;
+	h->client = -1;
 }
 
 static void holder_take_request(struct holder *h, const struct holder_request *r, int passed)
@@ -108,27 +134,29 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 
 	switch (r->kind) {
 	case HOLDER_START:
-		rc = h->started ? -EALREADY : tell_gate(h, GATE_GO, 0);
-		break;
+		let_client_wait(h, r->kind, h->started ? -EALREADY : h->waiting >= 0 ? -EBUSY : tell_gate(h, GATE_GO, 0));
+		return;
 	case HOLDER_PAUSE:
-		rc = tell_gate(h, GATE_PAUSE, 0);
-		break;
+		let_client_wait(h, r->kind, h->waiting >= 0 ? -EBUSY : tell_gate(h, GATE_PAUSE, 0));
+		return;
 	case HOLDER_RESUME:
-		answer_client(h, tell_gate(h, GATE_RESUME, 0));
-		return;
+		rc = tell_gate(h, GATE_RESUME, 0);
+		h->paused &= rc != 0;
+		break;
 	case HOLDER_SIGNAL:
-		answer_client(h, signal_container(h, r->value));
-		return;
+		rc = signal_container(h, r->value);
+		break;
 	case HOLDER_EXEC:
-		answer_client(h, pass_exec(h, passed));
-		return;
+		rc = pass_exec(h, passed);
+		break;
+	case HOLDER_STATE:
+		rc = (h->started ? HOLDER_IS_STARTED : 0) | (h->paused ? HOLDER_IS_PAUSED : 0);
+		break;
 	default:
 		rc = -EINVAL;
 		break;
 	}
-	h->awaited = r->kind;
-	if (rc)
-		answer_client(h, rc);
+	answer_client(h, rc);
 }
 
 static void on_client(struct holder *h)
@@ -138,7 +166,7 @@ static void on_client(struct holder *h)
 	ssize_t n = socket_recv_fd(h->client, &r, sizeof(r), &passed, NULL);
 
 	error = errno;
-	if (n == (ssize_t)sizeof(r) && !h->awaited)
+	if (n == (ssize_t)sizeof(r))
 		holder_take_request(h, &r, passed);
 	else if (n >= 0 || error != EAGAIN)
 		answer_client(h, -EPROTO);	/* nobody hears it */
@@ -149,9 +177,16 @@ static void on_client(struct holder *h)
 
 static void on_ready(struct holder *h)
 {
-	const char ready = 'R';
+	if (h->caller >= 0 && socket_send(h->caller, "R", 1) != 1)
+		holder_close_fd(&h->gate);
+}
 
-	if (h->caller >= 0 && write(h->caller, &ready, 1) != 1)
+/* It has written the container down; or it has ended, and nobody knows of us. */
+static void on_caller(struct holder *h)
+{
+	char byte = '\0';
+
+	if (socket_recv(h->caller, &byte, 1) != 1 || byte != 'W')
 		holder_close_fd(&h->gate);
 	holder_close_fd(&h->caller);
 }
@@ -170,10 +205,11 @@ static void on_message(struct holder *h)
 	if (m.kind == GATE_READY)
 		on_ready(h);
 	h->started |= m.kind == GATE_STARTED;
+	h->paused |= m.kind == GATE_PAUSED && !m.value;
 	if ((m.kind == GATE_STARTED || m.kind == GATE_NOT_STARTED) && h->awaited == HOLDER_START)
-		answer_client(h, m.kind == GATE_STARTED ? 0 : m.value ? -(int)m.value : -ECHILD);
+		holder_answer_to(&h->waiting, m.kind == GATE_STARTED ? 0 : m.value ? -(int)m.value : -ECHILD);
 	if (m.kind == GATE_PAUSED && h->awaited == HOLDER_PAUSE)
-		answer_client(h, -(int)m.value);
+		holder_answer_to(&h->waiting, -(int)m.value);
 }
 
 /* The last thing that happens. */
@@ -185,8 +221,8 @@ __attribute__((noreturn)) static void on_status(struct holder *h)
 		status = STATUS_LOST;
 	for (int i = 0; i < MAX_LAST_MESSAGES && h->gate >= 0; i++)
 		on_message(h);	/* what it has said before */
-	if (h->client >= 0)
-		answer_client(h, -ESRCH);
+	answer_client(h, -ESRCH);
+	holder_answer_to(&h->waiting, -ESRCH);
 	_exit(h->end_status ? h->end_status : status);
 }
 
@@ -199,32 +235,42 @@ static void on_own_signal(struct holder *h)
 		signal_container(h, info.ssi_signo);
 }
 
+static void on_new_client(struct holder *h)
+{
+	h->client = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	h->patience = now_ns() + PATIENCE_NS;
+}
+
 __attribute__((noreturn)) static void hold(struct holder *h)
 {
 	for (;;) {
 		struct pollfd p[] = {
 			{ .fd = h->status, .events = POLLIN },
 			{ .fd = h->gate, .events = POLLIN },
-			{ .fd = h->caller },
+			{ .fd = h->caller, .events = POLLIN },
 			{ .fd = h->signals, .events = POLLIN },
 			{ .fd = h->client < 0 ? h->listener : -1, .events = POLLIN },
 			{ .fd = h->client, .events = POLLIN },
+			{ .fd = h->waiting },
 		};
+		const int n = poll_fds(p, ARRAY_SIZE(p), h->client < 0 ? -1 : IDLE_CHECK_MS);
 
-		if (poll_fds(p, ARRAY_SIZE(p), -1) <= 0)
+		if (h->client >= 0 && now_ns() > h->patience)
+			holder_close_fd(&h->client);
+		if (n <= 0)
 			continue;
 		if (p[1].revents)
 			on_message(h);
 		if (p[0].revents)
 			on_status(h);
-		if (p[2].revents && h->caller >= 0) {	/* it has ended, and nobody knows of us */
-			holder_close_fd(&h->caller);
-			holder_close_fd(&h->gate);
-		}
+		if (p[2].revents && h->caller >= 0)
+			on_caller(h);
 		if (p[3].revents)
 			on_own_signal(h);
+		if (p[6].revents)	/* it has gone */
+			holder_close_fd(&h->waiting);
 		if (p[4].revents)
-			h->client = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+			on_new_client(h);
 		if (p[5].revents && h->client >= 0)
 			on_client(h);
 	}
@@ -232,13 +278,16 @@ __attribute__((noreturn)) static void hold(struct holder *h)
 
 /* ---- its namespaces ---- */
 
-/* Empty, read-only, and not the host's. */
+/*
+ * Empty, read-only, and not the host's. Files of the kernel in /proc are, so this one is read-only, too. (Without
+ * them, by subset=pid, "podman top" fails, which reads /proc/stat there.)
+ */
 static int enter_empty_root(const char *place)
 {
 	if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("lkvm-oci", place, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=755") ||
 	    chdir(place) || mkdir("proc", 0555) ||
-	    mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ||
+	    mount("proc", "proc", "proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) ||
 	    mount("", ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		return -errno;
 	return sandbox_change_root() || chdir("/") ? -errno : 0;
@@ -273,7 +322,7 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c)
 	const int keep[] = { c->listener, c->gate, c->status, c->caller };
 	struct holder h = {
 		.listener = c->listener, .gate = c->gate, .status = c->status, .caller = c->caller,
-		.client = -1,
+		.client = -1, .waiting = -1,
 	};
 	int null, rc = c->network < 0 ? 0 : setns(c->network, CLONE_NEWNET);
 

@@ -4,10 +4,11 @@
  *
  * A process of its own enters the namespace, and a mount namespace with a /sys that shows it, makes the
  * macvtaps and opens them by nodes that nobody else sees. It says what it has found in messages of one size,
- * each with a descriptor. A macvtap of an earlier VM in the same namespace, which is gone, is replaced.
+ * each with a descriptor. An interface has one macvtap of this mode, whose name says which container's it is:
+ * another container's is never removed, and the kernel refuses a second.
  *
  * Sources: rtnetlink(7), netdevice(7), setns(2); drivers/net/macvlan.c on passthru: one for an interface, with
- * that one's address; drivers/net/tap.c and Documentation/ABI on the device's number.
+ * that one's address; drivers/net/tap.c and Documentation/ABI on the device's number; ioctl_ns(2).
  */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -16,6 +17,8 @@
 #include <ifaddrs.h>
 #include <limits.h>
 #include <linux/if_link.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netpacket/packet.h>
@@ -29,6 +32,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,19 +52,12 @@ struct network_report {
 };
 
 struct finder {
-	const char *place;
+	const char *owner, *place;
 	int socket;			/* to who asks */
 	int netlink;
+	unsigned int made;		/* macvtaps of ours that are there */
 	struct network_report report;
 };
-
-__attribute__((noreturn)) static void finder_fail(struct finder *f, int error, const char *what)
-{
-	f->report.rc = error ? -error : -EIO;
-	snprintf(f->report.text, sizeof(f->report.text), "%s", what);
-	socket_send(f->socket, &f->report, sizeof(f->report));
-	_exit(1);
-}
 
 /* ---- messages to the kernel ---- */
 
@@ -109,16 +106,54 @@ static struct link_message link_message(unsigned short type, unsigned short flag
 	} };
 }
 
+/* FNV-1a: two containers of one namespace hardly ever share a name, and if they do, the second is refused. */
+static void name_macvtap(char name[IF_NAMESIZE], const char *owner, unsigned int i)
+{
+	uint32_t sum = 2166136261u;
+
+	for (; *owner; owner++)
+		sum = (sum ^ (uint8_t)*owner) * 16777619u;
+	snprintf(name, IF_NAMESIZE, "lkvm%08x.%u", sum, i % NETWORK_MAX_CARDS);
+}
+
+/* 0 or errno. */
+static int remove_macvtap(struct finder *f, unsigned int i)
+{
+	struct link_message m = link_message(RTM_DELLINK, 0);
+	char name[IF_NAMESIZE];
+
+	name_macvtap(name, f->owner, i);
+	add_attribute(&m, IFLA_IFNAME, name, strlen(name) + 1);
+	return ask_kernel(f, &m);
+}
+
+/* What it has made goes before it says so. */
+__attribute__((noreturn)) static void finder_fail(struct finder *f, int error, const char *what)
+{
+	while (f->made)
+		remove_macvtap(f, --f->made);
+	f->report.rc = error ? -error : -EIO;
+	snprintf(f->report.text, sizeof(f->report.text), "%s", what);
+	socket_send(f->socket, &f->report, sizeof(f->report));
+	_exit(1);
+}
+
+static const char *why_no_macvtap(int error)
+{
+	if (error == EOPNOTSUPP)
+		return "the host's kernel has no macvtap (modprobe macvtap)";
+	if (error == EBUSY || error == EEXIST || error == EINVAL)
+		return "another container has its interface; delete that one before";
+	return "its interface cannot be taken over by a macvtap";
+}
+
 static void make_macvtap(struct finder *f, const char *name, int below)
 {
 	const uint32_t mode = MACVLAN_MODE_PASSTHRU;
-	struct link_message m = link_message(RTM_DELLINK, 0);
+	struct link_message m = link_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
 	struct rtattr *info, *data;
 	int error;
 
-	add_attribute(&m, IFLA_IFNAME, name, strlen(name) + 1);
-	ask_kernel(f, &m);		/* there is hardly ever one */
-	m = link_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
 	m.info.ifi_flags = m.info.ifi_change = IFF_UP;
 	add_attribute(&m, IFLA_IFNAME, name, strlen(name) + 1);
 	add_attribute(&m, IFLA_LINK, &below, sizeof(below));
@@ -130,8 +165,8 @@ static void make_macvtap(struct finder *f, const char *name, int below)
 	end_attribute(&m, info);
 	error = ask_kernel(f, &m);
 	if (error)
-		finder_fail(f, error, error == EOPNOTSUPP ? "the host's kernel has no macvtap (modprobe macvtap)" :
-			    "its interface cannot be taken over by a macvtap");
+		finder_fail(f, error, why_no_macvtap(error));
+	f->made++;
 }
 
 /* ---- its device ---- */
@@ -237,14 +272,14 @@ static void take_over(struct finder *f, const struct ifaddrs *all, const struct 
 {
 	const struct sockaddr_ll *link = (const void *)a->ifa_addr;
 	struct network_card *card = &f->report.card;
-	char name[16];
+	char name[IF_NAMESIZE];
 	int fd;
 
 	*card = (struct network_card){ .fd = -1, .mtu = find_mtu(a->ifa_name) };
 	memcpy(card->mac, link->sll_addr, sizeof(card->mac));
 	find_address(card, all, a->ifa_name);
 	find_gateway(card, a->ifa_name);
-	snprintf(name, sizeof(name), "lkvm%u", i);
+	name_macvtap(name, f->owner, i);
 	make_macvtap(f, name, link->sll_ifindex);
 	fd = open_macvtap(f, name);
 	f->report.rc = 0;
@@ -253,15 +288,22 @@ static void take_over(struct finder *f, const struct ifaddrs *all, const struct 
 	close(fd);
 }
 
+static bool finder_enter(struct finder *f, int spaces)
+{
+	if (setns(spaces, CLONE_NEWNET))
+		return false;
+	f->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	return f->netlink >= 0;
+}
+
 __attribute__((noreturn)) static void be_finder(struct finder *f, int spaces)
 {
 	struct ifaddrs *all = NULL;
 	unsigned int nr = 0;
 
-	if (setns(spaces, CLONE_NEWNET) || unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	if (!finder_enter(f, spaces) || unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		finder_fail(f, errno, "its namespace cannot be entered");
-	f->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (f->netlink < 0 || getifaddrs(&all))
+	if (getifaddrs(&all))
 		finder_fail(f, errno, "its interfaces cannot be listed");
 	for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
 		if (!is_card(a))
@@ -301,16 +343,73 @@ static int network_hear(struct network *n, int socket, struct config_error *erro
 	}
 }
 
-int network_open(struct network *n, const char *path, const char *place, struct config_error *error)
+/* A namespace of the network, or -errno. What is none is not opened, which could wait or do something. */
+static int open_spaces(const char *path)
 {
-	struct finder f = { .place = place };
+	int fd = open(path, O_PATH | O_CLOEXEC), opened;
+	char again[32];
+	struct statfs st;
+
+	if (fd < 0 || fstatfs(fd, &st) || st.f_type != NSFS_MAGIC) {
+		int rc = fd < 0 ? -errno : -EINVAL;
+
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", fd);
+	opened = open(again, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	close(fd);
+	if (opened >= 0 && ioctl(opened, NS_GET_NSTYPE) != CLONE_NEWNET) {
+		close(opened);
+		return -EINVAL;
+	}
+	return opened < 0 ? -errno : opened;
+}
+
+/* Whatever its path is called: that of this process, or of the host's first one as far as it can be seen. */
+static bool is_hosts_network(int spaces)
+{
+	static const char *const hosts[] = { "/proc/self/ns/net", "/proc/1/ns/net" };
+	struct stat it, host;
+
+	if (fstat(spaces, &it))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
+		if (!stat(hosts[i], &host) && host.st_ino == it.st_ino && host.st_dev == it.st_dev)
+			return true;
+	return false;
+}
+
+static int open_and_check(struct network *n, const char *path, struct config_error *error)
+{
+	n->spaces = open_spaces(path);
+	if (n->spaces == -EINVAL)
+		snprintf(error->text, sizeof(error->text), "network: %.200s: it is no network namespace", path);
+	else if (n->spaces < 0)
+		snprintf(error->text, sizeof(error->text), "network: %.200s: %s", path, strerror(-n->spaces));
+	else if (is_hosts_network(n->spaces))
+		snprintf(error->text, sizeof(error->text), "network: %.200s: a VM cannot share the host's network",
+			 path);
+	else
+		return 0;
+	network_close(n);
+	return -EIO;
+}
+
+int network_open(struct network *n, const char *path, const char *owner, const char *place,
+		 struct config_error *error)
+{
+	struct finder f = { .owner = owner, .place = place };
 	int ends[2], rc;
 	pid_t pid;
 
 	*n = (struct network)NETWORK_NONE;
-	n->spaces = open(path, O_RDONLY | O_CLOEXEC);
-	if (n->spaces < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
-		snprintf(error->text, sizeof(error->text), "network: %.200s: %s", path, strerror(errno));
+	rc = open_and_check(n, path, error);
+	if (rc)
+		return rc;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
+		snprintf(error->text, sizeof(error->text), "network: %s", strerror(errno));
 		return -EIO;
 	}
 	f.socket = ends[1];
@@ -323,6 +422,23 @@ int network_open(struct network *n, const char *path, const char *place, struct 
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 	return rc;
+}
+
+void network_remove(const char *path, const char *owner)
+{
+	struct finder f = { .owner = owner };
+	int spaces = *path ? open_spaces(path) : -ENOENT;
+	pid_t pid = spaces < 0 ? -1 : fork();
+
+	if (!pid) {
+		for (unsigned int i = 0; (i || finder_enter(&f, spaces)) && i < NETWORK_MAX_CARDS; i++)
+			remove_macvtap(&f, i);
+		_exit(0);
+	}
+	if (spaces >= 0)
+		close(spaces);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
 }
 
 void network_close(struct network *n)

@@ -29,11 +29,14 @@
 #include "oci/cgroup.h"
 #include "oci/config.h"
 #include "oci/holder.h"
+#include "oci/network.h"
 #include "oci/runtime.h"
 #include "oci/store.h"
 #include "util.h"
 
-#define ANSWER_MS 120000
+#define VM_ANSWER_MS 120000		/* of the holder after its VM's; without it, the next */
+#define ANSWER_MS 10000
+#define CONNECT_S 10
 #define KILL_NS 5000000000ull
 #define END_NS 12000000000ull
 #define MAX_FLAGS 8
@@ -126,35 +129,68 @@ int call_find(const struct call *call, struct store_container *c, struct store_r
 	return rc;
 }
 
-const char *call_status_of(const struct store_record *r)
+/* What tells of a holder that is gone, or about to go. */
+static int softened_error(int error)
 {
-	if (!store_is_alive(&r->holder))
-		return "stopped";
-	return r->paused ? "paused" : r->started ? "running" : "created";
+	return error == ECONNREFUSED || error == ENOENT || error == EPIPE || error == ECONNRESET ? -ESRCH : -error;
+}
+
+/* Connecting and sending wait, too, while others are served. */
+static int connect_to_holder(const struct store_container *c)
+{
+	const struct timeval most = { .tv_sec = CONNECT_S };
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/socket", c->dir);
+	if (!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)) &&
+	    !connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		return fd;
+	rc = errno == EAGAIN ? -ETIMEDOUT : softened_error(errno);
+	close(fd);
+	return rc;
 }
 
 int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed)
 {
 	const struct holder_request request = { .kind = kind, .value = value };
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc = 0, n;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	const int answer_ms = kind == HOLDER_START || kind == HOLDER_PAUSE ? VM_ANSWER_MS : ANSWER_MS;
 	struct holder_answer answer;
+	struct pollfd p = { .fd = connect_to_holder(c), .events = POLLIN };
+	int rc = p.fd < 0 ? p.fd : 0, n;
 
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/socket", c->dir);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
-	    socket_send_fd(fd, &request, sizeof(request), passed) < 0)
-		rc = -errno;
+	if (!rc && socket_send_fd(p.fd, &request, sizeof(request), passed) < 0)
+		rc = softened_error(errno);
 	if (!rc) {
 		do
-			n = poll_fds(&p, 1, ANSWER_MS);
+			n = poll_fds(&p, 1, answer_ms);
 		while (n < 0 && errno == EINTR);
 		rc = n <= 0 ? -ETIMEDOUT :
-		     socket_recv(fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? answer.rc : -ESRCH;
+		     socket_recv(p.fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? answer.rc : -ESRCH;
 	}
-	if (fd >= 0)
-		close(fd);
+	if (p.fd >= 0)
+		close(p.fd);
 	return rc;
+}
+
+/* A command that was killed has not written down what it had done: the holder knows. */
+const char *call_status_of(const struct store_container *c, const struct store_record *r)
+{
+	bool started = r->started, paused = r->paused;
+	int is;
+
+	if (!store_is_alive(&r->holder))
+		return "stopped";
+	if (r->creating)
+		return "creating";
+	is = call_ask(c, HOLDER_STATE, 0, -1);
+	if (is >= 0) {
+		started = is & HOLDER_IS_STARTED;
+		paused = is & HOLDER_IS_PAUSED;
+	}
+	return paused ? "paused" : started ? "running" : "created";
 }
 
 int call_read_file(struct config *c, enum config_kind kind, int fd, struct config_error *error)
@@ -226,7 +262,7 @@ static int call_start(const struct call *call, const char *id)
 		status = call_fail(call, "container \"%s\" cannot be started: %s", id,
 				   rc == -EALREADY ? "it is running already" :
 				   rc == -ECHILD ? "its VM has said why" :
-				   rc == -ESRCH || rc == -ECONNREFUSED ? "container not running" : strerror(-rc));
+				   rc == -ESRCH ? "container not running" : strerror(-rc));
 	store_close(&c);
 	return status;
 }
@@ -246,7 +282,7 @@ static void print_annotations(const struct config *c)
 
 static void print_state(const struct store_container *c, const struct store_record *r)
 {
-	const char *status = call_status_of(r);
+	const char *status = call_status_of(c, r);
 	struct config_error error;
 	struct config config;
 
@@ -312,12 +348,20 @@ static int parse_signal(const char *text)
 	return -1;
 }
 
-/* Its VM does not answer: everything of it goes. */
+/* Nobody is asked, so nobody can be in the way. The holder ends with the VM's process, and has its status. */
 static void end_by_force(const struct store_record *r)
 {
 	store_kill(&r->vm, SIGKILL);
 	if (!store_wait(&r->holder, KILL_NS))
 		store_kill(&r->holder, SIGKILL);
+}
+
+static int signal_by_force(const struct store_record *r)
+{
+	if (!store_is_alive(&r->holder))
+		return -ESRCH;
+	end_by_force(r);
+	return 0;
 }
 
 static int call_kill(const struct call *call, const char *id, const char *text, bool all)
@@ -331,26 +375,22 @@ static int call_kill(const struct call *call, const char *id, const char *text, 
 		return call_fail(call, "kill: \"%s\" is no signal", text);
 	if (call_find(call, &c, &r, id, false))
 		return 1;
-	rc = store_is_alive(&r.holder) ? call_ask(&c, HOLDER_SIGNAL,
-						    (uint32_t)number | (all ? HOLDER_ALL : 0), -1) : -ESRCH;
-	if (number == SIGKILL && store_is_alive(&r.holder) && !store_wait(&r.holder, KILL_NS)) {
-		end_by_force(&r);
-		rc = 0;
-	}
+	if (number == SIGKILL)
+		rc = signal_by_force(&r);
+	else
+		rc = store_is_alive(&r.holder) ?
+		     call_ask(&c, HOLDER_SIGNAL, (uint32_t)number | (all ? HOLDER_ALL : 0), -1) : -ESRCH;
 	store_close(&c);
-	if (rc == -ESRCH || rc == -ECONNREFUSED)
+	if (rc == -ESRCH)
 		return call_fail(call, "container not running");
 	return rc ? call_fail(call, "container \"%s\" cannot be signalled: %s", id, strerror(-rc)) : 0;
 }
 
-static void end_container(const struct store_container *c, const struct store_record *r)
+static void end_container(const struct store_record *r)
 {
-	if (store_is_alive(&r->holder))
-		call_ask(c, HOLDER_SIGNAL, SIGKILL, -1);
-	if (!store_wait(&r->holder, END_NS))
-		end_by_force(r);
-	if (!store_wait(&r->vm, END_NS))
-		store_kill(&r->vm, SIGKILL);
+	end_by_force(r);
+	store_wait(&r->holder, END_NS);
+	store_wait(&r->vm, END_NS);
 }
 
 /* Others can have put something into it: then the container goes all the same if it is forced. */
@@ -366,6 +406,13 @@ static int remove_group(const struct call *call, const struct store_record *r, b
 	return 0;
 }
 
+int call_clear(const struct call *call, const struct store_container *c, const struct store_record *r, bool force)
+{
+	end_container(r);
+	network_remove(r->network, c->id);
+	return remove_group(call, r, force);
+}
+
 static int delete_container(const struct call *call, struct store_container *c, struct store_record *r,
 			    bool force)
 {
@@ -373,9 +420,8 @@ static int delete_container(const struct call *call, struct store_container *c, 
 
 	if (!force && store_is_alive(&r->holder))
 		return call_fail(call, "container \"%s\" is %s: it has to end before, or --force ends it", c->id,
-				 call_status_of(r));
-	end_container(c, r);
-	rc = remove_group(call, r, force);
+				 call_status_of(c, r));
+	rc = call_clear(call, c, r, force);
 	if (!rc)
 		rc = store_remove(c);
 	return rc ? call_fail(call, "container \"%s\" cannot be removed: %s", c->id, strerror(-rc)) : 0;
@@ -391,8 +437,8 @@ static int delete_unreadable(const struct call *call, struct store_container *c)
 
 	do
 		rc = call_ask(c, HOLDER_SIGNAL, SIGKILL, -1);
-	while (rc != -ECONNREFUSED && rc != -ENOENT && wait_a_moment(deadline));
-	if (rc != -ECONNREFUSED && rc != -ENOENT)
+	while (rc != -ESRCH && wait_a_moment(deadline));
+	if (rc != -ESRCH)
 		return call_fail(call, "container \"%s\": its record cannot be read, and its processes do not end (%s): "
 				 "they have to be ended by hand", c->id, rc ? strerror(-rc) : "they still answer");
 	call_note(call, "the container's record cannot be read: its control group is left, if it has one");
@@ -400,14 +446,29 @@ static int delete_unreadable(const struct call *call, struct store_container *c)
 	return rc ? call_fail(call, "container \"%s\" cannot be removed: %s", c->id, strerror(-rc)) : 0;
 }
 
+/* A command that has the lock waits for the container, which has to go: then it ends, too. */
+static void end_before_lock(const struct call *call, const char *id)
+{
+	struct store_container c;
+	struct store_record r;
+
+	if (!store_find(&c, call->root, id, false) && !store_load(&c, &r))
+		end_by_force(&r);
+	store_close(&c);
+}
+
 /* With --force nothing is left, and nothing that is not there is a reason to fail. */
 static int call_delete(const struct call *call, const char *id, bool force)
 {
 	struct store_container c;
 	struct store_record r = { 0 };
-	int rc = store_find(&c, call->root, id, true), status;
-	const bool found = !rc;
+	bool found;
+	int rc, status;
 
+	if (force)
+		end_before_lock(call, id);
+	rc = store_find(&c, call->root, id, true);
+	found = !rc;
 	if (!rc)
 		rc = store_load(&c, &r);
 	if (!rc) {
@@ -433,7 +494,7 @@ static int call_pause(const struct call *call, const char *id, bool pause)
 
 	if (call_find(call, &c, &r, id, true))
 		return 1;
-	rc = strcmp(call_status_of(&r), pause ? "running" : "paused") ? -ENOTTY :
+	rc = strcmp(call_status_of(&c, &r), pause ? "running" : "paused") ? -ENOTTY :
 	     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0, -1);
 	if (!rc) {
 		r.paused = pause;

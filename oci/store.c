@@ -152,6 +152,9 @@ static void store_write_record(FILE *out, const struct store_record *r)
 	fputs(",\"cgroup\":", out);
 	json_string(out, r->cgroup);
 	fprintf(out, ",\"cgroup_made\":%s", r->cgroup_made ? "true" : "false");
+	fputs(",\"network\":", out);
+	json_string(out, r->network);
+	fprintf(out, ",\"creating\":%s", r->creating ? "true" : "false");
 	fprintf(out, ",\"pid\":%d,\"pid_start\":%llu,\"vm\":%d,\"vm_start\":%llu,\"started\":%s,\"paused\":%s}\n",
 		r->holder.pid, (unsigned long long)r->holder.start, r->vm.pid,
 		(unsigned long long)r->vm.start, r->started ? "true" : "false",
@@ -196,9 +199,12 @@ static int store_read_record(struct store_record *r, char *text, size_t bytes)
 		rc = copy_path(r->bundle, json_get_string(&o, "bundle"));
 	if (!rc)
 		rc = copy_path(r->cgroup, json_get_string(&o, "cgroup"));
+	if (!rc)
+		rc = copy_path(r->network, json_get_string(&o, "network"));
+	r->creating = !rc && json_is_true(&o, "creating");
 	if (rc || !json_get_count(&o, "pid", &pid) || !json_get_count(&o, "pid_start", &r->holder.start) ||
 	    !json_get_count(&o, "vm", &vm) || !json_get_count(&o, "vm_start", &r->vm.start) ||
-	    !pid || pid > INT32_MAX || !vm || vm > INT32_MAX)
+	    (!r->creating && (!pid || !vm)) || pid > INT32_MAX || vm > INT32_MAX)
 		return -EINVAL;
 	r->holder.pid = (pid_t)pid;
 	r->vm.pid = (pid_t)vm;

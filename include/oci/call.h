@@ -55,11 +55,17 @@ struct call_exec {
 int call_find(const struct call *call, struct store_container *c, struct store_record *r, const char *id,
 	      bool lock);
 
-/* "created", "running", "paused" or "stopped". */
-const char *call_status_of(const struct store_record *r);
+/* "creating", "created", "running", "paused" or "stopped": as its holder says. */
+const char *call_status_of(const struct store_container *c, const struct store_record *r);
 
-/* Asks its holder; @passed goes along (-1: nothing). 0 or -errno, of the holder or on the way. */
+/*
+ * Asks its holder; @passed goes along (-1: nothing). What it answers, or -errno, of the holder or on the way: -ESRCH
+ * if it is gone, -ETIMEDOUT after 10 s; if the VM is asked, 120.
+ */
 int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed);
+
+/* Its processes, group and links of networks; all but what is written down. 0 or -errno; @force: of the group, too. */
+int call_clear(const struct call *call, const struct store_container *c, const struct store_record *r, bool force);
 
 /* The whole file at once; @path may be NULL. 0 or -errno. */
 int call_write_pid(const char *path, pid_t pid);

@@ -146,6 +146,13 @@ void config_fini(struct config *c);
 /* The value of an annotation, or NULL. */
 const char *config_annotation(const struct config *c, const char *name);
 
+/*
+ * Annotations choose files of the host that root opens, and drop what protects; and images have some. So of those
+ * that begin with "lkvm." only memory, cpus and the words of @allowed (NULL: none) are obeyed: 0, or -EPERM with
+ * the name of another one in @error.
+ */
+int config_check_annotations(const struct config *c, const char *allowed, struct config_error *error);
+
 /* The annotation lkvm.ignore has this word. */
 bool config_ignores(const struct config *c, const char *word);
 

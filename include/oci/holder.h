@@ -11,7 +11,8 @@
  *				with a struct holder_answer
  *	the VM's gate		guest/gate.h; closed, it ends the VM, and so does the holder's end
  *	the status		one byte from the VM's process in front, or its end without one: 137
- *	the caller		who waits for create: one byte when the VM is ready
+ *	the caller		who waits for create: one byte 'R' when the VM is ready; 'W' comes back when the
+ *				container is written down, and without it the holder ends with the caller
  *
  * Sources: pid_namespaces(7), pivot_root(2); what engines do with the process was watched with podman
  * 4.3 and containerd 1.6.
@@ -29,17 +30,21 @@ enum holder_kind {
 	HOLDER_SIGNAL,		/* value: its number, | HOLDER_ALL: for all of its processes */
 	HOLDER_PAUSE,
 	HOLDER_RESUME,
+	HOLDER_STATE,		/* is answered with HOLDER_IS_... */
 	HOLDER_EXEC,		/* with a socket, for the VM (guest/gate.h: GATE_EXEC) */
 };
 
 #define HOLDER_ALL 0x100u
+
+#define HOLDER_IS_STARTED 1
+#define HOLDER_IS_PAUSED 2
 
 struct holder_request {
 	uint32_t kind, value;
 };
 
 struct holder_answer {
-	int32_t rc;		/* 0 or -errno; -ECHILD: the guest could not, and has said why */
+	int32_t rc;		/* 0, flags or -errno; -ECHILD: the guest could not, and has said why */
 };
 
 struct holder_config {

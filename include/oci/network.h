@@ -32,11 +32,16 @@ struct network {
 #define NETWORK_NONE { .spaces = -1 }
 
 /*
- * Takes over what is in the namespace at @path. @place is a directory that what is needed meanwhile is
+ * Takes over what is in the namespace at @path, for the container @owner; the host's own network, whatever path
+ * leads to it, and what another container has are refused. @place is a directory that what is needed meanwhile is
  * mounted on, seen by nobody else. 0 or -errno with the reason in @error; network_close() in any case.
  */
-int network_open(struct network *n, const char *path, const char *place, struct config_error *error);
+int network_open(struct network *n, const char *path, const char *owner, const char *place,
+		 struct config_error *error);
 void network_close(struct network *n);
+
+/* What network_open() has made there for @owner and nobody else, if the namespace is still there; @path may be "". */
+void network_remove(const char *path, const char *owner);
 
 /* The value of an option --network for @card (cmd/options.h). */
 void network_option(const struct network_card *card, char *text, size_t bytes);

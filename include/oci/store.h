@@ -6,7 +6,8 @@
  *	ID/record	one object of JSON, replaced as a whole: what is told of the container
  *	ID/socket	its holder's (oci/holder.h)
  *
- * A directory without a record is what a create has left that was killed: the next one takes it over.
+ * A directory without a record is what a create has left that was killed: the next one takes it over. It writes
+ * down what it makes before it makes more, so that whoever comes later can remove it.
  * Processes are named by number and start time, so that another one of the same number is none of ours.
  *
  * Main thread. Errors are -errno, without a message.
@@ -30,8 +31,10 @@ struct store_record {
 	char bundle[PATH_MAX];
 	char cgroup[PATH_MAX];		/* "": none */
 	bool cgroup_made;		/* by us, who remove it; it was not there before */
+	char network[PATH_MAX];		/* a namespace with interfaces of ours; "": none */
 	struct store_process holder, vm;
-	bool started, paused;
+	bool creating;			/* create is at it, or was killed: processes may be missing */
+	bool started, paused;		/* as it was when it was written; the holder knows */
 };
 
 struct store_container {

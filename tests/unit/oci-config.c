@@ -315,6 +315,35 @@ static void what_an_annotation_names_is_ignored(void **state)
 	config_fini(&c);
 }
 
+static void annotations_are_obeyed_as_allowed(void **state)
+{
+	static const struct {
+		const char *name, *allowed;
+		bool obeyed;
+	} cases[] = {
+		{ "lkvm.memory", NULL, true }, { "lkvm.cpus", "", true }, { "other.network", NULL, true },
+		{ "lkvm.network", NULL, false }, { "lkvm.kernel", "", false }, { "lkvm.modules", "kernel", false },
+		{ "lkvm.ignore", "ignored", false }, { "lkvm.", NULL, false }, { "lkvm.x", "kernel ignore", false },
+		{ "lkvm.ignore", "kernel ignore", true }, { "lkvm.kernel", "network,kernel", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[512], wanted[64];
+		struct config c;
+		int rc;
+
+		snprintf(text, sizeof(text), HEAD ",\"annotations\":{\"a\":\"b\",\"%s\":\"x\"}}", cases[i].name);
+		assert_int_equal(parse(&c, "", text, strlen(text)), 0);
+		rc = config_check_annotations(&c, cases[i].allowed, &error);
+		if (rc != (cases[i].obeyed ? 0 : -EPERM))
+			fail_msg("%s with \"%s\": %d", cases[i].name, cases[i].allowed ? cases[i].allowed : "", rc);
+		snprintf(wanted, sizeof(wanted), "annotations.%s: is not obeyed", cases[i].name);
+		assert_true(!rc || strstr(error.text, wanted));
+		config_fini(&c);
+	}
+}
+
 static void labels_of_the_host_are_noted(void **state)
 {
 	static const char text[] = HEAD ",\"process\":{\"cwd\":\"/\",\"args\":[\"x\"],\"apparmorProfile\":\"a\","
@@ -498,6 +527,7 @@ int main(void)
 		cmocka_unit_test(wrong_values_are_named),
 		cmocka_unit_test(what_cannot_be_done_is_named),
 		cmocka_unit_test(what_an_annotation_names_is_ignored),
+		cmocka_unit_test(annotations_are_obeyed_as_allowed),
 		cmocka_unit_test(labels_of_the_host_are_noted),
 		cmocka_unit_test(each_field_of_another_type),
 		cmocka_unit_test(what_is_no_json_is_refused),

@@ -667,8 +667,8 @@ static void a_record_is_kept(void **state)
 {
 	const struct store_record r = {
 		.bundle = "/b \"x\"", .cgroup = "/sys/fs/cgroup/x", .holder = { 7, 123456789012ull },
-		.vm = { 8, 9 }, .started = true,
-	};
+		.vm = { 8, 9 }, .started = true, .network = "/n",
+	}, part = { .bundle = "/b", .creating = true };
 	struct store_container c, again;
 	struct store_record read;
 	char root[96];
@@ -683,7 +683,11 @@ static void a_record_is_kept(void **state)
 	assert_int_equal(store_load(&c, &read), 0);
 	assert_memory_equal(&read.holder, &r.holder, sizeof(r.holder));
 	assert_string_equal(read.bundle, r.bundle);
-	assert_true(read.started && !read.paused && read.vm.pid == 8);
+	assert_true(read.started && !read.paused && read.vm.pid == 8 && !read.creating);
+	assert_string_equal(read.network, "/n");
+	assert_int_equal(store_save(&c, &part), 0);
+	assert_int_equal(store_load(&c, &read), 0);
+	assert_true(read.creating && !read.holder.pid && !read.vm.pid);
 	store_close(&c);
 	assert_int_equal(store_create(&again, root, "a"), -EEXIST);
 	store_close(&again);
@@ -725,10 +729,10 @@ static void bad_records_are_none(void **state)
 {
 	static const char *const bad[] = {
 		"", "{}", "[]", "{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\"}",
-		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"pid\":0,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
-		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"pid\":-1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
-		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"pid\":4294967297,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
-		"{\"v\":1,\"bundle\":1,\"cgroup\":\"\",\"pid\":1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"network\":\"\",\"pid\":0,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"network\":\"\",\"pid\":-1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"network\":\"\",\"pid\":4294967297,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":1,\"cgroup\":\"\",\"network\":\"\",\"pid\":1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
 	};
 	struct store_container c;
 	struct store_record r;
@@ -794,7 +798,7 @@ static bool start_holder(struct held *h)
 	assert_int_equal(listen(h->listener, 4), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, gate), 0);
 	assert_int_equal(pipe2(status, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(caller, O_CLOEXEC), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, caller), 0);
 	c.listener = h->listener;
 	c.gate = gate[0];
 	c.status = status[0];
@@ -863,6 +867,7 @@ static void become_ready(const struct held *h)
 	say_to_holder(h, GATE_READY, 0);
 	assert_int_equal(read(h->caller, &byte, 1), 1);
 	assert_int_equal(byte, 'R');
+	assert_int_equal(write(h->caller, "W", 1), 1);
 	assert_int_equal(read(h->caller, &byte, 1), 0);
 }
 
@@ -921,6 +926,9 @@ static void a_holder_shows_nothing(void **state)
 	assert_string_equal(run_in(path, "ls -A"), "proc\n");
 	assert_string_equal(run_in(path, "ls -d proc/[0-9]*"), "proc/1\n");
 	text = run_in(path, "touch x 2>&1");
+	assert_non_null(strstr(text, "Read-only file system"));
+	/* Its /proc has files of the host's kernel. */
+	text = run_in(path, "exec 2>&1; : >>proc/sys/kernel/core_pattern");
 	assert_non_null(strstr(text, "Read-only file system"));
 	snprintf(path, sizeof(path), "/proc/%d", h.pid);
 	assert_string_equal(run_in(path, "readlink fd/0 fd/1 fd/2 | sort -u"), "/null\n");
@@ -1062,13 +1070,78 @@ static void a_pause_is_answered(void **state)
 	end_holder(&h, 0, 0);
 }
 
-static void without_its_caller_it_ends(void **state)
+static int connect_silently(void)
 {
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/socket", dir);
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static void clients_are_not_in_the_way(void **state)
+{
+	int silent, start;
 	struct held h;
 
 	(void)state;
 	if (!start_holder(&h))
 		return;
+	become_ready(&h);
+	silent = connect_silently();
+	start = ask_holder(HOLDER_START, 0);	/* which its VM leaves unanswered */
+	hear_of_holder(&h, GATE_GO, 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_START, 0)), -EBUSY);
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGWINCH)), 0);
+	hear_of_holder(&h, GATE_SIGNAL, SIGWINCH);
+	say_to_holder(&h, GATE_STARTED, 0);
+	assert_int_equal(answer_of(start), 0);
+	close(silent);
+	end_holder(&h, 0, 0);
+}
+
+static void the_holder_knows_its_state(void **state)
+{
+	struct held h;
+	int fd;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED);
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_of_holder(&h, GATE_PAUSE, 0);
+	say_to_holder(&h, GATE_PAUSED, 0);
+	assert_int_equal(answer_of(fd), 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED | HOLDER_IS_PAUSED);
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED);
+	/* A VM that does not hear any more is one that ends. */
+	close(h.gate);
+	h.gate = -1;
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGTERM)), -ESRCH);
+	end_holder(&h, 0, 0);
+}
+
+static void without_its_caller_it_ends(void **state)
+{
+	struct held h;
+	char byte;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	close(h.caller);
+	h.caller = -1;
+	assert_true(gate_has_ended(&h));
+	end_holder(&h, -1, 137);
+	/* Ready, but nobody has written it down. */
+	assert_true(start_holder(&h));
+	say_to_holder(&h, GATE_READY, 0);
+	assert_int_equal(read(h.caller, &byte, 1), 1);
 	close(h.caller);
 	h.caller = -1;
 	assert_true(gate_has_ended(&h));
@@ -1247,6 +1320,115 @@ static void an_exec_has_a_process_of_its_own(void **state)
 	close(fd);
 	remove_container();
 	end_holder(&h, 0, 0);
+}
+
+static pid_t call_beside(const char *command, const char *last)
+{
+	char root[96], said[96];
+	const char *argv[] = { "lkvm-oci", "--root", root, command, "c", last, NULL };
+	pid_t pid = fork();
+
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	snprintf(said, sizeof(said), "%s/said", dir);
+	if (!pid) {
+		int out = open(said, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+		if (!strcmp(command, "delete")) {
+			argv[4] = last;
+			argv[5] = "c";
+		}
+		dup2(out, 1);
+		dup2(out, 2);
+		close_range(3, ~0u, 0);		/* locks of the test, too */
+		exit(oci_main(last ? 6 : 5, (char **)(uintptr_t)argv));
+	}
+	return pid;
+}
+
+/* A holder whose VM is a process that does nothing, with its record, which says that it has not started. */
+static struct store_process hold_a_process(struct held *h)
+{
+	struct store_container c;
+	struct store_record r;
+	pid_t pid = fork();
+	char root[96];
+
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	close(h->status);
+	h->status = -1;
+	write_down_container(h, false);
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	assert_int_equal(store_find(&c, root, "c", false), 0);
+	assert_int_equal(store_load(&c, &r), 0);
+	r.vm = store_process_of(pid);
+	assert_int_equal(store_save(&c, &r), 0);
+	store_close(&c);
+	return r.holder;
+}
+
+static void a_kill_waits_for_nobody(void **state)
+{
+	static const char *const calls[][2] = { { "kill", "9" }, { "delete", "--force" } };
+	char root[96], line[256];
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+		struct store_process holder;
+		struct store_container c;
+		struct held h;
+		pid_t pid;
+		int silent, start;
+
+		if (!start_holder(&h))
+			return;
+		become_ready(&h);
+		silent = connect_silently();
+		holder = hold_a_process(&h);
+		snprintf(line, sizeof(line), "ln -sf %s/c/socket %s/socket", root, dir);
+		assert_int_equal(system(line), 0);
+		start = ask_holder(HOLDER_START, 0);
+		assert_int_equal(store_find(&c, root, "c", true), 0);	/* another command's lock */
+		pid = call_beside(calls[i][0], calls[i][1]);
+		assert_true(store_wait(&holder, 8000000000ull));
+		store_close(&c);
+		if (status_of(pid))
+			fail_msg("%s: %s", calls[i][0], run_in(dir, "cat said"));
+		assert_int_equal(status_of(h.pid), 137);
+		close(silent);
+		close(start);
+		close(h.gate);
+		close(h.caller);
+		wait(NULL);		/* the VM */
+		if (!strcmp(calls[i][0], "kill")) {
+			assert_int_equal(status_of(call_beside("kill", "15")), 1);
+			assert_string_equal(run_in(dir, "cat said"), "container not running\n");
+			assert_int_equal(status_of(call_beside("delete", "--force")), 0);
+		}
+		assert_string_equal(run_in(dir, "ls containers"), "");
+	}
+}
+
+/* A start that was killed has not written it down. */
+static void the_state_is_the_holders(void **state)
+{
+	struct held h;
+
+	(void)state;
+	if (!start_holder(&h))
+		return;
+	start_container(&h);
+	hold_a_process(&h);
+	assert_int_equal(status_of(call_beside("state", NULL)), 0);
+	assert_non_null(strstr(run_in(dir, "cat said"), "\"status\":\"running\""));
+	assert_int_equal(status_of(call_beside("delete", "--force")), 0);
+	assert_int_equal(status_of(h.pid), 137);
+	wait(NULL);
+	close(h.gate);
+	close(h.caller);
 }
 
 static void an_exec_that_fails_says_so(void **state)
@@ -1460,12 +1642,53 @@ static pid_t make_network(void)
 	return pid;
 }
 
+/* In the order of their making, without what comes after a name's first letters. */
+static const char *links_of(pid_t pid)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "nsenter -t %d -n ip -o link | sed -E 's/^[0-9]+: ([a-z]+[0-9]?).*/\\1/; "
+		 "s/lkvm./lkvm/' | tr '\\n' ' ' | sed 's/ $/\\n/'", pid);
+	return run_in(dir, line);
+}
+
+/* And none of them keeps us waiting. */
+static void what_is_no_network_of_a_container_is_refused(void **state)
+{
+	static const char *const hosts[] = {
+		"/proc/self/ns/net", "//proc/self/ns/net", "/proc/self/../self/ns/net", "/proc/thread-self/ns/net",
+	};
+	struct config_error why = { "" };
+	char path[96], wanted[160];
+	struct network n;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		assert_int_equal(network_open(&n, hosts[i], "a", dir, &why), -EIO);
+		snprintf(wanted, sizeof(wanted), "network: %s: a VM cannot share the host's network", hosts[i]);
+		assert_string_equal(why.text, wanted);
+		assert_int_equal(n.spaces, -1);
+	}
+	snprintf(path, sizeof(path), "%s/link", dir);
+	assert_int_equal(symlink("/proc/self/ns/net", path), 0);
+	assert_int_equal(network_open(&n, path, "a", dir, &why), -EIO);
+	assert_non_null(strstr(why.text, "cannot share the host's network"));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	for (int i = 0; i < 3; i++) {
+		const char *it = i == 0 ? path : i == 1 ? "/proc/self/ns/uts" : "/dev/null";
+
+		assert_int_equal(network_open(&n, it, "a", dir, &why), -EIO);
+		assert_non_null(strstr(why.text, "it is no network namespace"));
+	}
+}
+
 static void interfaces_are_taken_over(void **state)
 {
 	const pid_t pid = make_network();
 	char path[64], place[96], option[160], wanted[200];
 	struct config_error why = { "" };
-	struct network n;
+	struct network n, other;
 
 	(void)state;
 	if (!pid) {
@@ -1475,9 +1698,9 @@ static void interfaces_are_taken_over(void **state)
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
 	snprintf(place, sizeof(place), "%s/net", dir);
 	mkdir(place, 0755);
-	/* And once more, when the first VM is gone. */
+	/* And once more, when the first container is gone; another one does not get them meanwhile. */
 	for (int i = 0; i < 2; i++) {
-		int rc = network_open(&n, path, place, &why);
+		int rc = network_open(&n, path, "mine", place, &why);
 
 		if (rc && strstr(why.text, "not permitted")) {
 			print_message("%s\n", why.text);
@@ -1491,13 +1714,20 @@ static void interfaces_are_taken_over(void **state)
 			 "gw=10.9.0.1", n.cards[0].fd);
 		assert_string_equal(option, wanted);
 		assert_int_equal(fcntl(n.cards[0].fd, F_GETFD), FD_CLOEXEC);
+		network_remove(path, "other");
+		assert_int_equal(network_open(&other, path, "other", place, &why), -EIO);
+		assert_non_null(strstr(why.text, "another container has its interface"));
+		network_close(&other);
+		assert_string_equal(links_of(pid), "lo v1 v0 lkvm\n");
 		network_close(&n);
+		network_remove(path, "mine");
+		assert_string_equal(links_of(pid), "lo v1 v0\n");
 	}
 	assert_string_equal(run_in(place, "ls -A"), "");	/* seen by nobody else */
 	network_close(&n);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	assert_int_equal(network_open(&n, "/nix", place, &why), -EIO);
+	assert_int_equal(network_open(&n, "/nix", "mine", place, &why), -EIO);
 	assert_string_equal(why.text, "network: /nix: No such file or directory");
 	network_close(&n);
 }
@@ -1527,12 +1757,17 @@ int main(void)
 		cmocka_unit_test(a_kill_ends_the_vm),
 		cmocka_unit_test(a_start_that_fails_is_told),
 		cmocka_unit_test(a_pause_is_answered),
+		cmocka_unit_test(clients_are_not_in_the_way),
+		cmocka_unit_test(the_holder_knows_its_state),
 		cmocka_unit_test(without_its_caller_it_ends),
 		cmocka_unit_test(an_exec_has_a_process_of_its_own),
 		cmocka_unit_test(an_exec_that_fails_says_so),
 		cmocka_unit_test(groups_of_others_are_left_alone),
 		cmocka_unit_test(a_container_without_its_record_is_ended),
 		cmocka_unit_test(groups_are_removed_by_who_made_them),
+		cmocka_unit_test(a_kill_waits_for_nobody),
+		cmocka_unit_test(the_state_is_the_holders),
+		cmocka_unit_test(what_is_no_network_of_a_container_is_refused),
 		cmocka_unit_test(interfaces_are_taken_over),
 	};
 

@@ -3,7 +3,7 @@
 # Modules of its kernels are in /lib/modules; the guests are cloud.
 ln -sf lkvm /bin/lkvm-oci
 mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /r/run/db /ud/shm /vol
-echo "kernel = /g/cloud/bzImage	# and nothing else" >/etc/lkvm/oci.conf
+{ echo "kernel = /g/cloud/bzImage	# and nothing else"; echo "annotations = ignore"; } >/etc/lkvm/oci.conf
 cp /bin/busybox /r/bin/
 for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut; do ln -s busybox /r/bin/$l; done
 echo not-executable >/r/etc/text
@@ -93,6 +93,13 @@ same oci/no-program 1 "$(create c1)"
 has oci/no-program-says-so /tmp/err '^executable file "nix" not found in \$PATH: No such file or directory$'
 bundle podman-run '["/etc/text"]'
 same oci/not-executable "1 1" "$(create c1 --log /tmp/log --log-format json) $(grep -c '"level":"error","msg":"executable file ...etc.text..: Permission denied"' /tmp/log)"
+# Annotations choose no files of the host, which root would open.
+bundle podman-run '["sh"]'
+echo secret >/secret
+sed -i 's#"annotations":{#"annotations":{"lkvm.network":"mode=stream,path=/s,server=on,pcap=/secret",#' /b/config.json
+same oci/network-of-an-annotation 1 "$(create c1)"
+has oci/network-of-an-annotation-is-refused /tmp/err 'annotations.lkvm.network: is not obeyed unless'
+same oci/network-of-an-annotation-opens-nothing secret "$(cat /secret)"
 nothing_left failures
 
 # As containerd has it; a signal that has a handler.
