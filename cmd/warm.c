@@ -15,6 +15,7 @@
  * images, which it may keep open, are none of this.
  */
 #include <cpuid.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -39,7 +40,8 @@
 #define SUFFIX		".warm"
 #define USES_SUFFIX	".uses"
 #define WARM_CACHE_BYTES	GIB(1)		/* of all entries, on disk */
-#define USES_LIMIT_BYTES KIB(256)	/* a page each */
+#define WARM_SUM_DIGITS	32u		/* of an entry's name */
+#define NEW_ENTRY_TRIES	3u
 #define MAX_AGE_S	3600
 #define MAX_USES	1000
 #define ORDER_REMOVE	'r'
@@ -353,25 +355,95 @@ int warm_prepare(struct warm *w, struct run_options *o, struct run_command *c, s
 
 /* ---- making one ---- */
 
-/* A hidden file that is locked by who writes it: what another one left behind is not. */
-static int open_new_entry(int folder, struct vmcore_file *f)
+/* It is ours, and it is what has that name: meanwhile who had it before may have removed or replaced it. */
+static bool lock_named(int folder, int fd, const char *name)
 {
-	int fd = openat(folder, f->hidden, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat a, b;
 
-	if (fd >= 0) {
-		const int rc = flock(fd, LOCK_EX | LOCK_NB);
+	return !flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &a) && !fstatat(folder, name, &b, AT_SYMLINK_NOFOLLOW) &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
 
-		close(fd);
-		if (rc)
+/* A hidden file is locked by who writes it: one that is not was left behind by one that was killed. */
+static void remove_leftover(int folder, const char *name)
+{
+	int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (lock_named(folder, fd, name))
+		unlinkat(folder, name, 0);
+	close(fd);
+}
+
+static int open_new_entry(int folder, const char *hidden)
+{
+	for (unsigned int i = 0; i < NEW_ENTRY_TRIES; i++) {
+		int fd;
+
+		remove_leftover(folder, hidden);
+		fd = openat(folder, hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd < 0)
 			return -EBUSY;
-		unlinkat(folder, f->hidden, 0);
+		if (lock_named(folder, fd, hidden))
+			return fd;
+		close(fd);	/* somebody took it for a leftover */
 	}
-	fd = openat(folder, f->hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
-		return fd;
-	if (fd >= 0)
-		close(fd);
 	return -EBUSY;
+}
+
+/* ---- what is of no use ---- */
+
+/* Is it one of ours, with @prefix in front and @suffix behind its sum? That in @w, if so. */
+static bool is_named(const char *name, const char *prefix, const char *suffix, struct warm *w)
+{
+	const size_t skip = strlen(prefix), end = strlen(suffix), len = strlen(name);
+	const size_t digits = WARM_SUM_DIGITS;
+
+	if (len != skip + digits + end || strncmp(name, prefix, skip) || strcmp(name + len - end, suffix) ||
+	    strspn(name + skip, "0123456789abcdef") != digits)
+		return false;
+	snprintf(w->name, sizeof(w->name), CACHE_PREFIX "%.*s", (int)digits, name + skip);
+	return true;
+}
+
+static bool is_old(int folder, const char *name)
+{
+	struct stat st;
+
+	return !fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) && time(NULL) - st.st_mtime > MAX_AGE_S;
+}
+
+static void clean_name(int folder, const char *name)
+{
+	char entry[WARM_NAME_CHARS + 16];
+	struct warm w;
+
+	if (is_named(name, "." CACHE_PREFIX, SUFFIX, &w)) {
+		remove_leftover(folder, name);
+	} else if (is_named(name, CACHE_PREFIX, SUFFIX, &w)) {
+		if (is_old(folder, name))
+			warm_remove_entry(folder, &w);
+	} else if (is_named(name, CACHE_PREFIX, USES_SUFFIX, &w)) {
+		entry_file(entry, sizeof(entry), &w, SUFFIX);
+		if (faccessat(folder, entry, F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT)
+			unlinkat(folder, name, 0);
+	}
+}
+
+/* No name of an entry comes again after the host has booted once more, so nobody else would find them. */
+static void clean_warm_cache(int folder)
+{
+	int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		clean_name(folder, e->d_name);
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
 }
 
 void warm_start_saver(struct warm *w, const struct run_options *o, struct sandbox *sandbox)
@@ -383,9 +455,9 @@ void warm_start_saver(struct warm *w, const struct run_options *o, struct sandbo
 	entry_file(f->name, sizeof(f->name), w, SUFFIX);
 	snprintf(f->hidden, sizeof(f->hidden), ".%s%s", w->name, SUFFIX);
 	if (f->dir >= 0) {
+		clean_warm_cache(f->dir);
 		cache_trim(f->dir, SUFFIX, WARM_CACHE_BYTES);
-		cache_trim(f->dir, USES_SUFFIX, USES_LIMIT_BYTES);
-		f->fd = open_new_entry(f->dir, f);
+		f->fd = open_new_entry(f->dir, f->hidden);
 	}
 	if (f->fd >= 0) {
 		vmcore_saver_begin(&w->saver, "warm", sandbox);
