@@ -340,11 +340,15 @@ static void prepare_detached(struct run *run)
 	m->runs_arg = run;
 }
 
+/* The command waits for it: a cache that takes longer is not worth it. */
+#define WARM_SAVE_NS 10000000000ull
+
 static void on_warm_saved(void *arg, int rc)
 {
 	struct run *run = arg;
 
-	log_verbose("warm: %s", rc ? strerror(-rc) : "its snapshot is there");
+	log_verbose("warm: %s", rc == -ECANCELED ? "to save it takes too long" :
+		    rc ? strerror(-rc) : "its snapshot is there");
 	command_release(machine_command(run->registration.snapshot.machine));
 }
 
@@ -355,7 +359,7 @@ static void on_command_waits(void *arg)
 	int socket = run->warm.saver.socket;
 
 	run->warm.saver.socket = -1;
-	if (snapshot_save(&run->registration.snapshot, socket, on_warm_saved, run)) {
+	if (snapshot_save(&run->registration.snapshot, socket, WARM_SAVE_NS, on_warm_saved, run)) {
 		close(socket);
 		command_release(machine_command(run->registration.snapshot.machine));
 	}

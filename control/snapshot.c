@@ -111,6 +111,14 @@ static const char *refusal(const struct snapshot *s)
 	return machine_refuses_snapshot(s->machine);
 }
 
+/* Of those of our own: a command waits for it. */
+static bool takes_too_long(void *arg)
+{
+	const struct snapshot *s = arg;
+
+	return s->end_ns && now_ns() >= s->end_ns;
+}
+
 static void begin_snapshot(struct snapshot *s, int socket, bool answers)
 {
 	const struct vmcore_client client = {
@@ -119,6 +127,7 @@ static void begin_snapshot(struct snapshot *s, int socket, bool answers)
 		.done = on_snapshot_over,
 		.next = snapshot_next,
 		.maker = s,
+		.is_unwanted = takes_too_long,
 		.arg = s,
 	};
 
@@ -128,7 +137,7 @@ static void begin_snapshot(struct snapshot *s, int socket, bool answers)
 		machine_halt(s->machine, MACHINE_SNAPSHOT);
 }
 
-int snapshot_save(struct snapshot *s, int socket, void (*done)(void *arg, int rc), void *arg)
+int snapshot_save(struct snapshot *s, int socket, uint64_t limit_ns, void (*done)(void *arg, int rc), void *arg)
 {
 	const char *reason = refusal(s);
 
@@ -137,6 +146,7 @@ int snapshot_save(struct snapshot *s, int socket, void (*done)(void *arg, int rc
 		return -EBUSY;
 	}
 	s->stop = false;
+	s->end_ns = now_ns() + limit_ns;
 	s->done = done;
 	s->arg = arg;
 	begin_snapshot(s, socket, true);
@@ -159,6 +169,7 @@ void snapshot_request(struct snapshot *s, struct server_connection *c, const str
 	}
 	s->stop = json_is_true(request, "stop");
 	s->done = NULL;
+	s->end_ns = 0;
 	socket = server_take_socket(c);
 	if (socket >= 0)
 		begin_snapshot(s, socket, s->stop);

@@ -49,15 +49,18 @@ static void vmcore_finish(struct vmcore *v, int rc)
 	client.done(client.arg, rc);
 }
 
-/* What is left of a record, as much as is sent at once; its bytes. */
+/* What is left of a record, as much as is sent at once; its bytes. Never one alone, which would be an order. */
 static size_t rest_of_record(const struct vmcore *v, struct iovec iov[2])
 {
 	const uint32_t head = sizeof(v->record), at = v->sent < head ? 0 : v->sent - head;
+	const uint32_t left = v->record_bytes - head - at;
 
 	iov[0] = (struct iovec){ (uint8_t *)(uintptr_t)&v->record + min_u64(v->sent, head),
 				 head - min_u64(v->sent, head) };
 	iov[1] = (struct iovec){ v->data ? (uint8_t *)(uintptr_t)v->data + at : NULL,
-				 min_u64(v->record_bytes - head - at, VMCORE_MESSAGE_BYTES - head) };
+				 min_u64(left, VMCORE_MESSAGE_BYTES - head) };
+	if (left == iov[1].iov_len + 1)
+		iov[1].iov_len--;
 	return iov[0].iov_len + iov[1].iov_len;
 }
 

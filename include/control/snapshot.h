@@ -29,6 +29,7 @@ struct snapshot {
 	enum { SNAPSHOT_NONE, SNAPSHOT_HALTS, SNAPSHOT_RESTS, SNAPSHOT_SENDS } stage;
 	int timer;			/* looks whether devices are at rest, until then: */
 	uint64_t until_ns;
+	uint64_t end_ns;		/* by then all of it has to be over; 0: as long as it goes on */
 	bool stop;			/* the machine ends with it, if the file is safe */
 	void (*done)(void *arg, int rc);	/* or NULL: a client asked */
 	void *arg;
@@ -46,10 +47,10 @@ void snapshot_request(struct snapshot *s, struct server_connection *c, const str
 
 /*
  * One for a process of our own, by @socket, which is taken over; when it has said that it has all of it, or
- * it is over otherwise, @done is told 0 or -errno, and the machine goes on. -errno: there can be none, and
- * @socket is the caller's.
+ * it is over otherwise, @done is told 0 or -errno, and the machine goes on; -ECANCELED: it took @limit_ns.
+ * -errno: there can be none, and @socket is the caller's.
  */
-int snapshot_save(struct snapshot *s, int socket, void (*done)(void *arg, int rc), void *arg);
+int snapshot_save(struct snapshot *s, int socket, uint64_t limit_ns, void (*done)(void *arg, int rc), void *arg);
 
 /* Before the machine is destroyed. */
 void snapshot_fini(struct snapshot *s);

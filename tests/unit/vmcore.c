@@ -968,6 +968,55 @@ static void test_saver(void **state)
 	vmcore_saver_stop(&saver);
 }
 
+/* One byte more than a message takes beside the head of its record. */
+#define ODD_BYTES (VMCORE_MESSAGE_BYTES - (uint32_t)sizeof(struct vmcore_record) + 1)
+
+static bool next_odd(void *maker, struct vmcore_record *record, const void **data)
+{
+	static const uint8_t bytes[ODD_BYTES] = { [ODD_BYTES - 1] = 7 };
+	static const struct vmcore_record records[] = {
+		{ ODD_BYTES, 0, VMCORE_BEGIN }, { 0, ODD_BYTES, VMCORE_DATA }, { 0, 0, VMCORE_END },
+	};
+	unsigned int *i = maker;
+
+	if (*i == ARRAY_SIZE(records))
+		return false;
+	*data = *i == 1 ? bytes : NULL;
+	*record = records[(*i)++];
+	return true;
+}
+
+/* A byte that is left of a record is none of the saver's orders. */
+static void test_last_byte(void **state)
+{
+	struct vmcore_source source = { .nr_cpus = 2, .read_cpu = read_some_cpu, .patience_ns = 20000000000ull };
+	struct vmcore_saver saver = VMCORE_SAVER_NONE;
+	struct receiver r = { .done = 1 };
+	unsigned int at = 0;
+	struct vmcore_client client = {
+		.answers = true, .done = saver_done, .arg = &r, .next = next_odd, .maker = &at,
+	};
+	struct stat st;
+
+	(void)state;
+	run_in(dir, "mkdir -p saved");
+	make_memory(MIB(4));
+	start_saver(&saver, in_dir("saved/odd"));
+	assert_int_equal(event_loop_create(&r.loop), 0);
+	source.loop = r.loop;
+	source.mem = mem;
+	assert_int_equal(vmcore_create(&r.vmcore, &source), 0);
+	client.socket = saver.socket;
+	vmcore_start(r.vmcore, &client);
+	vmcore_go(r.vmcore);
+	event_run(r.loop);
+	assert_int_equal(r.done, 0);
+	assert_int_equal(stat(in_dir("saved/odd"), &st), 0);
+	assert_int_equal(st.st_size, ODD_BYTES);
+	vmcore_destroy(r.vmcore);
+	event_loop_destroy(r.loop);
+}
+
 static int make_directory(void **state)
 {
 	(void)state;
@@ -1004,6 +1053,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_streams, tear_down),
 		cmocka_unit_test_teardown(test_bad_receivers, tear_down),
 		cmocka_unit_test_teardown(test_saver, tear_down),
+		cmocka_unit_test_teardown(test_last_byte, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
