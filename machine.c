@@ -541,6 +541,11 @@ unsigned int machine_find_root(struct machine *m)
 	return 0;
 }
 
+bool machine_identify_kernel(const struct machine *m, struct cache_identity *id)
+{
+	return m->boot && boot_file_identity(m->boot, id);
+}
+
 int machine_update_cmdline(struct machine *m)
 {
 	return boot_update_cmdline(m->boot);

@@ -368,10 +368,11 @@ static void on_command_waits(void *arg)
 static void prepare_warm_saver(struct run *run, struct machine *machine)
 {
 	struct machine_config *m = &run->options.machine;
+	struct cache_identity kernel;
 
-	if (run->warm.state != WARM_MAKES || run->options.dry_run)
+	if (run->warm.state != WARM_MAKES || run->options.dry_run || !machine_identify_kernel(machine, &kernel))
 		return;
-	warm_start_saver(&run->warm, &run->options, machine_sandbox(machine));
+	warm_start_saver(&run->warm, &run->options, &kernel, machine_sandbox(machine));
 	if (run->warm.saver.socket < 0)
 		return;
 	m->waits = on_command_waits;

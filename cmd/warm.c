@@ -36,6 +36,7 @@
 #include "sandbox/helper.h"
 #include "sandbox/sandbox.h"
 #include "util.h"
+#include "x86/cpuid.h"
 
 #define SUFFIX		".warm"
 #define USES_SUFFIX	".uses"
@@ -84,12 +85,13 @@ static void sum_text(struct warm_sum *s, const char *text)
 }
 
 /* What a file is known by; false: it is none, or has only just been written. */
-static bool warm_sum_file(struct warm_sum *s, const char *path)
+static bool warm_sum_file(struct warm_sum *s, const char *path, struct cache_identity *out)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct cache_identity id = { 0 };
 	bool is_known = fd >= 0 && cache_identify(fd, &id) && cache_is_settled(&id);
 
+	*out = id;
 	if (fd >= 0)
 		close(fd);
 	sum_word(s, id.dev);
@@ -125,6 +127,24 @@ static void sum_host(struct warm_sum *s)
 			r[1] &= 0x00ffffff;	/* which CPU asks */
 		sum_bytes(s, r, sizeof(r));
 	}
+}
+
+/* What KVM has of that CPU depends on its parameters, which may change without another boot. */
+static void sum_kvm(struct warm_sum *s)
+{
+	const struct cpuid_machine machine = { .cpus = 1 };
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	struct cpuid_table table;
+
+	if (fd < 0)
+		return;		/* this will be told */
+	if (!cpuid_read_supported(&table, fd)) {
+		cpuid_fit(&table, &machine);	/* not the CPU that was asked */
+		for (uint32_t i = 0; i < table.nent; i++)
+			if (!cpuid_is_of_caches(table.entries[i].function))
+				sum_bytes(s, &table.entries[i], sizeof(table.entries[i]));
+	}
+	close(fd);
 }
 
 static void sum_devices(struct warm_sum *s, const struct machine_config *m)
@@ -178,10 +198,12 @@ static void sum_drivers(struct warm_sum *s, const struct run_command *c)
 static const char *name_entry(struct warm *w, const struct run_options *o, const struct run_command *c)
 {
 	struct warm_sum s = { 0xcbf29ce484222325ull, SNAPSHOT_FORMAT };
+	struct cache_identity self;
 
-	if (!warm_sum_file(&s, "/proc/self/exe") || !warm_sum_file(&s, o->machine.boot.kernel))
+	if (!warm_sum_file(&s, "/proc/self/exe", &self) || !warm_sum_file(&s, o->machine.boot.kernel, &w->kernel))
 		return "lkvm or the kernel has only just been written";
 	sum_host(&s);
+	sum_kvm(&s);
 	sum_machine(&s, &o->machine);
 	sum_drivers(&s, c);
 	snprintf(w->name, sizeof(w->name), CACHE_PREFIX "%016llx%016llx", (unsigned long long)s.a,
@@ -446,11 +468,16 @@ static void clean_warm_cache(int folder)
 		close(fd);
 }
 
-void warm_start_saver(struct warm *w, const struct run_options *o, struct sandbox *sandbox)
+void warm_start_saver(struct warm *w, const struct run_options *o, const struct cache_identity *kernel,
+		      struct sandbox *sandbox)
 {
 	struct vmcore_file *f = &w->saver.file;
 	const char *why = "";
 
+	if (!cache_is_same(kernel, &w->kernel)) {
+		log_verbose("warm: no snapshot is made: the kernel was replaced a moment ago");
+		return;
+	}
 	*f = (struct vmcore_file){ .dir = open_warm_cache(o, &why), .fd = -1 };
 	entry_file(f->name, sizeof(f->name), w, SUFFIX);
 	snprintf(f->hidden, sizeof(f->hidden), ".%s%s", w->name, SUFFIX);

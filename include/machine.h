@@ -37,6 +37,7 @@
 #define MACHINE_LOST_LINES 50u
 #define MACHINE_MAX_NAMES 2u
 
+struct cache_identity;
 struct snapshot_header;
 struct state;
 
@@ -118,6 +119,9 @@ int machine_open(struct machine **out, const struct machine_config *config);
  * or nobody can tell, which a notice then says. Before machine_separate().
  */
 unsigned int machine_find_root(struct machine *machine);
+
+/* What is booted (cache.h), before machine_create(). False: it is no file, or nothing is booted. */
+bool machine_identify_kernel(const struct machine *machine, struct cache_identity *id);
 
 /*
  * Takes over a command line of the configuration that has changed, before machine_create(). 0 or

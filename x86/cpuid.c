@@ -299,8 +299,7 @@ bool cpuid_has_five_levels(struct cpuid_table *table)
 	return e && e->ecx & ECX7_LA57;
 }
 
-/* Which of a host's CPUs was asked decides what its caches are. */
-static bool is_of_caches(uint32_t function)
+bool cpuid_is_of_caches(uint32_t function)
 {
 	return function == 0x2 || function == 0x4 || function == 0x8000001d;
 }
@@ -316,7 +315,7 @@ void cpuid_carry(const struct cpuid_table *table, struct state *s)
 		struct kvm_cpuid_entry2 e = *ours;
 
 		state_raw(s, &e, sizeof(e));
-		if (e.function == ours->function && (is_of_caches(e.function) || !memcmp(&e, ours, sizeof(e))))
+		if (e.function == ours->function && (cpuid_is_of_caches(e.function) || !memcmp(&e, ours, sizeof(e))))
 			continue;
 		snprintf(text, sizeof(text), "this host's CPU is another (leaf %#x of CPUID)", ours->function);
 		state_refuse(s, text);

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "cache.h"
 #include "cmd/options.h"
 #include "control/vmcore-saver.h"
 #include "snapshot-file.h"
@@ -23,6 +24,7 @@ struct run_command;
 struct warm {
 	enum { WARM_COLD, WARM_MAKES, WARM_FOUND } state;
 	char name[WARM_NAME_CHARS];	/* of its entry in the cache */
+	struct cache_identity kernel;	/* that the name stands for */
 	int folder;			/* the cache, with WARM_FOUND; otherwise -1 */
 	int remover;			/* socket to the process that removes the entry; -1: there is none */
 	struct sandbox *sandbox;	/* in that process */
@@ -38,8 +40,12 @@ struct warm {
 int warm_prepare(struct warm *w, struct run_options *options, struct run_command *command,
 		 struct snapshot_header *header);
 
-/* Before machine_separate(), with WARM_MAKES: the process that writes it. Without one it is not made. */
-void warm_start_saver(struct warm *w, const struct run_options *options, struct sandbox *sandbox);
+/*
+ * Before machine_separate(), with WARM_MAKES: the process that writes it. Without one it is not made. @kernel:
+ * what is booted; since the name was made there may be another one at its path.
+ */
+void warm_start_saver(struct warm *w, const struct run_options *options, const struct cache_identity *kernel,
+		      struct sandbox *sandbox);
 
 /*
  * With WARM_FOUND, where there is no supervisor: behind its walls the VM's own process could not remove what it

@@ -39,6 +39,9 @@ void cpuid_fit(struct cpuid_table *table, const struct cpuid_machine *machine);
 /* Whether guests may have page tables of five levels (LA57). */
 bool cpuid_has_five_levels(struct cpuid_table *table);
 
+/* Which of a host's CPUs was asked decides what its caches are. */
+bool cpuid_is_of_caches(uint32_t function);
+
 /* state.h: what the guest was told has to be what this host would tell it; but for its caches. */
 void cpuid_carry(const struct cpuid_table *table, struct state *s);
 

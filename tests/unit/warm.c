@@ -158,7 +158,7 @@ static void make_one(struct warm *w, struct sandbox *sandbox)
 	w->state = WARM_MAKES;
 	options.machine.boot.cache_dir = folder;
 	sandbox_init(sandbox, SANDBOX_OFF);
-	warm_start_saver(w, &options, sandbox);
+	warm_start_saver(w, &options, &w->kernel, sandbox);
 }
 
 #define OTHER(digit) "lkvm-" #digit "123456789abcdef0123456789abcdef"
@@ -223,12 +223,27 @@ static void one_that_was_taken_is_made_again(void **unused)
 	sandbox_fini(&sandbox);
 }
 
+/* Its name stands for the one that was there before. */
+static void a_kernel_that_was_replaced_has_none(void **unused)
+{
+	struct warm w = WARM_NOTHING;
+	struct run_options options = { .machine.boot.cache_dir = folder };
+	struct cache_identity other = { .ino = 1 };
+
+	(void)unused;
+	strcpy(w.name, NAME);
+	warm_start_saver(&w, &options, &other, NULL);
+	assert_int_equal(w.saver.socket, -1);
+	assert_false(is_there("." NAME ".warm"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_supervisor_may_remove_one, make_cache, remove_cache),
 		cmocka_unit_test_setup_teardown(a_process_removes_one, make_cache, remove_cache),
 		cmocka_unit_test_setup_teardown(what_is_of_no_use_goes, make_cache, remove_cache),
+		cmocka_unit_test_setup_teardown(a_kernel_that_was_replaced_has_none, make_cache, remove_cache),
 		cmocka_unit_test_setup_teardown(one_that_was_taken_is_made_again, make_cache, remove_cache),
 	};
 

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "io.h"
 #include "log.h"
 #include "uki.h"
@@ -776,6 +777,11 @@ int boot_open(struct boot **out, const struct boot_config *config)
 	}
 	*out = boot;
 	return 0;
+}
+
+bool boot_file_identity(const struct boot *boot, struct cache_identity *id)
+{
+	return cache_identify(boot->fd, id);
 }
 
 static void close_files(struct boot *boot)

@@ -67,6 +67,7 @@ struct boot_config {
 };
 
 struct boot;
+struct cache_identity;
 struct sandbox;
 
 /* 0 or -errno after a message. @config is lent until boot_destroy(). */
@@ -77,6 +78,10 @@ int boot_open(struct boot **out, const struct boot_config *config);
  * after a message.
  */
 int boot_update_cmdline(struct boot *boot);
+
+/* The kernel's file (cache.h), until it is loaded. False: it is none. */
+bool boot_file_identity(const struct boot *boot, struct cache_identity *id);
+
 void boot_destroy(struct boot *boot);
 
 /* What kind of kernel it is and where it is entered, for -v and --dry-run. */
