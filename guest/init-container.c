@@ -155,6 +155,13 @@ static int make_place(const char *path)
 	return fd < 0 ? -1 : close(fd);
 }
 
+/* The owner first, as for a file. */
+static int make_node(const char *path, const struct protocol_step *s)
+{
+	return make_parents(path) || mknod(path, (mode_t)s->flags, (dev_t)(uint32_t)s->arg) ||
+	       chown(path, (uid_t)(s->flags >> 32), (gid_t)(s->arg >> 32)) || chmod(path, s->flags & 07777) ? -1 : 0;
+}
+
 static int make_target(const char *source, const char *target, unsigned long flags)
 {
 	struct stat st;
@@ -205,8 +212,7 @@ static int take_step(const struct init_step *s, const char **path)
 	case PROTOCOL_DO_FILE:
 		return make_file(texts[0], &s->what, s->texts + bytes, s->bytes > bytes ? s->bytes - bytes : 0);
 	case PROTOCOL_DO_NODE:
-		return make_parents(texts[0]) || mknod(texts[0], (mode_t)s->what.flags, s->what.arg) ||
-		       chmod(texts[0], s->what.flags & 07777) ? -1 : 0;
+		return make_node(texts[0], &s->what);
 	case PROTOCOL_DO_LINK:
 		*path = texts[1];
 		return symlink(texts[0], texts[1]);

@@ -603,7 +603,9 @@ static void read_namespace(struct config_reader *r, struct json_object *o)
 static void read_device(struct config_reader *r, struct config_device *d, struct json_object *o)
 {
 	const char *type = get_text(r, o, "type");
+	int64_t mode;
 
+	d->mode = 0666;		/* what runtimes take where nothing is said */
 	config_check_names(r, o, "path type major minor fileMode uid gid", "");
 	d->path = need_path(r, o, "path");
 	if (!type || !*type || type[1] || !strchr("bcup", *type)) {
@@ -613,7 +615,8 @@ static void read_device(struct config_reader *r, struct config_device *d, struct
 	d->type = *type == 'u' ? 'c' : *type;
 	d->major = get_u32(r, o, "major");
 	d->minor = get_u32(r, o, "minor");
-	d->mode = get_u32(r, o, "fileMode") & 07777;
+	if (get_number(r, o, "fileMode", 0, UINT32_MAX, &mode))
+		d->mode = (uint32_t)mode & 07777;
 	d->uid = get_u32(r, o, "uid");
 	d->gid = get_u32(r, o, "gid");
 }

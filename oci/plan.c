@@ -218,10 +218,13 @@ static void plan_hide_init(struct planner *p)
 static void plan_device(struct planner *p, const struct config_device *d)
 {
 	const struct protocol_step step = {
-		PROTOCOL_DO_NODE, 0, (d->type == 'c' ? S_IFCHR : S_IFIFO) | d->mode,
-		makedev(d->major, d->minor),
+		PROTOCOL_DO_NODE, 0, (d->type == 'c' ? S_IFCHR : S_IFIFO) | d->mode | (uint64_t)d->uid << 32,
+		(uint32_t)makedev(d->major, d->minor) | (uint64_t)d->gid << 32,
 	};
 
+	if (d->major >= 1u << 12 || d->minor >= 1u << 20)	/* what Linux has, in 32 bits */
+		plan_fail(p, -EINVAL, "config.json: linux.devices: %.100s: no device has the number %u:%u", d->path,
+			  d->major, d->minor);
 	if (d->type == 'b')
 		plan_fail(p, -ENOTSUP, "config.json: linux.devices: %.100s: a disk of the host cannot be "
 			  "lent as a device; the annotation lkvm.ignore with linux.devices leaves it out, as for "

@@ -184,7 +184,7 @@ enum protocol_what {
 	PROTOCOL_DO_UNMOUNT,	/* path */
 	PROTOCOL_DO_DIRECTORY,	/* path, with its parents; arg: its mode */
 	PROTOCOL_DO_FILE,	/* path, and what is in it; flags: PROTOCOL_FILE_...; arg: its mode */
-	PROTOCOL_DO_NODE,	/* path; flags: its mode, with its type; arg: the device's number */
+	PROTOCOL_DO_NODE,	/* path; flags: its mode, with its type; arg: the device's number; both: its owner */
 	PROTOCOL_DO_LINK,	/* what it leads to, path */
 	PROTOCOL_DO_REMOVE,	/* path of an empty directory */
 	PROTOCOL_DO_ENTER,	/* path, which is the working directory from then on */
@@ -198,7 +198,8 @@ struct protocol_step {
 
 /* Of a file: more of one that is there; owner and mode also of one that was there. */
 #define PROTOCOL_FILE_MORE 1u
-#define PROTOCOL_FILE_OWNED 2u		/* uid: the upper half of flags; gid: that of arg */
+#define PROTOCOL_FILE_OWNED 2u
+/* An owner: uid is the upper half of flags, gid that of arg. */
 
 #define PROTOCOL_MAX_STEPS 4096u
 #define PROTOCOL_MAX_GROUPS 32u

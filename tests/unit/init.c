@@ -385,6 +385,7 @@ static bool take(enum protocol_what what, uint32_t optional, uint64_t flags, uin
 static void steps_are_taken(void **state)
 {
 	char here[PATH_MAX], path[PATH_MAX + 64];
+	uint64_t uid, gid;
 	struct stat st;
 
 	(void)state;
@@ -400,8 +401,11 @@ static void steps_are_taken(void **state)
 	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/c/empty|", root_path));
 	assert_true(TAKE(PROTOCOL_DO_LINK, 0, 0, 0, "../x|%s/c/l|", root_path));
 	assert_string_equal(run_in(root_path, "readlink c/l; stat -c %s c/empty"), "../x\n0\n");
-	assert_true(TAKE(PROTOCOL_DO_NODE, 0, S_IFIFO | 0620, 0, "%s/c/p|", root_path));
-	assert_string_equal(run_in(root_path, "stat -c '%F %a' c/p"), "fifo 620\n");
+	uid = getuid() ? getuid() : 7;
+	gid = getgid() ? getgid() : 8;
+	assert_true(TAKE(PROTOCOL_DO_NODE, 0, S_IFIFO | 0620 | uid << 32, gid << 32, "%s/c/p|", root_path));
+	snprintf(path, sizeof(path), "fifo 620 %u %u\n", (unsigned int)uid, (unsigned int)gid);
+	assert_string_equal(run_in(root_path, "stat -c '%F %a %u %g' c/p"), path);
 	assert_true(TAKE(PROTOCOL_DO_REMOVE, 0, 0, 0, "%s/c/d|", root_path));
 	assert_true(TAKE(PROTOCOL_DO_ENTER, 0, 0, 0, "%s/c/new|", root_path));
 	assert_string_equal(run_in(".", "pwd | sed 's#.*/##'"), "new\n");

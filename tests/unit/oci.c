@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -114,6 +115,9 @@ static char *list_plan(const struct plan *p)
 				fprintf(out, " %s %llo", (uint32_t)(s.flags >> 32) == getuid() &&
 					(uint32_t)(s.arg >> 32) == getgid() ? "ours" : "others'",
 					(unsigned long long)(s.arg & 07777));
+			if (s.what == PROTOCOL_DO_NODE && gnu_dev_major((uint32_t)s.arg) > 5)
+				fprintf(out, " %u %x:%x", (uint32_t)(s.arg >> 32), gnu_dev_major((uint32_t)s.arg),
+					gnu_dev_minor((uint32_t)s.arg));
 			fputc('\n', out);
 		}
 		at += h.bytes;
@@ -347,6 +351,28 @@ static void what_a_vm_cannot_do_is_said(void **state)
 		plan_fini(&p);
 		config_fini(&c);
 	}
+}
+
+/* As config.json says, which need not say a mode. */
+static void devices_have_owner_and_mode(void **state)
+{
+	struct config c;
+	struct plan p;
+	char *list;
+
+	(void)state;
+	assert_int_equal(plan_text(&c, &p, ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
+		LINUX(",\"devices\":[{\"path\":\"/dev/a\",\"type\":\"c\",\"major\":10,\"minor\":300},{\"path\":\"/dev/b\","
+		      "\"type\":\"c\",\"major\":10,\"minor\":1,\"fileMode\":0,\"uid\":5,\"gid\":6}]")), 0);
+	list = list_plan(&p);
+	assert_non_null(strstr(list, "node 21b6 /dev/a 0 a:12c\nnode 500002000 /dev/b 6 a:1\n"));
+	free(list);
+	plan_fini(&p);
+	config_fini(&c);
+	assert_int_equal(plan_text(&c, &p, ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
+		LINUX(",\"devices\":[{\"path\":\"/dev/a\",\"type\":\"c\",\"major\":4096,\"minor\":0}]")), -EINVAL);
+	plan_fini(&p);
+	config_fini(&c);
 }
 
 /* ---- lists of system calls ---- */
@@ -1740,6 +1766,7 @@ int main(void)
 		cmocka_unit_test(files_are_written_by_engines_alone),
 		cmocka_unit_test(shared_memory_is_a_tmpfs),
 		cmocka_unit_test(what_a_vm_cannot_do_is_said),
+		cmocka_unit_test(devices_have_owner_and_mode),
 		cmocka_unit_test(lists_that_would_be_weaker_are_refused),
 		cmocka_unit_test(of_two_rules_the_stricter_counts),
 		cmocka_unit_test(the_list_of_an_engine_is_taken),
