@@ -147,15 +147,18 @@ static const struct net_address passt_guest = {
 	.address = { 10, 0, 2, 15 }, .gateway = { 10, 0, 2, 2 }, .dns = { 10, 0, 2, 3 },
 };
 
-static void set_networks(struct run_command *c, struct machine_config *m)
+static void set_networks(struct run_command *c, struct run_options *o)
 {
+	struct machine_config *m = &o->machine;
+
 	for (unsigned int i = 0; i < m->nr_nets; i++) {
 		struct net_address *a = &m->nets[i].guest;
 		struct protocol_network *n = &c->config.networks[c->config.nr_networks];
 
 		if (!a->given && m->nets[i].mode == NET_MODE_PASST)
 			*a = passt_guest;
-		if (!a->given)
+		/* A container's is switched on even so: what is in it may have its own way to an address. */
+		if (!a->given && (!o->command.container || m->nets[i].mode == NET_MODE_NONE))
 			continue;
 		*n = (struct protocol_network){ .prefix_bits = a->prefix_bits };
 		memcpy(n->mac, m->nets[i].mac, sizeof(n->mac));
@@ -424,7 +427,7 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 		wait_for_terminal();
 	if (!from->container)
 		set_directory(c, from);
-	set_networks(c, &o->machine);
+	set_networks(c, o);
 	rc = from->container ? set_container(c, from->container) : set_environment(c, from);
 	if (!rc)
 		rc = command_check_kernel(c, &o->machine);

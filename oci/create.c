@@ -228,6 +228,8 @@ static int creation_take_options(struct creation *c)
 	}
 	for (unsigned int i = 0; i < c->network.nr; i++) {
 		network_option(&c->network.cards[i], c->cards[i], sizeof(c->cards[i]));
+		if (c->network.cards[i].has_ipv6)
+			call_note(c->call, "network: the container does not get its addresses of IPv6");
 		argv[argc++] = "--network";
 		argv[argc++] = c->cards[i];
 	}

@@ -246,6 +246,18 @@ static void find_address(struct network_card *card, const struct ifaddrs *all, c
 	}
 }
 
+static bool has_ipv6(const struct ifaddrs *all, const char *name)
+{
+	for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
+		const struct sockaddr_in6 *address = (const void *)a->ifa_addr;
+
+		if (address && address->sin6_family == AF_INET6 && !strcmp(a->ifa_name, name) &&
+		    !IN6_IS_ADDR_LINKLOCAL(&address->sin6_addr))
+			return true;
+	}
+	return false;
+}
+
 static uint32_t find_mtu(const char *name)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -279,6 +291,7 @@ static void take_over(struct finder *f, const struct ifaddrs *all, const struct 
 	memcpy(card->mac, link->sll_addr, sizeof(card->mac));
 	find_address(card, all, a->ifa_name);
 	find_gateway(card, a->ifa_name);
+	card->has_ipv6 = has_ipv6(all, a->ifa_name);
 	name_macvtap(name, f->owner, i);
 	make_macvtap(f, name, link->sll_ifindex);
 	fd = open_macvtap(f, name);

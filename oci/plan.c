@@ -4,9 +4,10 @@
  *
  * The guest knows no container: it knows mounts, files, nodes and links, and takes them in the order
  * of this list. The kernel's settings and limits come first, while nothing hides them; then init's own
- * /sys and /proc go, which nobody has asked for; then mounts as config.json has them, with what belongs into /dev behind it; then what is hidden or made
- * read-only; the working directory; and the root, which nobody changes any more. A directory of the
- * host comes as a disk, which is mounted at a place of ours and moved from there when it is its turn.
+ * /sys and /proc go, which nobody has asked for; then mounts as config.json has them, with what belongs
+ * into /dev behind it; then what is hidden or made read-only; the working directory; and the root, which
+ * nobody changes any more. A directory of the host comes as a disk, which is mounted at a place of ours
+ * and moved from there when it is its turn.
  *
  * Sources: OCI runtime specification 1.2.0, config.md, config-linux.md ("Default Devices", "Dev symbolic
  * links"); mount(2); cgroups(7).
@@ -206,7 +207,7 @@ static void plan_settings(struct planner *p)
 		plan_put_file(p, "/proc/sys/kernel/domainname", c->domainname, strlen(c->domainname));
 }
 
-/* init's, which shows its processes, and can be written. Its /dev stays for who has none: there have to be some. */
+/* init's, which shows its processes, and can be written. Its /dev stays for who names none. */
 static void plan_hide_init(struct planner *p)
 {
 	put_path(p, PROTOCOL_DO_UNMOUNT, "/sys");

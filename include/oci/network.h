@@ -9,6 +9,7 @@
 #ifndef LKVM_OCI_NETWORK_H
 #define LKVM_OCI_NETWORK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "oci/config.h"
@@ -20,6 +21,7 @@ struct network_card {
 	uint8_t mac[6];
 	uint8_t prefix_bits;	/* 0: no address (of version 4) */
 	uint8_t address[4], gateway[4];		/* all zero: none */
+	bool has_ipv6;		/* an address of version 6, beside the link's own: the guest does not get it */
 	uint32_t mtu;
 };
 

@@ -1653,7 +1653,8 @@ static pid_t make_network(void)
 		if (unshare(CLONE_NEWNET) ||
 		    system("ip link add v0 type veth peer name v1 2>/dev/null && ip link set lo up && "
 			   "ip link set v0 mtu 1400 address 02:00:00:00:07:09 && ip addr add 10.9.8.7/20 dev v0 && "
-			   "ip link set v0 up && ip route add default via 10.9.0.1") ||
+			   "ip link set v0 up && ip route add default via 10.9.0.1; r=$?; ip -6 addr add fd00::7/64 dev v0 nodad "
+			   "2>/dev/null; exit $r") ||
 		    write(ready[1], &byte, 1) != 1)
 			_exit(1);
 		pause();
@@ -1740,6 +1741,7 @@ static void interfaces_are_taken_over(void **state)
 			 "gw=10.9.0.1", n.cards[0].fd);
 		assert_string_equal(option, wanted);
 		assert_int_equal(fcntl(n.cards[0].fd, F_GETFD), FD_CLOEXEC);
+		assert_int_equal(n.cards[0].has_ipv6, !access("/proc/sys/net/ipv6", F_OK));
 		network_remove(path, "other");
 		assert_int_equal(network_open(&other, path, "other", place, &why), -EIO);
 		assert_non_null(strstr(why.text, "another container has its interface"));
