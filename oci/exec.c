@@ -33,6 +33,7 @@
 #include "oci/console.h"
 #include "oci/plan.h"
 #include "sandbox/fds.h"
+#include "sandbox/sandbox.h"
 #include "util.h"
 
 #define STARTED_MS 120000
@@ -218,7 +219,9 @@ static int execution_enter(const struct execution *e)
 		return -errno;
 	if (e->terminal >= 0 && console_take(e->terminal))
 		return -errno;
-	return setns(e->spaces, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) ? -errno : 0;
+	if (setns(e->spaces, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET))
+		return -errno;
+	return sandbox_drop_capabilities();	/* it reads what the VM's process says */
 }
 
 __attribute__((noreturn)) static void be_process(struct execution *e)

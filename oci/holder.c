@@ -324,6 +324,7 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c)
 		.listener = c->listener, .gate = c->gate, .status = c->status, .caller = c->caller,
 		.client = -1, .waiting = -1,
 	};
+	struct sandbox sandbox;
 	int null, rc = c->network < 0 ? 0 : setns(c->network, CLONE_NEWNET);
 
 	fds_close_others(keep, ARRAY_SIZE(keep));
@@ -340,6 +341,10 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c)
 	if (null > 2)
 		close(null);
 	h.signals = holder_take_signals();
+	/* From here on it takes what clients and the VM's process say. */
+	sandbox_init(&sandbox, SANDBOX_ON);
+	if (h.signals < 0 || sandbox_confine_helper(&sandbox, SANDBOX_HOLDER))
+		_exit(STATUS_LOST);
 	hold(&h);
 }
 

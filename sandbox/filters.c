@@ -41,8 +41,9 @@
 #define SUPERVISOR	(1u << SANDBOX_SUPERVISOR)
 #define RESULTS	(1u << SANDBOX_RESULTS)
 #define FILES	(1u << SANDBOX_FILES)
+#define HOLDER	(1u << SANDBOX_HOLDER)
 #define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | BROKER | SUPERVISOR | RESULTS | FILES)
+#define ALL	(THREADS | STORE | BROKER | SUPERVISOR | RESULTS | FILES | HOLDER)
 
 #define MAX_CALL 1024u	/* no number beyond has been given out */
 
@@ -65,13 +66,13 @@ struct call {
 static const struct call calls[] = {
 	CALL(futex, ALL, "locks, joining threads"),
 	CALL(write, ALL, "eventfds, messages, console"),
-	CALL(read, LOOP | BROKER | SUPERVISOR | RESULTS, "eventfds, timers, signals, input; orders"),
+	CALL(read, LOOP | BROKER | SUPERVISOR | RESULTS | HOLDER, "eventfds, timers, signals, input; orders"),
 	CALL(exit_group, ALL, "the end, also after a forbidden call"),
 	CALL(rt_sigreturn, ALL, "from the handlers of the kick and of fatal signals"),
 	CALL(clock_gettime, ALL, "where the host's clock cannot be read without a call"),
 	CALL(brk, ALL, "malloc(), free()"),
 	CALL(munmap, THREADS | STORE | SUPERVISOR | RESULTS | FILES, "free(), guest memory at the end"),
-	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR | RESULTS | FILES, "what is not used any more"),
+	CALL(close, LOOP | VCPU | STORE | BROKER | SUPERVISOR | RESULTS | FILES | HOLDER, "what is not used any more"),
 	CALL(rt_sigprocmask, ALL, "Ctrl-A z; the end of a thread; abort()"),
 	CALL2(mmap, ALL, NO_EXEC, ANONYMOUS, "malloc()"),
 	CALL1(mprotect, VCPU | WORKER, NO_EXEC, "malloc() on other threads than the first"),
@@ -92,8 +93,8 @@ static const struct call calls[] = {
 	CALL(io_uring_enter, LOOP, "disk I/O; disk/aio.c restricts what rings can do"),
 	CALL(io_uring_register, LOOP, "files of a ring are given back at the end"),
 	CALL(getrandom, LOOP, "virtio-rng"),
-	CALL(accept4, LOOP, "connections to ports and mode=stream"),
-	CALL(recvmsg, LOOP | SUPERVISOR | FILES,
+	CALL(accept4, LOOP | HOLDER, "connections to ports and mode=stream; commands"),
+	CALL(recvmsg, LOOP | SUPERVISOR | FILES | HOLDER,
 	     "frames, news about interfaces, the console log's new file, orders, questions about files"),
 	CALL(sendmsg, ALL, "frames, output to a socket, orders"),
 
@@ -203,7 +204,7 @@ static const char *const kind_names[SANDBOX_NR_KINDS] = {
 	[SANDBOX_LOOP] = "loop", [SANDBOX_LOOP_GDB] = "loop_gdb", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
 	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
 	[SANDBOX_SUPERVISOR] = "supervisor", [SANDBOX_RESULTS] = "results",
-	[SANDBOX_FILES] = "files",
+	[SANDBOX_FILES] = "files", [SANDBOX_HOLDER] = "holder",
 };
 
 static void filters_die(const char *what, int rc)

@@ -96,6 +96,7 @@ _Static_assert(sizeof(filter_store) / sizeof(filter_store[0]) + 3 <= INSNS_MAX, 
 _Static_assert(sizeof(filter_broker) / sizeof(filter_broker[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_supervisor) / sizeof(filter_supervisor[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_files) / sizeof(filter_files[0]) + 3 <= INSNS_MAX, "room for it");
+_Static_assert(sizeof(filter_holder) / sizeof(filter_holder[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_results) / sizeof(filter_results[0]) + 3 <= INSNS_MAX, "room for it");
 
 /* ---- the layers ---- */
@@ -276,7 +277,7 @@ static int keep_reading(void)
 	return rc ? rc : set_no_new_privs();
 }
 
-static int drop_capabilities(void)
+int sandbox_drop_capabilities(void)
 {
 	drop_bounding_set();
 	return give_up_capabilities();
@@ -329,7 +330,7 @@ static const struct layer {
 	{ "ipc_namespace", "IPC namespace", enter_ipc, false, CLONE_NEWIPC },
 	{ "net_namespace", "network namespace", enter_net, false, CLONE_NEWNET },
 	{ "limits", "limits", enter_limits, true, 0 },
-	{ "capabilities", "no capabilities", drop_capabilities, true, 0 },
+	{ "capabilities", "no capabilities", sandbox_drop_capabilities, true, 0 },
 	{ "landlock", "Landlock", enter_landlock, false, 0 },
 	{ "seccomp", "system call filters", probe_filters, false, 0 },
 };
@@ -469,7 +470,7 @@ static bool is_left(const struct sandbox *s, const struct layer *l, bool joined)
 {
 	/* Sanitizers read files, start threads and trace the process at its end. */
 	if (SANITIZED)
-		return l->enter == drop_capabilities;
+		return l->enter == sandbox_drop_capabilities;
 	return l->enter != enter_pid && !(l->enter == enter_user && s->user_entered) &&
 	       !(l->joinable && joined);
 }
@@ -620,6 +621,8 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 		return 0;
 	if (kind == SANDBOX_BROKER || kind == SANDBOX_RESULTS)
 		rc = set_no_new_privs();
+	else if (kind == SANDBOX_HOLDER)
+		rc = sandbox_drop_capabilities();
 	else if (kind == SANDBOX_FILES)
 		rc = keep_reading();
 	else
@@ -678,6 +681,7 @@ static const struct {
 	[SANDBOX_SUPERVISOR] = { "supervisor process", filter_supervisor, ARRAY_SIZE(filter_supervisor) },
 	[SANDBOX_RESULTS] = { "results process", filter_results, ARRAY_SIZE(filter_results) },
 	[SANDBOX_FILES] = { "files process", filter_files, ARRAY_SIZE(filter_files) },
+	[SANDBOX_HOLDER] = { "holder process", filter_holder, ARRAY_SIZE(filter_holder) },
 };
 
 /*

@@ -38,6 +38,7 @@ enum sandbox_kind {
 	SANDBOX_SUPERVISOR,
 	SANDBOX_RESULTS,
 	SANDBOX_FILES,
+	SANDBOX_HOLDER,		/* of a container: oci/holder.c */
 	SANDBOX_NR_KINDS,
 };
 
@@ -117,6 +118,9 @@ int sandbox_keep_folders(struct sandbox *s, const struct sandbox_folder *folders
  * the user's files have the user's; who only reads them has one) and the filter of @kind. 0 or -errno.
  */
 int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind);
+
+/* This process has no capabilities any more, and no program gives it any. 0 or -errno. */
+int sandbox_drop_capabilities(void);
 
 #ifdef SANDBOX_HOOK
 void sandbox_hook(const char *place);	/* tests/lib/hook.c */

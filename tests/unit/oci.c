@@ -953,6 +953,12 @@ static void a_holder_shows_nothing(void **state)
 	assert_string_equal(run_in(path, "ls -d proc/[0-9]*"), "proc/1\n");
 	text = run_in(path, "touch x 2>&1");
 	assert_non_null(strstr(text, "Read-only file system"));
+	snprintf(path, sizeof(path), "/proc/%d", h.pid);
+	assert_string_equal(run_in(path, "grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0*|NoNewPrivs:.1)$' status"), "6\n");
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	assert_string_equal(run_in(path, "grep Seccomp: status | cut -f2"), "2\n");
+#endif
+	snprintf(path, sizeof(path), "/proc/%d/root", h.pid);
 	/* Its /proc has files of the host's kernel. */
 	text = run_in(path, "exec 2>&1; : >>proc/sys/kernel/core_pattern");
 	assert_non_null(strstr(text, "Read-only file system"));
@@ -1330,6 +1336,8 @@ static void an_exec_has_a_process_of_its_own(void **state)
 		assert_string_equal(run_in(path, "readlink ns/pid ns/mnt ns/ipc ns/uts ns/net"), copy);
 		free(copy);
 	}
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	assert_string_equal(run_in(path, "grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0*|NoNewPrivs:.1)$' status"), "6\n");
 	say_frame(fd, PROTOCOL_EXEC_STDOUT, "hello\n", 6);
 	kill(pid, SIGTERM);		/* goes to the guest */
 	{
