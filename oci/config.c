@@ -23,11 +23,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io.h"
 #include "oci/config.h"
 #include "oci/words.h"
 #include "utf8.h"
 #include "util.h"
 
+#define READ_NS 10000000000ull
+#define POLL_MS 200
 #define IGNORE_ANNOTATION "lkvm.ignore"
 #define DEFAULT_TYPE "none"
 
@@ -838,12 +841,20 @@ int config_parse(struct config *c, enum config_kind kind, const char *text, size
 int config_read_file(int fd, char **text, size_t *bytes)
 {
 	char *all = malloc(CONFIG_MAX_BYTES + 1);
+	const uint64_t deadline = now_ns() + READ_NS;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
 	size_t n = 0;
 	ssize_t got;
 
 	if (!all)
 		return -ENOMEM;
 	do {
+		while (fd >= 0 && poll_fds(&p, 1, POLL_MS) <= 0 && now_ns() < deadline)
+			;
+		if (now_ns() >= deadline) {
+			free(all);
+			return -ETIMEDOUT;
+		}
 		got = read(fd, all + n, CONFIG_MAX_BYTES + 1 - n);
 		n += got > 0 ? (size_t)got : 0;
 	} while ((got > 0 && n <= CONFIG_MAX_BYTES) || (got < 0 && errno == EINTR));

@@ -90,7 +90,7 @@ static int read_bundle(struct creation *c)
 	if (!realpath(c->args->bundle ? c->args->bundle : ".", c->record.bundle))
 		return fail_creation(c, -errno, "the bundle cannot be opened");
 	snprintf(path, sizeof(path), "%s/config.json", c->record.bundle);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return fail_creation(c, -errno, "the bundle's config.json cannot be opened");
 	rc = config_read_file(fd, &text, &bytes);

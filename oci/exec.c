@@ -68,7 +68,7 @@ static int execution_read(struct execution *e, const char *path, enum config_kin
 {
 	size_t bytes;
 	char *text;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), rc;
 
 	if (fd < 0)
 		return fail_execution(e, -errno, path);

@@ -217,7 +217,7 @@ int call_read_config(struct config *c, const struct store_record *r, struct conf
 	int fd, rc;
 
 	snprintf(path, sizeof(path), "%s/config.json", r->bundle);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	rc = call_read_file(c, CONFIG_BUNDLE, fd, error);
 	if (fd >= 0)
 		close(fd);

@@ -148,7 +148,7 @@ int call_update(const struct call *call, const char *id, const char *resources)
 		store_close(&c);
 		return call_fail(call, "container not running");
 	}
-	fd = from_stdin ? STDIN_FILENO : open(resources, O_RDONLY | O_CLOEXEC);
+	fd = from_stdin ? STDIN_FILENO : open(resources, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	rc = update_container(&r, fd, &error);
 	if (!from_stdin && fd >= 0)
 		close(fd);

@@ -137,7 +137,7 @@ int config_parse(struct config *c, enum config_kind kind, const char *text, size
 
 /*
  * The whole file behind @fd, which has CONFIG_MAX_BYTES at most, as a text for the caller to free. 0 or
- * -errno.
+ * -errno; -ETIMEDOUT: it is a pipe whose end has not come in 10 s.
  */
 int config_read_file(int fd, char **text, size_t *bytes);
 

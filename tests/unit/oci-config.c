@@ -482,6 +482,20 @@ static void what_is_large_is_refused(void **state)
 	free(text);
 }
 
+static void pipes_have_a_bound(void **state)
+{
+	char *text = NULL;
+	size_t bytes;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(write(ends[1], "{", 1), 1);
+	assert_int_equal(config_read_file(ends[0], &text, &bytes), -ETIMEDOUT);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void files_have_a_bound(void **state)
 {
 	int fd = memfd_create("large", MFD_CLOEXEC);
@@ -533,6 +547,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_json_is_refused),
 		cmocka_unit_test(what_is_large_is_refused),
 		cmocka_unit_test(files_have_a_bound),
+		cmocka_unit_test(pipes_have_a_bound),
 		cmocka_unit_test(words_are_the_kernels),
 	};
 

@@ -25,6 +25,7 @@
 #include "oci/call.h"
 #include "oci/cgroup.h"
 #include "oci/config.h"
+#include "oci/console.h"
 #include "oci/holder.h"
 #include "oci/network.h"
 #include "oci/plan.h"
@@ -1356,6 +1357,23 @@ static void an_exec_has_a_process_of_its_own(void **state)
 	end_holder(&h, 0, 0);
 }
 
+/* Whoever listens takes no more connections. */
+static void a_console_that_is_full_is_given_up(void **state)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)state;
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s/console", dir);
+	assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(connect(first, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(console_open(a.sun_path, 80, 25), -ETIMEDOUT);
+	close(first);
+	close(listener);
+}
+
 static pid_t call_beside(const char *command, const char *last)
 {
 	char root[96], said[96];
@@ -1802,6 +1820,7 @@ int main(void)
 		cmocka_unit_test(groups_of_others_are_left_alone),
 		cmocka_unit_test(a_container_without_its_record_is_ended),
 		cmocka_unit_test(groups_are_removed_by_who_made_them),
+		cmocka_unit_test(a_console_that_is_full_is_given_up),
 		cmocka_unit_test(a_kill_waits_for_nobody),
 		cmocka_unit_test(the_state_is_the_holders),
 		cmocka_unit_test(what_is_no_network_of_a_container_is_refused),
