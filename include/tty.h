@@ -11,6 +11,8 @@
 #ifndef LKVM_TTY_H
 #define LKVM_TTY_H
 
+#include <stddef.h>
+
 #define TTY_LOOK_MS 100
 
 enum tty_state {

@@ -35,8 +35,8 @@ static int console_send(const char *path, int master, const char *name)
 		return -ENAMETOOLONG;
 	strcpy(a.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)) || connect(fd, (struct sockaddr *)&a, sizeof(a)) ||
-	    socket_send_fd(fd, name, strlen(name), master) < 0)
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most)) ||
+	    connect(fd, (struct sockaddr *)&a, sizeof(a)) || socket_send_fd(fd, name, strlen(name), master) < 0)
 		rc = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	if (fd >= 0)
 		close(fd);

@@ -57,6 +57,7 @@ static void test_flush(struct gdb_target *t)
 #define machine_go_on test_go_on
 #define ioctl test_set_debug
 #define gdb_is_busy stub_is_busy
+#define gdb_is_in_guest stub_is_in_guest
 #define gdb_connect stub_connect
 #define gdb_create stub_create
 #define gdb_destroy stub_destroy
