@@ -110,9 +110,11 @@ oci $G start t1
 i=0; while ! grep -q up /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
 # More processes: in the container, which goes on.
 process ctr-exec '["sh","-c","cat; echo err >\&2; readlink /proc/1/exe; exit 9"]'
-echo in >/tmp/in
+mkfifo /tmp/in	# it is there as long as this has no end
+{ echo in; i=0; while [ ! -e /tmp/looked ] && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done; } >/tmp/in &
 same oci/exec 0 "$(IN=/tmp/in execute t1 $G)"
 same oci/exec-holder "proc" "$(ls -A /proc/$(cat /p3)/root/)"
+touch /tmp/looked
 same oci/exec-status "9 0" "$(n=/n3 await ended) $(n=/n3 await left)"
 same oci/exec-streams "in /bin/busybox err" "$(tr '\n' ' ' </tmp/xout)$(cat /tmp/xerr)"
 process ctr-exec '["nix"]'
