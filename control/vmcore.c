@@ -91,25 +91,6 @@ static int send_some(struct vmcore *v)
 	return 0;
 }
 
-static void send_for_a_turn(struct vmcore *v)
-{
-	const uint64_t end = now_ns() + TURN_NS;
-	int rc = 0;
-
-	while (!rc && now_ns() < end)
-		rc = send_some(v);
-	if (!rc || rc == -EAGAIN)
-		return;
-	if (rc != -ENODATA) {
-		vmcore_finish(v, rc);
-		return;
-	}
-	v->all_sent = true;
-	event_modify(v->source.loop, v->watch, EPOLLIN);
-	if (!v->client.answers)
-		vmcore_finish(v, 0);
-}
-
 /* It has something to say: that it is gone, or, if it answers, what has become of it. */
 static void take_word(struct vmcore *v)
 {
@@ -126,6 +107,29 @@ static void take_word(struct vmcore *v)
 		vmcore_finish(v, answer);
 	else
 		vmcore_finish(v, -EPIPE);
+}
+
+static void send_for_a_turn(struct vmcore *v)
+{
+	const uint64_t end = now_ns() + TURN_NS;
+	int rc = 0;
+
+	while (!rc && now_ns() < end)
+		rc = send_some(v);
+	if (!rc || rc == -EAGAIN)
+		return;
+	if (rc != -ENODATA) {
+		/* Why it went, if it has said so before. */
+		if (rc == -EPIPE || rc == -ECONNRESET)
+			take_word(v);
+		if (v->client.socket >= 0)
+			vmcore_finish(v, rc);
+		return;
+	}
+	v->all_sent = true;
+	event_modify(v->source.loop, v->watch, EPOLLIN);
+	if (!v->client.answers)
+		vmcore_finish(v, 0);
 }
 
 static void vmcore_on_event(void *arg, uint32_t events)

@@ -71,10 +71,14 @@ rm "$T"/d/*
 # Whoever takes it takes his time, and the CPUs stand; pauses are another matter; and they go on when he is gone.
 is_busy() { lkvm debug "$1" --dump "$T/d/x"; grep -q 'another dump of it is under way$' "$T/err"; }
 mkfifo "$T/requests"; exec 7<>"$T/requests"	# which has no end
+is_held() { "$LKVM" list | grep -qE "^$1 .* (halted|paused) "; }
 hold() {
 	echo '{"v":1,"do":"dump"}' >&7
 	socat -u - "UNIX-CONNECT:$XDG_RUNTIME_DIR/lkvm/$1.sock" <"$T/requests" &
 	holder=$!
+	# Its request has to come first: who asks later is refused. One that was paused does not show that it came.
+	wait_for "$patience" is_held "$1" || not_ok vmcore/held "$("$LKVM" list)"
+	pause_for 1
 	wait_for "$patience" is_busy "$1" || not_ok vmcore/holds "$(cat "$T/err")"
 	rm -f "$T/d/x"
 }
