@@ -226,8 +226,8 @@ same control/console-ended "" "$(files)"
 # The log; a VM without input; a reader that does not read holds up nobody.
 run -D --flat "$GUEST" --name two
 wait_for "$patience" sh -c '"$LKVM" console --log two | grep -q up' && ok control/console-log || not_ok control/console-log
-"$LKVM" console two >"$T/out" 2>&1 </dev/null & reader=$!
-wait_for "$patience" test -s "$T/out"
+"$LKVM" console two >"$T/stopped" 2>&1 </dev/null & reader=$!
+wait_for "$patience" grep -q up "$T/stopped" || not_ok control/console-reads "$(cat "$T/stopped")"
 kill -STOP $reader
 # Its stdin is another's, too, who is quicker: it shows what comes all the same.
 mkfifo "$T/shared"; exec 8<>"$T/shared"
