@@ -26,17 +26,19 @@ FUZZ ?=
 
 # Objects of different flags live apart, so that switching rebuilds nothing.
 comma := ,
-variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(HOOK),-hook)$(if $(FUZZ),-fuzz)$(if $(filter coverage,$(FUZZ)),-coverage)
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)$(if $(FUZZ),-fuzz)$(if $(filter coverage,$(FUZZ)),-coverage)
 build := build/$(variant)
+# With HOOK=1 the program is another one, most of whose objects are those of the build without.
+program := $(build)$(if $(HOOK),-hook)/lkvm
 
 optimize := -O2
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings \
 	-Wundef -Wvla -Wpointer-arith -Wimplicit-fallthrough $(if $(WERROR),-Werror)
-cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -g -pthread -iquote include $(warnings) \
+# With sanitizers -O1 and less for gdb: that halves what gcc takes for them. At -O1 it sees strings cut that are not.
+cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(if $(SAN),-g1,-g) -pthread -iquote include $(warnings) \
 	-fno-strict-aliasing -fstack-protector-strong -fPIE -MMD -MP \
-	$(if $(DEBUG),-O0,$(optimize) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
-	$(if $(HOOK),-DSANDBOX_HOOK -DLIMIT_BYTES=1600000u)
+	$(if $(DEBUG),-O0,$(if $(SAN),-O1,$(optimize)) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -Wno-format-truncation)
 ifneq ($(FUZZ),)
 SAN := address,undefined
 cflags += -fsanitize=fuzzer-no-link
@@ -84,7 +86,7 @@ in_guest := guest/init-image.S guest/command.c guest/kernel-options.c guest/kern
 	guest/module-text.c guest/module-choice.c guest/module-cache.c guest/modules.c guest/initramfs.c \
 	guest/results.c guest/results-tar.c guest/results-move.c
 in_guest += guest/gate.c
-sources := main.c $(if $(HOOK),tests/lib/hook.c) $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands) $(containers)
+sources := main.c $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands) $(containers)
 
 # What the unit tests link: everything but main().
 lib_sources := $(core) $(walls) $(board) $(loading) $(devices) $(in_guest) $(controls) $(commands) $(containers)
@@ -93,13 +95,24 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check check-all check-builds demo lint bench install clean option-list units units-of-threads guests tools fuzz fuzzers fuzz-targets fuzz-coverage prove models
+.PHONY: all check check-all check-builds demo lint bench install clean option-list units units-of-threads units-of-filters guests tools replays fuzz fuzzers fuzz-targets fuzz-coverage prove models
 
-all: $(build)/lkvm
-	$(call quiet,LN,lkvm)ln -sf $(build)/lkvm lkvm
+all: $(program)
+	$(call quiet,LN,lkvm)ln -sf $(program) lkvm
+
+# What looks at these two words, and nothing else does.
+hooked := tests/lib/hook.c sandbox/sandbox.c disk/aio.c x86/boot/kernel-cache.c
+hook_objects := $(patsubst %,$(build)-hook/%.o,$(hooked)) $(call objects,$(filter-out $(hooked),$(sources)))
 
 $(build)/lkvm: $(call objects,$(sources))
 	$(call quiet,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+$(build)-hook/lkvm: $(hook_objects)
+	$(call quiet,LD,$@)$(CC) $(ldflags) -o $@ $^ $(libs)
+
+$(build)-hook/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(call quiet,CC,$<)$(CC) $(cflags) -DSANDBOX_HOOK -DLIMIT_BYTES=1600000u -c -o $@ $<
 
 $(build)/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -134,8 +147,9 @@ $(build)/sandbox-filters: sandbox/filters.c include/sandbox/sandbox.h include/ut
 $(build)/sandbox-filters.h: $(build)/sandbox-filters
 	$(call quiet,GEN,$@)$< >$@.new && mv $@.new $@
 
-$(build)/sandbox/sandbox.c.o: $(build)/sandbox-filters.h
-$(build)/sandbox/sandbox.c.o: cflags += -iquote $(build)
+with_filters := $(build)/sandbox/sandbox.c.o $(build)-hook/sandbox/sandbox.c.o
+$(with_filters): $(build)/sandbox-filters.h
+$(with_filters): cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
 seldom := $(wildcard cmd/*.c guest/*.c oci/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
@@ -146,7 +160,7 @@ $(call objects,$(controls)): optimize := -Os
 # These move megabytes.
 $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O2
 
--include $(patsubst %.o,%.d,$(call objects,$(sources)))
+-include $(patsubst %.o,%.d,$(call objects,$(sources)) $(hook_objects))
 
 # ---- tests ----
 
@@ -161,6 +175,9 @@ units: $(unit_programs)
 
 # Those that the thread sanitizer can find something in.
 units-of-threads: $(patsubst tests/unit/%.c,$(build)/tests/unit/%,$(shell grep -l '^ \* Starts threads\.$$' tests/unit/*.c))
+
+# Those that need the sandbox's filters, which builds with sanitizers have not.
+units-of-filters: $(patsubst tests/unit/%.c,$(build)/tests/unit/%,$(shell grep -l '^ \* Has processes behind filters' tests/unit/*.c))
 
 $(build)/tests/unit/%: $(build)/tests/unit/%.c.o $(call objects,$(lib_sources))
 	$(call quiet,LD,$@)$(CC) $(test_ldflags) -o $@ $^ $(libs) -lcmocka -lutil
@@ -240,6 +257,13 @@ fuzz-coverage:
 		-show-region-summary=false -show-branch-summary=false $(filter %.c,$(lib_sources))
 
 fuzz_objects := $(build)/tests/fuzz/device.c.o $(call objects,$(lib_sources))
+
+# The same targets without libFuzzer: each runs the files that it is given, once.
+replays: $(patsubst %,$(build)/tests/fuzz/%,$(fuzz_targets))
+
+$(build)/tests/fuzz/%: $(build)/tests/fuzz/%.c.o $(build)/tests/fuzz/replay.c.o $(fuzz_objects)
+	$(call quiet,LD,$@)$(CC) $(test_ldflags) -o $@ $^ $(libs)
+
 define link_fuzzer
 	@mkdir -p $(@D)
 	$(call quiet,LD,$@)$(CC) $(test_ldflags) -fsanitize=fuzzer -o $@ $^ $(libs)
@@ -259,22 +283,24 @@ jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 # Each sets itself up first; "make all" comes after the packages are there.
 check-builds:
 	@tests/setup check
-	@$(MAKE) $(jobs) --no-print-directory WERROR=1 all units guests tools
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 all units-of-filters guests tools
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 HOOK=1 build/$(notdir $(CC))-hook/lkvm
-	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=address,undefined units
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=address,undefined units replays
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=thread units-of-threads
-	@$(MAKE) $(jobs) --no-print-directory WERROR=1 fuzzers
 	@tests/host/prepare build/$(notdir $(CC))
 
-# What everybody runs before a commit: at most 20 minutes on two cores (tests/budgets).
+# What everybody runs before a commit: at most 20 minutes on two cores (tests/budgets). What fuzzing has found, and
+# unit tests but for a few, only in the builds with sanitizers.
 check: check-builds
-	@CC=$(CC) tests/run host lint model fuzz unit unit:address-undefined unit:thread cli guest
+	@CC=$(CC) tests/run host lint model fuzz:address-undefined unit:address-undefined unit:filters unit:thread cli guest
 
 # Everything, before a release: whole products, every build, kernels built from source. Hours.
 check-all: check-builds
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 units
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 fuzzers
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=address,undefined all guests
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=thread all guests
-	@CC=$(CC) FULL=1 tests/run host lint model fuzz unit unit:address-undefined unit:thread cli guest \
+	@CC=$(CC) FULL=1 tests/run host lint model fuzz fuzz:address-undefined unit unit:address-undefined unit:thread cli guest \
 		guest:address-undefined guest:thread
 	@CC=$(CC) HOST_KERNEL=cloud612 tests/run host/boot host/ending host/status host/console host/disk-matrix host/net-hostile
 	@tests/in-kvm tests/confined container

@@ -137,7 +137,7 @@ static void fuzz_say_of_session(struct fuzz *f, struct input *in, size_t bytes)
 static void fuzz_act(struct fuzz *f, struct input *in)
 {
 	unsigned int what = (unsigned int)take(in, 1), port = what >> 5;
-	size_t bytes = min_u64(take(in, 1), in->left);
+	size_t bytes = take_length(in);
 
 	switch (what & 31) {
 	case 0 ... 7:

@@ -46,7 +46,7 @@ static struct tree_attr take_attr(struct input *in)
 		.mode = (uint32_t)take(in, 3), .nlink = (uint32_t)take(in, 4), .uid = (uint32_t)take(in, 4),
 		.gid = (uint32_t)take(in, 4), .major = (uint32_t)take(in, 2), .minor = (uint32_t)take(in, 3),
 		.mtime_nsec = (uint32_t)take(in, 4), .mtime_sec = (int64_t)take(in, 8),
-		.size_bytes = take(in, 8) >> take(in, 1) % 64, .chunk_bits = (uint32_t)take(in, 1) % 40,
+		.size_bytes = take_scaled(in), .chunk_bits = (uint32_t)take(in, 1) % 40,
 	};
 
 	return a;
@@ -111,7 +111,7 @@ static void put_names(struct input *in)
 	uint32_t bytes;
 
 	while (in->left) {
-		size_t n = min_u64(take(in, 1), in->left);
+		size_t n = take_length(in);
 		const char *name = (const char *)in->data;
 
 		in->data += n;

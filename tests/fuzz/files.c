@@ -98,17 +98,20 @@ static void put_stat(struct message *m, struct input *in, unsigned int nr, int f
 	static const uint32_t modes[] = { S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFREG, 0 };
 
 	for (unsigned int i = 0; i < nr; i++, m->nr++) {
+		uint32_t type = modes[take(in, 1) % 6], mode = type | ((uint32_t)take(in, 2) & 07777);
+		uint64_t size = take(in, 3), more;
 		struct files_stat s = { .attr = {
-			.mode = modes[take(in, 1) % 6] | ((uint32_t)take(in, 2) & 07777), .nlink = 1,
-			.size_bytes = take(in, 3) << take(in, 1) % 40, .data_chunks = (uint32_t)take(in, 1),
+			.mode = mode, .nlink = 1, .size_bytes = size << take(in, 1) % 40, .data_chunks = (uint32_t)take(in, 1),
 			.chunk_bits = take(in, 1) & 1 ? 12 + (uint32_t)take(in, 1) % 20 : 0,
 		} };
 
 		if (take(in, 1) & 1)
 			s.attr.identity = identity_of(fd);
 		s.xattr_bytes = (uint32_t)take(in, 1) % 128;
-		if (S_ISLNK(s.attr.mode))
-			s.attr.size_bytes = s.target_bytes = (uint32_t)min_u64(1 + take(in, 1), in->left);
+		if (S_ISLNK(s.attr.mode)) {
+			more = 1 + take(in, 1);
+			s.attr.size_bytes = s.target_bytes = (uint32_t)min_u64(more, in->left);
+		}
 		s.xattr_bytes = (uint32_t)min_u64(s.xattr_bytes, in->left);
 		put(m, &s, sizeof(s));
 		put(m, in->data, s.target_bytes);
@@ -124,7 +127,7 @@ static void put_data(struct message *m, struct input *in)
 	put(m, &d, sizeof(d));
 	put(m, "a\nb", 3);
 	for (unsigned int i = 0; i < d.nr_extents; i++) {
-		struct tree_extent e = { at + take(in, 2), take(in, 3), take(in, 8) >> take(in, 1) % 64 };
+		struct tree_extent e = { at + take(in, 2), take(in, 3), take_scaled(in) };
 
 		put(m, &e, sizeof(e));
 		at = e.start + e.bytes;

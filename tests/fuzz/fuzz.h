@@ -34,6 +34,22 @@ static inline uint64_t take(struct input *in, unsigned int n)
 	return v;
 }
 
+/* A number of a few bits or of many: its two parts in this order, which within an expression a compiler chooses. */
+static inline uint64_t take_scaled(struct input *in)
+{
+	uint64_t v = take(in, 8);
+
+	return v >> take(in, 1) % 64;
+}
+
+/* A length: a byte, but no more than is left behind it. */
+static inline uint64_t take_length(struct input *in)
+{
+	uint64_t n = take(in, 1);
+
+	return n < in->left ? n : in->left;
+}
+
 static inline void must(bool ok)
 {
 	if (!ok)

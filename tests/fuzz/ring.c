@@ -132,8 +132,9 @@ static void describe(struct ring *r, struct input *in)
 
 static void write_memory(struct ring *r, struct input *in)
 {
-	uint64_t at = take(in, 2), n = min_u64(take(in, 1) % 32, in->left);
+	uint64_t at = take(in, 2), n = take(in, 1) % 32;
 
+	n = min_u64(n, in->left);
 	mem_write(r->mem, at, in->data, n);
 	in->data += n;
 	in->left -= n;

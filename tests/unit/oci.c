@@ -2,6 +2,7 @@
 /*
  * Containers: what config.json makes of a VM's plan, how containers are written down, and the holder,
  * with this test as its VM.
+ * Has processes behind filters, which builds with sanitizers have not.
  */
 #include "tests/lib/unit.h"
 

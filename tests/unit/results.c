@@ -2,6 +2,7 @@
 /*
  * What a guest sends with --out arrives whole or not at all, and nowhere but in its directory, whatever the
  * guest makes of it. Through the process and its sandbox, as in a VM.
+ * Has processes behind filters, which builds with sanitizers have not.
  */
 #include <errno.h>
 #include <fcntl.h>

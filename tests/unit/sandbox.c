@@ -2,6 +2,7 @@
 /*
  * What is left to a thread behind its filter of system calls, and how its end is reported:
  * each test confines a child process as it would a thread of the VM. Neither KVM nor root.
+ * Has processes behind filters, which builds with sanitizers have not.
  */
 #include <assert.h>
 #include <elf.h>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What signals ask for, and a job of a shell that nobody tells that it has the terminal now. */
+/*
+ * What signals ask for, and a job of a shell that nobody tells that it has the terminal now.
+ * Has processes behind filters, which builds with sanitizers have not.
+ */
 #include "tests/lib/unit.h"
 
 #include <fcntl.h>

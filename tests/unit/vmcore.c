@@ -2,6 +2,7 @@
 /*
  * A vmcore without a VM: headers and notes as elfutils read them, VMCOREINFO of honest and of lying guests, which
  * pages are in the file, and what becomes of streams of a hostile VM.
+ * Has processes behind filters, which builds with sanitizers have not.
  */
 #include "tests/lib/unit.h"
 

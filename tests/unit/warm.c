@@ -2,6 +2,7 @@
 /*
  * The cache of warm starts: who removes an entry that is of no use may do little else; what others left behind
  * goes; nobody takes away what another one makes.
+ * Has processes behind filters, which builds with sanitizers have not.
  */
 #include "tests/lib/unit.h"
 
