@@ -212,7 +212,7 @@ $(build)/tests/guest/%: tests/guest/%.c
 -include $(patsubst %,%.d,$(guest_images))
 
 # Programs that tests run on this machine or take along into guests.
-test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure jobs engine wire)
+test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure jobs engine wire spoil)
 
 tools: $(test_tools) $(build)/tests/lib/fault.so $(build)/tests/lib/pause.so
 

@@ -85,7 +85,8 @@ struct machine_halt {
 
 struct machine {
 	const struct machine_config *config;
-	struct boot *boot;
+	struct boot *boot;		/* NULL: it goes on from a snapshot */
+	struct boot *spare;		/* what boots if it cannot; NULL: nothing does */
 	/* Until it is joined the loader has boot and memory to itself. */
 	pthread_t loader;
 	pid_t loader_tid;
@@ -97,6 +98,7 @@ struct machine {
 	struct sink *log;		/* --console-log; NULL: none */
 	struct aio *aio;
 	struct files *files;		/* the process that reads trees; NULL: there are none */
+	struct board_config board_config;
 	struct board_host host;		/* what the board is lent */
 	struct term *err_term;		/* the command's stderr; NULL: none of its own */
 	struct command *command;	/* NULL: none */
@@ -131,18 +133,40 @@ struct machine {
 
 /* ---- set-up, step by step ---- */
 
+/* The snapshot is of no use: from now on it is a machine that boots. */
+static void use_spare(struct machine *m)
+{
+	log_notice("warm: its snapshot cannot be restored: it boots");
+	m->bad_snapshot = true;
+	m->boot = m->spare;
+	m->spare = NULL;
+	m->board_config.tsc_khz = 0;	/* which it had from there */
+	free(m->restored);
+	m->restored = NULL;
+}
+
 /* What is in the guest's memory when it starts, and where it starts. */
 static int open_kernel(struct machine *m)
 {
-	if (m->config->restore)
-		return snapshot_read_state(m->config->restore_fd, m->config->restore, &m->restored);
-	return boot_open(&m->boot, &m->config->boot);
+	const struct machine_config *c = m->config;
+	int rc = c->restore ? 0 : boot_open(&m->boot, &c->boot);
+
+	if (!rc && c->restore && c->boots_instead)
+		rc = boot_open(&m->spare, &c->boot);
+	if (rc || !c->restore)
+		return rc;
+	rc = snapshot_read_state(c->restore_fd, c->restore, &m->restored);
+	if (rc && m->spare) {
+		use_spare(m);
+		rc = 0;
+	}
+	return rc;
 }
 
 static int create_memory(struct machine *m)
 {
 	uint64_t bytes = m->config->boot.ram_bytes;
-	int rc = mem_create(&m->host.mem, bytes);
+	int rc = m->host.mem ? mem_clear(m->host.mem) : mem_create(&m->host.mem, bytes);
 
 	if (rc)
 		log_error("memory: %llu MiB: %s\nuse a smaller -m.",
@@ -441,8 +465,8 @@ static int finish_loading(struct machine *m)
 			sched_yield();
 	}
 	m->loading = false;
-	m->bad_snapshot |= m->load_rc && m->config->restore;
-	if (m->config->restore && m->host.mem)
+	m->bad_snapshot |= m->load_rc && !m->boot;
+	if (!m->boot && m->host.mem)
 		tty_name_file(m->host.mem->base, m->host.mem->mapping_bytes,
 			      "lkvm: restore: its memory: the snapshot's file was cut, or cannot be read\n"
 			      "  start it once more: it boots.\n");
@@ -457,7 +481,8 @@ static int create_devices(struct machine *m)
 
 static int create_vcpus(struct machine *m)
 {
-	m->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	if (m->statm_fd < 0)
+		m->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	return board_create_vcpus(&m->board);
 }
 
@@ -508,7 +533,8 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	m->kvm_fd = m->statm_fd = m->pause.park.fd = m->halt.step = -1;
 	end_watch_init(&m->end_watch);
 	m->host.end_watch = &m->end_watch;
-	board_init(&m->board, &config->board, &m->host);
+	m->board_config = config->board;
+	board_init(&m->board, &m->board_config, &m->host);
 	broker_init(&m->broker, NULL);
 	supervisor_init(&m->supervisor);
 	sandbox_init(&m->sandbox, config->sandbox);
@@ -609,7 +635,7 @@ bool machine_is_supervised(const struct machine *m)
 	return supervisor_is_there(&m->supervisor);
 }
 
-int machine_create(struct machine *m)
+static int make_parts(struct machine *m)
 {
 	static int (*const steps[])(struct machine *m) = {
 		create_memory,
@@ -617,8 +643,22 @@ int machine_create(struct machine *m)
 		create_vm,
 		create_devices,		/* x86/board.c */
 		create_vcpus,
-		wait_for_networks,	/* they and the loader had time */
-		wait_for_files,
+		NULL
+	};
+
+	return take_steps(m, steps);
+}
+
+static int wait_for_others(struct machine *m)
+{
+	static int (*const steps[])(struct machine *m) = { wait_for_networks, wait_for_files, NULL };
+
+	return take_steps(m, steps);
+}
+
+static int finish_parts(struct machine *m)
+{
+	static int (*const steps[])(struct machine *m) = {
 		finish_loading,
 		write_tables,		/* ACPI, MP table, device tree, zero page */
 		set_boot_entry,
@@ -626,6 +666,39 @@ int machine_create(struct machine *m)
 	};
 
 	return take_steps(m, steps);
+}
+
+/*
+ * Nothing of its guest has run: all that was made of the snapshot is made anew, to boot. Behind the sandbox's walls, too,
+ * where the kernel's file is open, and the cache that may have it unpacked is not there.
+ */
+static int boot_instead(struct machine *m)
+{
+	int rc;
+
+	finish_loading(m);
+	board_fini(&m->board);
+	vm_destroy(m->host.vm);
+	m->host.vm = NULL;
+	memset(&m->board, 0, sizeof(m->board));
+	use_spare(m);
+	board_init(&m->board, &m->board_config, &m->host);
+	rc = make_parts(m);
+	return rc ? rc : finish_parts(m);
+}
+
+int machine_create(struct machine *m)
+{
+	int rc = make_parts(m), waited;
+
+	if (rc && !m->spare)
+		return rc;
+	waited = wait_for_others(m);	/* they and the loader had time */
+	if (waited)
+		return waited;
+	if (!rc)
+		rc = finish_parts(m);
+	return rc && m->spare ? boot_instead(m) : rc;
 }
 
 /*
@@ -683,6 +756,7 @@ void machine_destroy(struct machine *m)
 	event_loop_destroy(m->host.loop);
 	mem_destroy(m->host.mem);
 	boot_destroy(m->boot);
+	boot_destroy(m->spare);
 	free(m->restored);
 	broker_stop(&m->broker);
 	supervisor_fini(&m->supervisor);
@@ -834,7 +908,7 @@ const char *machine_refuses_snapshot(const struct machine *m)
 
 static bool runs_flat(const struct machine *m)
 {
-	return m->config->restore ? m->config->restore->machine.flat : m->config->boot.flat != NULL;
+	return !m->boot ? m->config->restore->machine.flat : m->config->boot.flat != NULL;
 }
 
 static void describe_machine(const struct machine *m, struct snapshot_machine *s)
@@ -914,7 +988,7 @@ void machine_end_in_snapshot(struct machine *m)
 static int load_snapshot(struct machine *m)
 {
 	struct state s;
-	int rc, error;
+	int rc;
 
 	if (!m->restored)
 		return 0;
@@ -923,20 +997,23 @@ static int load_snapshot(struct machine *m)
 	rc = state_end(&s);
 	free(m->restored);
 	m->restored = NULL;
-	error = rc ? 0 : board_renew_generation(&m->board);
-	if (error)
-		log_error("restore: its generation ID: %s", strerror(-error));
-	m->bad_snapshot |= rc != 0;
-	if (rc)
-		log_error("restore: %s\nthe snapshot is damaged, or of a machine or a host that differs from "
-			  "these.", s.fault);
-	return rc ? rc : error;
+	if (!rc) {
+		boot_destroy(m->spare);
+		m->spare = NULL;
+		rc = board_renew_generation(&m->board);
+		if (rc)
+			log_error("restore: its generation ID: %s", strerror(-rc));
+		return rc;
+	}
+	m->bad_snapshot = true;
+	log_error("restore: %s\nthe snapshot is damaged, or of a machine or a host that differs from these.", s.fault);
+	return m->spare ? boot_instead(m) : rc;
 }
 
 /* It has been paused since its snapshot, to its CPUs. */
 static void go_on_from_snapshot(struct machine *m)
 {
-	if (!m->config->restore)
+	if (m->boot)
 		return;
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
@@ -1479,29 +1556,40 @@ static int start_command(struct machine *m)
 	       command_start(m->command, &client, m->config->timeout_ns ? 0 : COMMAND_READY_NS);
 }
 
-static int watch_for_the_end(struct machine *m)
+static int tell_no_events(int rc)
+{
+	if (rc >= 0)
+		return 0;
+	log_error("machine: events: %s", strerror(-rc));
+	return rc;
+}
+
+/* What others want of it. */
+static int watch_for_orders(struct machine *m)
 {
 	int rc = take_signals(m);
 
 	if (rc >= 0)
 		rc = broker_watch(&m->broker, m->host.loop, on_log_opened, m);
 	if (rc >= 0)
-		rc = event_add(m->host.loop, m->host.vm->stop_fd, EPOLLIN, on_stop, m);
-	if (rc >= 0)
 		rc = start_timeout(m);
 	if (rc >= 0)
 		rc = start_command(m);
 	if (rc >= 0)
 		rc = m->ask_timer = event_timer_create(m->host.loop, on_ask_timer, m);
+	return tell_no_events(rc);
+}
+
+/* What becomes of its VM, which is not made anew any more. */
+static int watch_for_the_end(struct machine *m)
+{
+	int rc = event_add(m->host.loop, m->host.vm->stop_fd, EPOLLIN, on_stop, m);
+
 	if (rc >= 0)
 		rc = prepare_pause(m);
 	if (rc >= 0)
 		rc = end_watch_start(&m->end_watch, m->host.loop, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
-	if (rc < 0) {
-		log_error("machine: events: %s", strerror(-rc));
-		return rc;
-	}
-	return 0;
+	return tell_no_events(rc);
 }
 
 static int start_vcpus(struct machine *m)
@@ -1652,7 +1740,7 @@ static int start_log(struct machine *m)
 
 static int machine_start(struct machine *m, struct machine_result *result)
 {
-	int rc = watch_for_the_end(m);
+	int rc = watch_for_orders(m);
 
 	if (rc)
 		return rc;
@@ -1666,6 +1754,8 @@ static int machine_start(struct machine *m, struct machine_result *result)
 		rc = sandbox_enter(&m->sandbox);
 	if (!rc)
 		rc = load_snapshot(m);
+	if (!rc)
+		rc = watch_for_the_end(m);
 	if (rc)
 		return rc;
 	signals_take_terminal(m->signals);
@@ -1691,7 +1781,7 @@ static void look_at_file(const struct machine *m)
 {
 	const struct mem *mem = m->host.mem;
 
-	for (unsigned int i = 0; i < mem->nr_regions && m->config->restore; i++) {
+	for (unsigned int i = 0; i < mem->nr_regions && !m->boot; i++) {
 		const volatile uint8_t *p = mem->base + mem->regions[i].start;
 
 		for (uint64_t at = 0; at < mem->regions[i].size_bytes; at += 4096)
@@ -1767,7 +1857,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 		if (rc)
 			log_error("machine: event loop: %s", strerror(-rc));
 		/* Nobody looks at RAM before: that a guest has started its command shows what it is worth. */
-		m->bad_snapshot |= m->config->restore && m->command && !command_has_answered(m->command);
+		m->bad_snapshot |= !m->boot && m->command && !command_has_answered(m->command);
 	}
 	if (rc)
 		vm_request_stop(m->host.vm, STOP_ERROR);

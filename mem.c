@@ -64,6 +64,15 @@ static void set_regions(struct mem *mem, uint64_t size_bytes)
 	}
 }
 
+static void advise_region(void *p, uint64_t bytes)
+{
+	/* Advice only: a host without huge pages is slower, not wrong. */
+	madvise(p, bytes, MADV_HUGEPAGE);
+	/* Not in a dump of ours, nor in processes that we start. */
+	madvise(p, bytes, MADV_DONTDUMP);
+	madvise(p, bytes, MADV_DONTFORK);
+}
+
 int mem_create(struct mem **out, uint64_t size_bytes)
 {
 	struct mem *mem;
@@ -91,11 +100,7 @@ int mem_create(struct mem **out, uint64_t size_bytes)
 			mem_destroy(mem);
 			return rc;
 		}
-		/* Advice only: a host without huge pages is slower, not wrong. */
-		madvise(p, r->size_bytes, MADV_HUGEPAGE);
-		/* Not in a dump of ours, nor in processes that we start. */
-		madvise(p, r->size_bytes, MADV_DONTDUMP);
-		madvise(p, r->size_bytes, MADV_DONTFORK);
+		advise_region(p, r->size_bytes);
 	}
 	*out = mem;
 	return 0;
@@ -112,6 +117,21 @@ int mem_map_file(struct mem *mem, unsigned int region, int fd, uint64_t offset)
 	madvise(p, r->size_bytes, MADV_DONTDUMP);
 	madvise(p, r->size_bytes, MADV_DONTFORK);
 	mem->starts_zero = false;
+	return 0;
+}
+
+int mem_clear(struct mem *mem)
+{
+	for (unsigned int i = 0; i < mem->nr_regions; i++) {
+		const struct mem_region *r = &mem->regions[i];
+		void *p = mem->base + r->start;
+
+		if (mmap(p, r->size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+			 -1, 0) == MAP_FAILED)
+			return -errno;
+		advise_region(p, r->size_bytes);
+	}
+	mem->starts_zero = true;
 	return 0;
 }
 

@@ -18,11 +18,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -147,6 +150,38 @@ static void sum_kvm(struct warm_sum *s)
 	close(fd);
 }
 
+static void sum_fact(struct warm_sum *s, const char *card, const char *fact)
+{
+	char path[128], text[32] = { 0 };
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", card, fact);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) < 0)
+		*text = '\0';
+	if (fd >= 0)
+		close(fd);
+	sum_text(s, text);
+}
+
+/* What a tap can do decides what the guest's card can, and its driver has been told. */
+static void sum_card(struct warm_sum *s, const struct net_config *n)
+{
+	struct ifreq ifr = { 0 };
+
+	if (n->mode == NET_MODE_FD) {
+		if (ioctl(n->fd, TUNGETIFF, &ifr))
+			return;		/* this will be told */
+		sum_word(s, (uint16_t)ifr.ifr_flags);
+	} else if (n->mode == NET_MODE_TAP && n->tapif) {
+		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", n->tapif);
+		sum_fact(s, ifr.ifr_name, "tun_flags");
+	} else {
+		return;
+	}
+	sum_fact(s, ifr.ifr_name, "mtu");
+}
+
 static void sum_devices(struct warm_sum *s, const struct machine_config *m)
 {
 	sum_word(s, m->nr_disks);
@@ -158,6 +193,7 @@ static void sum_devices(struct warm_sum *s, const struct machine_config *m)
 		sum_word(s, n->queues);
 		sum_word(s, n->mtu);
 		sum_text(s, n->tapif);
+		sum_card(s, n);
 	}
 	sum_word(s, m->nr_ports);
 	for (unsigned int i = 0; i < m->nr_ports; i++)
@@ -361,6 +397,8 @@ int warm_prepare(struct warm *w, struct run_options *o, struct run_command *c, s
 	}
 	if (w->state == WARM_FOUND) {
 		w->folder = folder;
+		o->machine.boots_instead = o->warm != WARM_STRICT;
+		o->machine.parent = w->name;
 		log_verbose("warm: going on from %s", w->name);
 		return 0;
 	}

@@ -51,6 +51,8 @@ struct machine_config {
 	struct boot_config boot;	/* but for its RAM of no use if it is restored */
 	int restore_fd;			/* the file of a snapshot to go on from, with its header; lent */
 	const struct snapshot_header *restore;	/* NULL: it boots */
+	const char *parent;		/* what that is called, for who asks; NULL with @restore NULL */
+	bool boots_instead;		/* ... also if that snapshot cannot be restored; @boot is complete */
 	struct board_config board;
 	unsigned int nr_trees;		/* directories and archives, each a disk of its own */
 	struct tree_config trees[TREE_MAX_TREES];

@@ -51,6 +51,12 @@ int mem_create(struct mem **out, uint64_t size_bytes);
  */
 int mem_map_file(struct mem *mem, unsigned int region, int fd, uint64_t offset);
 
+/*
+ * All of it is as mem_create() has made it, whatever it was; it stays where it is. No vCPU and no VM has it. 0 or
+ * -errno.
+ */
+int mem_clear(struct mem *mem);
+
 /* Accepts NULL. All vCPUs must have been destroyed. */
 void mem_destroy(struct mem *mem);
 

@@ -129,6 +129,12 @@ static void a_file_is_shared_until_it_is_written_to(void **state)
 	assert_int_equal(pread(fd, &got, sizeof(got), MIB(2) + 0x3000), sizeof(got));
 	assert_int_equal(got, 1);
 	assert_int_not_equal(mem_map_file(two, 0, -1, 0), 0);
+	/* Made anew it has nothing of that, where it was. */
+	assert_int_equal(mem_clear(one), 0);
+	assert_true(one->starts_zero);
+	assert_int_equal(mem_read(one, 0x3000, &got, sizeof(got)), 0);
+	assert_int_equal(got, 0);
+	assert_int_equal(mem_write(one, 0x3000, &v, sizeof(v)), 0);
 	mem_destroy(one);
 	mem_destroy(two);
 	close(pagemap);

@@ -70,6 +70,19 @@ unset XDG_RUNTIME_DIR
 printf 'XXXXXXXX' | dd of=$entry bs=1 seek=6000 conv=notrunc 2>/tmp/dd
 w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
 same command-warm/damaged "0 one made" "$status $(cat /tmp/out) $how"
+# What only KVM refuses is found behind the sandbox's walls: the same run boots, with all of its input, and what it could
+# not go on from is gone; one that must not boot fails.
+cp $entry /tmp/good; spoil $entry; same command-warm/spoilt 0 $?
+timeout 100 lkvm run -v --warm=strict -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat >/tmp/out 2>/tmp/err </tmp/d1/which
+same command-warm/refused-strictly "125  0" "$? $(cat /tmp/out) $(entries)"
+has command-warm/refused-strictly-says /tmp/err '^lkvm: restore: cpu 0: KVM_SET_SREGS2: Invalid argument$'
+cp /tmp/good $entry; spoil $entry
+echo typed | timeout 240 lkvm run -v --warm -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- sh -c 'cat; cat /mnt/d/which; exit 9' >/tmp/out 2>/tmp/err
+same command-warm/refused "9 typed one 0" "$? $(cat /tmp/out | tr '\n' ' ')$(entries)"
+has command-warm/refused-says /tmp/err '^lkvm: warm: its snapshot cannot be restored: it boots$'
+has command-warm/refused-is-gone /tmp/err '^lkvm: warm: its snapshot was of no use, and is gone$'
+w -k /g/cloud/bzImage -m 192 --dir /tmp/d1:/mnt/d -- cat /mnt/d/which
+same command-warm/made-again "0 one made" "$status $(cat /tmp/out) $how"
 # Nobody looks at its memory: if its guest does not start a command it goes, by who is behind a filter.
 size=$(stat -c %s $entry)
 dd if=/dev/zero of=$entry bs=1048576 seek=2 count=$((size / 1048576 - 2)) conv=notrunc 2>/tmp/dd
@@ -91,6 +104,15 @@ for i in 1 2; do
 	same command-warm/network-$i 10.0.2.15/24 "$(sed -n 2p /tmp/net$i)"
 done
 same command-warm/addresses-differ 2 "$(head -qn 1 /tmp/net1 /tmp/net2 | sort -u | wc -l)"
+# What a tap can do is a part of what a snapshot is for.
+modprobe_tun
+ip tuntap add dev t0 mode tap vnet_hdr; ip link set t0 up
+for step in "1500 made" "1500 warm" "1400 made" "1500 warm"; do
+	ip link set t0 mtu ${step% *}
+	w -k /g/cloud/bzImage -m 192 -n mode=tap,tapif=t0 -- cat /sys/class/net/eth0/mtu
+	same "command-warm/tap-$step" "0 $step" "$status $(cat /tmp/out) $how"
+done
+ip link del t0
 # Results, streams, more commands, many at once.
 w -k /g/cloud/bzImage -m 192 --out /tmp/r1 -- sh -c 'echo r >/out/r'
 same command-warm/results-made "0 made r" "$status $how $(cat /tmp/r1/r)"
