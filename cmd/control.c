@@ -109,13 +109,18 @@ static const char *format_uptime(const struct client *c, char text[32])
 	return text;
 }
 
-/* What runs in it: its command, or else its kernel. */
+/* What runs in it: its command, or else its kernel, or what it goes on from. */
 static const char *what_runs(const struct client *c)
 {
-	const char *command = c->answered ? json_get_string(&c->answer, "command") : NULL;
-	const char *kernel = c->answered ? json_get_string(&c->answer, "kernel") : NULL;
+	static const char *const names[] = { "command", "kernel", "parent" };
 
-	return command ? command : kernel ? kernel : "?";
+	for (size_t i = 0; i < ARRAY_SIZE(names) && c->answered; i++) {
+		const char *text = json_get_string(&c->answer, names[i]);
+
+		if (text && *text)
+			return text;
+	}
+	return "?";
 }
 
 static void print_table(const struct control *c)
@@ -172,6 +177,7 @@ static void print_vms_json(const struct control *c)
 		print_json_count(k, "uptime_ms");
 		print_json_string(k, "kernel");
 		print_json_string(k, "command");
+		print_json_string(k, "parent");
 		putchar('}');
 	}
 	fputs("]}\n", stdout);

@@ -7,6 +7,7 @@
  * state is loaded (x86/board-state.c).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cmd/restore.h"
@@ -47,6 +48,8 @@ int restore_prepare(struct run_options *o, struct snapshot_header *h)
 		return fd;
 	m->restore = h;
 	m->restore_fd = fd;
+	o->texts[o->nr_texts] = realpath(o->restore, NULL);
+	m->parent = o->texts[o->nr_texts] ? o->texts[o->nr_texts++] : o->restore;
 	if (s->waits) {
 		log_error("restore: %s: its guest waits for a command\nlkvm run --warm -- COMMAND goes on from such a one by "
 			  "itself.", o->restore);

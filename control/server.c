@@ -325,6 +325,12 @@ static int write_facts(struct server *s)
 		json_string(out, command);
 	else
 		fputs("null", out);
+	fputs(",\"parent\":", out);
+	snprintf(kernel, sizeof(kernel), "%s", vm->parent ? vm->parent : "");
+	if (vm->parent)
+		json_string(out, kernel);
+	else
+		fputs("null", out);
 	return fclose(out) ? -ENOMEM : 0;
 }
 

@@ -16,7 +16,7 @@
 #include "machine.h"
 
 #define OPTIONS_MAX_DIRS 15u
-#define OPTIONS_MAX_TEXTS (2 * BOARD_MAX_VIRTIO + CONSOLE_MAX_PORTS + OPTIONS_MAX_DIRS + 2)
+#define OPTIONS_MAX_TEXTS (2 * BOARD_MAX_VIRTIO + CONSOLE_MAX_PORTS + OPTIONS_MAX_DIRS + 3)
 #define OPTIONS_MAX_ENVIRONMENT 256u
 
 /* A directory of this host and where it is in the guest, or the other way round. */

@@ -51,6 +51,7 @@ struct server_vm {
 	unsigned int cpus;
 	uint64_t ram_bytes;
 	const char *kernel;
+	const char *parent;		/* the snapshot that it goes on from; NULL: it has booted */
 	char *const *arguments;		/* of a command in it */
 	unsigned int nr_arguments;	/* 0: there is none */
 	const char *(*state)(void *arg);

@@ -169,6 +169,23 @@ int fallocate(int fd, int mode, off_t offset, off_t bytes)
 	PASS_ON_FOR(fd, fallocate, mode, offset, bytes);
 }
 
+/* ---- of who writes a file whole, and then gives it its name ---- */
+
+int ftruncate64(int fd, off_t bytes)
+{
+	PASS_ON(ftruncate64, fd, bytes);
+}
+
+int fsync(int fd)
+{
+	PASS_ON(fsync, fd);
+}
+
+int linkat(int from, const char *old, int to, const char *new, int flags)
+{
+	PASS_ON(linkat, from, old, to, new, flags);
+}
+
 /* open() with a mode. Of these two calls a signal may follow, too. */
 int open64(const char *path, int flags, ...)
 {

@@ -78,20 +78,57 @@ refused cpus "--cpus cannot be given" --restore "$T/s-pci" -c 2
 }
 
 # It cannot be written: the old one is whole, and the VM runs on.
-begin d -k "$GUESTS/elf64" -m 64 -p attack=999999
+begin d -k "$GUESTS/elf64" -m 64 -p attack=999999; first=$pid
 wait_for "$patience" printed d || not_ok snapshot/starts-d "$(cat "$L/errd")"
 (ulimit -f 8; snapshot vmd "$T/s-pci" --stop; echo "$status $(cat "$T/said")") >"$T/limited"
 has snapshot/limited "$T/limited" "^1 lkvm: snapshot: .*: File too large"
 same snapshot/old-one "$before" "$(md5sum <"$T/s-pci/snapshot")"
 same snapshot/nothing-left "snapshot " "$(ls -A "$T/s-pci" | tr '\n' ' ')"
-# Whoever writes it is killed: the same.
-for i in 1 2; do
-	"$LKVM" snapshot vmd "$T/s-pci" >"$T/said" 2>&1 & client=$!
-	sleep 0.0$((RANDOM % 9))
-	kill -9 $client; wait $client 2>"$T/killed"
+# ... whichever call it is that a full disk refuses: each write of those that one takes, and what ends it.
+# fails CALL NUMBER: a snapshot of which that call fails. False when it has no such call any more.
+fails() {
+	LD_PRELOAD=$TOOLS/fault.so FAULT=$1:28:$2:1 timeout "$patience" "$LKVM" snapshot vmd "$T/s-old" >"$T/said" 2>&1 </dev/null
+	status=$?
+	[ $status != 0 ]
+}
+if [ -z "$VARIANT" ]; then	# sanitizers come first of all that is preloaded
+snapshot vmd "$T/s-old"
+steps=1; [ -n "$FULL" ] || steps=7
+for call in ftruncate64 pwritev2 fsync linkat; do
+	old=$(md5sum <"$T/s-old/snapshot") n=1 wrong=
+	while fails $call $n; do
+		# The second fsync(2) is the directory's: the new one is there.
+		[ $call$n != fsync2 ] || old=$(md5sum <"$T/s-old/snapshot")
+		[ "$status $old $(ls -A "$T/s-old")" = "1 $(md5sum <"$T/s-old/snapshot") snapshot" ] ||
+			wrong="$wrong, $n: $status, $(ls -A "$T/s-old")"
+		grep -q '^lkvm: snapshot: .*: No space left on device$' "$T/said" || wrong="$wrong, $n: $(cat "$T/said")"
+		[ $n -lt 500 ] || break
+		n=$((n + (n > 3 ? steps : 1)))
+	done
+	same snapshot/full-disk-$call "" "$wrong"
+	[ $n -gt 1 ] && ok snapshot/full-disk-$call-seen || not_ok snapshot/full-disk-$call-seen "$(cat "$T/said")"
 done
+fi
+# Whoever writes it is killed, at any moment: the same. What was there before is whole, or the new one is.
+kills=4; [ -z "$FULL" ] || kills=40
+cp "$T/s-pci/snapshot" "$T/kept"
+for ((i = 0; i < kills; i++)); do
+	"$LKVM" snapshot vmd "$T/s-pci" >"$T/said" 2>&1 & client=$!
+	sleep 0.$(printf %03d $((RANDOM % 60)))
+	kill -9 $client 2>"$T/killed"; wait $client 2>"$T/killed"
+done
+timeout "$patience" "$LKVM" run --restore "$T/s-pci" --dry-run >"$T/said" 2>&1
+same snapshot/whole-after-kills 0 $?
+cp "$T/kept" "$T/s-pci/snapshot"; rm -f "$T/s-pci"/.[!.]*
 snapshot vmd "$T/s-new"
 same snapshot/goes-on "0 " "$status $(cat "$T/said")"
+# Who goes on from it is its clone, and says so.
+begin e --restore "$T/s-new"; clone=$pid
+wait_for "$patience" printed e || not_ok snapshot/starts-e "$(cat "$L/erre")"
+"$LKVM" list --json >"$T/list"
+has snapshot/parent "$T/list" "\"name\":\"vme\",[^{]*\"parent\":\"$(cd "$T/s-new" && pwd -P)\""
+has snapshot/no-parent "$T/list" '"name":"vmd",[^{]*"parent":null'
+timeout "$patience" "$LKVM" stop --force vme; wait $clone
 # Paused it stays so; and another snapshot does not disturb it.
 timeout "$patience" "$LKVM" pause vmd
 at=$(wc -c <"$L/d")
@@ -101,7 +138,7 @@ timeout "$patience" "$LKVM" resume vmd
 more() { [ "$(wc -c <"$L/d")" -gt "$1" ]; }
 wait_for "$patience" more "$at" && ok snapshot/resumed || not_ok snapshot/resumed "$(cat "$L/errd")"
 timeout "$patience" "$LKVM" stop --force vmd
-wait $pid; same snapshot/its-end 143 $?
+wait $first; same snapshot/its-end 143 $?
 n=$(grep -c . "$L/d")
 for ((i = 0; i < n; i++)); do printf 'line %x\n' $i; done >"$T/counted"
 cmp -s -n "$(wc -c <"$L/d")" "$L/d" "$T/counted" && ok snapshot/all-the-same || not_ok snapshot/all-the-same "$(diff "$L/d" "$T/counted" | head -n 5)"
