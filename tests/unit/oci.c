@@ -412,6 +412,19 @@ static void lists_that_would_be_weaker_are_refused(void **state)
 		  "two rules for read" },
 		{ "ERRNO", RULE("read", "ALLOW", ARGS(CHECK("0", "GE", "1"))) "," RULE("read", "KILL", ARGS(CHECK("0", "EQ", "1"))),
 		  "two rules for read" },
+		/* Of these libseccomp makes programs that allow more, and of the last one none, ever. */
+		{ "ERRNO", RULE("read", "ALLOW", ARGS("{\"index\":0,\"value\":1,\"valueTwo\":2,\"op\":\"SCMP_CMP_MASKED_EQ\"}")),
+		  "valueTwo has bits" },
+		{ "ERRNO", RULE("read", "ALLOW", ARGS(CHECK("1", "LE", "3"))) ","
+		  RULE("read", "ALLOW", ARGS(CHECK("1", "GE", "4294967297"))), "libseccomp mixes up" },
+		{ "ALLOW", RULE("read", "ERRNO", ARGS(CHECK("0", "LE", "1") "," CHECK("0", "GE", "8"))), "libseccomp mixes up" },
+		{ "LOG", RULE("read", "TRAP", ARGS(CHECK("1", "EQ", "1") "," CHECK("0", "NE", "2"))) ","
+		  RULE("read", "TRAP", ARGS(CHECK("0", "EQ", "18"))), "libseccomp mixes up" },
+		{ "TRACE", RULE("write", "KILL", ARGS(CHECK("1", "EQ", "0") "," CHECK("0", "EQ", "3"))) ","
+		  RULE("write", "KILL", ARGS(CHECK("1", "NE", "0"))), "libseccomp mixes up" },
+		{ "KILL", RULE("clone", "TRACE", ARGS(CHECK("1", "GE", "4294967297") "," CHECK("0", "GT", "4294967297"))) ","
+		  RULE("clone", "ALLOW", ARGS(CHECK("1", "EQ", "2147483648") "," CHECK("0", "GT", "4294967297"))),
+		  "libseccomp mixes up" },
 	};
 
 	(void)state;
@@ -471,8 +484,8 @@ static void of_two_rules_the_stricter_counts(void **state)
 		/* What is the default is no rule; alternatives forbid both. */
 		{ "ALLOW", RULE("personality", "ALLOW", "") "," RULE("personality", "ERRNO", ARGS(CHECK("0", "EQ", "8"))), 8,
 		  EPERM },
-		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "LE", "1") "," CHECK("0", "GE", "8"))), 8, EPERM },
-		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "LE", "1") "," CHECK("0", "GE", "8"))), 0, EPERM },
+		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "EQ", "1") "," CHECK("0", "EQ", "8"))), 8, EPERM },
+		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "EQ", "0") "," CHECK("0", "EQ", "8"))), 0, EPERM },
 		{ "ERRNO", RULE("no_such_call\",\"personality", "ALLOW", ""), 0, 0 },
 	};
 	char rules[1024];
