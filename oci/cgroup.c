@@ -220,8 +220,16 @@ int cgroup_make(const struct config *c, char *path, bool *made, struct config_er
 
 int cgroup_update(const char *path, const struct config_resources *r, struct config_error *error)
 {
+	char text[64];
+	int rc = 0;
+
+	/* Of a new group it is so by itself. */
+	if (*path && r->cpu_quota_us < 0) {
+		snprintf(text, sizeof(text), "max %lld", (long long)(r->cpu_period_us ? r->cpu_period_us : 100000));
+		rc = cgroup_set_limit(path, "cpu.max", text, error);
+	}
 	if (*path)
-		return set_cpu(path, r, error);
+		return rc ? rc : set_cpu(path, r, error);
 	snprintf(error->text, sizeof(error->text), "cgroup: the engine has given the container none");
 	return -ENOTSUP;
 }

@@ -68,10 +68,15 @@ static void call_log(const struct call *call, const char *level, const char *tex
 	char now[64];
 	time_t t = time(NULL);
 	struct tm tm;
-	FILE *f = fopen(call->log, "ae");
+	/* A FIFO that nobody reads is not waited for. */
+	int fd = open(call->log, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "a");
 
-	if (!f)
+	if (!f) {
+		if (fd >= 0)
+			close(fd);
 		return;
+	}
 	strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
 	if (call->log_format && !strcmp(call->log_format, "json")) {
 		fprintf(f, "{\"level\":\"%s\",\"msg\":", level);

@@ -1544,7 +1544,43 @@ static void an_exec_that_fails_says_so(void **state)
 	end_holder(&h, 0, 0);
 }
 
+static void a_log_that_nobody_reads_is_not_waited_for(void **state)
+{
+	char path[96], text[64] = "";
+	const struct call call = { .log = path };
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/log", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(PATIENCE_MS / 1000);
+	call_note(&call, "nobody reads this");
+	alarm(0);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	call_note(&call, "somebody reads this");
+	assert_in_range(read(fd, text, sizeof(text) - 1), 1, sizeof(text));
+	assert_non_null(strstr(text, "warning: somebody reads this"));
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+}
+
 /* ---- groups ---- */
+
+static void a_limit_of_cpu_time_is_taken_back(void **state)
+{
+	struct config_resources r = { .cpu_quota_us = 20000 };
+	char command[160];
+
+	(void)state;
+	snprintf(command, sizeof(command), ": >%s/cpu.max", dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(cgroup_update(dir, &r, &error), 0);
+	assert_string_equal(run_in(dir, "cat cpu.max"), "20000 100000");
+	assert_int_equal(system(command), 0);
+	r = (struct config_resources){ .cpu_quota_us = -1, .cpu_period_us = 50000 };
+	assert_int_equal(cgroup_update(dir, &r, &error), 0);
+	assert_string_equal(run_in(dir, "cat cpu.max"), "max 50000");
+}
 
 static int make_group_at(const char *at, char *path, bool *made)
 {
@@ -1836,6 +1872,8 @@ int main(void)
 		cmocka_unit_test(groups_are_removed_by_who_made_them),
 		cmocka_unit_test(a_console_that_is_full_is_given_up),
 		cmocka_unit_test(a_kill_waits_for_nobody),
+		cmocka_unit_test(a_log_that_nobody_reads_is_not_waited_for),
+		cmocka_unit_test(a_limit_of_cpu_time_is_taken_back),
 		cmocka_unit_test(the_state_is_the_holders),
 		cmocka_unit_test(what_is_no_network_of_a_container_is_refused),
 		cmocka_unit_test(interfaces_are_taken_over),
