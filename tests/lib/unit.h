@@ -18,6 +18,19 @@
 
 #include <cmocka.h>
 
+/*
+ * How many of @n things of a kind are tried: with the thread sanitizer, which looks for races and not for values
+ * that are wrong, a few, unless FULL=1; otherwise all.
+ */
+static inline unsigned int few_of(unsigned int n)
+{
+#ifdef __SANITIZE_THREAD__
+	if (!getenv("FULL"))
+		return (n + 9) / 10;
+#endif
+	return n;
+}
+
 /* A memory file with these contents, at offset 0. */
 static inline int memfile(const void *data, size_t bytes)
 {

@@ -2,7 +2,6 @@
 /*
  * A directory of this host as a disk: what a guest would find on it is what is in the directory,
  * and what it reads is never anything else.
- * Has processes behind filters, which builds with sanitizers have not.
  */
 #include "tests/lib/disk.h"
 #include "tests/lib/erofs-view.h"

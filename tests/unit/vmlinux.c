@@ -250,7 +250,7 @@ static void unpackers_stay_in_bounds(void **state)
 			assert_int_not_equal(unpack(u, exact, n, out, sizeof(plain)), 0);
 			free(exact);
 		}
-		for (size_t at = 0; at < bytes; at += 1 + bytes / 400) {
+		for (size_t at = 0; at < bytes; at += 1 + bytes / few_of(400)) {
 			uint8_t *exact = malloc(bytes);
 			int rc;
 
