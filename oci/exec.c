@@ -228,7 +228,7 @@ __attribute__((noreturn)) static void be_process(struct execution *e)
 {
 	const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, e->vm, e->report[1] };
 	const struct exec_lent lent = {
-		.name = e->args->id, .fd = e->vm, .plan = e->plan, .plan_bytes = e->plan_bytes,
+		.name = e->container.id, .fd = e->vm, .plan = e->plan, .plan_bytes = e->plan_bytes,
 		.terminal = e->config.process.terminal, .started = tell_caller, .arg = e,
 	};
 	const struct call *call = e->call;

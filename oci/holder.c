@@ -30,6 +30,7 @@
 
 #define MAX_LAST_MESSAGES 16
 #define IDLE_CHECK_MS 200
+#define TITLE_BYTES 4096
 #define PATIENCE_NS 1000000000ull
 #define STATUS_LOST 137		/* as of a process that SIGKILL ended */
 
@@ -293,18 +294,23 @@ static int enter_empty_root(const char *place)
 	return sandbox_change_root() || chdir("/") ? -errno : 0;
 }
 
+/* What is shown may stand where it is to be shown: arguments of this command. */
 void holder_show_title(char *title, size_t bytes, const char *const *command)
 {
+	char text[TITLE_BYTES] = { 0 };
+	const size_t room = min_u64(bytes, sizeof(text));
 	size_t at = 0;
 
-	if (bytes)
-		memset(title, 0, bytes);	/* one that has no room may be none at all */
-	for (; *command && at + 1 < bytes; command++) {
-		size_t n = min_u64(strlen(*command), bytes - at - 1);
+	if (!bytes)
+		return;		/* one that has no room may be none at all */
+	for (; *command && at + 1 < room; command++) {
+		size_t n = min_u64(strlen(*command), room - at - 1);
 
-		memcpy(title + at, *command, n);
+		memcpy(text + at, *command, n);
 		at += n + 1;
 	}
+	memset(title, 0, bytes);
+	memcpy(title, text, room);
 }
 
 static int holder_take_signals(void)

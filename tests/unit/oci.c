@@ -1564,6 +1564,17 @@ static void a_log_that_nobody_reads_is_not_waited_for(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Without --process the command's words are this command's own arguments. */
+static void a_title_may_be_made_of_itself(void **state)
+{
+	char title[] = "lkvm-oci\0exec\0c\0ls\0-l";
+	const char *const command[] = { title + 16, title + 19, NULL };
+
+	(void)state;
+	holder_show_title(title, sizeof(title), command);
+	assert_memory_equal(title, "ls\0-l\0\0\0", 9);
+}
+
 /* ---- groups ---- */
 
 static void a_limit_of_cpu_time_is_taken_back(void **state)
@@ -1874,6 +1885,7 @@ int main(void)
 		cmocka_unit_test(a_kill_waits_for_nobody),
 		cmocka_unit_test(a_log_that_nobody_reads_is_not_waited_for),
 		cmocka_unit_test(a_limit_of_cpu_time_is_taken_back),
+		cmocka_unit_test(a_title_may_be_made_of_itself),
 		cmocka_unit_test(the_state_is_the_holders),
 		cmocka_unit_test(what_is_no_network_of_a_container_is_refused),
 		cmocka_unit_test(interfaces_are_taken_over),
