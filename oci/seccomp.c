@@ -50,6 +50,7 @@ struct seccomp_rule {
 struct seccomp_reader {
 	scmp_filter_ctx filter;
 	uint32_t otherwise;	/* the default action */
+	bool has_narrow;	/* an architecture of whose arguments libseccomp looks at 32 bits */
 	struct config_error *error;
 	unsigned int nr_rules;
 	struct seccomp_rule *rules;
@@ -204,9 +205,12 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(word, words[i].word))
 			check->op = words[i].compare;
-	/* libseccomp would not look at them. */
+	/* libseccomp would not look at these bits. */
 	if (check->op == SCMP_CMP_MASKED_EQ && check->datum_b & ~check->datum_a)
 		seccomp_fail(r, -EINVAL, "args: valueTwo has bits that value, the mask, has not: it is never met");
+	if (r->has_narrow && (check->datum_a | check->datum_b) > UINT32_MAX)
+		seccomp_fail(r, -ENOTSUP, "args: of a value of more than 32 bits the architectures X86 and X32 would look "
+			     "at the lower half" IGNORE_HINT);
 	if (check->op == _SCMP_CMP_MIN)
 		seccomp_fail(r, -EINVAL, "args: op \"%.40s\" is no comparison", word);
 }
@@ -434,8 +438,10 @@ static void read_architectures(struct seccomp_reader *r, struct json_object *fro
 		const char *name = seccomp_item(r, list, i);
 
 		for (size_t k = 0; k < ARRAY_SIZE(words); k++) {
-			int rc = strcmp(name, words[k].word) ? 0 : seccomp_arch_add(r->filter, words[k].arch);
+			const bool is_named = !strcmp(name, words[k].word);
+			int rc = is_named ? seccomp_arch_add(r->filter, words[k].arch) : 0;
 
+			r->has_narrow |= is_named;
 			if (rc && rc != -EEXIST)
 				seccomp_fail(r, rc, "architectures: %s (%s)", name, strerror(-rc));
 		}

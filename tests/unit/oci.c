@@ -418,6 +418,8 @@ static void lists_that_would_be_weaker_are_refused(void **state)
 		{ "ERRNO", RULE("read", "ALLOW", ARGS(CHECK("1", "LE", "3"))) ","
 		  RULE("read", "ALLOW", ARGS(CHECK("1", "GE", "4294967297"))), "libseccomp mixes up" },
 		{ "ALLOW", RULE("read", "ERRNO", ARGS(CHECK("0", "LE", "1") "," CHECK("0", "GE", "8"))), "libseccomp mixes up" },
+		{ "ERRNO", RULE("read", "ALLOW", ARGS(CHECK("0", "EQ", "4294967296"))) "],\"architectures\":[\"SCMP_ARCH_X86\"",
+		  "would look at the lower half" },
 		{ "LOG", RULE("read", "TRAP", ARGS(CHECK("1", "EQ", "1") "," CHECK("0", "NE", "2"))) ","
 		  RULE("read", "TRAP", ARGS(CHECK("0", "EQ", "18"))), "libseccomp mixes up" },
 		{ "TRACE", RULE("write", "KILL", ARGS(CHECK("1", "EQ", "0") "," CHECK("0", "EQ", "3"))) ","
