@@ -98,8 +98,9 @@ static char carry_in(int fd, bool begun)
 	for (ssize_t i = 0; i < n; i++) {
 		if (line_escape && in[i] != ESCAPE) {
 			said = in[i];
+			if (said == BEGINS)
+				bytes = 0;	/* of an earlier one */
 			begun |= said == BEGINS;
-			bytes = 0;
 		} else if (line_escape || in[i] != ESCAPE) {
 			out[bytes++] = in[i];
 		}

@@ -7,11 +7,13 @@ export XDG_RUNTIME_DIR=/tmp
 lkvm run -k $guest -m 64 --name one --gdb >/tmp/out-one 2>/tmp/err-one </dev/null &
 vm=$!
 n=0; until [ -e /tmp/lkvm/one.sock ] || [ $n = 60 ]; do sleep 1; n=$((n + 1)); done
+# Most of gdb's Python is not here, and it would say so in the middle of its lines.
+quiet='set python print-stack none'
 # debug COMMAND...: gdb with these, connected; what it prints is in /tmp/gdb.
 debug() {
 	echo "target remote | lkvm debug one --gdb" >/tmp/commands
 	for c; do echo "$c"; done >>/tmp/commands
-	timeout 600 gdb -nx -q -batch -iex "set height 0" -iex "set confirm off" -x /tmp/commands $guest >/tmp/gdb 2>&1 </dev/null
+	timeout 600 gdb -nx -q -batch -iex "set height 0" -iex "set confirm off" -iex "$quiet" -x /tmp/commands $guest >/tmp/gdb 2>&1 </dev/null
 	sed 's/^/# /' /tmp/gdb
 }
 debug 'hbreak tick' 'continue' 'p *(long *)&counter' 'p (char *)$pc == (char *)&tick' 'delete' 'watch *(long *)&counter' 'continue' 'continue' 'delete' \
@@ -42,7 +44,7 @@ grows && ok gdb/runs-on || not_ok gdb/runs-on "$(cat /tmp/err-one)"
 mkfifo /tmp/fifo
 (echo "target remote | lkvm debug one --gdb"; echo 'break tick'; echo 'watch *(long *)&counter'; echo continue; sleep 1000) >/tmp/fifo &
 feeder=$!
-gdb -nx -q -iex "set confirm off" $guest </tmp/fifo >/tmp/gdb 2>&1 &
+gdb -nx -q -iex "set confirm off" -iex "$quiet" $guest </tmp/fifo >/tmp/gdb 2>&1 &
 victim=$!
 n=0; until grep -q '^Breakpoint 1, ' /tmp/gdb || [ $n = 300 ]; do sleep 1; n=$((n + 1)); done
 has gdb/killed-at /tmp/gdb '^Breakpoint 1, .*tick'
