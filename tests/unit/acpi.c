@@ -159,8 +159,27 @@ static void iasl_has_no_complaint(void **state)
 		if (status || !strstr(out, "0 Errors, 0 Warnings"))
 			fail_msg("%s: %s", signatures[i], out);
 	}
+}
+
+/* All of @wanted is what iasl reads in the DSDT, in the @lines lines behind the first with @name. */
+static void dsdt_tells(const char *name, unsigned int lines, const char *const *wanted, size_t nr_wanted)
+{
+	static char text[65536];
+	char dir[] = "/tmp/lkvm-acpi-XXXXXX", path[64], command[512];
+	const uint8_t *t;
+
+	assert_non_null(mkdtemp(dir));
+	assert_true(build(1) > 0);
+	t = find("DSDT");
+	snprintf(path, sizeof(path), "%s/a.aml", dir);
+	write_file(path, t, le32(t + 4));
+	snprintf(command, sizeof(command), "cd %s && iasl -d a.aml >/dev/null 2>&1 && grep -A%u %s a.dsl", dir, lines, name);
+	assert_int_equal(run_tool(command, text, sizeof(text)), 0);
+	for (size_t i = 0; i < nr_wanted; i++)
+		if (!strstr(text, wanted[i]))
+			fail_msg("%s is not in %s", wanted[i], text);
 	snprintf(command, sizeof(command), "rm -r %s", dir);
-	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
+	assert_int_equal(run_tool(command, text, sizeof(text)), 0);
 }
 
 /* As iasl reads it, and on a line that nothing else has. */
@@ -170,28 +189,14 @@ static void power_button_is_an_event(void **state)
 		"\"PNP0C0C\"", "\"ACPI0013\"", "Interrupt (ResourceConsumer, Edge, ActiveHigh, Shared",
 		"0x0000000D", "Method (_EVT, 1, Serialized)", "If ((Arg0 == 0x0D))", "Notify (PWRB, 0x80)",
 	};
-	static char out[65536], text[65536];
-	char dir[] = "/tmp/lkvm-acpi-XXXXXX", path[64], command[512];
-	const uint8_t *t;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
-	assert_true(build(1) > 0);
-	t = find("DSDT");
-	snprintf(path, sizeof(path), "%s/a.aml", dir);
-	write_file(path, t, le32(t + 4));
-	snprintf(command, sizeof(command), "cd %s && iasl -d a.aml >/dev/null 2>&1 && grep -A40 PWRB a.dsl", dir);
-	assert_int_equal(run_tool(command, text, sizeof(text)), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-		if (!strstr(text, wanted[i]))
-			fail_msg("%s is not in %s", wanted[i], text);
+	dsdt_tells("PWRB", 40, wanted, ARRAY_SIZE(wanted));
 	for (unsigned int i = 0; i < 31; i++) {
 		assert_int_not_equal(layout_virtio_mmio_gsi(i, 1), GSI_POWER_BUTTON);
 		assert_int_not_equal(layout_virtio_mmio_gsi(i, 0), GSI_POWER_BUTTON);
 		assert_int_not_equal(layout_pci_gsi(i), GSI_POWER_BUTTON);
 	}
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
 }
 
 /* By both names that drivers know, in a page that nothing else has. */
@@ -201,29 +206,15 @@ static void generation_id_is_an_event(void **state)
 		"\"VMGENCTR\"", "\"VM_Gen_Counter\"", "Name (ADDR, Package (0x02)", "0x000EF000",
 		"0x00000003", "If ((Arg0 == 0x03))", "Notify (VGEN, 0x80)",
 	};
-	static char out[65536], text[65536];
-	char dir[] = "/tmp/lkvm-acpi-XXXXXX", path[64], command[512];
-	const uint8_t *t;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
-	assert_true(build(1) > 0);
-	t = find("DSDT");
-	snprintf(path, sizeof(path), "%s/a.aml", dir);
-	write_file(path, t, le32(t + 4));
-	snprintf(command, sizeof(command), "cd %s && iasl -d a.aml >/dev/null 2>&1 && grep -A60 VGEN a.dsl", dir);
-	assert_int_equal(run_tool(command, text, sizeof(text)), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
-		if (!strstr(text, wanted[i]))
-			fail_msg("%s is not in %s", wanted[i], text);
+	dsdt_tells("VGEN", 60, wanted, ARRAY_SIZE(wanted));
 	for (unsigned int i = 0; i < 31; i++) {
 		assert_int_not_equal(layout_virtio_mmio_gsi(i, 1), GSI_GENERATION);
 		assert_int_not_equal(layout_virtio_mmio_gsi(i, 0), GSI_GENERATION);
 	}
 	assert_true(LAYOUT_GENERATION >= LAYOUT_ACPI + LAYOUT_ACPI_MAX);
 	assert_true(LAYOUT_GENERATION + 4096 <= LAYOUT_MPTABLE);
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
 }
 
 int main(void)
