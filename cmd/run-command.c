@@ -175,7 +175,6 @@ static void set_networks(struct run_command *c, struct run_options *o)
 		KERNEL_BIT(KERNEL_TMPFS) | KERNEL_BIT(KERNEL_DEVTMPFS) | KERNEL_BIT(KERNEL_PROC) | \
 		KERNEL_BIT(KERNEL_SYSFS) | KERNEL_BIT(KERNEL_ELF))
 #define FOR_FILES (KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY))
-/* Not pvpanic: a panic without a status of the command is lost in any case. */
 #define OPTIONAL KERNEL_BIT(KERNEL_VIRTIO_RNG)
 
 static int command_check_kernel(struct run_command *c, const struct machine_config *m)
@@ -210,6 +209,15 @@ static uint32_t needed_of(const struct machine_config *m, bool terminal)
 	return needed;
 }
 
+/*
+ * pvpanic only for a dump: its CPU stops in the panic with it, and on the way to a restart without. That the guest
+ * is lost is known in any case, by the status that never came.
+ */
+static uint32_t optional_of(const struct run_options *o)
+{
+	return OPTIONAL | (o->dump_on_panic ? KERNEL_BIT(KERNEL_PVPANIC) : 0);
+}
+
 static int choose_drivers(struct run_command *c, const struct run_options *o)
 {
 	const char *modules = o->command.modules;
@@ -220,8 +228,8 @@ static int choose_drivers(struct run_command *c, const struct run_options *o)
 		.dir = off ? NULL : modules,
 		.kernel = o->machine.boot.kernel,
 		.release = c->has_release ? &c->release : NULL,
-		.wanted = needed | FOR_FILES | OPTIONAL,
-		.optional = OPTIONAL,
+		.wanted = needed | FOR_FILES | optional_of(o),
+		.optional = optional_of(o),
 		.use_cache = o->machine.boot.use_cache,
 		.cache_dir = o->machine.boot.cache_dir,
 	};
