@@ -1846,6 +1846,18 @@ static void finish_disks(struct machine *m, struct machine_result *result)
 	result->disks_stuck = m->disks_stuck;
 }
 
+/*
+ * Nobody looks at RAM before: that a guest has started its command shows what it is worth. One that its user ended
+ * before that has shown nothing.
+ */
+static bool shows_bad_snapshot(const struct machine *m)
+{
+	const enum stop_reason reason = vm_stop_reason(m->host.vm);
+
+	return !m->boot && m->command && reason != STOP_SIGNAL && reason != STOP_QUIT &&
+	       !command_has_answered(m->command);
+}
+
 void machine_run(struct machine *m, struct machine_result *result)
 {
 	int rc;
@@ -1856,8 +1868,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 		rc = event_run(m->host.loop);
 		if (rc)
 			log_error("machine: event loop: %s", strerror(-rc));
-		/* Nobody looks at RAM before: that a guest has started its command shows what it is worth. */
-		m->bad_snapshot |= !m->boot && m->command && !command_has_answered(m->command);
+		m->bad_snapshot |= shows_bad_snapshot(m);
 	}
 	if (rc)
 		vm_request_stop(m->host.vm, STOP_ERROR);

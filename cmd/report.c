@@ -261,8 +261,8 @@ void report_receive(struct report *r, const struct supervisor_end *end)
 
 	if (has_report)
 		memcpy(&w, end->report, sizeof(w));
-	/* One that could not even report speaks against what it went on from. */
-	r->bad_snapshot = has_report ? w.bad_snapshot : !end->timed_out;
+	/* One that could not even report speaks against what it went on from, unless it was ended from outside. */
+	r->bad_snapshot = has_report ? w.bad_snapshot : !end->timed_out && !end->ended;
 	if (has_report && end->left)
 		status = (int)w.status;
 	if (end->timed_out) {

@@ -309,6 +309,7 @@ static void take_signal(struct attendant *a)
 	case ORDER_END:
 		a->end_signal = order.arg;
 		if (!a->ready) {
+			a->end->ended = true;
 			a->end->signal = order.arg;
 			kill_vm(a, 128 + order.arg);
 		}

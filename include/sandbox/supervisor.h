@@ -46,6 +46,7 @@ struct supervisor_end {
 	int status;			/* to end with */
 	int signal;			/* that ended it or its process; 0: none */
 	bool timed_out;			/* before it ran */
+	bool ended;			/* by its user's signal, before it ran */
 	bool left;			/* it did not end in time, and is left to the kernel */
 	size_t report_bytes;		/* of its report; 0: it had no chance to send one */
 	uint8_t report[SUPERVISOR_MAX_REPORT_BYTES];
