@@ -114,6 +114,14 @@ int64_t cgroup_vm_bytes(int64_t bytes)
 	return bytes > INT64_MAX - (int64_t)CGROUP_OVERHEAD_BYTES ? -1 : bytes + (int64_t)CGROUP_OVERHEAD_BYTES;
 }
 
+/* A host that does not count swap has none to forbid. */
+static int cgroup_set_swap(const char *path, int64_t bytes, struct config_error *error)
+{
+	int rc = cgroup_set_bytes(path, "memory.swap.max", bytes, error);
+
+	return rc == -ENOENT && !bytes ? 0 : rc;
+}
+
 static int cgroup_set_memory(const char *path, const struct config_resources *r, struct config_error *error)
 {
 	int rc = 0;
@@ -121,7 +129,7 @@ static int cgroup_set_memory(const char *path, const struct config_resources *r,
 	if (r->memory_bytes > 0)
 		rc = cgroup_set_bytes(path, "memory.max", cgroup_vm_bytes(r->memory_bytes), error);
 	if (!rc && r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)	/* it counts both */
-		rc = cgroup_set_bytes(path, "memory.swap.max", r->swap_bytes - r->memory_bytes, error);
+		rc = cgroup_set_swap(path, r->swap_bytes - r->memory_bytes, error);
 	if (!rc && r->reservation_bytes > 0)
 		rc = cgroup_set_bytes(path, "memory.low", r->reservation_bytes, error);
 	return rc;

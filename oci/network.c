@@ -24,6 +24,7 @@
 #include <netpacket/packet.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -432,6 +433,8 @@ int network_open(struct network *n, const char *path, const char *owner, const c
 	close(ends[1]);
 	rc = network_hear(n, ends[0], error);
 	close(ends[0]);
+	if (pid > 0 && rc)
+		kill(pid, SIGKILL);	/* whatever keeps it */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 	return rc;
