@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "disk/aio.h"
+#include "disk/dir.h"
 #include "disk/disk.h"
 #include "disk/files.h"
 #include "disk/partition.h"
@@ -98,6 +99,8 @@ struct machine {
 	struct sink *log;		/* --console-log; NULL: none */
 	struct aio *aio;
 	struct files *files;		/* the process that reads trees; NULL: there are none */
+	struct tree_config trees[TREE_MAX_TREES];	/* with what a snapshot says of them */
+	struct tree_identity tree_ids[TREE_MAX_TREES];
 	struct board_config board_config;
 	struct board_host host;		/* what the board is lent */
 	struct term *err_term;		/* the command's stderr; NULL: none of its own */
@@ -109,6 +112,7 @@ struct machine {
 	struct machine_pause pause;
 	struct machine_halt halt;
 	void *restored;			/* state of a snapshot that is yet to be loaded; ours */
+	size_t restored_at;		/* ... from there on */
 	bool bad_snapshot;		/* what it was to go on from is of no use */
 	bool frozen;
 	bool output_lost;		/* of a command: its file takes no more */
@@ -143,6 +147,24 @@ static void use_spare(struct machine *m)
 	m->board_config.tsc_khz = 0;	/* which it had from there */
 	free(m->restored);
 	m->restored = NULL;
+}
+
+static struct disk *disk_of_tree(const struct machine *m, unsigned int tree)
+{
+	unsigned int i = 0;
+
+	while (m->config->disks[i].tree != (int)tree)
+		i++;
+	return m->host.disks[i].disk;
+}
+
+static uint64_t bytes_of_names(struct machine *m, unsigned int tree)
+{
+	struct state s;
+
+	state_init_measure(&s);
+	dir_map_save_names(disk_of_tree(m, tree), &s);
+	return s.used;
 }
 
 /* What is in the guest's memory when it starts, and where it starts. */
@@ -199,9 +221,61 @@ static int create_vm(struct machine *m)
 	return 0;
 }
 
+/*
+ * What directories are known by, and for the process that reads them what it called their files by. Before the
+ * sandbox no more of that is looked at than where it is.
+ */
+static void trees_carry(struct machine *m, struct state *s)
+{
+	for (unsigned int i = 0; i < m->config->nr_trees; i++) {
+		struct tree_identity then = m->tree_ids[i];
+		uint64_t bytes = 0;
+
+		state_section(s, "directory", i);
+		state_raw(s, &then, sizeof(then));
+		if (memcmp(&then, &m->tree_ids[i], sizeof(then)))
+			state_refuse(s, "another one than it had, or it has been replaced since");
+		if (!state_loads(s))
+			bytes = bytes_of_names(m, i);
+		state_u64(s, &bytes);
+		if (!state_loads(s)) {
+			dir_map_save_names(disk_of_tree(m, i), s);
+		} else if (!range_within(s->used, bytes, s->size)) {
+			state_refuse(s, "it is cut short");
+		} else {
+			m->trees[i].names = s->bytes + s->used;
+			m->trees[i].names_bytes = bytes;
+			s->used += bytes;
+		}
+	}
+}
+
+static bool restores_command(const struct machine *m)
+{
+	return m->restored && m->config->restore->machine.command != SNAPSHOT_NO_COMMAND;
+}
+
+static int identify_trees(struct machine *m)
+{
+	struct state s;
+
+	for (unsigned int i = 0; i < m->config->nr_trees; i++) {
+		m->trees[i] = m->config->trees[i];
+		m->tree_ids[i] = tree_identify(&m->trees[i]);
+	}
+	if (!restores_command(m))
+		return 0;
+	state_init_load(&s, m->restored, m->config->restore->state_bytes);
+	trees_carry(m, &s);
+	m->restored_at = s.used;
+	if (s.error)
+		log_error("restore: %s", s.fault);
+	return s.error;
+}
+
 static int start_files(struct machine *m)
 {
-	return files_start(&m->files, m->host.loop, &m->sandbox, m->config->trees, m->config->nr_trees);
+	return files_start(&m->files, m->host.loop, &m->sandbox, m->trees, m->config->nr_trees);
 }
 
 static int wait_for_files(struct machine *m)
@@ -511,6 +585,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	static int (*const steps[])(struct machine *m) = {
 		open_kernel,		/* user errors first */
 		create_loop,
+		identify_trees,
 		start_files,
 		open_disks,
 		open_networks,
@@ -890,11 +965,10 @@ bool machine_stat(const struct machine *m, uint64_t item, char *text, size_t byt
 
 const char *machine_refuses_snapshot(const struct machine *m)
 {
-	/* Until it is told what to run, the guest has mounted nothing and has opened no stream. */
-	if (m->command && !command_waits(m->command))
-		return "it runs a command (lkvm run -- COMMAND), which cannot be restored";
-	if (m->config->nr_trees && !m->command)
-		return "it has directories as disks, which cannot be restored";
+	const char *why = m->command ? command_refuses_snapshot(m->command) : NULL;
+
+	if (why)
+		return why;
 	if (m->config->board.nested)
 		return "its guest may have guests of its own (--nested)";
 	for (unsigned int i = 0; i < m->config->nr_disks; i++)
@@ -911,6 +985,12 @@ static bool runs_flat(const struct machine *m)
 	return !m->boot ? m->config->restore->machine.flat : m->config->boot.flat != NULL;
 }
 
+/* Until it is told what to run, the guest has mounted nothing and has opened no stream. */
+static bool runs_command(const struct machine *m)
+{
+	return m->command && !command_waits(m->command);
+}
+
 static void describe_machine(const struct machine *m, struct snapshot_machine *s)
 {
 	const struct machine_config *c = m->config;
@@ -922,13 +1002,16 @@ static void describe_machine(const struct machine *m, struct snapshot_machine *s
 		.nr_disks = c->nr_disks,
 		.nr_nets = c->nr_nets,
 		.nr_ports = c->nr_ports,
+		.nr_trees = c->nr_trees,
 		.mmio = c->board.transport == TRANSPORT_MMIO,
 		.acpi = c->board.acpi,
 		.pit = c->pit,
 		.rng = c->board.rng,
 		.virtio_console = c->virtio_console,
 		.flat = runs_flat(m),
-		.waits = m->command != NULL,
+		.waits = m->command && !runs_command(m),
+		.command = !runs_command(m) ? SNAPSHOT_NO_COMMAND :
+			   c->command->terminal ? SNAPSHOT_TERMINAL : SNAPSHOT_STREAMS,
 	};
 }
 
@@ -940,7 +1023,8 @@ void machine_freeze(struct machine *m)
 
 bool machine_is_at_rest(const struct machine *m)
 {
-	return board_is_at_rest(&m->board) && (!m->aio || aio_all_idle(m->aio));
+	return board_is_at_rest(&m->board) && (!m->aio || aio_all_idle(m->aio)) &&
+	       !(m->files && files_are_asked(m->files));
 }
 
 void machine_thaw(struct machine *m)
@@ -950,17 +1034,53 @@ void machine_thaw(struct machine *m)
 	m->frozen = false;
 }
 
+/* What a guest has of its command beside its devices. */
+static void command_state_carry(struct machine *m, struct state *s)
+{
+	for (unsigned int i = 0; i < m->config->nr_trees; i++) {
+		state_section(s, "files", i);
+		dir_map_carry(disk_of_tree(m, i), s);
+	}
+	command_carry(m->command, s);
+}
+
+/* How much that is. 0 or -errno, after a message. */
+static int measure_command(struct machine *m, uint64_t *bytes)
+{
+	struct state s;
+
+	state_init_measure(&s);
+	if (runs_command(m)) {
+		trees_carry(m, &s);
+		command_state_carry(m, &s);
+	}
+	*bytes = s.used;
+	if (s.used > SNAPSHOT_MAX_STATE_BYTES / 2)
+		state_refuse(&s, "more of its directories has been looked at than there is room for");
+	if (s.error)
+		log_error("snapshot: %s", s.fault);
+	return s.error;
+}
+
 int machine_save(struct machine *m, struct snapshot_header *h, void **state)
 {
-	const uint64_t room = board_state_bytes(&m->board);
-	void *bytes = malloc(room);
+	uint64_t room;
 	struct state s;
-	int rc;
+	void *bytes;
+	int rc = measure_command(m, &room);
 
+	if (rc)
+		return rc;
+	room += board_state_bytes(&m->board);
+	bytes = malloc(room);
 	if (!bytes)
 		return log_enomem("snapshot");
 	state_init_save(&s, bytes, room);
+	if (runs_command(m))
+		trees_carry(m, &s);
 	board_carry(&m->board, m->config->pit, &m->pause.clocks, &s);
+	if (runs_command(m))
+		command_state_carry(m, &s);
 	rc = state_end(&s);
 	if (rc) {
 		log_error("snapshot: %s", s.fault);
@@ -993,7 +1113,10 @@ static int load_snapshot(struct machine *m)
 	if (!m->restored)
 		return 0;
 	state_init_load(&s, m->restored, m->config->restore->state_bytes);
+	s.used = m->restored_at;
 	board_carry(&m->board, m->config->pit, NULL, &s);
+	if (restores_command(m))
+		command_state_carry(m, &s);
 	rc = state_end(&s);
 	free(m->restored);
 	m->restored = NULL;
@@ -1017,7 +1140,7 @@ static void go_on_from_snapshot(struct machine *m)
 		return;
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
-	if (m->command)
+	if (m->command && m->config->restore->machine.waits)
 		command_was_ready(m->command);
 	board_thaw(&m->board, true);
 }
@@ -1768,7 +1891,7 @@ static int machine_start(struct machine *m, struct machine_result *result)
 		machine_halt(m, MACHINE_GDB);
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_release(m->board.vcpus[i]);
-	if (!m->command)
+	if (!m->command || command_is_running(m->command))
 		tell_that_it_runs(m);
 	return 0;
 }

@@ -40,27 +40,11 @@
 #define COMMAND_WRITABLE	(PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | \
 				 PCI_COMMAND_INTX_DISABLE)
 
-static uint16_t get_le16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, 2);
-	return v;
-}
-
-static uint32_t pci_get_le32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, 4);
-	return v;
-}
-
 /* ---- BARs ---- */
 
 static uint64_t bar_address(const struct pci_function *fn, unsigned int i)
 {
-	uint32_t v = pci_get_le32(fn->config + PCI_BASE_ADDRESS_0 + 4ul * i);
+	uint32_t v = get_le32(fn->config + PCI_BASE_ADDRESS_0 + 4ul * i);
 
 	if (fn->bars[i].pio)
 		return v & (uint32_t)PCI_BASE_ADDRESS_IO_MASK & 0xffff;

@@ -68,7 +68,7 @@ static bool machine_is_possible(const struct snapshot_machine *m, unsigned int m
 	return m->cpus && m->cpus <= max_cpus && m->ram_bytes && m->ram_bytes <= 1ull << 46 &&
 	       m->ram_bytes % PAGE_BYTES == 0 && m->nr_disks <= MAX_DEVICES &&
 	       m->nr_nets <= MAX_DEVICES && m->nr_ports <= MAX_DEVICES && flags <= 1 &&
-	       !m->zero[0];
+	       m->nr_trees <= m->nr_disks && m->command < SNAPSHOT_NR_COMMANDS;
 }
 
 static int snapshot_check_header(const char *path, const struct snapshot_header *h, uint64_t file_bytes,

@@ -22,6 +22,11 @@ void state_init_save(struct state *s, void *bytes, size_t size)
 	*s = (struct state){ .bytes = bytes, .size = size, .section = "?" };
 }
 
+void state_init_measure(struct state *s)
+{
+	*s = (struct state){ .size = SIZE_MAX, .section = "?" };
+}
+
 void state_init_load(struct state *s, const void *bytes, size_t size)
 {
 	*s = (struct state){ .bytes = (uint8_t *)bytes, .size = size, .loads = true, .section = "?" };
@@ -52,7 +57,7 @@ void state_raw(struct state *s, void *p, size_t bytes)
 	}
 	if (s->loads)
 		memcpy(p, s->bytes + s->used, bytes);
-	else
+	else if (s->bytes)
 		memcpy(s->bytes + s->used, p, bytes);
 	s->used += bytes;
 }

@@ -670,7 +670,8 @@ static bool is_fixed(const struct option_row *row)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strcmp(row->name, names[i]))
 			return true;
-	return row->group == GROUP_COMMAND;
+	return row->group == GROUP_COMMAND && strcmp(row->name, "root") && strcmp(row->name, "dir") &&
+	       strcmp(row->name, "owner");
 }
 
 static int check_restore(const struct run_options *o)
@@ -678,7 +679,8 @@ static int check_restore(const struct run_options *o)
 	if (!o->restore || (!o->fixed && !has_kernel(o) && !o->command.given))
 		return 0;
 	log_error("--restore: %s: it goes on with what it has: %s%s cannot be given\n"
-		  "disks, networks, ports and the console are named anew.", o->restore, o->fixed ? "--" : "",
+		  "disks, directories, networks, ports and the console are named anew.", o->restore,
+		  o->fixed ? "--" : "",
 		  o->fixed ? o->fixed : o->command.given ? "a command" : "a kernel");
 	return -EINVAL;
 }

@@ -121,12 +121,12 @@ static struct outcome machine_outcome(const struct machine_result *r)
 	return lost("kvm-error", "a virtual CPU could not go on");
 }
 
-/* With a command only its own status is success. */
+/* With a command only its own status is success, or that it goes on elsewhere. */
 struct outcome outcome_of(const struct machine_result *r)
 {
 	struct outcome o = machine_outcome(r);
 
-	if (!r->has_command || r->reason == STOP_COMMAND || o.status != EXIT_OK)
+	if (!r->has_command || r->reason == STOP_COMMAND || r->reason == STOP_SNAPSHOT || o.status != EXIT_OK)
 		return o;
 	return lost(o.word, "it ended before the command had");
 }

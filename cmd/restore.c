@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cmd/restore.h"
+#include "cmd/run-command.h"
 #include "log.h"
 #include "snapshot-file.h"
 #include "util.h"
@@ -22,7 +23,7 @@ static int check_counts(const struct run_options *o, const struct snapshot_machi
 		const char *what, *option;
 		unsigned int had, given;
 	} counts[] = {
-		{ "disks", "-d", s->nr_disks, m->nr_disks },
+		{ "disks", "-d", s->nr_disks - s->nr_trees, m->nr_disks - m->nr_trees },
 		{ "networks", "-n", s->nr_nets, m->nr_nets },
 		{ "ports", "--port", s->nr_ports, m->nr_ports },
 	};
@@ -38,11 +39,23 @@ static int check_counts(const struct run_options *o, const struct snapshot_machi
 	return 0;
 }
 
-int restore_prepare(struct run_options *o, struct snapshot_header *h)
+/* The first one is the root, which has a default. */
+static int check_directories(const struct run_options *o, const struct snapshot_machine *s)
+{
+	const unsigned int given = o->command.nr_dirs + (s->nr_trees || o->command.root);
+
+	if (given == s->nr_trees)
+		return 0;
+	log_error("restore: %s: its guest has %u directories, and the command line names %u\n"
+		  "name them as they were named: --root (default /) and each --dir.", o->restore, s->nr_trees, given);
+	return -EINVAL;
+}
+
+int restore_prepare(struct run_options *o, struct run_command *c, struct snapshot_header *h)
 {
 	const struct snapshot_machine *s = &h->machine;
 	struct machine_config *m = &o->machine;
-	int fd = snapshot_open(o->restore, h, MACHINE_MAX_CPUS);
+	int fd = snapshot_open(o->restore, h, MACHINE_MAX_CPUS), rc;
 
 	if (fd < 0)
 		return fd;
@@ -62,6 +75,11 @@ int restore_prepare(struct run_options *o, struct snapshot_header *h)
 	m->board.acpi = s->acpi;
 	m->board.rng = s->rng;
 	m->virtio_console = s->virtio_console;
+	rc = check_directories(o, s);
+	if (!rc && s->command)
+		rc = run_command_restore(c, o, s->nr_trees, s->command == SNAPSHOT_TERMINAL);
+	if (rc)
+		return rc;
 	if (options_nr_virtio(o) > BOARD_MAX_VIRTIO) {
 		log_error("restore: %s: more devices than fit into a machine", o->restore);
 		return -EINVAL;

@@ -449,6 +449,25 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	return rc;
 }
 
+int run_command_restore(struct run_command *c, struct run_options *o, unsigned int nr_trees, bool terminal)
+{
+	int rc;
+
+	c->config.terminal = terminal;
+	o->machine.is_job = has_shell_for_jobs();
+	if (!terminal && !o->dry_run && o->machine.is_job)
+		wait_for_terminal();
+	set_networks(c, o);
+	rc = nr_trees ? add_trees(c, o) : 0;
+	if (!rc)
+		rc = check_devices(c, o);
+	snprintf(c->announcement, sizeof(c->announcement), "a command goes on");
+	o->machine.announcement = c->announcement;
+	o->machine.command = &c->config;
+	o->machine.shows_log = o->verbose;
+	return rc;
+}
+
 void run_command_fini(struct run_command *c)
 {
 	while (c->nr_variables)

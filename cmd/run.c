@@ -385,14 +385,14 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 {
 	struct machine_config *m = &run->options.machine;
 	const bool restores = run->options.restore != NULL;
-	int rc = restores ? restore_prepare(&run->options, &run->snapshot) : choose_kernel(run);
+	int rc = restores ? restore_prepare(&run->options, &run->command, &run->snapshot) : choose_kernel(run);
 
 	m->in_fd = STDIN_FILENO;
 	if (!rc)
 		rc = prepare_networks(run);
 	if (!rc)
 		rc = !restores && run_command_is_wanted(&run->options) ?
-		     run_command_prepare(&run->command, &run->options) : check_no_address(m);
+		     run_command_prepare(&run->command, &run->options) : m->command ? 0 : check_no_address(m);
 	if (!rc)
 		rc = build_cmdline(run, 0);
 	if (!rc)

@@ -198,6 +198,16 @@ static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uin
 
 /* ---- life ---- */
 
+static bool exec_are_there(void *exec)
+{
+	const struct exec *e = exec;
+
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++)
+		if (!session_is_free(&e->all[i]))
+			return true;
+	return false;
+}
+
 const char *exec_obstacle(const struct exec *e)
 {
 	if (!e)
@@ -248,7 +258,7 @@ int exec_create(struct exec **out, struct event_loop *loop, struct command *comm
 		exec_destroy(e);
 		return rc;
 	}
-	command_set_sessions(command, &(struct command_sessions){ exec_hear, exec_say, e });
+	command_set_sessions(command, &(struct command_sessions){ exec_hear, exec_say, exec_are_there, e });
 	*out = e;
 	return 0;
 }

@@ -19,6 +19,7 @@
 #include "disk/dir-image.h"
 #include "disk/dir-inodes.h"
 #include "log.h"
+#include "state.h"
 
 #define DIR_SLOT_BYTES	1024u
 #define FILE_SLOT_BYTES	128u
@@ -748,4 +749,183 @@ void dir_inodes_destroy(struct dir_inodes *inodes)
 		free(inodes->blocks[i].bytes);
 	free(inodes->numbers);
 	free(inodes);
+}
+
+/* ---- snapshots ---- */
+
+/* Of one that cannot be read the guest was told so: it may try again. */
+static void blocks_carry(struct dir *d, struct dir_inodes *inodes, struct state *s)
+{
+	for (uint32_t i = 0; i < inodes->nr_blocks && state_is_good(s); i++) {
+		struct inode_block *b = &inodes->blocks[i];
+		bool is_made = b->bytes;
+
+		if (b->fill || inodes->is_listing)
+			state_refuse_errno(s, "a directory is being read", -EBUSY);
+		state_bool(s, &is_made);
+		if (state_loads(s) && is_made && !b->bytes)
+			b->bytes = dir_alloc(d, used_bytes(inodes, i));
+		if (is_made && !b->bytes)
+			state_refuse_errno(s, "inodes", -ENOMEM);
+		else if (is_made)
+			state_raw(s, b->bytes, used_bytes(inodes, i));
+	}
+}
+
+/* Each file's number leads to its inode. */
+static void note_numbers(struct dir *d, const struct dir_inodes *inodes, uint32_t first, struct state *s)
+{
+	for (uint32_t i = 0; i < inodes->nr_dirs + inodes->nr_others && state_is_good(s); i++) {
+		uint32_t *at = NULL;
+
+		if (inodes->numbers[i] > TREE_MAX_NUMBERS) {
+			state_refuse(s, "a file's number that cannot be");
+		} else if (inodes->numbers[i]) {
+			at = nid_at(d, inodes->numbers[i] - 1);
+			if (at)
+				*at = (uint32_t)nid_of(inodes, first, i);
+			else
+				state_refuse_errno(s, "files", -ENOMEM);
+		}
+	}
+}
+
+/* As many as there are bytes for in what is loaded. */
+static struct dir_inodes *make_loaded(struct dir *d, const struct dir_inodes *plan, uint32_t nr_blocks, struct state *s)
+{
+	const uint64_t bytes = ((uint64_t)plan->nr_dirs + plan->nr_others) * sizeof(*plan->numbers);
+	struct dir_inodes *inodes;
+
+	if (!bytes || bytes > s->size - s->used)
+		state_refuse(s, "more files than it has room for");
+	if (!state_is_good(s))
+		return NULL;
+	inodes = inodes_create(d, plan->parent_nid, plan->nr_dirs, plan->nr_others);
+	if (!inodes)
+		state_refuse_errno(s, "inodes", -ENOMEM);
+	else if (inodes->nr_blocks != nr_blocks)
+		state_refuse(s, "more or fewer files than fit into their place");
+	return inodes;
+}
+
+void dir_inodes_carry(struct dir *d, struct space_range *r, struct state *s)
+{
+	struct dir_inodes *inodes = r->owner, plan = { 0 };
+
+	if (inodes)
+		plan = (struct dir_inodes){
+			.parent_nid = inodes->parent_nid, .nr_dirs = inodes->nr_dirs,
+			.nr_others = inodes->nr_others, .is_lost = inodes->is_lost,
+		};
+	state_u64(s, &plan.parent_nid);
+	state_count(s, &plan.nr_dirs, TREE_MAX_NUMBERS, "more directories than there are");
+	state_count(s, &plan.nr_others, TREE_MAX_NUMBERS, "more files than there are");
+	state_bool(s, &plan.is_lost);
+	if (state_loads(s))
+		r->owner = inodes = make_loaded(d, &plan, r->nr, s);
+	if (!inodes || !state_is_good(s))
+		return;
+	inodes->is_lost = plan.is_lost;
+	state_raw(s, inodes->numbers, ((size_t)plan.nr_dirs + plan.nr_others) * sizeof(*inodes->numbers));
+	if (state_loads(s))
+		note_numbers(d, inodes, r->block, s);
+	blocks_carry(d, inodes, s);
+}
+
+void dir_inodes_carry_root(struct dir *d, struct state *s)
+{
+	blocks_carry(d, d->root.owner, s);
+}
+
+/* ---- names, read from what was made of them ---- */
+
+struct dir_place {
+	const uint8_t *slot;		/* its inode; NULL: it was not made */
+	uint32_t slot_bytes;
+	uint32_t number;		/* of the file; TREE_ROOT: also none */
+};
+
+/* What inode @nid is. False: it is none that has a place. */
+static bool find_inode_place(struct dir *d, uint64_t nid, struct dir_place *p)
+{
+	const uint64_t block = nid / NIDS_IN_BLOCK;
+	const uint32_t at = (uint32_t)(nid % NIDS_IN_BLOCK * EROFS_NID_BYTES);
+	const struct space_range *r = &d->root;
+	const struct dir_inodes *inodes;
+	uint32_t nr, place, index;
+
+	if (block != SPACE_ROOT)
+		r = block < SPACE_NR_BLOCKS ? space_find(&d->space, (uint32_t)block, &nr) : NULL;
+	if (!r || r->kind != SPACE_INODE_BLOCKS)
+		return false;
+	inodes = r->owner;
+	index = (uint32_t)block - r->block;
+	p->slot_bytes = slot_bytes_of(inodes, index);
+	place = places_of(inodes, index, &nr);
+	if (at % p->slot_bytes || at / p->slot_bytes >= nr || !inodes->numbers[place + at / p->slot_bytes])
+		return false;
+	p->number = inodes->numbers[place + at / p->slot_bytes] - 1;
+	p->slot = inodes->blocks[index].bytes ? inodes->blocks[index].bytes + at : NULL;
+	return true;
+}
+
+/* Block @index of the names of directory @p: what is in use of it, or NULL. */
+static const uint8_t *find_names(struct dir *d, const struct dir_place *p, uint32_t index, uint32_t *bytes)
+{
+	struct erofs_dir_inode dir;
+	const struct space_range *r;
+	const struct dir_bytes *b;
+	uint32_t nr, at;
+
+	if (!p->slot || !erofs_get_dir(p->slot, p->slot_bytes, &dir) || index > dir.bytes / EROFS_BLOCK_BYTES)
+		return NULL;
+	*bytes = (uint32_t)min_u64(dir.bytes - (uint64_t)index * EROFS_BLOCK_BYTES, EROFS_BLOCK_BYTES);
+	if (*bytes < EROFS_BLOCK_BYTES && dir.tail)
+		return dir.tail;
+	r = space_find(&d->space, dir.block, &nr);
+	b = r && r->kind == SPACE_BYTES && r->block == dir.block ? r->owner : NULL;
+	at = index * EROFS_BLOCK_BYTES;
+	return *bytes && b && range_within(at, *bytes, b->bytes) ? b->data + at : NULL;
+}
+
+static void save_name(struct dir *d, const struct space_range *r, const struct erofs_name *name, struct state *s)
+{
+	const struct dir_inodes *inodes = r->owner;
+	const uint64_t block = name->nid / NIDS_IN_BLOCK;
+	struct dir_place p;
+	uint8_t bytes = (uint8_t)name->bytes;
+	char text[TREE_MAX_NAME_BYTES];
+	bool is_dir;
+
+	/* Other names of files that have their place in another directory are not what they are known by. */
+	if (!tree_name_is_good(name->text, name->bytes) || block < r->block || block - r->block >= r->nr ||
+	    !find_inode_place(d, name->nid, &p) || p.number == TREE_ROOT)
+		return;
+	is_dir = is_dir_block(inodes, (uint32_t)(block - r->block));
+	memcpy(text, name->text, bytes);
+	state_u32(s, &p.number);
+	state_bool(s, &is_dir);
+	state_u8(s, &bytes);
+	state_raw(s, text, bytes);
+}
+
+void dir_inodes_save_names(struct dir *d, const struct space_range *r, struct state *s)
+{
+	const struct dir_inodes *inodes = r->owner;
+	uint32_t end = TREE_ROOT, bytes;
+	const uint8_t *block;
+	struct dir_place dir;
+
+	if (!find_inode_place(d, inodes->parent_nid, &dir)) {
+		state_refuse(s, "files that are in no directory");
+		return;
+	}
+	state_u32(s, &dir.number);
+	for (uint32_t i = 0; (block = find_names(d, &dir, i, &bytes)); i++) {
+		struct erofs_name name = { 0 };
+
+		while (erofs_next_name(block, bytes, &name))
+			save_name(d, r, &name, s);
+	}
+	state_u32(s, &end);
 }

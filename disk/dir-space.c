@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "disk/dir-space.h"
+#include "state.h"
 #include "util.h"
 
 static const struct {
@@ -50,11 +51,11 @@ static struct space_range *range_at(const struct space_area *a, uint32_t i)
 	return &a->segments[i / SPACE_SEGMENT][i % SPACE_SEGMENT];
 }
 
-void space_each(struct space *s, void (*fn)(struct space_range *range))
+void space_each(struct space *s, void (*fn)(void *arg, struct space_range *range), void *arg)
 {
 	for (unsigned int i = 0; i < SPACE_NR_PLACES; i++)
 		for (uint32_t n = 0; n < s->areas[i].nr_ranges; n++)
-			fn(range_at(&s->areas[i], n));
+			fn(arg, range_at(&s->areas[i], n));
 }
 
 /* ---- taking ---- */
@@ -217,4 +218,76 @@ void space_burn(struct space *s, uint32_t first, uint32_t nr)
 	if (a->nr_burned == SPACE_MAX_BURNED)
 		burn_more(a);
 	add_burned(a, rounded(a, first, end));
+}
+
+/* ---- snapshots ---- */
+
+#define MAX_BURN_BITS 32u	/* then all of it is one */
+
+static void burned_carry(struct space_area *a, struct state *s)
+{
+	uint32_t from = a->next;
+
+	state_count(s, &a->burn_bits, MAX_BURN_BITS, "burned blocks of no size");
+	state_count(s, &a->nr_burned, SPACE_MAX_BURNED, "more burned blocks than there can be");
+	for (unsigned int i = 0; i < a->nr_burned; i++) {
+		struct space_burned *b = &a->burned[i];
+
+		state_u32(s, &b->first);
+		state_u32(s, &b->end);
+		if (state_loads(s) && (b->first < from || b->end <= b->first || b->end > a->end))
+			state_refuse(s, "burned blocks that cannot be");
+		from = b->end;
+	}
+	if (!state_is_good(s))
+		a->nr_burned = 0;
+}
+
+static bool range_is_possible(const struct space_area *a, enum space_place place, const struct space_range *r)
+{
+	const bool fits = place == SPACE_OF_INODES ? r->kind == SPACE_INODE_BLOCKS :
+			  r->kind == SPACE_BYTES || (place == SPACE_OF_DATA && r->kind == SPACE_FILE);
+
+	return fits && r->nr && r->block >= a->next && range_within(r->block, r->nr, a->end);
+}
+
+static void range_carry(struct space_range *r, struct state *s)
+{
+	state_u32(s, &r->block);
+	state_u32(s, &r->nr);
+	state_u32(s, &r->offset);
+	state_u32(s, &r->kind);
+}
+
+void space_carry(struct space *s, struct state *state,
+		 void (*carry_owner)(void *arg, struct space_range *range, struct state *state), void *arg)
+{
+	for (unsigned int place = 0; place < SPACE_NR_PLACES; place++) {
+		struct space_area *a = &s->areas[place];
+		uint32_t nr = a->nr_ranges, next = a->next;
+
+		state_count(state, &nr, SPACE_SEGMENT * SPACE_SEGMENTS, "more places than there are");
+		for (uint32_t i = 0; i < nr && state_is_good(state); i++) {
+			struct space_range loaded = { 0 }, *r = state_loads(state) ? &loaded : range_at(a, i);
+
+			range_carry(r, state);
+			if (state_loads(state) && !range_is_possible(a, place, r))
+				state_refuse(state, "a place that cannot be");
+			if (state_loads(state) && !make_range_room(a))
+				state_refuse_errno(state, "its places", -ENOMEM);
+			if (!state_is_good(state))
+				return;
+			carry_owner(arg, r, state);
+			if (!state_loads(state) || !r->owner)
+				continue;
+			*range_at(a, a->nr_ranges++) = *r;
+			a->next = r->block + r->nr;
+		}
+		state_u32(state, &next);
+		if (next < a->next || next > a->end)
+			state_refuse(state, "an end that cannot be");
+		else
+			a->next = next;
+		burned_carry(a, state);
+	}
 }

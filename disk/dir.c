@@ -13,6 +13,7 @@
  *	disk/dir-space.c	which blocks are given to what
  *	disk/dir-inodes.c	inodes and names
  *	disk/dir-data.c		data of files
+ *	disk/dir-map.c		all of it for snapshots
  *	disk/erofs.c		how all of it looks on the disk
  *	disk/files.c		whom to ask about the host's files, since this process cannot open any
  *
@@ -219,10 +220,11 @@ static int dir_finish(struct disk *disk, bool again)
 	return 0;
 }
 
-static void free_range(struct space_range *r)
+static void free_range(void *arg, struct space_range *r)
 {
 	struct dir_file *file = r->owner;
 
+	(void)arg;
 	if (r->kind == SPACE_INODE_BLOCKS)
 		dir_inodes_destroy(r->owner);
 	else if (r->kind == SPACE_BYTES || !--file->nr_ranges)
@@ -238,7 +240,7 @@ static void dir_close(struct disk *disk)
 	event_undefer(aio_loop(disk->aio), &d->look_again);
 	dir_data_fini(d);
 	if (d->space.areas[0].segments)
-		space_each(&d->space, free_range);
+		space_each(&d->space, free_range, NULL);
 	space_fini(&d->space);
 	dir_inodes_destroy(d->root.owner);
 	for (uint32_t i = 0; d->nids && i < TREE_MAX_NUMBERS / DIR_NIDS; i++)

@@ -265,6 +265,46 @@ uint32_t erofs_put_dirents(struct erofs_dirents *d, uint8_t block[EROFS_BLOCK_BY
 	return used;
 }
 
+/* ---- reading ---- */
+
+bool erofs_get_dir(const uint8_t *slot, size_t slot_bytes, struct erofs_dir_inode *dir)
+{
+	const unsigned int layout = get_le16(slot) >> 1, xattr_count = get_le16(slot + 2);
+	const size_t tail = EROFS_INODE_BYTES + (xattr_count ? EROFS_XATTRS_BYTES + 4 * (size_t)(xattr_count - 1) : 0);
+	const uint64_t bytes = get_le64(slot + 8);
+
+	if (!(get_le16(slot) & EXTENDED) || !S_ISDIR(get_le16(slot + 4)) ||
+	    (layout != EROFS_TAIL && layout != EROFS_FLAT))
+		return false;
+	*dir = (struct erofs_dir_inode){ .bytes = bytes, .block = get_le32(slot + 16) };
+	if (layout == EROFS_FLAT || !(bytes % EROFS_BLOCK_BYTES))
+		return true;
+	dir->tail = slot + tail;
+	return range_within(tail, bytes % EROFS_BLOCK_BYTES, slot_bytes);
+}
+
+/* Where the name of the entry at @at begins; @bytes if there is no such entry. */
+static uint32_t name_at(const uint8_t *block, uint32_t bytes, uint32_t at)
+{
+	const uint32_t end = bytes < DIRENT_BYTES ? 0 : get_le16(block + 8);	/* of all entries */
+
+	return at + DIRENT_BYTES <= end && end <= bytes ? (uint32_t)get_le16(block + at + 8) : bytes;
+}
+
+bool erofs_next_name(const uint8_t *block, uint32_t bytes, struct erofs_name *name)
+{
+	const uint32_t at = name->at, from = name_at(block, bytes, at);
+	const uint32_t until = name_at(block, bytes, at + DIRENT_BYTES);
+
+	if (from >= until || until > bytes)
+		return false;
+	name->nid = get_le64(block + at);
+	name->text = (const char *)block + from;
+	name->bytes = strnlen(name->text, until - from);
+	name->at = at + DIRENT_BYTES;
+	return true;
+}
+
 /* ---- superblock ---- */
 
 void erofs_put_super(uint8_t block[EROFS_BLOCK_BYTES], uint16_t root_nid, uint32_t xattr_block)

@@ -6,7 +6,6 @@
  * Source: UEFI 2.10 §5.2.3 (protective MBR), §5.3 (GPT). Not here: logical partitions, checksums,
  * the second copy of a GPT; a kernel that disagrees says which partitions it sees.
  */
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,22 +25,6 @@ static const uint8_t type_linux[16] = {
 static const uint8_t type_root_x86_64[16] = {
 	0xe3, 0xbc, 0x68, 0x4f, 0xcd, 0xe8, 0xb1, 0x4d, 0x96, 0xe7, 0xfb, 0xca, 0xf9, 0x84, 0xb7, 0x09,
 };
-
-static uint32_t get_le32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-static uint64_t get_le64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
 
 static void add_linux(struct partition_table *t, unsigned int number)
 {

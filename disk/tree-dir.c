@@ -16,6 +16,9 @@
  * over another is shown, since containers have their resolv.conf that way.) Of "/" also /proc,
  * /sys, /dev and /run are empty. trusted.* attributes are left out: overlayfs would obey them.
  *
+ * In a guest that goes on from a snapshot files keep their numbers. Hard links are then found among what is
+ * listed from now on.
+ *
  * A change is seen by a file's size and the time of its last writing, as exactly as the file system
  * keeps that: what is written twice within one tick of its clock, a few milliseconds at most, may
  * not be, nor is what a program writes that sets the time back afterwards.
@@ -34,6 +37,7 @@
 
 #include "disk/tree.h"
 #include "log.h"
+#include "state.h"
 #include "util.h"
 
 #define MAX_OPEN_DIRS	32u	/* 16 trees have half of what a process may mostly open */
@@ -62,6 +66,8 @@ struct open_dir {
 
 struct tree_dir {
 	struct tree_source source;
+	const void *given;	/* names, of a snapshot; lent */
+	size_t given_bytes;
 	char *path;
 	bool keeps_owner, is_host_root;
 	uid_t uid;
@@ -400,6 +406,66 @@ static int tree_dir_list(struct tree_source *source, uint32_t number, struct tre
 	return rc;
 }
 
+/* ---- names of a snapshot ---- */
+
+/* Those between that nobody knows any more are nothing. */
+static void take_given(struct tree_dir *t, struct state *s, uint32_t parent, uint32_t number)
+{
+	char name[TREE_MAX_NAME_BYTES];
+	struct dir_node *n;
+	uint8_t bytes = 0;
+	bool is_dir;
+
+	state_bool(s, &is_dir);
+	state_u8(s, &bytes);
+	state_raw(s, name, bytes);
+	/* Each takes at least a byte of what is given. */
+	if (number >= TREE_MAX_NUMBERS || number > t->given_bytes || !tree_name_is_good(name, bytes))
+		state_refuse(s, "a name that cannot be");
+	while (state_is_good(s) && t->nr_nodes <= number)
+		if (add_node(t, TREE_ROOT, "", 0, DT_UNKNOWN, 0) == NO_NODE)
+			state_refuse_errno(s, "names", -ENOMEM);
+	if (state_is_good(s) && !make_node_room(t, bytes))
+		state_refuse_errno(s, "names", -ENOMEM);
+	if (!state_is_good(s))
+		return;
+	n = &t->nodes[number];
+	if (n->name_bytes && n->parent != parent)
+		state_refuse(s, "a number of two files");
+	if (n->name_bytes)
+		return;		/* another name that it has there */
+	*n = (struct dir_node){
+		.parent = parent, .name = (uint32_t)t->name_bytes, .name_bytes = bytes,
+		.type = is_dir ? DT_DIR : DT_UNKNOWN,
+	};
+	memcpy(t->names + t->name_bytes, name, bytes);
+	t->name_bytes += bytes;
+}
+
+/* A directory comes before what is in it, so that the way to each begins at the root. */
+static int tree_dir_begin(struct tree_source *source)
+{
+	struct tree_dir *t = (struct tree_dir *)source;
+	struct state s;
+	uint32_t dir, number;
+
+	if (!t->given_bytes)
+		return 0;
+	state_init_load(&s, t->given, t->given_bytes);
+	state_section(&s, "names", 0);
+	while (state_is_good(&s) && s.used < s.size) {
+		state_u32(&s, &dir);
+		if (!is_known(t, dir) || !t->nodes[dir].name_bytes)
+			state_refuse(&s, "a directory that is none");
+		for (state_u32(&s, &number); number != TREE_ROOT; state_u32(&s, &number))
+			take_given(t, &s, dir, number);
+	}
+	if (!state_end(&s))
+		return 0;
+	log_error("restore: directory: %s: %s", t->path, s.fault);
+	return s.error;
+}
+
 /* ---- attributes ---- */
 
 static bool is_wanted_xattr(const char *name)
@@ -671,6 +737,7 @@ static void tree_dir_destroy(struct tree_source *source)
 }
 
 static const struct tree_source_ops tree_dir_ops = {
+	.begin = tree_dir_begin,
 	.list = tree_dir_list,
 	.stat = tree_dir_stat,
 	.open = tree_dir_open,
@@ -707,6 +774,8 @@ int tree_dir_create(struct tree_source **out, const struct tree_config *config)
 		return log_enomem("directory");
 	t->source = (struct tree_source){ .ops = &tree_dir_ops, .fd = -1, .opens_below = true };
 	t->path = strdup(config->path);
+	t->given = config->names;
+	t->given_bytes = config->names_bytes;
 	t->keeps_owner = config->owner == TREE_OWNER_KEEP;
 	t->uid = getuid();
 	t->gid = getgid();
@@ -720,4 +789,19 @@ int tree_dir_create(struct tree_source **out, const struct tree_config *config)
 	}
 	*out = &t->source;
 	return 0;
+}
+
+struct tree_identity tree_identify(const struct tree_config *config)
+{
+	const bool is_archive = config->archive_fd >= 0;
+	struct tree_identity id = { 0 };
+	struct statx st;
+
+	if (is_archive ? statx(config->archive_fd, "", AT_EMPTY_PATH, TREE_IDENTITY_MASK, &st) :
+			 statx(AT_FDCWD, config->path, 0, TREE_IDENTITY_MASK, &st))
+		return id;
+	id = tree_identity_of(&st);
+	if (!is_archive)	/* what is in a directory may become more */
+		id.size_bytes = id.mtime_ns = 0;
+	return id;
 }

@@ -21,6 +21,7 @@
 #include "iov.h"
 #include "log.h"
 #include "sink.h"
+#include "state.h"
 #include "term.h"
 #include "util.h"
 #include "virtio/port.h"
@@ -763,6 +764,73 @@ void command_was_ready(struct command *c)
 bool command_has_answered(const struct command *c)
 {
 	return c->started || c->status_known;
+}
+
+/* ---- snapshots ---- */
+
+const char *command_refuses_snapshot(const struct command *c)
+{
+	if (command_waits(c))
+		return NULL;
+	if (!command_is_running(c))
+		return "its command does not run yet, or not any more";
+	if (c->config->results)
+		return "its results (--out) belong to who has started it";
+	if (c->config->held)
+		return "a container runs in it";
+	if (c->sessions.are_there && c->sessions.are_there(c->sessions.arg))
+		return "another command runs in it (lkvm exec)";
+	return NULL;
+}
+
+static void stream_carry(struct stream *st, struct state *s)
+{
+	state_u64(s, &st->bytes);
+	state_u64(s, &st->until);
+	state_bool(s, &st->known);
+	state_bool(s, &st->unread_told);
+	if (st->known && st->until < st->bytes)
+		state_refuse(s, "a stream that is longer than it was");
+	st->unread = st->unread_told;	/* one that is not read here either is told as any other */
+}
+
+/* What init has said of a message, and what it has not read yet of one. */
+static void messages_carry(struct command *c, struct state *s)
+{
+	uint32_t said = (uint32_t)(c->said_until - c->said_at), heard = (uint32_t)c->heard_bytes;
+	struct protocol_header h;
+
+	state_count(s, &said, (uint32_t)min_u64(c->said_size, UINT32_MAX), "more said than is at once");
+	if (state_loads(s)) {
+		c->said_at = 0;
+		c->said_until = said;
+	}
+	state_raw(s, c->said + c->said_at, said);
+	state_count(s, &heard, sizeof(c->heard) - 1, "more heard than is at once");
+	state_raw(s, c->heard, heard);
+	c->heard_bytes = heard;
+	memcpy(&h, c->heard, sizeof(h));
+	if (heard >= sizeof(h) && (!is_well_formed(&h) || heard >= sizeof(h) + h.bytes))
+		state_refuse(s, "something that is no message");
+}
+
+void command_carry(struct command *c, struct state *s)
+{
+	state_section(s, "command", 0);
+	state_same(s, c->config->terminal, "a terminal of its own");
+	messages_carry(c, s);
+	stream_carry(&c->out, s);
+	stream_carry(&c->errors, s);
+	state_u64(s, &c->in_bytes);
+	state_bool(s, &c->in_told);
+	state_bool(s, &c->in_unwanted);
+	state_bool(s, &c->stop_due);
+	state_u64(s, &c->signals_due[0]);
+	state_u64(s, &c->signals_due[1]);
+	if (!state_loads(s))
+		return;
+	c->result.ready = c->started = true;
+	event_timer_set(c->loop, c->timer, 0, 0);
 }
 
 void command_signal(struct command *c, unsigned int number)

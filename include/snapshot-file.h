@@ -3,7 +3,9 @@
  * The file of a snapshot: SNAPSHOT_NAME in a directory of its own, for its owner only.
  *
  *	0			header, of SNAPSHOT_STATE_AT bytes
- *	SNAPSHOT_STATE_AT	state: what the guest can observe of its machine (state.h)
+ *	SNAPSHOT_STATE_AT	state: what the guest can observe of its machine (state.h). Of one whose
+ *				command runs first what its directories are known by, at its end what is on
+ *				their disks, and how far its command is
  *	ram_offset		RAM, without the hole below 4 GiB; at a multiple of 2 MiB. What is
  *				zero is a hole of the file
  *
@@ -21,10 +23,12 @@
 
 #define SNAPSHOT_NAME		"snapshot"
 #define SNAPSHOT_STATE_AT	4096u
-#define SNAPSHOT_MAX_STATE_BYTES (16u << 20)
+#define SNAPSHOT_MAX_STATE_BYTES (256u << 20)	/* most of it directories' */
 
 /* Another number for whatever changes in the header, or in what a device or a CPU carries. */
-#define SNAPSHOT_FORMAT		2u
+#define SNAPSHOT_FORMAT		3u
+
+enum snapshot_runs { SNAPSHOT_NO_COMMAND, SNAPSHOT_STREAMS, SNAPSHOT_TERMINAL, SNAPSHOT_NR_COMMANDS };
 
 /* Which machine it was: what a machine that is to go on from it is made of. */
 struct snapshot_machine {
@@ -32,12 +36,13 @@ struct snapshot_machine {
 	uint32_t cpus;
 	uint32_t tsc_khz;	/* 0: unknown */
 	uint32_t nr_disks, nr_nets, nr_ports;
+	uint32_t nr_trees;	/* of the disks, the last ones: directories or archives */
 	/* 0 or 1: */
 	uint8_t mmio;		/* the transport */
 	uint8_t acpi, pit, rng, virtio_console;
 	uint8_t flat;		/* it runs no kernel */
 	uint8_t waits;		/* its first process is lkvm's, and has not been told what to run */
-	uint8_t zero[1];
+	uint8_t command;	/* enum snapshot_runs: one runs, which lkvm's first process has started */
 };
 
 struct snapshot_header {

@@ -35,6 +35,8 @@ struct state {
 
 /* @bytes is room for @size bytes; state.used says how many it took. */
 void state_init_save(struct state *s, void *bytes, size_t size);
+/* Nothing is kept: state.used says how many bytes it would take. */
+void state_init_measure(struct state *s);
 void state_init_load(struct state *s, const void *bytes, size_t size);
 
 static inline bool state_loads(const struct state *s)

@@ -7,13 +7,15 @@
 
 #include "cmd/options.h"
 
+struct run_command;
 struct snapshot_header;
 
 /*
- * Opens the snapshot and makes the machine of @options what it says; @header is lent to it. 0 or -errno,
- * after a message: also if the command line names other disks, networks or ports than it had.
+ * Opens the snapshot and makes the machine of @options what it says; @header is lent to it. If a command runs in it,
+ * @command is what goes on. 0 or -errno, after a message: also if the command line names other disks, directories,
+ * networks or ports than it had.
  */
-int restore_prepare(struct run_options *options, struct snapshot_header *header);
+int restore_prepare(struct run_options *options, struct run_command *command, struct snapshot_header *header);
 
 /* The file has been read. */
 void restore_close(struct run_options *options);

@@ -44,6 +44,12 @@ bool run_command_is_wanted(const struct run_options *o);
  * after a message; run_command_fini() in any case, after the machine's end.
  */
 int run_command_prepare(struct run_command *c, struct run_options *o);
+
+/*
+ * The same of one that goes on from a snapshot: its directories, @nr_trees with the root, and its streams, or its
+ * terminal. What it runs is in the guest.
+ */
+int run_command_restore(struct run_command *c, struct run_options *o, unsigned int nr_trees, bool terminal);
 void run_command_fini(struct run_command *c);
 
 /* What the command could not be started for, in a message of its own. */

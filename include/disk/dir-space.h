@@ -42,6 +42,8 @@ enum space_kind {
 	SPACE_FILE,
 };
 
+struct state;
+
 struct space_range {
 	uint32_t block, nr;
 	uint32_t offset;	/* of the first in what its owner has, in blocks */
@@ -77,7 +79,7 @@ int space_init(struct space *s);
 void space_fini(struct space *s);
 
 /* Calls @fn for each range. */
-void space_each(struct space *s, void (*fn)(struct space_range *range));
+void space_each(struct space *s, void (*fn)(void *arg, struct space_range *range), void *arg);
 
 /* Gives range->nr blocks to what @range says. Their first one, or 0 if there are none or no memory. */
 uint32_t space_take(struct space *s, enum space_place place, const struct space_range *range);
@@ -87,5 +89,12 @@ struct space_range *space_find(struct space *s, uint32_t block, uint32_t *nr);
 
 /* @nr blocks from @first on, which are in no range, are read. */
 void space_burn(struct space *s, uint32_t first, uint32_t nr);
+
+/*
+ * All of it (include/state.h); it is loaded into one that is new. @carry_owner carries the owner of a range, and
+ * makes it when it loads; without one it has refused the state.
+ */
+void space_carry(struct space *s, struct state *state,
+		 void (*carry_owner)(void *arg, struct space_range *range, struct state *state), void *arg);
 
 #endif

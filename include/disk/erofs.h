@@ -101,6 +101,28 @@ bool erofs_add_dirent(struct erofs_dirents *d, uint64_t nid, unsigned int type, 
 /* Writes the block and begins a new one. Returns how many bytes of it are in use; the rest is zero. */
 uint32_t erofs_put_dirents(struct erofs_dirents *d, uint8_t block[EROFS_BLOCK_BYTES]);
 
+/* ---- reading what was put; whatever the bytes are, nothing outside of them is read ---- */
+
+struct erofs_dir_inode {
+	uint64_t bytes;
+	uint32_t block;
+	const uint8_t *tail;		/* what does not fill a block, if it is behind the inode; or NULL */
+};
+
+/* False: the inode in this slot is no directory that erofs_put_inode() could have put. */
+bool erofs_get_dir(const uint8_t *slot, size_t slot_bytes, struct erofs_dir_inode *dir);
+
+/* Zero before the first one of a block. */
+struct erofs_name {
+	uint32_t at;			/* of the next one */
+	uint64_t nid;
+	const char *text;
+	size_t bytes;
+};
+
+/* The next entry of a block of a directory of which @bytes are in use. False: there is none. */
+bool erofs_next_name(const uint8_t *block, uint32_t bytes, struct erofs_name *name);
+
 /* ---- superblock ---- */
 
 /* Block 0 of a disk of which every block may be in use. The root's number has to be below 2^16. */

@@ -42,6 +42,9 @@ struct tree_config {
 	const char *path;	/* a directory; of an archive: what messages call it */
 	int archive_fd;		/* a tar archive, readable at any offset; -1: it is a directory */
 	enum tree_owner owner;
+	/* Of a directory that a snapshot had: what its files are called by (disk/dir.h: dir_map_save_names()). */
+	const void *names;
+	size_t names_bytes;	/* 0: nobody has called any by a number yet */
 };
 
 /*
@@ -182,5 +185,11 @@ int tree_list_add(struct tree_list *list, uint32_t number, unsigned int type, co
  */
 int tree_dir_create(struct tree_source **out, const struct tree_config *config);
 int tree_tar_create(struct tree_source **out, const struct tree_config *config);
+
+/*
+ * What a tree is known by when a snapshot of its guest is restored: the directory itself, or the archive. All
+ * zero: it is known by nothing.
+ */
+struct tree_identity tree_identify(const struct tree_config *config);
 
 #endif

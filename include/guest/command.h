@@ -20,6 +20,7 @@ struct command;
 struct event_loop;
 struct port;
 struct results;
+struct state;
 struct term;
 
 #define COMMAND_MAX_PORTS 5u
@@ -67,6 +68,7 @@ struct command_sessions {
 	void (*hear)(void *arg, unsigned int session, uint32_t kind, const uint8_t *payload, size_t bytes);
 	/* Puts the next message, with its header, into @message, which has room for one. How long it is; 0: there is none. */
 	size_t (*say)(void *arg, uint8_t *message);
+	bool (*are_there)(void *arg);	/* the guest knows of one, or is about to */
 	void *arg;
 };
 
@@ -130,6 +132,16 @@ void command_was_ready(struct command *c);
 
 /* The command has started, or could not be: whatever init goes on from, it does what it should. */
 bool command_has_answered(const struct command *c);
+
+/* Why what is known of it cannot be saved now; NULL: it can. */
+const char *command_refuses_snapshot(const struct command *c);
+
+/*
+ * What is known of a command that runs (include/state.h). When it is loaded, after command_start() and before the
+ * guest runs, it goes on here: what it writes from now on comes here, and so does how it ends. What there is to read
+ * for it is what is read here, unless it has read the end.
+ */
+void command_carry(struct command *c, struct state *s);
 
 /*
  * Sends a signal to the command, once it has started. Of those that init has not heard of yet each is

@@ -18,6 +18,7 @@
 #include "guest/command.h"
 #include "guest/gate.h"
 #include "sink.h"
+#include "state.h"
 #include "term.h"
 #include "util.h"
 #include "virtio/port.h"
@@ -379,6 +380,132 @@ static void one_that_waits_goes_on_elsewhere(void **state)
 	say(&r, PROTOCOL_STARTED, NULL, 0);
 	assert_int_equal(r.ended, 0);
 	close_rig(&r);
+}
+
+static size_t save_command(struct rig *r, uint8_t *bytes, size_t room)
+{
+	struct state s;
+
+	assert_null(command_refuses_snapshot(r->command));
+	state_init_save(&s, bytes, room);
+	command_carry(r->command, &s);
+	assert_int_equal(state_end(&s), 0);
+	return s.used;
+}
+
+/* In another VM, whose stdin, stdout and stderr are others. */
+static int load_command(struct rig *r, const uint8_t *bytes, size_t nr, bool terminal)
+{
+	struct state s;
+
+	*r = (struct rig){ .config.terminal = terminal };
+	assert_int_equal(open_rig(r), 0);
+	state_init_load(&s, bytes, nr);
+	command_carry(r->command, &s);
+	return state_end(&s);
+}
+
+/* Begins a command that has read 3 bytes and written 4, half a message on its way. */
+static void begin_one(struct rig *r)
+{
+	uint8_t got[16];
+
+	default_rig(r);
+	assert_non_null(command_refuses_snapshot(r->command));
+	get_ready(r);
+	assert_non_null(command_refuses_snapshot(r->command));
+	say(r, PROTOCOL_STARTED, NULL, 0);
+	assert_int_equal(write(r->in[1], "abc", 3), 3);
+	while (!term_has_input(r->io))
+		step(r);
+	assert_int_equal(get(r, STDIN, got, sizeof(got)), 3);
+	assert_int_equal(give(r, STDOUT, "four", 4), 4);
+	command_signal(r->command, 10);
+	assert_int_equal(get(r, CONTROL, got, 5), 5);
+}
+
+static void one_that_runs_goes_on_elsewhere(void **state)
+{
+	const struct protocol_stream_end end = { .stream = 1, .bytes = 9 };
+	const struct protocol_signal sent = { .number = 10 };
+	const struct protocol_count count = { .bytes = 5 };
+	uint8_t message[64], wanted[64], got[64], saved[512];
+	const size_t nr = put_message(message, PROTOCOL_STREAM_END, &end, sizeof(end));
+	size_t n, bytes;
+	struct rig r;
+
+	(void)state;
+	begin_one(&r);
+	assert_int_equal(give(&r, CONTROL, message, 11), 11);
+	bytes = save_command(&r, saved, sizeof(saved));
+	/* It goes on here, too. */
+	assert_int_equal(give(&r, CONTROL, message + 11, nr - 11), nr - 11);
+	assert_int_equal(r.ended, 0);
+	close_rig(&r);
+
+	assert_int_equal(load_command(&r, saved, bytes, false), 0);
+	assert_true(command_is_running(r.command));
+	n = put_message(wanted, PROTOCOL_SIGNAL, &sent, sizeof(sent));
+	assert_int_equal(hear_all(&r, got, sizeof(got)), n - 5);
+	assert_memory_equal(got, wanted + 5, n - 5);
+	/* What it reads is what is said here, and counts with what it has read. */
+	assert_int_equal(write(r.in[1], "de", 2), 2);
+	close_end(&r.in[1]);
+	while (!term_has_input(r.io))
+		step(&r);
+	step(&r);
+	assert_int_equal(get(&r, STDIN, got, sizeof(got)), 2);
+	n = put_message(wanted, PROTOCOL_STDIN_END, &count, sizeof(count));
+	assert_int_equal(hear_all(&r, got, sizeof(got)), n);
+	assert_memory_equal(got, wanted, n);
+	/* So does what it writes, and the rest of what init was about to say. */
+	assert_int_equal(give(&r, CONTROL, message + 11, nr - 11), nr - 11);
+	assert_int_equal(give(&r, STDOUT, "-five", 5), 5);
+	say_stream_end(&r, 2, 0);
+	assert_int_equal(r.ended, 0);
+	say_exited(&r, PROTOCOL_END_EXITED, 7);
+	assert_int_equal(r.ended, 1);
+	assert_int_equal(command_result(r.command).value, 7);
+	assert_null(strstr(r.said, "lkvm: "));
+	sink_flush(term_sink(r.io));
+	assert_int_equal(read(r.out[0], got, sizeof(got)), 5);
+	assert_memory_equal(got, "-five", 5);
+	close_rig(&r);
+}
+
+/* Whatever is loaded: it is refused, or what init says then is taken as any other guest's words. */
+static void a_saved_command_may_be_anything(void **state)
+{
+	static const uint8_t changes[] = { 0x01, 0x40, 0xff };
+	uint8_t saved[512], message[64];
+	char text[1024];
+	size_t bytes;
+	struct rig r;
+	int capture;
+
+	(void)state;
+	begin_one(&r);
+	assert_int_equal(give(&r, CONTROL, message, put_message(message, PROTOCOL_NOTICE, "x", 2) - 1), 9);
+	bytes = save_command(&r, saved, sizeof(saved));
+	close_rig(&r);
+	assert_int_not_equal(load_command(&r, saved, bytes, true), 0);
+	close_rig(&r);
+	for (size_t at = 0; at < bytes; at++) {
+		assert_int_not_equal(load_command(&r, saved, at, false), 0);
+		close_rig(&r);
+		for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+			saved[at] ^= changes[i];
+			capture = begin_capture();
+			if (!load_command(&r, saved, bytes, false)) {
+				give(&r, CONTROL, "\0\0\0\0\0\0\0\0\0\0", 10);
+				give(&r, STDOUT, "something", 9);
+				say_exited(&r, PROTOCOL_END_EXITED, 1);
+			}
+			close_rig(&r);
+			end_capture(capture, text, sizeof(text));
+			saved[at] ^= changes[i];
+		}
+	}
 }
 
 static int create_with(char *const *arguments, unsigned int nr, unsigned int nr_environment)
@@ -1105,6 +1232,8 @@ int main(void)
 		cmocka_unit_test(the_plan_is_what_was_asked),
 		cmocka_unit_test(no_two_seeds_are_the_same),
 		cmocka_unit_test(one_that_waits_goes_on_elsewhere),
+		cmocka_unit_test(one_that_runs_goes_on_elsewhere),
+		cmocka_unit_test(a_saved_command_may_be_anything),
 		cmocka_unit_test(arguments_have_a_bound),
 		cmocka_unit_test(the_end_of_stdin_comes_with_its_count),
 		cmocka_unit_test(stdin_that_nobody_wants_stays),

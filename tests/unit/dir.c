@@ -23,8 +23,10 @@
 #include <sys/xattr.h>
 
 #include "disk/dir-space.h"
+#include "disk/dir.h"
 #include "disk/files.h"
 #include "disk/tar-file.h"
+#include "state.h"
 
 #define BLOCK 4096u
 
@@ -92,19 +94,25 @@ static bool read_view(void *arg, uint64_t offset, void *buf, size_t bytes)
 	return true;
 }
 
-/* The directory @path, or an archive of it. */
-static void open_rig_of(struct rig *r, const char *path, int archive_fd, enum tree_owner owner)
+static void open_rig_with(struct rig *r, const struct tree_config *tree)
 {
-	const struct tree_config tree = { .path = path, .archive_fd = archive_fd, .owner = owner };
-	struct disk_config config = { .path = path };
+	struct disk_config config = { .path = tree->path };
 
 	*r = (struct rig){ .image = -1 };
-	snprintf(r->tree, sizeof(r->tree), "%s", path);
-	assert_int_equal(files_start(&r->files, loop, &walls, &tree, 1), 0);
+	snprintf(r->tree, sizeof(r->tree), "%s", tree->path);
+	assert_int_equal(files_start(&r->files, loop, &walls, tree, 1), 0);
 	assert_int_equal(files_wait(r->files), 0);
 	assert_int_equal(files_watch(r->files), 0);
 	config.files = r->files;
 	assert_int_equal(disk_open(&r->disk, aio, &config), 0);
+}
+
+/* The directory @path, or an archive of it. */
+static void open_rig_of(struct rig *r, const char *path, int archive_fd, enum tree_owner owner)
+{
+	const struct tree_config tree = { .path = path, .archive_fd = archive_fd, .owner = owner };
+
+	open_rig_with(r, &tree);
 }
 
 static void open_rig(struct rig *r, const char *path, enum tree_owner owner)
@@ -1084,6 +1092,278 @@ static void of_the_hosts_root_some_directories_are_empty(void **state)
 	close_rig(&r);
 }
 
+/* ---- snapshots ---- */
+
+/* What one has of the disk, and what of the process. */
+struct saved {
+	uint8_t *map, *names;
+	size_t map_bytes, names_bytes;
+};
+
+static uint8_t *save_part(struct rig *r, void (*save)(struct disk *disk, struct state *s), size_t *bytes)
+{
+	struct state s;
+	uint8_t *data;
+
+	state_init_measure(&s);
+	save(r->disk, &s);
+	assert_int_equal(state_end(&s), 0);
+	*bytes = s.used;
+	data = malloc(*bytes);
+	assert_non_null(data);
+	state_init_save(&s, data, *bytes);
+	save(r->disk, &s);
+	assert_int_equal(state_end(&s), 0);
+	assert_int_equal(s.used, *bytes);
+	return data;
+}
+
+static struct saved save_rig(struct rig *r)
+{
+	struct saved saved = { 0 };
+
+	saved.map = save_part(r, dir_map_carry, &saved.map_bytes);
+	saved.names = save_part(r, dir_map_save_names, &saved.names_bytes);
+	return saved;
+}
+
+static void free_saved(struct saved *saved)
+{
+	free(saved->map);
+	free(saved->names);
+}
+
+/* 0 or -errno: it was refused. */
+static int load_map(struct rig *r, const void *map, size_t bytes)
+{
+	struct state s;
+
+	state_init_load(&s, map, bytes);
+	dir_map_carry(r->disk, &s);
+	return state_end(&s);
+}
+
+static void open_restored(struct rig *r, const char *path, const struct saved *saved)
+{
+	const struct tree_config tree = {
+		.path = path, .archive_fd = -1, .names = saved->names, .names_bytes = saved->names_bytes,
+	};
+
+	open_rig_with(r, &tree);
+	assert_int_equal(load_map(r, saved->map, saved->map_bytes), 0);
+}
+
+/* Every block of those that are in @image is what it was. */
+static void compare_blocks(struct rig *r, int image)
+{
+	static uint8_t was[BLOCK], is[BLOCK];
+	off_t at = 0, end;
+
+	while ((at = lseek(image, at, SEEK_DATA)) >= 0) {
+		end = lseek(image, at, SEEK_HOLE);
+		for (at -= at % BLOCK; at < end; at += BLOCK) {
+			assert_int_equal(pread(image, was, BLOCK, at), BLOCK);
+			assert_int_equal(read_disk(r->disk, (uint64_t)at, is, BLOCK), 0);
+			assert_memory_equal(was, is, BLOCK);
+		}
+	}
+}
+
+static void a_snapshot_has_all_that_was_looked_at(void **state)
+{
+	struct saved saved, again;
+	struct rig r;
+	int image;
+
+	(void)state;
+	make_everything(3000);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	image = r.image = open(path_in("image"), O_RDWR | O_CREAT, 0600);
+	compare_tree(&r, false);
+	saved = save_rig(&r);
+	r.image = -1;
+	close_rig(&r);
+	open_restored(&r, path_in("t"), &saved);
+	compare_blocks(&r, image);
+	compare_tree(&r, true);
+	/* What it has become is the same but for the data that were read, which are not there. */
+	again = save_rig(&r);
+	assert_int_equal(again.map_bytes, saved.map_bytes);
+	assert_memory_equal(again.map, saved.map, saved.map_bytes);
+	assert_int_equal(again.names_bytes, saved.names_bytes);
+	assert_memory_equal(again.names, saved.names, saved.names_bytes);
+	close_rig(&r);
+	free_saved(&saved);
+	free_saved(&again);
+	close(image);
+}
+
+/* The rest is there, too: also what was burned stays so, and snapshots of what was restored are as good. */
+static void a_snapshot_goes_on_from_where_it_was(void **state)
+{
+	struct view_inode inode;
+	uint8_t block[BLOCK];
+	struct saved saved;
+	struct rig r;
+
+	(void)state;
+	assert_int_equal(tool("mkdir t"), 0);
+	make_files();
+	make_many("ten", 10, true);
+	make_many("dirs", 300, true);
+	make_many("many", 1000, false);
+	assert_int_equal(tool("find t/many -exec touch -d @1000000000 {} +; touch -d @1000000000 t"), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	for (unsigned int i = 0; i < 4; i++) {
+		if (i == 0)
+			assert_int_equal(read_disk(r.disk, (SPACE_DATA + 3ull) * BLOCK, block, BLOCK), 0);
+		if (i == 1)
+			find_inode(&r, "ten");
+		if (i == 2)
+			find_inode(&r, "d/e/e/p");
+		if (i == 3) {
+			inode = find_inode(&r, "many/entry-77");
+			assert_int_equal(read_file(&r, &inode, block), 0);
+		}
+		saved = save_rig(&r);
+		close_rig(&r);
+		open_restored(&r, path_in("t"), &saved);
+		free_saved(&saved);
+	}
+	assert_int_equal(tool("rm -r t/many; mkdir t/many; echo other >t/many/other"), 0);
+	/* What has been listed is what it was. */
+	inode = find_inode(&r, "many");
+	assert_int_equal(count_entries(&r, &inode), 1002);
+	assert_int_equal(tool("rm -r t/many"), 0);
+	make_many("many", 1000, false);
+	/* What was looked at has the times that it had. */
+	assert_int_equal(tool("find t/many -exec touch -d @1000000000 {} +; touch -d @1000000000 t"), 0);
+	compare_tree(&r, false);
+	close_rig(&r);
+}
+
+static void what_has_changed_since_a_snapshot_is_an_error(void **state)
+{
+	static const char *const names[] = { "appended", "replaced", "deleted", "moved" };
+	struct view_inode inodes[ARRAY_SIZE(names)], same;
+	struct saved saved;
+	uint8_t block[BLOCK];
+	char text[8192];
+	struct rig r;
+	int capture;
+
+	(void)state;
+	assert_int_equal(tool("mkdir t t/sub; echo same >t/sub/same"), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		assert_int_equal(tool("echo contents >t/%s; touch -d 2001-02-03 t/%s", names[i], names[i]), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	same = find_inode(&r, "sub/same");
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		inodes[i] = find_inode(&r, names[i]);
+	assert_int_equal(read_file(&r, &inodes[0], block), 0);
+	saved = save_rig(&r);
+	close_rig(&r);
+	assert_int_equal(tool("echo more >>t/appended; cp -p t/replaced t/new; mv t/new t/replaced; rm t/deleted; "
+			      "mv t/moved t/sub"), 0);
+	open_restored(&r, path_in("t"), &saved);
+	free_saved(&saved);
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
+		capture = begin_capture();
+		for (unsigned int n = 0; n < 3; n++)
+			assert_int_equal(read_file(&r, &inodes[i], block), -EIO);
+		end_capture(capture, text, sizeof(text));
+		assert_int_equal(count_messages(text, "lkvm: "), 1);
+		assert_int_equal(count_messages(text, names[i]), 1);
+		r.disk->log_limit = (struct log_limit){ 0 };
+	}
+	assert_int_equal(read_file(&r, &same, block), 0);
+	assert_memory_equal(block, "same\n", 6);
+	close_rig(&r);
+}
+
+/* A source that is given @names says whether they are good; what it knows then can be asked for. */
+static int begin_source(const char *path, const void *names, size_t bytes)
+{
+	const struct tree_config config = { .path = path, .archive_fd = -1, .names = names, .names_bytes = bytes };
+	static struct tree_stat st;
+	struct tree_source *source;
+	char text[TREE_MAX_PATH_BYTES];
+	int rc;
+
+	assert_int_equal(tree_dir_create(&source, &config), 0);
+	rc = source->ops->begin(source);
+	for (uint32_t i = 0; i < 20; i++) {
+		memset(&st.attr, 0, sizeof(st.attr));
+		source->ops->stat(source, i, &st);
+		source->ops->name(source, i, text, sizeof(text));
+	}
+	source->ops->destroy(source);
+	return rc;
+}
+
+/* Each byte another, and every length: it is refused, or the guest has something else to read. */
+static void what_is_wrong_with_a_snapshot_does_no_harm(void **state)
+{
+	static const uint8_t changes[] = { 0x01, 0x80, 0xff };
+	struct saved saved, other;
+	unsigned int refused = 0;
+	uint8_t block[BLOCK];
+	struct rig r;
+	int capture;
+	char text[64];
+
+	(void)state;
+	assert_int_equal(tool("mkdir -p t/d/e; cd t; truncate -s 300M sparse; echo end >>sparse; echo 1 >d/one; ln -s one d/two; echo 2 >d/e/3"), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	compare_tree(&r, false);
+	saved = save_rig(&r);
+	close_rig(&r);
+	assert_int_equal(begin_source(path_in("t"), saved.names, saved.names_bytes), 0);
+	capture = begin_capture();
+	for (size_t at = 0; at < saved.names_bytes; at++) {
+		refused += begin_source(path_in("t"), saved.names, at ? at : 1) != 0;
+		for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+			saved.names[at] ^= changes[i];
+			begin_source(path_in("t"), saved.names, saved.names_bytes);
+			saved.names[at] ^= changes[i];
+		}
+	}
+	end_capture(capture, text, sizeof(text));
+	assert_true(refused > saved.names_bytes / 2);
+	refused = 0;
+	for (size_t at = 0; at < saved.map_bytes; at++) {
+		const size_t i = at % (ARRAY_SIZE(changes) + 1);
+		int rc;
+
+		/* Blocks of inodes are the guest's. */
+		if (at > 500 && at % 97)
+			continue;
+		open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+		saved.map[at] ^= i < ARRAY_SIZE(changes) ? changes[i] : 0;
+		rc = load_map(&r, saved.map, i < ARRAY_SIZE(changes) ? saved.map_bytes : at);
+		saved.map[at] ^= i < ARRAY_SIZE(changes) ? changes[i] : 0;
+		assert_true(rc || i < ARRAY_SIZE(changes));
+		refused += rc != 0;
+		if (!rc) {
+			struct state s;
+
+			read_disk(r.disk, SPACE_ROOT * (uint64_t)BLOCK, block, BLOCK);
+			state_init_measure(&s);
+			dir_map_save_names(r.disk, &s);
+		}
+		close_rig(&r);
+	}
+	assert_true(refused > 20);
+	/* One that is whole is so still. */
+	open_restored(&r, path_in("t"), &saved);
+	compare_tree(&r, true);
+	other = save_rig(&r);
+	assert_memory_equal(other.map, saved.map, saved.map_bytes);
+	close_rig(&r);
+	free_saved(&saved);
+	free_saved(&other);
+}
+
 /* ---- the disk's blocks ---- */
 
 static void ranges_keep_clear_of_what_is_burned(void **state)
@@ -1247,6 +1527,10 @@ int main(void)
 		TEST(a_user_sees_what_he_may_and_is_root),
 		TEST(what_is_mounted_is_empty),
 		TEST(of_the_hosts_root_some_directories_are_empty),
+		TEST(a_snapshot_has_all_that_was_looked_at),
+		TEST(a_snapshot_goes_on_from_where_it_was),
+		TEST(what_has_changed_since_a_snapshot_is_an_error),
+		TEST(what_is_wrong_with_a_snapshot_does_no_harm),
 		cmocka_unit_test(ranges_keep_clear_of_what_is_burned),
 		TEST(what_is_in_an_archive_is_on_the_disk),
 		TEST(an_archive_is_what_unpacking_it_makes),

@@ -333,6 +333,18 @@ static void a_crash_never_looks_like_success(void **state)
 	}
 }
 
+/* With a command that has not ended. */
+static void a_command_ends_or_goes_on(void **state)
+{
+	struct machine_result r = { .reason = STOP_SNAPSHOT, .has_command = true };
+
+	(void)state;
+	assert_int_equal(outcome_of(&r).status, 0);
+	assert_string_equal(outcome_of(&r).word, "snapshot");
+	r.reason = STOP_POWEROFF;
+	assert_int_equal(outcome_of(&r).status, 255);
+}
+
 /* However orderly its crash kernel ends. */
 static void a_crash_is_remembered(void **state)
 {
@@ -450,6 +462,7 @@ int main(void)
 		cmocka_unit_test(no_card_takes_no_place),
 		cmocka_unit_test(a_crash_never_looks_like_success),
 		cmocka_unit_test(a_crash_is_remembered),
+		cmocka_unit_test(a_command_ends_or_goes_on),
 		cmocka_unit_test(strings_are_json),
 		cmocka_unit_test(the_report_is_one_object),
 		cmocka_unit_test(messages_have_two_parts),
