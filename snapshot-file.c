@@ -47,6 +47,40 @@ void snapshot_fill(struct snapshot_header *h, const void *state, uint64_t state_
 	h->header_sum = sum_of(h, offsetof(struct snapshot_header, header_sum));
 }
 
+void snapshot_set_ram_sum(struct snapshot_header *h, uint64_t sum)
+{
+	h->ram_sum = sum;
+	h->header_sum = sum_of(h, offsetof(struct snapshot_header, header_sum));
+}
+
+/* Four at a time, which a CPU multiplies at once. Another word in one place is another sum. */
+static uint64_t sum_page(gpa_t gpa, const uint8_t *page)
+{
+	uint64_t sums[4] = { gpa, gpa, gpa, gpa }, any = 0;
+
+	for (size_t at = 0; at < PAGE_BYTES; at += sizeof(sums)) {
+		uint64_t words[4];
+
+		memcpy(words, page + at, sizeof(words));
+		for (unsigned int i = 0; i < 4; i++) {
+			sums[i] = (sums[i] ^ words[i]) * 0x9e3779b97f4a7c15ull;
+			any |= words[i];
+		}
+	}
+	for (unsigned int i = 1; i < 4; i++)
+		sums[0] = (sums[0] << 13 | sums[0] >> 51) + sums[i];
+	return any ? sums[0] : 0;
+}
+
+uint64_t snapshot_sum_ram(gpa_t gpa, const void *pages, uint64_t bytes)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t at = 0; at < bytes; at += PAGE_BYTES)
+		sum += sum_page(gpa + at, (const uint8_t *)pages + at);
+	return sum;
+}
+
 uint64_t snapshot_ram_at(const struct snapshot_header *h, gpa_t gpa)
 {
 	return h->ram_offset + (gpa < MEM_HOLE_END ? gpa : gpa - (MEM_HOLE_END - MEM_HOLE_START));
@@ -149,15 +183,35 @@ int snapshot_read_state(int fd, const struct snapshot_header *h, void **state)
 	return 0;
 }
 
+/* While it is in the CPU's cache. */
+#define PIECE_BYTES	KIB(256)
+
+/* [gpa, end) of RAM, whole pages, from @offset of the file; adds to the sum. */
+static int read_pages(int fd, const struct mem *mem, gpa_t gpa, gpa_t end, uint64_t offset, uint64_t *sum)
+{
+	int rc = 0;
+
+	while (gpa < end && !rc) {
+		const uint64_t bytes = min_u64(end - gpa, PIECE_BYTES);
+
+		rc = mem_read_file(mem, gpa, bytes, fd, offset);
+		if (!rc)
+			*sum += snapshot_sum_ram(gpa, mem_ptr(mem, gpa, bytes), bytes);
+		gpa += bytes;
+		offset += bytes;
+	}
+	return rc;
+}
+
 /* Data of one region, from @offset of the file up to @end. Files without holes are all data. */
-static int read_region(int fd, const struct mem *mem, const struct mem_region *r, uint64_t start)
+static int read_region(int fd, const struct mem *mem, const struct mem_region *r, uint64_t start, uint64_t *sum)
 {
 	const uint64_t end = start + r->size_bytes;
 	uint64_t at = start;
 
 	while (at < end) {
 		off_t data = lseek(fd, (off_t)at, SEEK_DATA), hole;
-		uint64_t bytes;
+		uint64_t next;
 		int rc;
 
 		if (data < 0 && errno == ENXIO)
@@ -167,11 +221,13 @@ static int read_region(int fd, const struct mem *mem, const struct mem_region *r
 			return -errno;
 		if ((uint64_t)data >= end || hole <= data)
 			return hole <= data ? -EIO : 0;
-		bytes = min_u64((uint64_t)hole, end) - (uint64_t)data;
-		rc = mem_read_file(mem, r->start + ((uint64_t)data - start), bytes, fd, (uint64_t)data);
+		/* Where a file system's blocks are smaller, and begin in the middle of a page. */
+		at = max_u64(at, align_down((uint64_t)data, PAGE_BYTES));
+		next = min_u64(align_up((uint64_t)hole, PAGE_BYTES), end);
+		rc = read_pages(fd, mem, r->start + (at - start), r->start + (next - start), at, sum);
 		if (rc)
 			return rc;
-		at = (uint64_t)hole;
+		at = next;
 	}
 	return 0;
 }
@@ -190,13 +246,17 @@ static bool is_mapped(int fd, const struct snapshot_header *h, struct mem *mem)
 
 int snapshot_read_ram(int fd, const struct snapshot_header *h, struct mem *mem)
 {
+	uint64_t sum = 0;
 	int rc = 0;
 
 	if (h->machine.waits && is_mapped(fd, h, mem))
 		return 0;
 	for (unsigned int i = 0; i < mem->nr_regions && !rc; i++)
-		rc = read_region(fd, mem, &mem->regions[i], snapshot_ram_at(h, mem->regions[i].start));
+		rc = read_region(fd, mem, &mem->regions[i], snapshot_ram_at(h, mem->regions[i].start), &sum);
+	if (!rc && sum != h->ram_sum)
+		rc = -EILSEQ;
 	if (rc)
-		log_error("restore: its memory: %s", rc == -ENODATA ? "the file was cut" : strerror(-rc));
+		log_error("restore: its memory: %s", rc == -ENODATA ? "the file was cut" :
+			  rc == -EILSEQ ? "the file is damaged" : strerror(-rc));
 	return rc;
 }

@@ -44,6 +44,7 @@ static void snapshot_next_ram(struct snapshot_image *image, struct vmcore_record
 		r->bytes = (uint32_t)(run.to - run.from);
 		r->kind = VMCORE_DATA;
 		*data = mem_ptr(image->mem, run.from, run.to - run.from);
+		image->sum += snapshot_sum_ram(run.from, *data, r->bytes);
 	}
 	image->done = run.to - region->start;
 	if (run.to == end) {
@@ -69,6 +70,7 @@ bool snapshot_image_next(struct snapshot_image *image, struct vmcore_record *r, 
 		snapshot_next_ram(image, r, data);
 		return true;
 	case SNAPSHOT_HEADER:
+		snapshot_set_ram_sum(&image->header, image->sum);
 		*r = (struct vmcore_record){ 0, sizeof(image->header), VMCORE_DATA };
 		*data = &image->header;
 		image->at = SNAPSHOT_END;

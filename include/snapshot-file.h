@@ -52,11 +52,21 @@ struct snapshot_header {
 	struct snapshot_machine machine;
 	uint64_t state_bytes, state_sum;
 	uint64_t ram_offset, file_bytes;
+	uint64_t ram_sum;	/* of all pages (snapshot_sum_ram()) */
 	uint64_t header_sum;	/* of all before it */
 };
 
 /* The rest of @h from its machine and the state of so many bytes. */
 void snapshot_fill(struct snapshot_header *h, const void *state, uint64_t state_bytes);
+
+/*
+ * The sum of @bytes of RAM, whole pages, at @gpa. Those of parts are added; that of zeros is 0, so that it does
+ * not matter what of them is a hole.
+ */
+uint64_t snapshot_sum_ram(gpa_t gpa, const void *pages, uint64_t bytes);
+
+/* Its RAM has been sent. */
+void snapshot_set_ram_sum(struct snapshot_header *h, uint64_t sum);
 
 /* Where the byte of RAM at @gpa is in the file. */
 uint64_t snapshot_ram_at(const struct snapshot_header *h, gpa_t gpa);
@@ -74,8 +84,9 @@ int snapshot_read_header(int fd, const char *path, struct snapshot_header *h, un
 int snapshot_read_state(int fd, const struct snapshot_header *h, void **state);
 
 /*
- * Its RAM into @mem, which is as big and all zero; the file has to stay as it is if that guest waits (it is
- * in the cache). 0 or -errno, after a message.
+ * Its RAM into @mem, which is as big and all zero. If that guest waits (it is in the cache) the file has to stay as it
+ * is, since memory is mapped, and not even looked at: reading it for its sum would cost more than all else. 0 or
+ * -errno, after a message.
  */
 int snapshot_read_ram(int fd, const struct snapshot_header *h, struct mem *mem);
 

@@ -21,6 +21,7 @@ struct snapshot_image {
 	struct ram_scan scan;
 	enum { SNAPSHOT_BEGIN, SNAPSHOT_STATE, SNAPSHOT_RAM, SNAPSHOT_HEADER, SNAPSHOT_END, SNAPSHOT_OVER } at;
 	uint64_t done;			/* of the state, or of a region */
+	uint64_t sum;			/* of RAM until there */
 	unsigned int region;
 	bool failed;
 };

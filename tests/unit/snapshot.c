@@ -5,6 +5,7 @@
  */
 #include "tests/lib/unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -111,6 +112,7 @@ static void test_there_and_back(void **unused)
 	assert_true((uint64_t)st.st_blocks * 512 < MIB(1));
 	fd = snapshot_open(folder, &found, MAX_CPUS);
 	assert_true(fd >= 0);
+	snapshot_set_ram_sum(&h, found.ram_sum);
 	assert_memory_equal(&found, &h, sizeof(h));
 	assert_int_equal(snapshot_read_state(fd, &found, &read), 0);
 	assert_memory_equal(read, state, sizeof(state));
@@ -124,6 +126,51 @@ static void test_there_and_back(void **unused)
 	close(fd);
 	mem_destroy(to);
 	mem_destroy(from);
+}
+
+static void flip(uint64_t at, uint8_t bits)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+	byte ^= bits;
+	assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+	close(fd);
+}
+
+/* A bit of memory that is another one, in a page that has something in it or in one that has nothing. */
+static void test_memory(void **unused)
+{
+	static const uint64_t places[] = { 8192, 8199, 8200, 12287, 4096, MIB(2) - 1 };
+	uint8_t state[64] = { 0 };
+	struct snapshot_header h = make_header(MIB(2), state, sizeof(state));
+	struct mem *mem, *to;
+	char text[256];
+	int fd, saved, rc;
+
+	(void)unused;
+	assert_int_equal(mem_create(&mem, MIB(2)), 0);
+	put(mem, 8192, 5);
+	put(mem, MIB(1), 7);
+	write_snapshot(mem, &h, state);
+	mem_destroy(mem);
+	for (size_t i = 0; i <= ARRAY_SIZE(places); i++) {
+		if (i)
+			flip(h.ram_offset + places[i - 1], 0x80);
+		fd = snapshot_open(folder, &h, MAX_CPUS);
+		assert_true(fd >= 0);
+		assert_int_equal(mem_create(&to, MIB(2)), 0);
+		saved = begin_capture();
+		rc = snapshot_read_ram(fd, &h, to);
+		end_capture(saved, text, sizeof(text));
+		assert_int_equal(rc, i ? -EILSEQ : 0);
+		assert_true(!i || strstr(text, "the file is damaged"));
+		mem_destroy(to);
+		close(fd);
+		if (i)
+			flip(h.ram_offset + places[i - 1], 0x80);
+	}
 }
 
 /* What is said about it, or NULL if it is taken. */
@@ -162,17 +209,6 @@ static void write_small(void)
 	put(mem, 8192, 5);
 	write_snapshot(mem, &h, state);
 	mem_destroy(mem);
-}
-
-static void flip(uint64_t at, uint8_t bits)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	uint8_t byte;
-
-	assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
-	byte ^= bits;
-	assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
-	close(fd);
 }
 
 static void test_any_bit(void **unused)
@@ -250,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_there_and_back, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(test_memory, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_any_bit, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_sizes, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_lies, make_folder, remove_folder),
