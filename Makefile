@@ -307,6 +307,7 @@ check-all: check-builds
 	@tests/in-kvm tests/confined user
 	@tests/host/matrix build/$(notdir $(CC))
 	@tests/host/debian build/$(notdir $(CC))
+	@tests/host/debian build/$(notdir $(CC)) stock
 	@tests/host/engines build/$(notdir $(CC))
 	@tests/host/vmcore-readers build/$(notdir $(CC))
 	@tests/host/gdb-kernel build/$(notdir $(CC)) amd
