@@ -69,7 +69,7 @@ devices := virtio/queue.c virtio/device.c virtio/pci.c virtio/mmio.c virtio/blk.
 	net/net.c net/tap.c net/link.c net/stream.c net/passt.c net/pcap.c net/vhost.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/raw.c disk/aio.c disk/qcow2.c disk/qcow2-image.c \
 	disk/qcow2-open.c disk/qcow2-table.c disk/qcow2-map.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c disk/qcow2-decompress.c disk/tar.c disk/tar-file.c disk/tree-tar.c
-devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c disk/dir-map.c
+devices += disk/erofs.c disk/files.c disk/files-process.c disk/tree-dir.c disk/tree-join.c disk/dir.c disk/dir-space.c disk/dir-inodes.c disk/dir-data.c disk/dir-map.c
 controls := control/json.c control/registry.c control/server.c control/client.c
 controls += control/vmcore-format.c control/vmcore-info.c control/vmcore-image.c control/vmcore-file.c control/vmcore.c control/vmcore-saver.c control/dump.c
 controls += control/inspect.c
@@ -77,7 +77,7 @@ controls += control/gdb.c control/gdb-commands.c control/gdb-monitor.c control/g
 controls += control/frames.c control/viewers.c control/exec.c
 commands := cmd/run.c cmd/run-command.c cmd/early-end.c cmd/options.c cmd/option-values.c cmd/report.c cmd/check.c cmd/kconfig.c cmd/help.c cmd/completion.c cmd/probes.S
 commands += cmd/debug.c cmd/debug-dump.c cmd/debug-inspect.c cmd/debug-gdb.c
-containers := oci/config.c oci/words.c oci/seccomp.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/console.c oci/network.c oci/exec.c oci/update.c oci/runtime.c oci/create.c
+containers := oci/config.c oci/pod.c oci/member.c oci/words.c oci/seccomp.c oci/plan.c oci/store.c oci/holder.c oci/cgroup.c oci/console.c oci/network.c oci/exec.c oci/update.c oci/runtime.c oci/create.c
 commands += cmd/stat.c
 controls += control/ram-scan.c control/snapshot-image.c control/snapshot.c
 commands += cmd/restore.c cmd/warm.c cmd/snapshot.c cmd/receive.c
@@ -124,7 +124,7 @@ $(build)/%.S.o: %.S
 
 # The guest's first process: with a C library of its own, and the same whatever the variant.
 init_max_bytes := 65536
-init_sources := guest/init.c guest/init-exec.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c guest/init-container.c
+init_sources := guest/init.c guest/init-exec.c guest/init-member.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c guest/init-container.c
 init_cflags = -std=gnu11 -D_GNU_SOURCE -Os -static -s $(warnings) -iquote include -idirafter /usr/include \
 	-idirafter /usr/include/x86_64-linux-gnu -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code

@@ -109,6 +109,7 @@ struct machine {
 	struct results *results;	/* of the command; NULL: none */
 	struct board board;
 	bool disks_stuck;		/* requests are in flight, and will be */
+	bool lent[BOARD_MAX_VIRTIO];	/* spare disks, by number */
 	struct machine_pause pause;
 	struct machine_halt halt;
 	void *restored;			/* state of a snapshot that is yet to be loaded; ours */
@@ -301,7 +302,7 @@ static int machine_open_disk(struct machine *m, unsigned int i)
 		config.path = m->config->trees[from->tree].path;
 	}
 	m->host.disks[i].serial = from->serial;
-	m->host.disks[i].is_ours = from->tree >= 0;
+	m->host.disks[i].is_ours = from->tree >= 0 || config.spare;
 	return disk_open(&m->host.disks[i].disk, m->aio, &config);
 }
 
@@ -907,6 +908,45 @@ struct command *machine_command(const struct machine *m)
 struct term *machine_console(const struct machine *m)
 {
 	return m->host.term;
+}
+
+/* Of a spare disk; what was on it before is not read any more. */
+static bool can_be_lent(const struct machine *m, unsigned int i)
+{
+	return m->config->disks[i].disk.spare && !m->lent[i] && aio_is_idle(&m->host.disks[i].disk->client);
+}
+
+int machine_lend_disk(struct machine *m, int socket)
+{
+	unsigned int i = 0;
+	int rc;
+
+	while (i < m->config->nr_disks && !can_be_lent(m, i))
+		i++;
+	if (i == m->config->nr_disks)
+		return -EBUSY;
+	rc = disk_lend(m->host.disks[i].disk, socket);
+	if (rc)
+		return rc == -EBUSY ? -EIO : rc;
+	m->lent[i] = true;
+	board_tell_disk_size(&m->board, i);
+	return (int)i;
+}
+
+void machine_take_disk_back(struct machine *m, unsigned int disk)
+{
+	disk_take_back(m->host.disks[disk].disk);
+	board_tell_disk_size(&m->board, disk);
+}
+
+void machine_release_disk(struct machine *m, unsigned int disk)
+{
+	m->lent[disk] = false;
+}
+
+const char *machine_disk_serial(const struct machine *m, unsigned int disk)
+{
+	return m->config->disks[disk].serial;
 }
 
 bool machine_console_has_keys(const struct machine *m)
@@ -1653,11 +1693,23 @@ static void exec_by_gate(void *arg, int fd)
 		close(fd);
 }
 
+static void join_by_gate(void *arg, int fd, int files)
+{
+	const struct machine_config *config = ((const struct machine *)arg)->config;
+
+	if (config->join) {
+		config->join(config->exec_arg, fd, files);
+		return;
+	}
+	close(fd);
+	close(files);
+}
+
 static int open_gate(struct machine *m)
 {
 	const struct gate_client client = {
 		.gone = on_gate_gone, .pause = pause_by_gate, .resume = resume_by_gate, .exec = exec_by_gate,
-		.arg = m,
+		.join = join_by_gate, .arg = m,
 	};
 
 	return !m->command || m->config->gate_fd < 0 ? 0 :

@@ -66,7 +66,7 @@ static int attach_ask(struct attach *a, const char *what, const char *path, cons
 static void attach_init(struct attach *a, const char *name)
 {
 	a->name = name;
-	a->fd = a->stream = a->client.fd = a->signals.fd = a->signals.terminal = a->own_in_fd = -1;
+	a->fd = a->other_fd = a->stream = a->client.fd = a->signals.fd = a->signals.terminal = a->own_in_fd = -1;
 	a->tty = TTY_NONE;
 	a->status = EXIT_LKVM;
 }
@@ -291,7 +291,7 @@ static void take_frames(struct attach *a)
 
 /* ---- all of it ---- */
 
-enum { POLL_SIGNALS, POLL_SOCKET, POLL_STDIN, POLL_STREAM, NR_POLLS };
+enum { POLL_SIGNALS, POLL_SOCKET, POLL_STDIN, POLL_STREAM, POLL_OTHER, NR_POLLS };
 
 static void attach_turn(struct attach *a)
 {
@@ -303,6 +303,7 @@ static void attach_turn(struct attach *a)
 				  .events = (short)((writes ? 0 : POLLIN) | (sends ? POLLOUT : 0)) },
 		[POLL_STDIN] = { .fd = room ? attach_in_fd(a) : -1, .events = POLLIN },
 		[POLL_STREAM] = { .fd = writes ? a->streams[a->stream].fd : -1, .events = POLLOUT },
+		[POLL_OTHER] = { .fd = a->other_fd, .events = POLLIN },
 	};
 	int n = poll_fds(p, NR_POLLS, a->tty == TTY_BACKGROUND ? TTY_LOOK_MS : -1), rc;
 
@@ -314,6 +315,8 @@ static void attach_turn(struct attach *a)
 		attach_on_signal(a);
 	if (p[POLL_STDIN].revents && !a->over)
 		attach_read_stdin(a, room);
+	if (p[POLL_OTHER].revents && !a->over)
+		a->ops->other(a);
 	rc = frame_flush(&a->out, a->fd);
 	if (rc && rc != -EAGAIN)	/* nobody hears it; what was said before that is there still */
 		a->out.at = a->out.until = 0;

@@ -16,6 +16,8 @@
 #include "cmd/attach.h"
 #include "cmd/cmd.h"
 #include "cmd/exec.h"
+#include "guest/gate.h"
+#include "io.h"
 #include "log.h"
 #include "util.h"
 
@@ -30,7 +32,10 @@ struct exec_client {
 	unsigned int nr_environment;
 	const char *environment[MAX_ENVIRONMENT];
 	char *plan;			/* ours */
-	size_t plan_bytes, plan_at;
+	size_t plan_bytes, plan_at, more_at;
+	bool placed;			/* it has been said where it is */
+	bool joined;			/* of a new container: there is room for it */
+	bool ready, go;			/* ... it is all there, and its holder has been told; it may start */
 	bool told;			/* all of it */
 	int64_t in_room;		/* bytes of stdin that may be sent */
 	uint64_t out_used;		/* bytes that came, for which it is yet to hear that there is room again */
@@ -103,19 +108,68 @@ static int exec_make_plan(struct exec_client *c, char **arguments, unsigned int 
 	return c->plan_bytes > PROTOCOL_MAX_STRINGS_BYTES ? -E2BIG : 0;
 }
 
+static void send_parts(struct attach *a, uint32_t kind, const char *data, size_t bytes, size_t *at)
+{
+	while (*at < bytes && attach_room(a)) {
+		size_t n = min_u64(bytes - *at, attach_room(a));
+
+		attach_send(a, kind, data + *at, n);
+		*at += n;
+	}
+}
+
+/* In which container; nothing is said of the first one. */
+static void send_place(struct exec_client *c)
+{
+	const struct exec_lent *lent = c->lent;
+	struct protocol_in in = { 0 };
+
+	c->placed = true;
+	if (lent && lent->new)
+		in = lent->new->in;
+	else if (lent && lent->container)
+		snprintf(in.name, sizeof(in.name), "%s", lent->container);
+	if (*in.name)
+		attach_send(&c->attach, PROTOCOL_EXEC_IN, &in, sizeof(in));
+}
+
+static void tell_holder(const struct exec_client *c, enum gate_kind kind, uint32_t value)
+{
+	const struct gate_message m = { .kind = kind, .value = value };
+
+	socket_send(c->lent->new->gate, &m, sizeof(m));
+}
+
+/* A new container waits for its holder's word. */
+static bool may_go(struct exec_client *c)
+{
+	if (!c->lent || !c->lent->new)
+		return true;
+	if (!c->ready) {
+		c->ready = true;
+		log_set_output(STDERR_FILENO);
+		tell_holder(c, GATE_READY, 0);
+	}
+	return c->go;
+}
+
 /* A command on a terminal that has no stdin waits for ever; others see its end. */
 static void exec_fill(struct attach *a)
 {
 	struct exec_client *c = (struct exec_client *)a;
+	const struct exec_new *new = c->lent ? c->lent->new : NULL;
+	const size_t more_bytes = new ? new->more_bytes : 0;
 	struct protocol_size size;
 
-	while (c->plan_at < c->plan_bytes && attach_room(a)) {
-		size_t n = min_u64(c->plan_bytes - c->plan_at, attach_room(a));
-
-		attach_send(a, PROTOCOL_EXEC_PLAN, c->plan + c->plan_at, n);
-		c->plan_at += n;
-	}
-	if (c->told || c->plan_at < c->plan_bytes || attach_room(a) < 64)
+	if (new && !c->joined)
+		return;
+	if (!c->placed)
+		send_place(c);
+	if (new)
+		send_parts(a, PROTOCOL_EXEC_MORE, new->more, more_bytes, &c->more_at);
+	if (c->more_at == more_bytes)
+		send_parts(a, PROTOCOL_EXEC_PLAN, c->plan, c->plan_bytes, &c->plan_at);
+	if (c->told || c->plan_at < c->plan_bytes || attach_room(a) < 64 || !may_go(c))
 		return;
 	c->told = true;
 	attach_send(a, PROTOCOL_EXEC_GO, NULL, 0);
@@ -179,11 +233,30 @@ static void exec_wrote(struct attach *a, int stream, size_t bytes, int error)
 	c->failed = true;
 }
 
-/* Its program runs: 0, or does not: errno. */
+/* Its program runs: 0, or does not: errno. ECHILD is what init says if it has said why. */
 static void tell_start(const struct exec_client *c, int error)
 {
-	if (c->lent)
+	if (c->lent && c->lent->new)
+		tell_holder(c, error ? GATE_NOT_STARTED : GATE_STARTED, error == ECHILD ? 0 : (uint32_t)error);
+	else if (c->lent)
 		c->lent->started(c->lent->arg, error);
+}
+
+/* A container that there is no room for; or one, or a command, whose program does not run. */
+static int status_of_failure(const struct attach *a, int error)
+{
+	const struct exec_client *c = (const struct exec_client *)a;
+
+	if (!c->lent)
+		log_error("exec: %s: it cannot start a command: %s", a->name, strerror(error));
+	if (!c->lent || !c->lent->new)
+		return EXIT_NOT_DONE;
+	if (!c->joined) {
+		log_error("pod: %s: %s", a->name, error == ENOSPC ? "its VM has no disk for one more container\n"
+			  "the annotation lkvm.max_containers of the pod says how many it has." : strerror(error));
+		return EXIT_LKVM;
+	}
+	return error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
 
 static void hear_end(struct attach *a, const struct protocol_exited *e)
@@ -196,9 +269,7 @@ static void hear_end(struct attach *a, const struct protocol_exited *e)
 		attach_end(a, EXIT_SIGNAL((int)e->value));
 	} else if (e->end == PROTOCOL_END_NOT_STARTED && e->value >= 1 && e->value <= 4095) {
 		tell_start(c, (int)e->value);
-		if (!c->lent)
-			log_error("exec: %s: it cannot start a command: %s", a->name, strerror((int)e->value));
-		attach_end(a, EXIT_NOT_DONE);
+		attach_end(a, status_of_failure(a, (int)e->value));
 	} else {
 		exec_refuse(a);
 	}
@@ -217,6 +288,8 @@ static int exec_heard(struct attach *a, const struct protocol_header *h, const u
 		if (!c->told || count.bytes > (uint64_t)((int64_t)PROTOCOL_INPUT_WINDOW - c->in_room))
 			return exec_refuse(a);
 		c->in_room += (int64_t)count.bytes;
+	} else if (h->kind == PROTOCOL_EXEC_JOINED && c->lent && c->lent->new) {
+		c->joined = true;
 	} else if (h->kind == PROTOCOL_EXEC_STARTED && c->lent) {
 		tell_start(c, 0);
 	} else if (h->kind == PROTOCOL_EXEC_EXITED && h->bytes == sizeof(e)) {
@@ -273,6 +346,29 @@ static void exec_signaled(struct attach *a, int signal)
 		attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
 }
 
+/* From the holder of a new container, whose end is its end. */
+static void exec_gate(struct attach *a)
+{
+	struct exec_client *c = (struct exec_client *)a;
+	struct gate_message m;
+	const ssize_t n = socket_recv(a->other_fd, &m, sizeof(m));
+	struct protocol_signal s;
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n != (ssize_t)sizeof(m)) {
+		attach_end(a, EXIT_SIGNAL(SIGKILL));
+		return;
+	}
+	c->go |= m.kind == GATE_GO;
+	if (m.kind == GATE_PAUSE)
+		tell_holder(c, GATE_PAUSED, ENOTSUP);
+	if (m.kind != GATE_SIGNAL)
+		return;
+	s = (struct protocol_signal){ .number = m.value };
+	attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
+}
+
 static void exec_resized(struct attach *a, const struct protocol_size *size)
 {
 	const struct exec_client *c = (const struct exec_client *)a;
@@ -291,6 +387,7 @@ static const struct attach_ops exec_ops = {
 	.signaled = exec_signaled,
 	.resized = exec_resized,
 	.lost = exec_lost,
+	.other = exec_gate,
 };
 
 /* ---- the command ---- */
@@ -401,6 +498,8 @@ int exec_run_lent(const struct exec_lent *lent)
 	if (attach_lend(&c.attach, lent->name, lent->fd))
 		return EXIT_LOST;
 	c.attach.raw = lent->terminal;
+	if (lent->new)
+		c.attach.other_fd = lent->new->gate;
 	attach_run(&c.attach);
 	attach_fini(&c.attach);
 	return c.attach.status;

@@ -158,6 +158,39 @@ static void take_exec(void *arg, int fd)
 		exec_add(r->exec, fd);
 }
 
+/* The same for a container. */
+static void take_join(void *arg, int fd, int files)
+{
+	const struct registration *r = arg;
+
+	if (!exec_obstacle(r->exec)) {
+		exec_join(r->exec, fd, files);
+		return;
+	}
+	close(fd);
+	close(files);
+}
+
+static int lend_disk(void *arg, int socket)
+{
+	return machine_lend_disk(arg, socket);
+}
+
+static const char *serial_of_disk(void *arg, unsigned int disk)
+{
+	return machine_disk_serial(arg, disk);
+}
+
+static void take_disk_back(void *arg, unsigned int disk)
+{
+	machine_take_disk_back(arg, disk);
+}
+
+static void release_disk(void *arg, unsigned int disk)
+{
+	machine_release_disk(arg, disk);
+}
+
 static void on_viewer_resized(void *arg, uint16_t columns, uint16_t rows)
 {
 	machine_resize_console(arg, columns, rows);
@@ -286,7 +319,12 @@ int registration_serve(struct registration *r, struct machine *machine,
 
 	if (machine_command(machine) && takes_exec)
 		rc = exec_create(&r->exec, machine_loop(machine), machine_command(machine));
+	if (r->exec)
+		exec_set_disks(r->exec, &(struct exec_disks){
+			lend_disk, serial_of_disk, take_disk_back, release_disk, machine,
+		});
 	config->exec = take_exec;
+	config->join = take_join;
 	config->exec_arg = r;
 	if (!is_found || rc)
 		return rc;

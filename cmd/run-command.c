@@ -352,6 +352,27 @@ static int add_trees(struct run_command *c, struct run_options *o)
 	return rc;
 }
 
+/* Disks that are nothing yet. */
+static int add_spares(struct run_command *c, struct run_options *o)
+{
+	const unsigned int nr = o->command.container ? o->command.container->nr_spares : 0;
+	struct machine_config *m = &o->machine;
+
+	if (nr > BOARD_MAX_VIRTIO - m->nr_disks || nr > RUN_COMMAND_MAX_SPARES) {
+		log_error("machine: %u disks for containers of the pod, beside %u others, are too many", nr,
+			  m->nr_disks);
+		return -EINVAL;
+	}
+	for (unsigned int i = 0; i < nr; i++) {
+		snprintf(c->spares[i], sizeof(c->spares[0]), "lkvm.pod.%u", i);
+		m->disks[m->nr_disks++] = (struct machine_disk){
+			.disk = { .path = "a container of the pod", .spare = true }, .tree = -1,
+			.serial = c->spares[i],
+		};
+	}
+	return 0;
+}
+
 static int check_devices(const struct run_command *c, const struct run_options *o)
 {
 	const unsigned int ports = c->config.results ? 5 : 4, devices = options_nr_virtio(o) +
@@ -379,6 +400,8 @@ static int set_files(struct run_command *c, struct run_options *o)
 	int rc = modules_missing(c->modules, FOR_FILES) ?
 		 put_root_into_initramfs(c, &o->command, &archive) : add_trees(c, o);
 
+	if (!rc)
+		rc = add_spares(c, o);
 	if (!rc)
 		rc = check_devices(c, o);
 	if (!rc)

@@ -11,6 +11,9 @@
  * A session that the guest has heard of ends by one message of each side, in whatever order: how its
  * command ended, and that nobody is there any more. Only then, and when its client is gone, is its number free:
  * what is on its way to the guest comes before that, and so is not taken for the next client's.
+ *
+ * A container's session has a disk from its beginning until the guest has said that it does not use it any more.
+ * What is on it goes before that, with its client.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,6 +37,11 @@ struct exec_session {
 	bool hung_up;			/* it has been told */
 	bool has_frame;			/* the next that the client says is there */
 	bool over;			/* the guest has said how it ended: the client has yet to read that */
+	int files;			/* of a container that waits for a disk; -1 */
+	int disk;			/* that it has; -1: none */
+	bool disk_due;			/* the guest is to hear of it */
+	bool taken_back;		/* nothing is on it any more */
+	bool released;			/* the guest does not use it any more */
 	struct frame_reader in;
 	struct frame_writer out;
 };
@@ -42,6 +50,7 @@ struct exec {
 	struct event_loop *loop;
 	struct command *command;
 	unsigned int turn;		/* whose frame is next */
+	struct exec_disks disks;	/* all NULL: there are none */
 	struct exec_session all[PROTOCOL_MAX_SESSIONS];
 };
 
@@ -58,10 +67,88 @@ static void session_hang_up(struct exec_session *s)
 		command_wake(s->exec->command);
 }
 
+/* ---- disks ---- */
+
+static void session_flush(struct exec_session *s);
+
+/* Whoever served it is gone, or soon will be. */
+static void session_take_back(struct exec_session *s)
+{
+	const struct exec_disks *d = &s->exec->disks;
+
+	if (s->disk >= 0 && !s->taken_back && d->take_back)
+		d->take_back(d->arg, (unsigned int)s->disk);
+	s->taken_back = true;
+}
+
+/* Another has a disk that it will not have much longer. */
+static bool one_is_leaving(const struct exec *e)
+{
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++)
+		if (e->all[i].disk >= 0 && (e->all[i].fd < 0 || e->all[i].over))
+			return true;
+	return false;
+}
+
+static void session_refuse(struct exec_session *s, int error)
+{
+	const struct protocol_exited e = { .end = PROTOCOL_END_NOT_STARTED, .value = (uint32_t)error };
+
+	if (s->files >= 0)
+		close(s->files);
+	s->files = -1;
+	s->over = true;
+	frame_put(&s->out, PROTOCOL_EXEC_EXITED, &e, sizeof(e));
+	session_flush(s);
+}
+
+/* It gets a disk now, or later, or never. */
+static void session_lend(struct exec_session *s)
+{
+	const struct exec_disks *d = &s->exec->disks;
+	const int disk = d->lend ? d->lend(d->arg, s->files) : -EBUSY;
+
+	if (disk == -EBUSY && one_is_leaving(s->exec))
+		return;
+	if (disk != -EBUSY)
+		s->files = -1;
+	if (disk < 0) {
+		session_refuse(s, disk == -EBUSY ? ENOSPC : -disk);
+		return;
+	}
+	s->disk = disk;
+	s->disk_due = true;
+	s->taken_back = s->released = false;
+	frame_put(&s->out, PROTOCOL_EXEC_JOINED, NULL, 0);
+	command_wake(s->exec->command);
+	/* What it has said so far is news again. */
+	event_modify(s->exec->loop, s->watch, EPOLLIN | EPOLLOUT | EPOLLET);
+}
+
+/* The guest does not know of it any more. A disk that it has kept it has for ever. */
+static void session_let_disk_go(struct exec_session *s)
+{
+	struct exec *e = s->exec;
+	const struct exec_disks *d = &e->disks;
+
+	if (s->disk < 0)
+		return;
+	session_take_back(s);
+	if (s->released && d->release)
+		d->release(d->arg, (unsigned int)s->disk);
+	s->disk = -1;
+	s->disk_due = false;
+	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++)
+		if (e->all[i].files >= 0)
+			session_lend(&e->all[i]);
+}
+
 static void session_settle(struct exec_session *s)
 {
-	if (s->over && s->hung_up)
-		s->known = false;
+	if (!s->over || !s->hung_up)
+		return;
+	s->known = false;
+	session_let_disk_go(s);
 }
 
 /* ---- the client ---- */
@@ -73,7 +160,15 @@ static void session_drop(struct exec_session *s)
 	close(s->fd);
 	s->fd = s->watch = -1;
 	s->has_frame = false;
+	if (s->files >= 0)
+		close(s->files);
+	s->files = -1;
+	session_take_back(s);
 	session_hang_up(s);
+	if (!s->known) {
+		s->released = true;	/* it has never heard of it */
+		session_let_disk_go(s);
+	}
 }
 
 static void session_flush(struct exec_session *s)
@@ -87,13 +182,13 @@ static void session_flush(struct exec_session *s)
 /* A plan comes first: of a session without one the guest would not know. */
 static bool may_say(const struct exec_session *s, uint32_t kind)
 {
-	return kind == PROTOCOL_EXEC_PLAN ||
+	return kind == PROTOCOL_EXEC_PLAN || kind == PROTOCOL_EXEC_IN || kind == PROTOCOL_EXEC_MORE ||
 	       (s->known && kind > PROTOCOL_EXEC_PLAN && kind < PROTOCOL_EXEC_HANGUP);
 }
 
 static void session_recv(struct exec_session *s)
 {
-	int rc = s->has_frame || s->over ? 0 : frame_recv(&s->in, s->fd);
+	int rc = s->has_frame || s->over || s->files >= 0 ? 0 : frame_recv(&s->in, s->fd);
 
 	if (rc < 0 || (rc && !may_say(s, frame_header(&s->in).kind))) {
 		session_drop(s);
@@ -140,6 +235,16 @@ static size_t session_say(struct exec_session *s, unsigned int number, uint8_t *
 		session_settle(s);
 		return exec_put_message(message, number, PROTOCOL_EXEC_HANGUP, NULL, 0);
 	}
+	if (s->disk_due) {
+		const struct exec_disks *d = &s->exec->disks;
+		struct protocol_disk disk = { 0 };
+		const char *serial = d->serial(d->arg, (unsigned int)s->disk);
+
+		memcpy(disk.serial, serial, strnlen(serial, sizeof(disk.serial)));
+		s->disk_due = false;
+		s->known = true;
+		return exec_put_message(message, number, PROTOCOL_EXEC_DISK, &disk, sizeof(disk));
+	}
 	if (!s->has_frame)
 		return 0;
 	h = frame_header(&s->in);
@@ -181,9 +286,14 @@ static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uin
 	if (session > PROTOCOL_MAX_SESSIONS || !e->all[session - 1].known || e->all[session - 1].over)
 		return;
 	s = &e->all[session - 1];
+	if (kind == PROTOCOL_EXEC_RELEASED) {
+		s->released = true;
+		return;
+	}
 	if (kind == PROTOCOL_EXEC_EXITED) {
 		s->has_frame = false;
 		s->over = true;
+		session_take_back(s);	/* before its client knows */
 		session_hang_up(s);
 		session_settle(s);
 	}
@@ -220,7 +330,7 @@ const char *exec_obstacle(const struct exec *e)
 	return "as many commands as can be run in it already";
 }
 
-void exec_add(struct exec *e, int fd)
+static struct exec_session *exec_take(struct exec *e, int fd)
 {
 	struct exec_session *s = e->all;
 
@@ -230,13 +340,36 @@ void exec_add(struct exec *e, int fd)
 		s->watch = event_add(e->loop, fd, EPOLLIN | EPOLLOUT | EPOLLET, on_session, s);
 	if (s == e->all + PROTOCOL_MAX_SESSIONS || s->watch < 0) {
 		close(fd);
-		return;
+		return NULL;
 	}
 	event_keep(e->loop, s->watch);
 	s->fd = fd;
 	s->over = s->has_frame = s->hangup_due = s->hung_up = false;
 	s->out.at = s->out.until = 0;
 	frame_next(&s->in);
+	return s;
+}
+
+void exec_add(struct exec *e, int fd)
+{
+	exec_take(e, fd);
+}
+
+void exec_join(struct exec *e, int fd, int files)
+{
+	struct exec_session *s = exec_take(e, fd);
+
+	if (!s) {
+		close(files);
+		return;
+	}
+	s->files = files;
+	session_lend(s);
+}
+
+void exec_set_disks(struct exec *e, const struct exec_disks *disks)
+{
+	e->disks = *disks;
 }
 
 int exec_create(struct exec **out, struct event_loop *loop, struct command *command)
@@ -250,7 +383,7 @@ int exec_create(struct exec **out, struct event_loop *loop, struct command *comm
 	e->command = command;
 	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++) {
 		e->all[i].exec = e;
-		e->all[i].fd = e->all[i].watch = -1;
+		e->all[i].fd = e->all[i].watch = e->all[i].files = e->all[i].disk = -1;
 		if (!rc)
 			rc = frame_writer_init(&e->all[i].out, OUT_BYTES);
 	}
@@ -268,6 +401,7 @@ void exec_destroy(struct exec *e)
 	if (!e)
 		return;
 	command_set_sessions(e->command, NULL);
+	e->disks = (struct exec_disks){ 0 };	/* they end with the machine */
 	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++) {
 		struct exec_session *s = &e->all[i];
 

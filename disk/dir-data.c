@@ -226,10 +226,13 @@ static void data_read_done(struct aio_op *op, int error)
 	struct dir *d = o->dir;
 
 	o->busy--;
+	d->in_flight--;
 	join_buffers(req, op->iov + op->nr_iov);
 	if (!is_unchanged(o))
 		give_up(o, "it has changed");
 	if (o->file->is_bad)
+		error = -EIO;
+	if (d->is_empty)
 		error = -EIO;
 	if (error || req->pos == req->bytes)
 		req->done(req, error);
@@ -244,6 +247,7 @@ static void data_start_read(struct dir_open *o, struct disk_request *req, uint64
 	unsigned int nr = cut_buffers(req, bytes);
 
 	o->busy++;
+	o->dir->in_flight++;
 	req->pos += bytes;
 	req->op = (struct aio_op){
 		.kind = AIO_READ,

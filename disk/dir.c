@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "disk/dir-data.h"
 #include "disk/dir-image.h"
@@ -40,6 +41,7 @@
 #include "util.h"
 
 #define ROUND_BYTES MIB(16)	/* in one go: a few milliseconds */
+#define DISK_BYTES ((uint64_t)SPACE_NR_BLOCKS * EROFS_BLOCK_BYTES)
 #define ROOT_NID (SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES))
 
 _Static_assert(ROOT_NID <= UINT16_MAX, "the superblock has 16 bits for it");
@@ -171,6 +173,35 @@ static void wait_first(struct dir *d, struct disk_request *first)
 	d->waiting = first;
 }
 
+static void free_range(void *arg, struct space_range *r)
+{
+	struct dir_file *file = r->owner;
+
+	(void)arg;
+	if (r->kind == SPACE_INODE_BLOCKS)
+		dir_inodes_destroy(r->owner);
+	else if (r->kind == SPACE_BYTES || !--file->nr_ranges)
+		free(r->owner);
+}
+
+/* Nothing is in flight, and nothing waits. */
+static void forget_image(struct dir *d)
+{
+	dir_data_fini(d);
+	if (d->space.areas[0].segments)
+		space_each(&d->space, free_range, NULL);
+	space_fini(&d->space);
+	dir_inodes_destroy(d->root.owner);
+	for (uint32_t i = 0; d->nids && i < TREE_MAX_NUMBERS / DIR_NIDS; i++)
+		free(d->nids[i]);
+	free(d->nids);
+	d->space = (struct space){ 0 };
+	d->root = (struct space_range){ 0 };
+	d->nids = NULL;
+	d->shared = NULL;
+	d->memory_bytes = 0;
+}
+
 /* Something has changed: whoever waits may go on. */
 static void dir_on_change(void *arg)
 {
@@ -178,6 +209,8 @@ static void dir_on_change(void *arg)
 	struct disk_request *req = take_waiting(d), *next;
 	uint64_t moved = 0;
 
+	if (d->is_empty && !d->in_flight)	/* what it was until now has waited for that */
+		forget_image(d);
 	for (; req && moved < ROUND_BYTES; req = next) {
 		next = req->next;
 		moved += dir_go_on(d, req);
@@ -194,7 +227,9 @@ static void dir_submit(struct disk *disk, struct disk_request *req)
 {
 	struct dir *d = (struct dir *)disk;
 
-	if (req->operation == DISK_READ)
+	if (d->is_empty)
+		req->done(req, -EIO);
+	else if (req->operation == DISK_READ)
 		dir_go_on(d, req);
 	else
 		req->done(req, req->operation == DISK_FLUSH ? 0 : -EROFS);
@@ -220,35 +255,62 @@ static int dir_finish(struct disk *disk, bool again)
 	return 0;
 }
 
-static void free_range(void *arg, struct space_range *r)
+static int make_image(struct dir *d)
 {
-	struct dir_file *file = r->owner;
-
-	(void)arg;
-	if (r->kind == SPACE_INODE_BLOCKS)
-		dir_inodes_destroy(r->owner);
-	else if (r->kind == SPACE_BYTES || !--file->nr_ranges)
-		free(r->owner);
+	dir_data_init(d);
+	d->nids = calloc(TREE_MAX_NUMBERS / DIR_NIDS, sizeof(*d->nids));
+	return !d->nids || space_init(&d->space) ? -ENOMEM : dir_inodes_create_root(d);
 }
 
 static void dir_close(struct disk *disk)
 {
 	struct dir *d = (struct dir *)disk;
 
-	files_cancel(d->files, d->tree);
+	if (d->files)
+		files_cancel(d->files, d->tree);
 	fail_waiting(d);
 	event_undefer(aio_loop(disk->aio), &d->look_again);
-	dir_data_fini(d);
-	if (d->space.areas[0].segments)
-		space_each(&d->space, free_range, NULL);
-	space_fini(&d->space);
-	dir_inodes_destroy(d->root.owner);
-	for (uint32_t i = 0; d->nids && i < TREE_MAX_NUMBERS / DIR_NIDS; i++)
-		free(d->nids[i]);
-	free(d->nids);
+	forget_image(d);
+	files_stop(d->own_files);
 	aio_remove_client(&disk->client);
 	free(disk->path);
 	free(d);
+}
+
+/* ---- spare ones ---- */
+
+static int dir_lend(struct disk *disk, int socket)
+{
+	struct dir *d = (struct dir *)disk;
+	int rc = !d->own_files || !d->is_empty || d->in_flight ? -EBUSY : 0;
+
+	if (!rc) {
+		forget_image(d);
+		rc = make_image(d);
+	}
+	if (rc) {
+		close(socket);
+		return rc;
+	}
+	rc = files_join(d->own_files, socket);
+	if (rc)
+		return rc;
+	d->is_empty = false;
+	disk->size_bytes = DISK_BYTES;
+	return 0;
+}
+
+static void dir_take_back(struct disk *disk)
+{
+	struct dir *d = (struct dir *)disk;
+
+	disk->size_bytes = 0;
+	d->is_empty = true;
+	files_cancel(d->files, d->tree);
+	fail_waiting(d);
+	files_part(d->own_files);
+	if (!d->in_flight)
+		forget_image(d);
 }
 
 static const struct disk_ops dir_ops = {
@@ -256,27 +318,28 @@ static const struct disk_ops dir_ops = {
 	.submit = dir_submit,
 	.finish = dir_finish,
 	.close = dir_close,
+	.lend = dir_lend,
+	.take_back = dir_take_back,
 };
 
 static int dir_init(struct dir *d, const struct disk_config *config)
 {
 	struct disk *disk = &d->disk;
 
+	d->waiting_tail = &d->waiting;
+	d->look_again = (struct event_deferred){ .fn = dir_on_change, .arg = d };
 	disk->path = strdup(config->path);
-	disk->size_bytes = (uint64_t)SPACE_NR_BLOCKS * EROFS_BLOCK_BYTES;
+	disk->size_bytes = config->spare ? 0 : DISK_BYTES;
 	disk->read_only = true;
 	disk->block_bytes = DISK_SECTOR_BYTES;
 	disk->physical_bytes = EROFS_BLOCK_BYTES;
 	disk->discard_bytes = EROFS_BLOCK_BYTES;
-	d->files = config->files;
-	d->tree = config->tree;
-	d->waiting_tail = &d->waiting;
-	d->look_again = (struct event_deferred){ .fn = dir_on_change, .arg = d };
-	dir_data_init(d);
-	d->nids = calloc(TREE_MAX_NUMBERS / DIR_NIDS, sizeof(*d->nids));
-	if (!disk->path || !d->nids || space_init(&d->space))
+	d->is_empty = config->spare;
+	if (config->spare && files_attach(&d->own_files, aio_loop(disk->aio), -1))
 		return -ENOMEM;
-	return dir_inodes_create_root(d);
+	d->files = config->spare ? d->own_files : config->files;
+	d->tree = config->tree;
+	return disk->path ? make_image(d) : -ENOMEM;
 }
 
 int dir_open(struct disk **out, struct aio *aio, const struct disk_config *config)

@@ -122,7 +122,7 @@ static int open_image(struct disk **out, struct aio *aio, const struct disk_conf
 
 int disk_open(struct disk **out, struct aio *aio, const struct disk_config *config)
 {
-	int rc = config->files ? dir_open(out, aio, config) : open_image(out, aio, config);
+	int rc = config->files || config->spare ? dir_open(out, aio, config) : open_image(out, aio, config);
 
 	if (!rc)
 		disk_init(*out, config);
@@ -243,6 +243,19 @@ void disk_submit(struct disk *disk, struct disk_request *req)
 		wait_for_next_round(disk, req);
 	else
 		begin(disk, req);
+}
+
+int disk_lend(struct disk *disk, int socket)
+{
+	if (disk->ops->lend)
+		return disk->ops->lend(disk, socket);
+	close(socket);
+	return -EOPNOTSUPP;
+}
+
+void disk_take_back(struct disk *disk)
+{
+	disk->ops->take_back(disk);
 }
 
 bool disk_poll_size(struct disk *disk)

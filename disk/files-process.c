@@ -35,6 +35,7 @@ struct tree_list {
 	size_t nr, nr_dirs, room;
 	char *names;
 	size_t name_bytes, name_room;
+	uint32_t step, first;		/* tree_list_renumber() */
 };
 
 /* An answer while it is made. */
@@ -114,11 +115,20 @@ static bool grow(void **p, size_t *room, size_t needed, size_t size)
 	return true;
 }
 
+void tree_list_renumber(struct tree_list *list, uint32_t step, uint32_t first)
+{
+	list->step = step;
+	list->first = first;
+}
+
 int tree_list_add(struct tree_list *list, uint32_t number, unsigned int type, const char *name,
 		  size_t bytes)
 {
 	if (!tree_name_is_good(name, bytes) || number >= TREE_MAX_NUMBERS)
 		return -EINVAL;
+	if (list->step && number >= (TREE_MAX_NUMBERS - list->first) / list->step)
+		return -ENOMEM;
+	number = list->step ? list->first + number * list->step : number;
 	if (list->nr == TREE_MAX_NUMBERS ||
 	    (list->nr == list->room &&
 	     !grow((void **)&list->entries, &list->room, SPARE_ENTRIES, sizeof(*list->entries))) ||
@@ -186,6 +196,7 @@ static int sort_list(struct tree_list *list)
 
 static void empty_list(struct tree_list *list)
 {
+	list->step = list->first = 0;
 	list->nr = list->nr_dirs = list->name_bytes = 0;
 	if (list->room <= SPARE_ENTRIES)
 		return;

@@ -42,6 +42,7 @@ struct files {
 	int socket, watch;
 	struct event_loop *loop;
 	bool gone;
+	bool is_lent;			/* its process is another's, and may go */
 	struct event_deferred send;	/* what waits, or ends it if the process is gone */
 	struct asked asked[MAX_ASKED];	/* a ring */
 	uint32_t first_id, next_id;	/* of those on their way */
@@ -50,6 +51,7 @@ struct files {
 	struct sandbox *sandbox;
 	struct tree_source *sources[TREE_MAX_TREES];
 	unsigned int nr_sources;
+	bool joined;			/* they are one tree */
 	struct tree_stat stat;		/* of the answer that is being taken */
 	struct tree_data data;
 	uint8_t message[FILES_MESSAGE_BYTES];
@@ -251,8 +253,9 @@ static void lose(struct files *f)
 	if (f->gone)
 		return;
 	f->gone = true;
-	log_error("files: the process that reads directories is gone\n"
-		  "the guest gets I/O errors for what it has not read yet.");
+	if (!f->is_lent)
+		log_error("files: the process that reads directories is gone\n"
+			  "the guest gets I/O errors for what it has not read yet.");
 	if (f->watch >= 0)
 		event_remove(f->loop, f->watch);
 	f->watch = -1;
@@ -385,10 +388,15 @@ static int confine_files(const struct files *f)
 static void files_run(int socket, void *arg)
 {
 	struct files *f = arg;
+	struct tree_source *one;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (!confine_files(f))
+	if (confine_files(f))
+		return;
+	if (!f->joined)
 		files_serve(socket, f->sources, f->nr_sources);
+	else if (!tree_join_create(&one, f->sources, f->nr_sources))
+		files_serve(socket, &one, 1);
 }
 
 static int create_sources(struct files *f, const struct tree_config *trees, unsigned int nr)
@@ -484,10 +492,58 @@ int files_wait(struct files *f)
 	return -EPIPE;
 }
 
+int files_start_lent(struct sandbox *sandbox, const struct tree_config *trees, unsigned int nr)
+{
+	struct files *f;
+	int rc = files_attach(&f, NULL, -1), socket;
+
+	if (rc)
+		return log_enomem("files");
+	f->sandbox = sandbox;
+	f->joined = true;
+	rc = create_sources(f, trees, nr);
+	if (!rc)
+		rc = start_files_process(f);
+	destroy_sources(f);
+	if (!rc)
+		rc = files_wait(f);
+	socket = f->socket;
+	free(f);
+	if (rc && socket >= 0)
+		close(socket);
+	return rc ? rc : socket;
+}
+
 int files_watch(struct files *f)
 {
 	f->watch = event_add(f->loop, f->socket, EPOLLIN, on_answer, f);
 	return f->watch < 0 ? f->watch : 0;
+}
+
+int files_join(struct files *f, int socket)
+{
+	int watch = event_add(f->loop, socket, EPOLLIN, on_answer, f);
+
+	if (watch < 0) {
+		close(socket);
+		return watch;
+	}
+	f->socket = socket;
+	f->watch = watch;
+	f->first_id = f->next_id = 0;
+	f->gone = false;
+	f->is_lent = true;
+	return 0;
+}
+
+void files_part(struct files *f)
+{
+	if (f->watch >= 0)
+		event_remove(f->loop, f->watch);
+	event_undefer(f->loop, &f->send);
+	if (f->socket >= 0)
+		close(f->socket);
+	f->socket = f->watch = -1;
 }
 
 void files_stop(struct files *f)

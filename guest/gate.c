@@ -63,12 +63,26 @@ static void gate_pause(struct gate *g)
 		gate_paused(g, rc);
 }
 
-static void take_gate_message(struct gate *g, const struct gate_message *m, int passed)
+/* Those that come with something else, or in another number, are nobody's. */
+static void take_passed(struct gate *g, uint32_t kind, int passed[2])
 {
-	if (passed >= 0 && m->kind == GATE_EXEC)
-		g->client.exec(g->client.arg, passed);
-	else if (passed >= 0)
-		close(passed);
+	const unsigned int nr = (passed[0] >= 0) + (passed[1] >= 0);
+
+	if (kind == GATE_EXEC && nr == 1) {
+		g->client.exec(g->client.arg, passed[0]);
+		return;
+	}
+	if (kind == GATE_JOIN && nr == 2) {
+		g->client.join(g->client.arg, passed[0], passed[1]);
+		return;
+	}
+	for (unsigned int i = 0; i < 2; i++)
+		if (passed[i] >= 0)
+			close(passed[i]);
+}
+
+static void take_gate_message(struct gate *g, const struct gate_message *m)
+{
 	switch (m->kind) {
 	case GATE_GO:
 		command_release(g->command);
@@ -91,17 +105,16 @@ static void on_gate(void *arg, uint32_t events)
 {
 	struct gate *g = arg;
 	struct gate_message m;
-	int passed, error;
-	ssize_t n = socket_recv_fd(g->fd, &m, sizeof(m), &passed, NULL);
+	int passed[2], error;
+	ssize_t n = socket_recv_pair(g->fd, &m, sizeof(m), passed);
 
 	error = errno;
 	(void)events;
+	take_passed(g, n == (ssize_t)sizeof(m) ? m.kind : 0, passed);
 	if (n == (ssize_t)sizeof(m)) {
-		take_gate_message(g, &m, passed);
+		take_gate_message(g, &m);
 		return;
 	}
-	if (passed >= 0)
-		close(passed);
 	if (n >= 0 || error != EAGAIN) {
 		event_remove(g->loop, g->fd);
 		g->client.gone(g->client.arg);

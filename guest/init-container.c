@@ -15,6 +15,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,6 @@
 #include "guest/init.h"
 
 #define STEP_TEXTS 4
-#define PIDS_GROUP "/sys/fs/cgroup/container/cgroup.procs"	/* it is there if processes are counted */
 
 void init_add_step(struct init_plan *p, const char *payload, size_t bytes)
 {
@@ -232,7 +232,7 @@ void init_take_steps(const struct init_plan *p)
 	for (size_t i = 0; i < p->nr_steps; i++) {
 		const char *path;
 
-		if (take_step(p->steps[i], &path) &&
+		if (take_step(p->steps[i], &path) && p->steps[i]->what.optional < 2 &&
 		    !(p->steps[i]->what.optional && (errno == ENOENT || errno == ENOTDIR)))
 			init_fail("container: %s: %s", path, strerror(errno));
 	}
@@ -321,60 +321,95 @@ int init_become(const struct init_plan *p)
 
 /* ---- more of its processes ---- */
 
-/* Descriptors; -1: there is no container. */
-static struct {
-	int own_pids, pids, mounts, ipc;
-} spaces = { -1, -1, -1, -1 };
+/* Of this process, and of the first container; -1: there is none. */
+static int own_pids = -1;
+static struct init_spaces first_spaces = { -1, -1, -1, -1 };
 
 static int open_space(const char *process, const char *name)
 {
 	char path[64];
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%s/ns/%s", process, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		init_fail("%s: %s", path, strerror(errno));
-	return fd;
+	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-void init_keep_spaces(pid_t first)
+void init_close_spaces(struct init_spaces *s)
+{
+	int *const all[] = { &s->pids, &s->mounts, &s->ipc, &s->name };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (*all[i] >= 0)
+			close(*all[i]);
+		*all[i] = -1;
+	}
+}
+
+bool init_open_spaces(struct init_spaces *s, pid_t first)
 {
 	char process[16];
 
 	snprintf(process, sizeof(process), "%d", first);
-	spaces.own_pids = open_space("self", "pid");
-	spaces.pids = open_space(process, "pid");
-	spaces.mounts = open_space(process, "mnt");
-	spaces.ipc = open_space(process, "ipc");
+	s->pids = open_space(process, "pid");
+	s->mounts = open_space(process, "mnt");
+	s->ipc = open_space(process, "ipc");
+	s->name = open_space(process, "uts");
+	if (s->pids >= 0 && s->mounts >= 0 && s->ipc >= 0 && s->name >= 0)
+		return true;
+	init_close_spaces(s);
+	return false;
 }
 
-/* Once the container's first process has ended there can be no other: ENOMEM. */
-pid_t init_fork_into_container(void)
+void init_keep_spaces(pid_t first)
+{
+	own_pids = open_space("self", "pid");
+	if (own_pids < 0 || !init_open_spaces(&first_spaces, first))
+		init_fail("namespaces: %s", strerror(errno));
+}
+
+const struct init_spaces *init_first_spaces(void)
+{
+	return &first_spaces;
+}
+
+pid_t init_fork_into(const struct init_spaces *s, unsigned long new)
 {
 	pid_t pid;
 	int error;
 
-	if (spaces.pids < 0)
-		return fork();
-	if (setns(spaces.pids, CLONE_NEWPID))
+	if (s->pids >= 0 && setns(s->pids, CLONE_NEWPID))
 		return -1;
-	pid = fork();
+	pid = new ? (pid_t)syscall(SYS_clone, new | SIGCHLD, 0, 0, 0, 0) : fork();
 	error = errno;
-	if (pid && setns(spaces.own_pids, CLONE_NEWPID))
+	if (pid && s->pids >= 0 && setns(own_pids, CLONE_NEWPID))
 		init_fail("namespaces: %s", strerror(errno));
 	errno = error;
 	return pid;
 }
 
-int init_enter_container(void)
+/* Processes that are not counted have no group. */
+static int enter_group(const char *group)
 {
-	int group;
+	char path[64 + PROTOCOL_NAME_BYTES];
+	int fd, rc = 0;
 
-	if (spaces.pids < 0)
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
 		return 0;
-	group = open(PIDS_GROUP, O_WRONLY | O_CLOEXEC);
-	if (group >= 0 && write(group, "0", 1) != 1)
-		return errno;
-	return setns(spaces.mounts, CLONE_NEWNS) || setns(spaces.ipc, CLONE_NEWIPC) ? errno : 0;
+	if (write(fd, "0", 1) != 1)
+		rc = errno;
+	close(fd);
+	return rc;
+}
+
+int init_enter(const struct init_spaces *s, const char *group)
+{
+	int error;
+
+	if (s->pids < 0)
+		return 0;
+	error = enter_group(group);
+	if (error)
+		return error;
+	return setns(s->ipc, CLONE_NEWIPC) || setns(s->name, CLONE_NEWUTS) || setns(s->mounts, CLONE_NEWNS) ? errno : 0;
 }

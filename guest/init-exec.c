@@ -30,11 +30,25 @@
 
 #define HEADER_BYTES sizeof(struct protocol_header)
 #define MAX_PLAN_BYTES (PROTOCOL_MAX_STRINGS_BYTES + 16384u)
+#define LEAVE_MS 5000		/* for a container to let go of its disk */
 #define CTRL_D 4
 
+/* What is told in parts. */
+struct told {
+	char *data;		/* NULL: nothing yet, or not any more */
+	size_t bytes;
+};
+
 struct job {
-	char *plan;		/* while it is told; NULL: it is not, or not any more */
-	size_t plan_bytes;
+	bool begun;		/* something was told of it */
+	struct told plan;
+	struct protocol_in where;	/* the container that it is in, or is; no name: the first one */
+	struct told more;	/* of one that is a container: its messages, for as long as it runs */
+	struct protocol_disk disk;	/* of such a one; no serial number: none */
+	struct init_spaces spaces;	/* ... while it runs, if: */
+	bool spaces_open;
+	bool hung;		/* nobody is there any more, but its end is to be said */
+	uint64_t leaves_by;	/* init_now_ms(): it has ended, but for its disk; 0: it has not */
 	pid_t pid;		/* 0: it does not run */
 	bool over;		/* its end is said: what comes until the hang-up is late */
 	bool terminal;
@@ -58,6 +72,17 @@ static void job_tell(const struct job *j, uint32_t kind, const void *payload, si
 	init_tell(PROTOCOL_OF_SESSION(j - jobs + 1, kind), payload, bytes);
 }
 
+static bool is_container(const struct job *j)
+{
+	return j->where.flags & PROTOCOL_IN_NEW;
+}
+
+static void told_forget(struct told *t)
+{
+	free(t->data);
+	*t = (struct told){ 0 };
+}
+
 /* ---- the end ---- */
 
 static void job_close_end(int *fd)
@@ -75,24 +100,61 @@ static void close_output(struct job *j, int *fd)
 		job_close_end(fd);
 }
 
+/* One that nobody is there for any more is free afterwards. */
 static void job_tell_end(struct job *j, uint32_t end, uint32_t value)
 {
 	const struct protocol_exited e = { .end = end, .value = value };
 
-	j->over = true;
+	j->leaves_by = 0;
+	j->begun = j->over = !j->hung;
+	j->hung = false;
 	job_tell(j, PROTOCOL_EXEC_EXITED, &e, sizeof(e));
 }
 
-static void job_end(struct job *j, uint32_t end, uint32_t value)
+static void job_close_streams(struct job *j)
 {
 	close_output(j, &j->out);
 	job_close_end(&j->err);
 	job_close_end(&j->in);
 	job_close_end(&j->report);
-	free(j->plan);
-	j->plan = NULL;
+}
+
+/* A container's end is said when its disk is free, or will not be. */
+static void job_end(struct job *j, uint32_t end, uint32_t value)
+{
+	job_close_streams(j);
+	told_forget(&j->plan);
+	told_forget(&j->more);
 	j->pid = 0;
-	job_tell_end(j, end, value);
+	if (!*j->disk.serial) {
+		job_tell_end(j, end, value);
+		return;
+	}
+	init_close_spaces(&j->spaces);
+	j->spaces_open = false;
+	j->end = (struct protocol_exited){ end, value };
+	j->leaves_by = init_now_ms() + LEAVE_MS;
+}
+
+static void job_leave(struct job *j)
+{
+	const bool left = init_has_left(&j->where, &j->disk);
+
+	if (!left && init_now_ms() < j->leaves_by)
+		return;
+	if (left)
+		job_tell(j, PROTOCOL_EXEC_RELEASED, NULL, 0);
+	else
+		init_notice("container: its disk is in use still, and is not anybody else's any more");
+	job_tell_end(j, j->end.end, j->end.value);
+}
+
+bool init_exec_leaves(void)
+{
+	for (const struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++)
+		if (j->leaves_by)
+			return true;
+	return false;
 }
 
 /* All its processes but those that have left its session. Before it has one it is alone. */
@@ -104,23 +166,31 @@ static void job_signal(const struct job *j, int signal)
 		kill(j->pid, signal);
 }
 
+/* A container's first process has to be gone before it is over. */
 static void job_hang_up(struct job *j)
 {
 	if (j->pid) {
 		job_signal(j, j->has_credentials ? SIGKILL : SIGHUP);
 		job_signal(j, SIGCONT);
 	}
-	job_end(j, PROTOCOL_END_SIGNALED, SIGHUP);
+	if (is_container(j) && j->pid)
+		job_close_streams(j);
+	else
+		job_end(j, PROTOCOL_END_SIGNALED, SIGHUP);
 }
 
-/* The session is free afterwards. */
+/* The session is free afterwards, or as soon as its end is said. */
 static void job_take_hangup(struct job *j)
 {
-	if (j->pid || j->plan)
+	if (j->over || !j->begun) {
+		if (!j->over)
+			job_tell_end(j, PROTOCOL_END_SIGNALED, SIGHUP);		/* of one that never was */
+		j->over = j->begun = false;
+		return;
+	}
+	j->hung = true;
+	if (!j->leaves_by)
 		job_hang_up(j);
-	else if (!j->over)
-		job_tell_end(j, PROTOCOL_END_SIGNALED, SIGHUP);		/* of one that never was */
-	j->over = false;
 }
 
 void init_exec_reap(pid_t pid, int status)
@@ -158,14 +228,63 @@ static void take_credentials(struct init_plan *p, const char **at, const char *u
 	*at += sizeof(p->credentials);
 }
 
+/* The container that @j is in; NULL: the first one, or @j is one itself. */
+static struct job *find_container(const struct job *j)
+{
+	for (struct job *c = jobs; c < jobs + PROTOCOL_MAX_SESSIONS; c++)
+		if (c != j && c->spaces_open && !c->exited && !strcmp(c->where.name, j->where.name))
+			return c;
+	return NULL;
+}
+
+/* Messages of a container's, in a process of it: of one that is not the first only the list of system calls. */
+static void take_more(struct init_plan *p, const struct told *more, bool is_first)
+{
+	struct protocol_header h;
+
+	for (size_t at = 0; at < more->bytes; at += h.bytes) {
+		if (more->bytes - at < sizeof(h))
+			init_fail("lkvm sent a bad container");
+		memcpy(&h, more->data + at, sizeof(h));
+		at += sizeof(h);
+		if (h.bytes > more->bytes - at)
+			init_fail("lkvm sent a bad container");
+		if (h.kind == PROTOCOL_SECCOMP)
+			init_set_seccomp(p, more->data + at, h.bytes);
+		else if (h.kind == PROTOCOL_STEP && is_first)
+			init_add_step(p, more->data + at, h.bytes);
+		else if (h.kind != PROTOCOL_STEP)
+			init_fail("lkvm sent a bad container");
+	}
+}
+
+/* In its process: where its namespaces and its root are. 0 or errno. */
+static int go_where_it_is(struct job *j, struct init_plan *p)
+{
+	const struct job *c = is_container(j) ? j : *j->where.name ? find_container(j) : NULL;
+	char group[INIT_GROUP_BYTES];
+
+	p->is_member = c;
+	if (c)
+		take_more(p, &c->more, c == j);
+	if (c == j) {
+		init_make_member(&j->where, &j->disk);
+		return 0;
+	}
+	init_name_group(group, j->where.name);
+	return init_enter(c ? &c->spaces : init_first_spaces(), group);
+}
+
 /* In its process. */
-__attribute__((noreturn)) static void become_job(const struct job *j, const struct protocol_exec *e,
+__attribute__((noreturn)) static void become_job(struct job *j, const struct protocol_exec *e,
 						 const int ends[3], int report)
 {
-	const char *at = j->plan + sizeof(*e), *until = j->plan + j->plan_bytes, *text;
+	const char *at = j->plan.data + sizeof(*e), *until = j->plan.data + j->plan.bytes, *text;
 	static struct init_plan p;
+	int error;
 
-	init_leave(ends);
+	init_leave(ends, is_container(j) ? report : -1);
+	error = go_where_it_is(j, &p);
 	p.has_terminal = e->terminal;
 	p.size = e->size;
 	if (e->has_credentials)
@@ -179,7 +298,7 @@ __attribute__((noreturn)) static void become_job(const struct job *j, const stru
 		init_add_text(&p.arguments, &p.nr_arguments, next_string(&at, until));
 	for (uint32_t i = 0; i < e->nr_environment; i++)
 		init_add_text(&p.environment, &p.nr_environment, next_string(&at, until));
-	init_be_command(&p, ends, report);
+	init_be_command(&p, ends, report, error);
 }
 
 static void make_nonblocking(int fd)
@@ -209,22 +328,42 @@ static int open_job(struct job *j, const struct protocol_exec *e, int ends[3], i
 	return error;
 }
 
+static pid_t job_fork(const struct job *j)
+{
+	const struct job *c = *j->where.name && !is_container(j) ? find_container(j) : NULL;
+
+	if (is_container(j))
+		return init_fork_member(&j->where);
+	if (*j->where.name && !c) {
+		errno = ESRCH;
+		return -1;
+	}
+	return init_fork_into(c ? &c->spaces : init_first_spaces(), 0);
+}
+
+/* A container has a disk and a name that no other one has, and whose rights it has is told. */
+static bool job_may_start(const struct job *j, const struct protocol_exec *e)
+{
+	return !is_container(j) || (*j->disk.serial && *j->where.name && e->has_credentials && !find_container(j));
+}
+
 static void job_start(struct job *j)
 {
 	struct protocol_exec e;
 	int ends[3] = { -1, -1, -1 }, report[2] = { -1, -1 }, error = EINVAL;
 	pid_t pid;
 
-	if (j->plan_bytes >= sizeof(e)) {
-		memcpy(&e, j->plan, sizeof(e));
-		error = open_job(j, &e, ends, report);
+	if (j->plan.bytes >= sizeof(e)) {
+		memcpy(&e, j->plan.data, sizeof(e));
+		if (job_may_start(j, &e))
+			error = open_job(j, &e, ends, report);
 	}
 	if (error) {
 		job_close_end(&report[1]);
 		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 		return;
 	}
-	pid = init_fork_into_container();
+	pid = job_fork(j);
 	error = errno;
 	if (!pid)
 		become_job(j, &e, ends, report[1]);
@@ -236,31 +375,76 @@ static void job_start(struct job *j)
 		return;
 	}
 	j->pid = pid;
+	if (is_container(j))
+		j->spaces_open = init_open_spaces(&j->spaces, pid);
 	make_nonblocking(j->in);
 	make_nonblocking(j->out);
 	make_nonblocking(j->err);
 	make_nonblocking(j->report);
-	free(j->plan);
-	j->plan = NULL;
+	told_forget(&j->plan);
 }
 
-static void add_to_plan(struct job *j, const char *part, size_t bytes)
+static bool told_add(struct told *t, const char *part, size_t bytes, size_t most)
 {
-	const bool is_first = !j->plan;
-	char *plan;
+	char *data = t->bytes + bytes > most ? NULL : realloc(t->data, t->bytes + bytes + 1);
 
-	if (is_first)
+	if (!data)
+		return false;
+	memcpy(data + t->bytes, part, bytes);
+	t->data = data;
+	t->bytes += bytes;
+	return true;
+}
+
+/* Its payload is as long as it has to be, and the name has an end. */
+static bool job_set_container(struct job *j, const char *payload, size_t bytes)
+{
+	if (bytes != sizeof(j->where) || *j->where.name)
+		return false;
+	memcpy(&j->where, payload, bytes);
+	return memchr(j->where.name, '\0', sizeof(j->where.name)) && j->where.nr_dirs < PROTOCOL_MAX_MOUNTS;
+}
+
+static bool job_set_disk(struct job *j, const char *payload, size_t bytes)
+{
+	if (bytes != sizeof(j->disk))
+		return false;
+	memcpy(&j->disk, payload, bytes);
+	return true;
+}
+
+static bool is_before_start(uint32_t kind)
+{
+	return kind == PROTOCOL_EXEC_PLAN || kind == PROTOCOL_EXEC_IN || kind == PROTOCOL_EXEC_MORE ||
+	       kind == PROTOCOL_EXEC_DISK;
+}
+
+/* What comes before it is started. */
+static void job_prepare(struct job *j, uint32_t kind, const char *payload, size_t bytes)
+{
+	bool good;
+
+	if (!j->begun)
 		*j = (struct job){
-			.in = -1, .out = -1, .err = -1, .report = -1, .room = PROTOCOL_OUTPUT_WINDOW,
+			.begun = true, .in = -1, .out = -1, .err = -1, .report = -1,
+			.room = PROTOCOL_OUTPUT_WINDOW, .spaces = INIT_NO_SPACES,
 		};
-	plan = j->plan_bytes + bytes > MAX_PLAN_BYTES ? NULL : realloc(j->plan, j->plan_bytes + bytes + 1);
-	if (!plan) {
-		job_end(j, PROTOCOL_END_NOT_STARTED, E2BIG);
-		return;
+	switch (kind) {
+	case PROTOCOL_EXEC_PLAN:
+		good = told_add(&j->plan, payload, bytes, MAX_PLAN_BYTES);
+		break;
+	case PROTOCOL_EXEC_MORE:
+		good = told_add(&j->more, payload, bytes, PROTOCOL_MAX_MORE_BYTES);
+		break;
+	case PROTOCOL_EXEC_IN:
+		good = job_set_container(j, payload, bytes);
+		break;
+	default:
+		good = job_set_disk(j, payload, bytes);
+		break;
 	}
-	memcpy(plan + j->plan_bytes, part, bytes);
-	j->plan = plan;
-	j->plan_bytes += bytes;
+	if (!good)
+		job_end(j, PROTOCOL_END_NOT_STARTED, E2BIG);
 }
 
 /* ---- what comes ---- */
@@ -298,6 +482,19 @@ static void job_stop_output(struct job *j, uint32_t stream)
 		job_close_end(stream == STDOUT_FILENO ? &j->out : &j->err);
 }
 
+/* Of a container the first process gets it, or all of them do. */
+static void job_take_signal(const struct job *j, uint32_t number)
+{
+	const int plain = (int)(number & ~PROTOCOL_SIGNAL_ALL);
+
+	if (plain > 64 || j->exited)
+		return;
+	if (!is_container(j))
+		job_signal(j, plain);
+	else if (!kill(j->pid, plain) && number & PROTOCOL_SIGNAL_ALL && j->spaces_open && !(j->where.flags & PROTOCOL_IN_SHARED_PIDS))
+		init_signal_all(&j->spaces, plain);
+}
+
 static void job_resize(struct job *j, const struct protocol_size *size)
 {
 	const struct winsize w = { .ws_col = size->columns, .ws_row = size->rows };
@@ -327,8 +524,7 @@ static void job_hear(struct job *j, uint32_t kind, const char *payload, size_t b
 			j->room += u.count.bytes;
 		break;
 	case PROTOCOL_EXEC_SIGNAL:
-		if (u.signal.number <= 64)
-			job_signal(j, (int)u.signal.number);
+		job_take_signal(j, u.signal.number);
 		break;
 	case PROTOCOL_EXEC_SIZE:
 		job_resize(j, &u.size);
@@ -351,11 +547,11 @@ void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, si
 	j = &jobs[session - 1];
 	if (kind == PROTOCOL_EXEC_HANGUP)
 		job_take_hangup(j);
-	else if (j->over)
+	else if (j->over || j->hung || j->leaves_by)
 		return;		/* it was on its way when that ended */
-	else if (kind == PROTOCOL_EXEC_PLAN && !j->pid)
-		add_to_plan(j, payload, bytes);
-	else if (kind == PROTOCOL_EXEC_GO && j->plan)
+	else if (is_before_start(kind) && !j->pid)
+		job_prepare(j, kind, payload, bytes);
+	else if (kind == PROTOCOL_EXEC_GO && j->plan.data && !j->pid)
 		job_start(j);
 	else if (j->pid)
 		job_hear(j, kind, payload, bytes);
@@ -437,6 +633,7 @@ static bool take_report(struct job *j)
 		close(terminal[0]);
 		close(terminal[1]);
 	} else if (n == (ssize_t)sizeof(error)) {
+		move_job_output(j, &j->err, PROTOCOL_EXEC_STDERR);	/* it may have said why */
 		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 		return false;
 	} else if (!n) {
@@ -449,6 +646,8 @@ static bool take_report(struct job *j)
 void init_exec_turn(void)
 {
 	for (struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++) {
+		if (j->leaves_by)
+			job_leave(j);
 		if (!j->pid || !take_report(j))
 			continue;
 		if (job_has_input(j))

@@ -247,11 +247,28 @@ static void fail_to_mount(const char *type, const char *option, const char *path
 	init_fail("cannot mount %s (%s): %s", path, type, strerror(errno));
 }
 
+static void copy_serial(char to[21], const char serial[20])
+{
+	memcpy(to, serial, 20);
+	to[20] = '\0';
+}
+
+bool init_find_disk(const char serial[20], char path[80])
+{
+	char wanted[21], device[64];
+
+	copy_serial(wanted, serial);
+	if (!find_device("/sys/block", "serial", wanted, device))
+		return false;
+	snprintf(path, 80, "/dev/%s", device);
+	return true;
+}
+
 static void mount_disk(const struct init_mount *m, const char *lower)
 {
-	char serial[sizeof(m->what.serial) + 1] = "", device[64], path[80];
+	char serial[21], device[64], path[80];
 
-	memcpy(serial, m->what.serial, sizeof(m->what.serial));
+	copy_serial(serial, m->what.serial);
 	need_driver("virtio_blk", "CONFIG_VIRTIO_BLK");
 	if (!wait_for_device("/sys/block", "serial", serial, device))
 		init_fail("there is no disk for %s", m->path);
@@ -308,7 +325,7 @@ static const struct {
 	{ "sys", "sysfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, true, true },
 	{ "dev", "devtmpfs", NULL, MS_NOSUID, true, true },
 	{ "dev/pts", "devpts", "mode=620,gid=5,ptmxmode=666", MS_NOSUID | MS_NOEXEC, true, true },
-	{ "dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, true, false },
+	{ "dev/shm", "tmpfs", "mode=1777", MS_NOSUID | MS_NODEV, true, true },
 	{ "run", "tmpfs", "mode=755", MS_NOSUID | MS_NODEV, true, false },
 	{ "sys/kernel/debug", "debugfs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
 	{ "sys/kernel/tracing", "tracefs", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC, false, false },
@@ -388,6 +405,82 @@ void init_make_root(const struct init_plan *plan)
 	if (plan->results)
 		make_results(root, plan->results);
 	enter(root);
+}
+
+/* ---- roots of other containers ---- */
+
+#define OWN "/sys"	/* a place that is there, and that nobody can have made a link of */
+
+/* It was empty until now, and the kernel hears of its size a little later. */
+static void wait_for_size(const char *device)
+{
+	const struct timespec step = { .tv_nsec = WAIT_STEP_NS };
+	const uint64_t deadline = init_now_ms() + WAIT_MS;
+	char path[PATH_MAX], text[32];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/size", device);
+	while (!read_text(path, text, sizeof(text)) || !strcmp(text, "0")) {
+		if (init_now_ms() > deadline)
+			init_fail("container: its disk stays empty");
+		nanosleep(&step, NULL);
+	}
+}
+
+static void mount_own_disk(const char serial[20])
+{
+	char device[80];
+
+	if (!init_find_disk(serial, device))
+		init_fail("container: its disk is not there");
+	wait_for_size(device + strlen("/dev/"));
+	if (mount("tmpfs", OWN, "tmpfs", 0, "mode=755,size=80%") || mkdir(OWN "/l", 0755) || mkdir(OWN "/u", 0755) ||
+	    mkdir(OWN "/w", 0755) || mkdir(OWN "/new", 0755))
+		init_fail("container: a tmpfs: %s", strerror(errno));
+	if (mount(device, OWN "/l", "erofs", MS_RDONLY, NULL))
+		init_fail("container: its disk: %s", strerror(errno));
+	copy_owner(OWN "/l/0", OWN "/u");
+	if (mount("overlay", OWN "/new", "overlay", 0, "lowerdir=" OWN "/l/0,upperdir=" OWN "/u,workdir=" OWN "/w"))
+		fail_to_mount("overlayfs", "CONFIG_OVERLAY_FS", "/");
+}
+
+static void bind_in_root(int root, const char *from, const char *path)
+{
+	char target[64];
+	int fd = open_in_root(root, path);
+
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", fd);
+	if (fd < 0 || mount(from, target, NULL, MS_BIND, NULL))
+		init_fail("container: %s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* /dev/shm is the same for all of them. */
+void init_make_own_root(const char serial[20], unsigned int nr_dirs)
+{
+	int root;
+
+	mount_own_disk(serial);
+	root = open(OWN "/new", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		init_fail("cannot open the root: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(standard_mounts) / sizeof(standard_mounts[0]); i++) {
+		if (!strcmp(standard_mounts[i].path, "dev/shm"))
+			bind_in_root(root, "/dev/shm", "dev/shm");
+		else if (standard_mounts[i].containers_too)
+			mount_in_root(root, standard_mounts[i].path, standard_mounts[i].type,
+				      standard_mounts[i].flags, standard_mounts[i].options,
+				      standard_mounts[i].needed);
+	}
+	for (unsigned int i = 0; i < nr_dirs; i++) {
+		char from[32], path[32];
+
+		snprintf(from, sizeof(from), OWN "/l/%u", i + 1);
+		snprintf(path, sizeof(path), PROTOCOL_PLACE "/%u", i);
+		bind_in_root(root, from, path);
+	}
+	if (fchdir(root) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
+		init_fail("cannot enter the root: %s", strerror(errno));
+	close(root);
 }
 
 /* ---- networks ---- */

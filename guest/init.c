@@ -79,6 +79,7 @@ static struct {
 	struct protocol_exited end;
 	bool told;		/* the plan is complete */
 	bool is_command;	/* this is not the first process any more, but about to be a command's */
+	int report;		/* ... and this is where its errors are told; -1: nowhere */
 	/* A message from lkvm, as far as it has come. */
 	size_t message_bytes;
 	char message[sizeof(struct protocol_header) + PROTOCOL_MAX_BYTES + 1];
@@ -148,8 +149,11 @@ void init_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	init_say(PROTOCOL_FAILED, fmt, ap);
 	va_end(ap);
-	if (init.is_command)
+	if (init.is_command) {
+		if (init.report >= 0)
+			write_all(init.report, &(int){ ECHILD }, sizeof(int));
 		_exit(125);
+	}
 	/* lkvm ends the machine; if there is no way to tell it, this does. */
 	if (init.control >= 0)
 		poll(NULL, 0, END_MS);
@@ -782,23 +786,24 @@ static void go_to_directory(void)
 		init_fail("directory: %s: %s", init.plan.directory, strerror(errno));
 }
 
-void init_leave(const int ends[3])
+void init_leave(const int ends[3], int report)
 {
 	init.is_command = true;
+	init.report = report;
 	init.control = -1;
 	if (ends[2] >= 0)
 		dup2(ends[2], STDERR_FILENO);
 }
 
-void init_be_command(const struct init_plan *plan, const int ends[3], int report)
+void init_be_command(const struct init_plan *plan, const int ends[3], int report, int error)
 {
 	char *directory = init.plan.directory;	/* the first one's, if it is there */
 	struct init_seccomp *seccomp = init.plan.seccomp;
 	struct init_user u;
-	int error = init_enter_container();
 
 	init.plan = *plan;
-	init.plan.seccomp = seccomp;
+	if (!plan->is_member)
+		init.plan.seccomp = seccomp;
 	if (!init.plan.directory)
 		init.plan.directory = directory;
 	setpriority(PRIO_PROCESS, 0, 0);
@@ -1045,6 +1050,8 @@ static void init_turn(int timeout_ms)
 		{ .fd = can_write(&init.err) ? init.err.to : -1, .events = POLLOUT },
 	};
 
+	if (init_exec_leaves() && (timeout_ms < 0 || timeout_ms > INIT_STEP_MS))
+		timeout_ms = INIT_STEP_MS;
 	if (poll(p, 8 + init_exec_poll(p + 8), timeout_ms) < 0)
 		return;
 	if (p[0].revents)
@@ -1131,7 +1138,7 @@ int main(void)
 {
 	static const struct protocol_ready ready = { .version = PROTOCOL_VERSION };
 
-	init.control = init.terminal = init.slave = init.results_port = init.results_dir = -1;
+	init.control = init.report = init.terminal = init.slave = init.results_port = init.results_dir = -1;
 	if (getpid() != 1) {
 		dprintf(STDERR_FILENO, "this is the first process of lkvm's guests\n");
 		return 1;

@@ -136,6 +136,48 @@ static inline ssize_t socket_send_fd(int fd, const void *data, size_t bytes, int
 	return n;
 }
 
+/* Two descriptors, which mean nothing without each other; otherwise as the same for one. */
+union socket_ancillary_pair {
+	struct cmsghdr header;
+	char room[CMSG_SPACE(2 * sizeof(int))];
+};
+
+static inline ssize_t socket_send_pair(int fd, const void *data, size_t bytes, const int passed[2])
+{
+	struct iovec iov = { (void *)(uintptr_t)data, bytes };
+	union socket_ancillary_pair a = { .header = {
+		.cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+	} };
+	const struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+	};
+	ssize_t n;
+
+	memcpy(CMSG_DATA(&a.header), passed, 2 * sizeof(int));
+	do
+		n = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+/* Up to two; those that did not come are -1. */
+static inline ssize_t socket_recv_pair(int fd, void *data, size_t bytes, int passed[2])
+{
+	struct iovec iov = { data, bytes };
+	union socket_ancillary_pair a = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a) };
+	ssize_t n;
+
+	passed[0] = passed[1] = -1;
+	do
+		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0 && m.msg_controllen >= sizeof(a.header) && a.header.cmsg_type == SCM_RIGHTS)
+		memcpy(passed, CMSG_DATA(&a.header),
+		       a.header.cmsg_len >= CMSG_LEN(2 * sizeof(int)) ? 2 * sizeof(int) : sizeof(int));
+	return n;
+}
+
 /*
  * *passed is the descriptor that came beside it, the caller's to close, or -1: more than one is
  * closed by the host's kernel. A message that was cut sets *cut (may be NULL).

@@ -43,7 +43,7 @@ struct state;
 
 struct machine_disk {
 	struct disk_config disk;	/* of a tree: only read */
-	int tree;			/* index in trees; -1: it is an image */
+	int tree;			/* index in trees; -1: it is an image, or a spare one (disk.spare) */
 	const char *serial;		/* or NULL */
 };
 
@@ -84,6 +84,7 @@ struct machine_config {
 	void *runs_arg;
 	/* With a gate: takes @fd, a client of other commands, on the loop's thread; or NULL. */
 	void (*exec)(void *arg, int fd);
+	void (*join)(void *arg, int fd, int files);	/* the same of another container; see machine_lend_disk() */
 	void *exec_arg;
 	bool is_job;			/* with a command: a shell lets us go on if we are stopped */
 	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
@@ -208,6 +209,19 @@ const char *machine_ask_end(struct machine *machine);
 
 /* What runs in it; NULL: a guest that has no first process of ours. */
 struct command *machine_command(const struct machine *machine);
+
+/*
+ * Makes of a spare disk what the process at the other end of @socket serves (files_start_lent()): which one, or
+ * -errno. @socket is taken over but with -EBUSY: there is no other disk. While the loop runs, as the next.
+ */
+int machine_lend_disk(struct machine *machine, int socket);
+
+/* That disk has nothing any more; and later: it can be lent again. */
+void machine_take_disk_back(struct machine *machine, unsigned int disk);
+void machine_release_disk(struct machine *machine, unsigned int disk);
+
+/* By which the guest finds it. */
+const char *machine_disk_serial(const struct machine *machine, unsigned int disk);
 
 /* Where the guest's console is on the host's side; with a command: its stdout, or its terminal. */
 struct term *machine_console(const struct machine *machine);

@@ -135,6 +135,11 @@ static int cgroup_set_memory(const char *path, const struct config_resources *r,
 	return rc;
 }
 
+int64_t cgroup_weight(int64_t shares)
+{
+	return (int64_t)min_u64(10000, (uint64_t)(1 + (shares - 2) * 9999 / 262142));
+}
+
 static int set_cpu(const char *path, const struct config_resources *r, struct config_error *error)
 {
 	char text[64];
@@ -145,9 +150,8 @@ static int set_cpu(const char *path, const struct config_resources *r, struct co
 			 (long long)(r->cpu_period_us ? r->cpu_period_us : 100000));
 		rc = cgroup_set_limit(path, "cpu.max", text, error);
 	}
-	if (!rc && r->cpu_shares >= 2) {	/* 2 to 262144 become 1 to 10000 */
-		snprintf(text, sizeof(text), "%lld", (long long)min_u64(10000,
-			 (uint64_t)(1 + (r->cpu_shares - 2) * 9999 / 262142)));
+	if (!rc && r->cpu_shares >= 2) {
+		snprintf(text, sizeof(text), "%lld", (long long)cgroup_weight(r->cpu_shares));
 		rc = cgroup_set_limit(path, "cpu.weight", text, error);
 	}
 	if (!rc && r->cpus)

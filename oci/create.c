@@ -7,6 +7,9 @@
  * a subreaper. If the VM does not come to where it waits, or this process is killed, the holder sees
  * its pipe end and ends, and with it the VM.
  *
+ * Of a container that joins a pod there is no VM but its sandbox's: who moves its streams there (oci/member.h) has
+ * the VM's place beside the holder.
+ *
  * Messages of the VM's start go to a memory file, and from there where engines look for them.
  *
  * Sources: OCI runtime specification 1.2.0, runtime.md; conmon 2.1 and containerd 1.6 as they were watched.
@@ -15,6 +18,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +26,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,8 +41,10 @@
 #include "oci/config.h"
 #include "oci/console.h"
 #include "oci/holder.h"
+#include "oci/member.h"
 #include "oci/network.h"
 #include "oci/plan.h"
+#include "oci/pod.h"
 #include "oci/store.h"
 #include "sandbox/fds.h"
 #include "util.h"
@@ -53,7 +60,12 @@ struct creation {
 	const struct call_create *args;
 	struct config config;
 	struct config_error error;
+	struct pod pod;
+	struct store_container sandbox;	/* of a container that joins a pod */
+	int sandbox_holder;		/* pidfd; -1: none */
 	struct plan plan;
+	char *process;			/* of such a one, for the guest; ours */
+	size_t process_bytes;
 	struct store_container container;
 	struct store_record record;
 	struct command_container lent;
@@ -116,14 +128,46 @@ static int check_program(struct creation *c)
 	return rc;
 }
 
+/* ---- pods ---- */
+
+/* The sandbox has to run: its VM is what the container joins. */
+static int find_sandbox(struct creation *c)
+{
+	struct store_record r;
+	int rc = store_find(&c->sandbox, c->call->root, c->pod.sandbox, false);
+
+	if (!rc)
+		rc = store_load(&c->sandbox, &r);
+	if (rc || r.creating || *r.sandbox || strcmp(call_status_of(&c->sandbox, &r), "running") != 0) {
+		snprintf(c->error.text, sizeof(c->error.text), "pod: its sandbox \"%.130s\" does not run: a container can "
+			 "only join one that does", c->pod.sandbox);
+		return -ESRCH;
+	}
+	c->sandbox_holder = store_open_process(&r.holder);
+	strcpy(c->record.sandbox, c->sandbox.id);
+	return config_ignores(&c->config, "linux.namespaces") ? 0 :
+	       pod_check_spaces(&c->pod, &c->config, r.holder.pid, &c->error);
+}
+
+static int check_pod(struct creation *c)
+{
+	int rc = pod_find(&c->pod, &c->config, &c->error);
+
+	return rc || c->pod.role != POD_MEMBER ? rc : find_sandbox(c);
+}
+
 static int check_call(struct creation *c)
 {
+	int rc = check_pod(c);
+
+	if (rc)
+		return rc;
 	if (c->call->systemd && c->config.cgroups_path && *c->config.cgroups_path != '/')
 		return fail_creation(c, -ENOTSUP, "--systemd-cgroup: groups that systemd makes are not there yet; "
 				     "use the engine's cgroup manager cgroupfs");
 	if (c->args->preserved && strcmp(c->args->preserved, "0") != 0)
 		return fail_creation(c, -ENOTSUP, "--preserve-fds: descriptors cannot go into a VM");
-	return plan_make(&c->plan, &c->config, &c->error);
+	return plan_make(&c->plan, &c->config, &c->pod, c->args->id, &c->error);
 }
 
 /* ---- settings ---- */
@@ -244,6 +288,7 @@ static int creation_take_options(struct creation *c)
 	c->lent = (struct command_container){
 		.environment = c->plan.environment.texts, .nr_environment = c->plan.environment.nr,
 		.hostname = c->config.hostname, .plan = c->plan.bytes, .plan_bytes = c->plan.nr_bytes,
+		.nr_spares = c->pod.nr_spares,
 	};
 	o->container = &c->lent;
 	return 0;
@@ -268,6 +313,8 @@ static int set_options(struct creation *c)
 {
 	int rc = 0;
 
+	if (c->pod.role == POD_MEMBER)
+		return plan_process(&c->config, "", &c->process, &c->process_bytes);
 	choose_settings(c);
 	if (!c->set_network)
 		rc = take_network(c);
@@ -355,6 +402,11 @@ __attribute__((noreturn)) static void be_vm_process(struct creation *c)
 	_exit(run_for_container(&c->options, &client));
 }
 
+static int pidfd_of(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
 static void close_all(int *fds, unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++) {
@@ -364,13 +416,32 @@ static void close_all(int *fds, unsigned int nr)
 	}
 }
 
-static int start_processes(struct creation *c)
+/* What it shares with the pod's sandbox on the host, too: engines look for it there. */
+static unsigned long shared_spaces(const struct creation *c)
+{
+	if (c->pod.role != POD_MEMBER)
+		return 0;
+	return CLONE_NEWNET | (c->pod.own_ipc ? 0ul : CLONE_NEWIPC) | (c->pod.own_uts ? 0ul : CLONE_NEWUTS);
+}
+
+static int start_holder(struct creation *c)
 {
 	const struct holder_config config = {
 		.listener = c->listener, .gate = c->gate[0], .status = c->status[0], .caller = c->caller[1],
 		.place = c->place, .hostname = c->config.hostname, .title = c->call->title,
-		.network = c->network.spaces, .title_bytes = c->call->title_bytes, .command = c->config.process.args.texts,
+		.network = c->network.spaces, .pod = c->sandbox_holder, .shared = shared_spaces(c),
+		.title_bytes = c->call->title_bytes, .command = c->config.process.args.texts,
 	};
+	pid_t pid = holder_start(&config);
+
+	if (pid < 0)
+		return fail_creation(c, pid, "namespaces for the container cannot be made");
+	c->holder = pid;
+	return 0;
+}
+
+static int start_vm(struct creation *c)
+{
 	pid_t pid = fork();
 
 	if (pid < 0)
@@ -378,10 +449,43 @@ static int start_processes(struct creation *c)
 	if (!pid)
 		be_vm_process(c);
 	c->vm = pid;
-	pid = holder_start(&config);
+	return 0;
+}
+
+static unsigned int flags_in_guest(const struct pod *pod)
+{
+	return PROTOCOL_IN_NEW | (pod->own_ipc ? PROTOCOL_IN_OWN_IPC : 0) | (pod->own_uts ? PROTOCOL_IN_OWN_NAME : 0) |
+	       (pod->shared_pids ? PROTOCOL_IN_SHARED_PIDS : 0);
+}
+
+/* What a VM is for others, the sandbox's is for this one; who joins it takes the VM's part here. */
+static int start_member(struct creation *c)
+{
+	const struct member_config config = {
+		.id = c->args->id, .sandbox = &c->sandbox, .flags = flags_in_guest(&c->pod), .root = c->root,
+		.nr_dirs = c->plan.nr_dirs, .dirs = c->plan.dirs, .more = c->plan.bytes, .more_bytes = c->plan.nr_bytes,
+		.process = c->process, .process_bytes = c->process_bytes, .has_terminal = c->config.process.terminal,
+		.terminal = c->terminal, .gate = c->gate[1], .status = c->status[1], .messages = c->messages,
+		.procs = c->procs, .holder = pidfd_of(c->holder),
+	};
+	pid_t pid = config.holder < 0 ? -errno : member_start(&config);
+
+	if (config.holder >= 0)
+		close(config.holder);
 	if (pid < 0)
-		return fail_creation(c, pid, "namespaces for the container cannot be made");
-	c->holder = pid;
+		return fail_creation(c, pid, "a process that joins the pod cannot be made");
+	c->vm = pid;
+	return 0;
+}
+
+static int start_processes(struct creation *c)
+{
+	int rc = c->pod.role == POD_MEMBER ? start_holder(c) : start_vm(c);
+
+	if (!rc)
+		rc = c->pod.role == POD_MEMBER ? start_member(c) : start_holder(c);
+	if (rc)
+		return rc;
 	close_all(c->gate, 2);
 	close_all(c->status, 2);
 	close_all(&c->caller[1], 1);
@@ -527,6 +631,9 @@ static void creation_fini(struct creation *c)
 	close_all(&c->procs, 1);
 	close_all(&c->messages, 1);
 	close_all(&c->terminal, 1);
+	close_all(&c->sandbox_holder, 1);
+	store_close(&c->sandbox);
+	free(c->process);
 	network_close(&c->network);
 	store_close(&c->container);
 	plan_fini(&c->plan);
@@ -574,7 +681,8 @@ int call_create(const struct call *call, const struct call_create *args)
 	if (!c)
 		return call_fail(call, "no memory");
 	*c = (struct creation){
-		.call = call, .args = args, .container = STORE_NO_CONTAINER, .procs = -1, .terminal = -1, .network = NETWORK_NONE,
+		.call = call, .args = args, .container = STORE_NO_CONTAINER,
+		.sandbox = STORE_NO_CONTAINER, .sandbox_holder = -1, .procs = -1, .terminal = -1, .network = NETWORK_NONE,
 		.gate = { -1, -1 }, .status = { -1, -1 }, .caller = { -1, -1 }, .listener = -1,
 		.messages = memfd_create("messages", MFD_CLOEXEC),
 	};

@@ -120,45 +120,11 @@ static int read_what(struct execution *e)
 	return 0;
 }
 
-static void exec_write_text(FILE *out, const char *text)
-{
-	fwrite(text, 1, strlen(text) + 1, out);
-}
-
-/* struct protocol_exec and what stands behind it. */
 static int execution_make_message(struct execution *e)
 {
-	const struct config_process *p = &e->config.process;
-	struct config_strings environment = { 0 };
-	struct protocol_credentials c;
-	struct protocol_exec head = {
-		.nr_arguments = p->args.nr, .terminal = p->terminal, .size = { p->columns, p->rows },
-		.has_credentials = 1,
-	};
-	FILE *out = open_memstream(&e->plan, &e->plan_bytes);
-	int rc = plan_environment(&e->config, &environment);
+	int rc = plan_process(&e->config, e->config.process.cwd, &e->plan, &e->plan_bytes);
 
-	if (!out || rc) {
-		if (out)
-			fclose(out);
-		free(environment.texts);
-		return fail_execution(e, -ENOMEM, "environment");
-	}
-	head.nr_environment = environment.nr;
-	plan_credentials(p, &c);
-	fwrite(&head, sizeof(head), 1, out);
-	fwrite(&c, sizeof(c), 1, out);
-	exec_write_text(out, p->cwd);
-	fprintf(out, "%u:%u", p->uid, p->gid);
-	exec_write_text(out, "");
-	for (unsigned int i = 0; i < p->args.nr; i++)
-		exec_write_text(out, p->args.texts[i]);
-	for (unsigned int i = 0; i < environment.nr; i++)
-		exec_write_text(out, environment.texts[i]);
-	free(environment.texts);
-	if (fclose(out))
-		return fail_execution(e, -ENOMEM, "arguments");
-	return e->plan_bytes > PROTOCOL_MAX_STRINGS_BYTES ? fail_execution(e, -E2BIG, "arguments") : 0;
+	return rc ? fail_execution(e, rc, "arguments") : 0;
 }
 
 /* ---- what it takes ---- */
@@ -188,7 +154,21 @@ static int open_all(struct execution *e)
 	return open_terminal_of(e);
 }
 
-/* By the holder, to the VM. */
+/* By the holder whose VM it is, to that. */
+static int ask_for_vm(struct execution *e, int fd)
+{
+	struct store_container sandbox;
+	int rc;
+
+	if (!*e->record.sandbox)
+		return call_ask(&e->container, HOLDER_EXEC, 0, fd);
+	rc = store_find(&sandbox, e->call->root, e->record.sandbox, false);
+	if (!rc)
+		rc = call_ask(&sandbox, HOLDER_EXEC, 0, fd);
+	store_close(&sandbox);
+	return rc == -ENOENT ? -ESRCH : rc;
+}
+
 static int connect_to_vm(struct execution *e)
 {
 	int ends[2], rc;
@@ -196,7 +176,7 @@ static int connect_to_vm(struct execution *e)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends))
 		return fail_execution(e, -errno, "socket");
 	e->vm = ends[0];
-	rc = call_ask(&e->container, HOLDER_EXEC, 0, ends[1]);
+	rc = ask_for_vm(e, ends[1]);
 	close(ends[1]);
 	if (rc == -ESRCH)
 		return fail_execution(e, 0, "container not running");
@@ -229,7 +209,8 @@ __attribute__((noreturn)) static void be_process(struct execution *e)
 	const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, e->vm, e->report[1] };
 	const struct exec_lent lent = {
 		.name = e->container.id, .fd = e->vm, .plan = e->plan, .plan_bytes = e->plan_bytes,
-		.terminal = e->config.process.terminal, .started = tell_caller, .arg = e,
+		.terminal = e->config.process.terminal, .container = *e->record.sandbox ? e->container.id : NULL,
+		.started = tell_caller, .arg = e,
 	};
 	const struct call *call = e->call;
 	int rc = execution_enter(e);

@@ -105,16 +105,19 @@ static int signal_container(struct holder *h, uint32_t value)
 
 /* ---- clients ---- */
 
-/* One that does not go through ends at once, and so does what is at its other end. */
-static int pass_exec(const struct holder *h, int passed)
+/* What does not go through ends at once, and so does what is at its other end. */
+static int pass_on(const struct holder *h, uint32_t kind, const int passed[2])
 {
-	const struct gate_message m = { .kind = GATE_EXEC };
+	const struct gate_message m = { .kind = kind };
+	ssize_t n;
 
 	if (!h->started || h->gate < 0)
 		return -ESRCH;
-	if (passed < 0)
+	if (passed[0] < 0 || (passed[1] < 0) != (kind == GATE_EXEC))
 		return -EINVAL;
-	return socket_send_fd(h->gate, &m, sizeof(m), passed) < 0 ? gate_error() : 0;
+	n = kind == GATE_EXEC ? socket_send_fd(h->gate, &m, sizeof(m), passed[0]) :
+	    socket_send_pair(h->gate, &m, sizeof(m), passed);
+	return n < 0 ? gate_error() : 0;
 }
 
 /* It waits for the VM, which has been told, or there is an error. */
@@ -129,7 +132,7 @@ static void let_client_wait(struct holder *h, uint32_t kind, int rc)
 	h->client = -1;
 }
 
-static void holder_take_request(struct holder *h, const struct holder_request *r, int passed)
+static void holder_take_request(struct holder *h, const struct holder_request *r, const int passed[2])
 {
 	int rc;
 
@@ -148,7 +151,10 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 		rc = signal_container(h, r->value);
 		break;
 	case HOLDER_EXEC:
-		rc = pass_exec(h, passed);
+		rc = pass_on(h, GATE_EXEC, passed);
+		break;
+	case HOLDER_JOIN:
+		rc = pass_on(h, GATE_JOIN, passed);
 		break;
 	case HOLDER_STATE:
 		rc = (h->started ? HOLDER_IS_STARTED : 0) | (h->paused ? HOLDER_IS_PAUSED : 0);
@@ -163,15 +169,16 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 static void on_client(struct holder *h)
 {
 	struct holder_request r;
-	int passed, error;
-	ssize_t n = socket_recv_fd(h->client, &r, sizeof(r), &passed, NULL);
+	int passed[2], error;
+	ssize_t n = socket_recv_pair(h->client, &r, sizeof(r), passed);
 
 	error = errno;
 	if (n == (ssize_t)sizeof(r))
 		holder_take_request(h, &r, passed);
 	else if (n >= 0 || error != EAGAIN)
 		answer_client(h, -EPROTO);	/* nobody hears it */
-	holder_close_fd(&passed);
+	holder_close_fd(&passed[0]);
+	holder_close_fd(&passed[1]);
 }
 
 /* ---- the VM ---- */
@@ -323,22 +330,24 @@ static int holder_take_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-__attribute__((noreturn)) static void be_holder(const struct holder_config *c)
+__attribute__((noreturn)) static void be_holder(const struct holder_config *c, int null)
 {
-	const int keep[] = { c->listener, c->gate, c->status, c->caller };
+	const int keep[] = { c->listener, c->gate, c->status, c->caller, null };
+	const bool own_name = c->hostname && !(c->shared & CLONE_NEWUTS);
 	struct holder h = {
 		.listener = c->listener, .gate = c->gate, .status = c->status, .caller = c->caller,
 		.client = -1, .waiting = -1,
 	};
 	struct sandbox sandbox;
-	int null, rc = c->network < 0 ? 0 : setns(c->network, CLONE_NEWNET);
+	int rc = c->network < 0 ? 0 : setns(c->network, CLONE_NEWNET);
 
+	if (!rc && c->shared)
+		rc = setns(c->pod, (int)c->shared);
 	fds_close_others(keep, ARRAY_SIZE(keep));
 	setsid();
 	prctl(PR_SET_NAME, "lkvm-oci");
 	holder_show_title(c->title, c->title_bytes, c->command);
-	null = open("/dev/null", O_RDWR);
-	if (rc || null < 0 || (c->hostname && sethostname(c->hostname, strlen(c->hostname))) ||
+	if (rc || (own_name && sethostname(c->hostname, strlen(c->hostname))) ||
 	    enter_empty_root(c->place))
 		_exit(STATUS_LOST);
 	for (int i = 0; i < 3; i++)
@@ -354,13 +363,19 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c)
 	hold(&h);
 }
 
+/* In the control group, which it may be in as soon as it is there, no device may be opened (podman's pods). */
 pid_t holder_start(const struct holder_config *c)
 {
-	const unsigned long spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-				     (c->network < 0 ? CLONE_NEWNET : 0ul);
-	pid_t pid = (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0);
+	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const unsigned long spaces = (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+				      (c->network < 0 ? CLONE_NEWNET : 0ul)) & ~c->shared;
+	pid_t pid = null < 0 ? -1 : (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0);
 
 	if (!pid)
-		be_holder(c);
-	return pid < 0 ? -errno : pid;
+		be_holder(c, null);
+	if (pid < 0)
+		pid = -errno;
+	if (null >= 0)
+		close(null);
+	return pid;
 }

@@ -29,17 +29,22 @@
 #include <unistd.h>
 
 #include "guest/protocol.h"
+#include "oci/cgroup.h"
 #include "oci/plan.h"
 #include "oci/seccomp.h"
 #include "util.h"
 
-#define OUR_PLACE "/.lkvm"
+#define OUR_PLACE PROTOCOL_PLACE
+#define POD_SHM OUR_PLACE "/shm"
 #define CHUNK_BYTES 65536u
-#define GUEST_CGROUP "/sys/fs/cgroup/container"
+#define GUEST_CGROUP PROTOCOL_GROUP
 #define OPTIONAL 1u
+#define AS_MAY_BE 2u	/* whatever becomes of it */
 
 struct planner {
 	const struct config *config;
+	const struct pod *pod;
+	const char *id;
 	struct plan *plan;
 	struct config_error *error;
 	int rc;
@@ -196,11 +201,62 @@ static void plan_pids(struct planner *p)
 	plan_put_file(p, GUEST_CGROUP "/cgroup.procs", "0", 1);
 }
 
+/* ---- limits of a container that shares its VM ---- */
+
+__attribute__((format(printf, 3, 4)))
+static void plan_limit(struct planner *p, const char *path, const char *fmt, ...)
+{
+	const struct protocol_step step = { .what = PROTOCOL_DO_FILE, .optional = AS_MAY_BE };
+	char text[64];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	put_step_data(p, &step, &path, 1, text, strlen(text));
+}
+
+static const char *in_group(const struct planner *p, char path[512], const char *file)
+{
+	snprintf(path, 512, GUEST_CGROUP ".%s%s", p->id, file);
+	return path;
+}
+
+/* As far as the guest's kernel counts these. */
+static void plan_group(struct planner *p)
+{
+	static const char *const controllers[] = { "+memory", "+cpu", "+pids" };
+	const struct protocol_step make = { .what = PROTOCOL_DO_DIRECTORY, .optional = AS_MAY_BE, .arg = 0755 };
+	const struct config_resources *r = &p->config->resources;
+	char path[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(controllers); i++)
+		plan_limit(p, "/sys/fs/cgroup/cgroup.subtree_control", "%s", controllers[i]);
+	put_step(p, &make, &(const char *){ in_group(p, path, "") }, 1);
+	if (r->memory_bytes > 0)
+		plan_limit(p, in_group(p, path, "/memory.max"), "%lld", (long long)r->memory_bytes);
+	if (r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)
+		plan_limit(p, in_group(p, path, "/memory.swap.max"), "%lld", (long long)(r->swap_bytes - r->memory_bytes));
+	if (r->cpu_quota_us > 0)
+		plan_limit(p, in_group(p, path, "/cpu.max"), "%lld %lld", (long long)r->cpu_quota_us,
+			   (long long)(r->cpu_period_us ? r->cpu_period_us : 100000));
+	if (r->cpu_shares >= 2)
+		plan_limit(p, in_group(p, path, "/cpu.weight"), "%lld", (long long)cgroup_weight(r->cpu_shares));
+	if (r->pids > 0)
+		plan_limit(p, in_group(p, path, "/pids.max"), "%lld", (long long)r->pids);
+	plan_limit(p, in_group(p, path, "/cgroup.procs"), "0");
+}
+
 static void plan_settings(struct planner *p)
 {
 	const struct config *c = p->config;
 
-	plan_pids(p);
+	if (p->pod->role == POD_MEMBER)
+		plan_group(p);
+	else
+		plan_pids(p);
+	if (p->pod->own_uts && c->hostname)
+		plan_put_file(p, "/proc/sys/kernel/hostname", c->hostname, strlen(c->hostname));
 	for (unsigned int i = 0; i < c->sysctl.nr; i++)
 		plan_sysctl(p, &c->sysctl.pairs[i]);
 	if (c->domainname)
@@ -265,9 +321,14 @@ static void plan_dev(struct planner *p)
 
 #define OWN_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME)
 
+static void make_mount_flags(struct planner *p, const char *path, unsigned long flags)
+{
+	put_mount(p, "", path, "", MS_REMOUNT | MS_BIND | (flags & (MS_RDONLY | OWN_FLAGS)), "", 0);
+}
+
 static void make_read_only(struct planner *p, const char *path, unsigned long flags)
 {
-	put_mount(p, "", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | (flags & OWN_FLAGS), "", 0);
+	make_mount_flags(p, path, flags | MS_RDONLY);
 }
 
 static void refuse_writing(struct planner *p, const struct config_mount *m, const char *what)
@@ -342,20 +403,51 @@ static void bind_directory(struct planner *p, const struct config_mount *m)
  * What engines share among containers of the host is the VM's own, of the same size. It is a file system of
  * memory, and no directory of one: anything else at that place is a volume.
  */
+static bool is_shm(const struct config_mount *m, struct statfs *fs)
+{
+	struct statx x;
+
+	return m->flags & MS_BIND && !strcmp(m->destination, "/dev/shm") && !statfs(m->source, fs) &&
+	       fs->f_type == TMPFS_MAGIC && !statx(AT_FDCWD, m->source, 0, STATX_TYPE, &x) &&
+	       x.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
 static bool bind_shm(struct planner *p, const struct config_mount *m)
 {
 	char data[64];
 	struct statfs fs;
-	struct statx x;
 
-	if (strcmp(m->destination, "/dev/shm") != 0 || statfs(m->source, &fs) || fs.f_type != TMPFS_MAGIC ||
-	    statx(AT_FDCWD, m->source, 0, STATX_TYPE, &x) || !(x.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+	if (!is_shm(m, &fs))
 		return false;
+	if (p->pod->role != POD_NONE) {
+		put_mount(p, POD_SHM, m->destination, "", MS_MOVE, "", 0);
+		make_mount_flags(p, m->destination, m->flags);
+		return true;
+	}
 	/* Of 0 blocks: it has no bound but the memory, as one that is made without a size. */
 	snprintf(data, sizeof(data), fs.f_blocks ? "mode=1777,size=%llu" : "mode=1777",
 		 (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize);
 	put_mount(p, "shm", m->destination, "tmpfs", m->flags & ~(MS_BIND | MS_REC | 0ul), data, 0);
 	return true;
+}
+
+/* In a pod it is init's, who has it for all of its containers; the first one says how large it is. */
+static void plan_keep_shm(struct planner *p)
+{
+	const struct config *c = p->config;
+	char data[64];
+	struct statfs fs;
+	unsigned int i = 0;
+
+	while (i < c->nr_mounts && !is_shm(&c->mounts[i], &fs))
+		i++;
+	if (p->pod->role == POD_NONE || i == c->nr_mounts)
+		return;
+	snprintf(data, sizeof(data), "mode=1777,size=%llu",
+		 (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize);
+	if (p->pod->role == POD_SANDBOX)
+		put_mount(p, "tmpfs", "/dev/shm", "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV, data, 0);
+	put_mount(p, "/dev/shm", POD_SHM, "", MS_BIND, "", 0);
 }
 
 static void plan_bind(struct planner *p, const struct config_mount *m)
@@ -434,10 +526,13 @@ static void plan_file_system(struct planner *p, const struct config_mount *m)
 static void plan_mounts(struct planner *p)
 {
 	char place[32];
+	struct statfs fs;
+	bool shares_shm = false;
 
 	for (unsigned int i = 0; i < p->config->nr_mounts && !p->rc; i++) {
 		const struct config_mount *m = &p->config->mounts[i];
 
+		shares_shm |= p->pod->role != POD_NONE && is_shm(m, &fs);
 		if (m->flags & MS_BIND)
 			plan_bind(p, m);
 		else
@@ -447,7 +542,9 @@ static void plan_mounts(struct planner *p)
 		snprintf(place, sizeof(place), OUR_PLACE "/%u", i);
 		put_path(p, PROTOCOL_DO_REMOVE, place);
 	}
-	if (p->plan->nr_dirs || p->nr_places)
+	if (shares_shm)
+		put_path(p, PROTOCOL_DO_REMOVE, POD_SHM);
+	if (p->plan->nr_dirs || p->nr_places || shares_shm)
 		put_path(p, PROTOCOL_DO_REMOVE, OUR_PLACE);
 }
 
@@ -547,6 +644,43 @@ int plan_environment(const struct config *c, struct config_strings *to)
 	return 0;
 }
 
+static void plan_write_text(FILE *out, const char *text)
+{
+	fwrite(text, 1, strlen(text) + 1, out);
+}
+
+int plan_process(const struct config *c, const char *cwd, char **text, size_t *bytes)
+{
+	const struct config_process *p = &c->process;
+	struct config_strings environment = { 0 };
+	struct protocol_credentials rights;
+	struct protocol_exec head = {
+		.nr_arguments = p->args.nr, .terminal = p->terminal, .size = { p->columns, p->rows },
+		.has_credentials = 1,
+	};
+	FILE *out = plan_environment(c, &environment) ? NULL : open_memstream(text, bytes);
+
+	if (!out) {
+		free(environment.texts);
+		return -ENOMEM;
+	}
+	head.nr_environment = environment.nr;
+	plan_credentials(p, &rights);
+	fwrite(&head, sizeof(head), 1, out);
+	fwrite(&rights, sizeof(rights), 1, out);
+	plan_write_text(out, cwd);
+	fprintf(out, "%u:%u", p->uid, p->gid);
+	plan_write_text(out, "");
+	for (unsigned int i = 0; i < p->args.nr; i++)
+		plan_write_text(out, p->args.texts[i]);
+	for (unsigned int i = 0; i < environment.nr; i++)
+		plan_write_text(out, environment.texts[i]);
+	free(environment.texts);
+	if (fclose(out))
+		return -ENOMEM;
+	return *bytes > PROTOCOL_MAX_STRINGS_BYTES ? -E2BIG : 0;
+}
+
 /* ---- what cannot be done ---- */
 
 static void check_namespaces(struct planner *p)
@@ -572,24 +706,18 @@ static void check_namespaces(struct planner *p)
 
 static void check_support(struct planner *p)
 {
-	static const char *const pods[] = {
-		"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType",
-	};
-	const struct config *c = p->config;
-
-	if (!c->has_process)
+	if (!p->config->has_process)
 		plan_fail(p, -EINVAL, "config.json: process: is missing");
-	for (size_t i = 0; i < ARRAY_SIZE(pods); i++)
-		if (config_annotation(c, pods[i]))
-			plan_fail(p, -ENOTSUP, "config.json: annotations.%s: pods are not there yet", pods[i]);
-	check_namespaces(p);
+	if (p->pod->role != POD_MEMBER)
+		check_namespaces(p);
 }
 
 /* ---- the whole ---- */
 
-int plan_make(struct plan *plan, const struct config *c, struct config_error *error)
+int plan_make(struct plan *plan, const struct config *c, const struct pod *pod, const char *id,
+	      struct config_error *error)
 {
-	struct planner p = { .config = c, .plan = plan, .error = error };
+	struct planner p = { .config = c, .pod = pod, .id = id, .plan = plan, .error = error };
 
 	*plan = (struct plan){ 0 };
 	check_support(&p);
@@ -598,11 +726,13 @@ int plan_make(struct plan *plan, const struct config *c, struct config_error *er
 	p.out = open_memstream(&plan->bytes, &plan->nr_bytes);
 	if (!p.out)
 		return -ENOMEM;
-	put_credentials(&p);
+	if (pod->role != POD_MEMBER)
+		put_credentials(&p);
 	put_seccomp(&p);
 	if (plan_environment(c, &plan->environment))
 		plan_fail(&p, -ENOMEM, "no memory");
 	plan_settings(&p);
+	plan_keep_shm(&p);
 	plan_hide_init(&p);
 	plan_mounts(&p);
 	plan_masks(&p);

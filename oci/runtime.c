@@ -158,7 +158,7 @@ static int connect_to_holder(const struct store_container *c)
 	return rc;
 }
 
-int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed)
+static int ask_holder(const struct store_container *c, enum holder_kind kind, uint32_t value, const int passed[2])
 {
 	const struct holder_request request = { .kind = kind, .value = value };
 	const int answer_ms = kind == HOLDER_START || kind == HOLDER_PAUSE ? VM_ANSWER_MS : ANSWER_MS;
@@ -166,7 +166,8 @@ int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t va
 	struct pollfd p = { .fd = connect_to_holder(c), .events = POLLIN };
 	int rc = p.fd < 0 ? p.fd : 0, n;
 
-	if (!rc && socket_send_fd(p.fd, &request, sizeof(request), passed) < 0)
+	if (!rc && (passed[1] < 0 ? socket_send_fd(p.fd, &request, sizeof(request), passed[0]) :
+		    socket_send_pair(p.fd, &request, sizeof(request), passed)) < 0)
 		rc = softened_error(errno);
 	if (!rc) {
 		do
@@ -178,6 +179,16 @@ int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t va
 	if (p.fd >= 0)
 		close(p.fd);
 	return rc;
+}
+
+int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed)
+{
+	return ask_holder(c, kind, value, (int[]){ passed, -1 });
+}
+
+int call_join(const struct store_container *c, const int passed[2])
+{
+	return ask_holder(c, HOLDER_JOIN, 0, passed);
 }
 
 /* A command that was killed has not written down what it had done: the holder knows. */

@@ -154,6 +154,7 @@ static void store_write_record(FILE *out, const struct store_record *r)
 	fprintf(out, ",\"cgroup_made\":%s", r->cgroup_made ? "true" : "false");
 	fputs(",\"network\":", out);
 	json_string(out, r->network);
+	fprintf(out, ",\"sandbox\":\"%s\"", r->sandbox);
 	fprintf(out, ",\"creating\":%s", r->creating ? "true" : "false");
 	fprintf(out, ",\"pid\":%d,\"pid_start\":%llu,\"vm\":%d,\"vm_start\":%llu,\"started\":%s,\"paused\":%s}\n",
 		r->holder.pid, (unsigned long long)r->holder.start, r->vm.pid,
@@ -188,6 +189,17 @@ static int copy_path(char to[PATH_MAX], const char *from)
 	return 0;
 }
 
+/* Records of older versions have none. */
+static int copy_sandbox(char to[STORE_MAX_ID_BYTES + 1], const char *from)
+{
+	if (!from || !*from)
+		return 0;
+	if (!store_is_id(from))
+		return -EINVAL;
+	strcpy(to, from);
+	return 0;
+}
+
 static int store_read_record(struct store_record *r, char *text, size_t bytes)
 {
 	struct json_object o;
@@ -201,6 +213,8 @@ static int store_read_record(struct store_record *r, char *text, size_t bytes)
 		rc = copy_path(r->cgroup, json_get_string(&o, "cgroup"));
 	if (!rc)
 		rc = copy_path(r->network, json_get_string(&o, "network"));
+	if (!rc)
+		rc = copy_sandbox(r->sandbox, json_get_string(&o, "sandbox"));
 	r->creating = !rc && json_is_true(&o, "creating");
 	if (rc || !json_get_count(&o, "pid", &pid) || !json_get_count(&o, "pid_start", &r->holder.start) ||
 	    !json_get_count(&o, "vm", &vm) || !json_get_count(&o, "vm_start", &r->vm.start) ||

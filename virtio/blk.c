@@ -386,17 +386,20 @@ static uint64_t capacity(const struct disk *disk)
 	return disk->size_bytes / DISK_SECTOR_BYTES;
 }
 
-void blk_poll_size(struct blk *blk)
+void blk_tell_size(struct blk *blk)
 {
-	uint64_t sectors;
+	const uint64_t sectors = capacity(blk->disk);
 
-	if (!disk_poll_size(blk->disk))
-		return;
-	sectors = capacity(blk->disk);
 	log_verbose("%s: %s has %llu sectors now", blk->dev.name, blk->disk->path,
 		    (unsigned long long)sectors);
 	virtio_set_config(&blk->dev, offsetof(struct virtio_blk_config, capacity), &sectors,
 			  sizeof(sectors), true);
+}
+
+void blk_poll_size(struct blk *blk)
+{
+	if (disk_poll_size(blk->disk))
+		blk_tell_size(blk);
 }
 
 static void blk_set_config(struct blk *blk)

@@ -137,6 +137,11 @@ static void on_size_timer(void *arg, uint32_t events)
 		blk_poll_size(b->blks[i].blk);
 }
 
+void board_tell_disk_size(struct board *b, unsigned int disk)
+{
+	blk_tell_size(b->blks[disk].blk);
+}
+
 /* vda, vdb ... vdz, vdaa ... */
 static void name_disk(char name[8], unsigned int i)
 {

@@ -35,6 +35,7 @@ struct attach_ops {
 	void (*signaled)(struct attach *a, int signal);
 	void (*resized)(struct attach *a, const struct protocol_size *size);
 	void (*lost)(struct attach *a);		/* the VM says no more */
+	void (*other)(struct attach *a);	/* there is something at other_fd; or NULL */
 };
 
 struct attach {
@@ -52,6 +53,7 @@ struct attach {
 	struct signal_source signals;
 	bool raw;			/* the terminal is to be */
 	enum tty_state tty;
+	int other_fd;			/* lent; -1: none */
 	int own_in_fd;			/* a description of our own of stdin; -1: none */
 	bool in_ended;
 	bool over;

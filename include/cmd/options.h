@@ -31,6 +31,7 @@ struct command_container {
 	const char *hostname;		/* or NULL */
 	const void *plan;		/* messages for the guest's first process (oci/plan.h) */
 	size_t plan_bytes;
+	unsigned int nr_spares;		/* disks for others that join it, up to RUN_COMMAND_MAX_SPARES */
 };
 
 /* What is to be run in the guest, and with which files. */

@@ -14,6 +14,7 @@
 #include "guest/kernel-release.h"
 #include "guest/modules.h"
 
+#define RUN_COMMAND_MAX_SPARES 16u
 #define RUN_COMMAND_MAX_VARIABLES (OPTIONS_MAX_ENVIRONMENT + 4)
 
 /* What the configuration points into. */
@@ -26,7 +27,7 @@ struct run_command {
 	char announcement[256];
 	bool has_release;		/* the kernel says what it is */
 	struct modules *modules;	/* NULL: not yet */
-	char serials[OPTIONS_MAX_DIRS + 1][16];
+	char serials[OPTIONS_MAX_DIRS + 1][16], spares[RUN_COMMAND_MAX_SPARES][16];
 	char *dir_paths[OPTIONS_MAX_DIRS];	/* of directories in the guest; ours, or NULL */
 	int initramfs_fd;		/* -1: none */
 	int archive_fd;			/* --root FILE; -1: none */

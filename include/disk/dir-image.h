@@ -71,6 +71,9 @@ struct dir {
 	struct disk disk;
 	struct files *files;
 	unsigned int tree;
+	struct files *own_files;	/* of a spare one: its alone; otherwise NULL */
+	bool is_empty;			/* a spare one that is nothing now */
+	unsigned int in_flight;		/* operations of the engine */
 	uint64_t memory_bytes;
 	uint32_t **nids;		/* by a file's number; 0: it has none yet */
 	struct space space;

@@ -9,8 +9,8 @@ struct disk_config;
 struct state;
 
 /*
- * Tree config->tree of the process config->files, which lives longer. config->path: what messages call
- * it. 0 or -ENOMEM, after a message.
+ * Tree config->tree of the process config->files, which lives longer; or with config->spare nothing, until
+ * disk_lend(). config->path: what messages call it. 0 or -ENOMEM, after a message.
  */
 int dir_open(struct disk **out, struct aio *aio, const struct disk_config *config);
 

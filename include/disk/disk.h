@@ -38,6 +38,16 @@ void disk_close(struct disk *disk);
  */
 void disk_submit(struct disk *disk, struct disk_request *req);
 
+/*
+ * A spare one becomes what the process at the other end of @socket serves (files_start_lent()); @socket is taken
+ * over in any case. 0, -EBUSY if it is something already or is not at rest yet, or another -errno. size_bytes is
+ * the new one.
+ */
+int disk_lend(struct disk *disk, int socket);
+
+/* It is nothing any more: requests fail, and it has no size. What is in flight comes to its end by itself. */
+void disk_take_back(struct disk *disk);
+
 /* True if the image has another size now; size_bytes is the new one. */
 bool disk_poll_size(struct disk *disk);
 

@@ -67,6 +67,13 @@ int files_start(struct files **out, struct event_loop *loop, struct sandbox *san
 /* Waits until it has begun. 0, or -errno after a message. */
 int files_wait(struct files *f);
 
+/*
+ * Starts a process for the VM of another one, with all @nr trees as one (tree_join_create()), and waits until it
+ * has begun. Its socket, the caller's, for files_join() there; with it closed everywhere the process ends. -errno
+ * after a message.
+ */
+int files_start_lent(struct sandbox *sandbox, const struct tree_config *trees, unsigned int nr);
+
 /* After files_wait(): from now on answers are taken. 0 or -errno. */
 int files_watch(struct files *f);
 
@@ -82,10 +89,19 @@ void files_cancel(struct files *f, unsigned int tree);
 /* The process ends; at once, if it is not busy. Accepts NULL. No question is open. */
 void files_stop(struct files *f);
 
-/* ---- for tests ---- */
-
 /* A connection to somebody else; @socket is taken over (-1: none yet). 0 or -ENOMEM. */
 int files_attach(struct files **out, struct event_loop *loop, int socket);
+
+/*
+ * One that has none is given @socket of files_start_lent(), which is taken over in any case, and answers are taken.
+ * That its process goes is no error. 0 or -errno.
+ */
+int files_join(struct files *f, int socket);
+
+/* It has none any more. No question is open. */
+void files_part(struct files *f);
+
+/* ---- for tests ---- */
 
 /* Serves until the other end of @socket is closed. */
 void files_serve(int socket, struct tree_source *const sources[], unsigned int nr);

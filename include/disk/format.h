@@ -28,6 +28,7 @@ struct disk_config {
 	const char *path;
 	struct files *files;	/* lent; not NULL: the disk is tree @tree of these, called @path */
 	unsigned int tree;
+	bool spare;		/* a directory that comes later, by disk_lend(); until then it has no size */
 	enum disk_format format;
 	bool read_only;
 	bool direct;		/* O_DIRECT */
@@ -78,6 +79,9 @@ struct disk_ops {
 	void (*close)(struct disk *disk);
 	/* The size of the file, if it may change while it is open; or NULL. */
 	uint64_t (*poll_size)(struct disk *disk);
+	/* See disk_lend(), disk_take_back(); NULL: it cannot be lent anything. */
+	int (*lend)(struct disk *disk, int socket);
+	void (*take_back)(struct disk *disk);
 };
 
 struct disk {

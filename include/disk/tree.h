@@ -179,6 +179,9 @@ struct tree_source {
 int tree_list_add(struct tree_list *list, uint32_t number, unsigned int type, const char *name,
 		  size_t bytes);
 
+/* From now on what is added as n has the number @first + n * @step, or is too much (-ENOMEM). */
+void tree_list_renumber(struct tree_list *list, uint32_t step, uint32_t first);
+
 /*
  * Opens what @config names, before the sandbox and the process. 0 or -errno after a message.
  * Each kind of source has such a function.
@@ -191,5 +194,8 @@ int tree_tar_create(struct tree_source **out, const struct tree_config *config);
  * zero: it is known by nothing.
  */
 struct tree_identity tree_identify(const struct tree_config *config);
+
+/* Those @nr as one, in directories "0", "1" ... of it; all of them are lent. 0 or -ENOMEM. */
+int tree_join_create(struct tree_source **out, struct tree_source *const sources[], unsigned int nr);
 
 #endif

@@ -27,6 +27,7 @@ enum gate_kind {
 	GATE_PAUSE,		/* answered by GATE_PAUSED */
 	GATE_RESUME,
 	GATE_EXEC,		/* with a socket: a client of commands beside the first one (control/exec.h) */
+	GATE_JOIN,		/* with two: the same for another container, and who serves its files (disk/files.h) */
 };
 
 struct gate_message {
@@ -40,6 +41,7 @@ struct gate_client {
 	int (*pause)(void *arg);
 	void (*resume)(void *arg);
 	void (*exec)(void *arg, int fd);	/* @fd is its own from then on */
+	void (*join)(void *arg, int fd, int files);	/* so are these */
 	void *arg;
 };
 

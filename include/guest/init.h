@@ -38,6 +38,7 @@ struct init_plan {
 	bool has_terminal;
 	struct protocol_size size;
 	bool is_container;
+	bool is_member;				/* of another container than the first one */
 	struct protocol_credentials credentials;
 	struct init_seccomp *seccomp;		/* or NULL */
 	size_t nr_steps;
@@ -76,18 +77,22 @@ ssize_t init_take_report(int report, bool own_terminal, int *error, int terminal
 /* Adds a copy of @text to a list that ends with NULL. */
 void init_add_text(char ***list, size_t *nr, const char *text);
 
-/* In a process of its own, first of all: from now on what fails is said on the command's stderr, and ends it only. */
-void init_leave(const int ends[3]);
+/*
+ * In a process of its own, first of all: from now on what fails is said on the command's stderr, and ends it only,
+ * with ECHILD on @report (-1: none).
+ */
+void init_leave(const int ends[3], int report);
 
 /*
  * Then: becomes @plan's command. With @report errno of what fails is written there; otherwise it is said, and
- * the status is a shell's.
+ * the status is a shell's. @error has failed before.
  */
-__attribute__((noreturn)) void init_be_command(const struct init_plan *plan, const int ends[3], int report);
+__attribute__((noreturn)) void init_be_command(const struct init_plan *plan, const int ends[3], int report, int error);
 
 /* ---- init-exec.c: commands beside the first one ---- */
 
 #define INIT_EXEC_POLLS (4 * PROTOCOL_MAX_SESSIONS)
+#define INIT_STEP_MS 10		/* ... and how long at most, if one of them is about to leave */
 
 struct pollfd;
 
@@ -96,6 +101,7 @@ void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, si
 
 /* What to wait for, up to INIT_EXEC_POLLS: how many. After it, whatever came: init_exec_turn(). */
 unsigned int init_exec_poll(struct pollfd *p);
+bool init_exec_leaves(void);	/* not longer than INIT_STEP_MS */
 void init_exec_turn(void);
 
 /* A process has ended; it may be one of theirs. */
@@ -112,6 +118,12 @@ int init_open_port(const char *name, int flags);
 
 /* Makes the root, with all that is mounted in it, and goes there. */
 void init_make_root(const struct init_plan *plan);
+
+/* In a mount namespace of its own: leaves all that is seen for what is on the disk, and goes there. */
+void init_make_own_root(const char serial[20], unsigned int nr_dirs);
+
+/* The device of a disk, by its number; false if there is none. */
+bool init_find_disk(const char serial[20], char path[80]);
 
 /* Addresses of "lo" and of cards. */
 void init_set_networks(const struct init_plan *plan);
@@ -146,11 +158,46 @@ int init_become(const struct init_plan *plan);
 /* The container's first process has been made: what others need to get into it is opened. */
 void init_keep_spaces(pid_t first);
 
-/* fork(2), into the container's processes if there is a container. */
-pid_t init_fork_into_container(void);
+/* Namespaces of a container: descriptors; -1: there is none. */
+struct init_spaces {
+	int pids, mounts, ipc, name;
+};
 
-/* In such a process: into all else of it, if there is one. 0 or errno. */
-int init_enter_container(void);
+#define INIT_NO_SPACES { -1, -1, -1, -1 }
+
+/* False if @first has ended already: then it has none. */
+bool init_open_spaces(struct init_spaces *s, pid_t first);
+void init_close_spaces(struct init_spaces *s);
+
+/* The first container's. */
+const struct init_spaces *init_first_spaces(void);
+
+/*
+ * fork(2), into the processes of a container, if that is one; with CLONE_NEW... @new. -1 with errno: once its first
+ * process has ended there can be no other (ENOMEM).
+ */
+pid_t init_fork_into(const struct init_spaces *s, unsigned long new);
+
+/* In such a process: into all else of the container, if it is one, and its control group. 0 or errno. */
+int init_enter(const struct init_spaces *s, const char *group);
+
+/* ---- init-member.c: containers beside the first one ---- */
+
+/* Its first process: what it has of its own is as @in says. -1 with errno. */
+pid_t init_fork_member(const struct protocol_in *in);
+
+/* In that process, after init_leave(): its namespaces and its root, from the disk. */
+void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk);
+
+/* The name of its control group, which may not be there. */
+#define INIT_GROUP_BYTES (sizeof(PROTOCOL_GROUP) + PROTOCOL_NAME_BYTES)
+void init_name_group(char group[INIT_GROUP_BYTES], const char *name);
+
+/* Signals all of its processes but the first. */
+void init_signal_all(const struct init_spaces *s, int signal);
+
+/* After its first process has ended: ends what is left, and looks whether its disk is not in use any more. */
+bool init_has_left(const struct protocol_in *in, const struct protocol_disk *disk);
 
 /* ---- init-user.c ---- */
 

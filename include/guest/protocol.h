@@ -32,6 +32,11 @@
  *	EXEC_EXITED --------->
  *	       <--------------	EXEC_HANGUP (the number is free again)
  *
+ * Another container is such a session, too; it has a disk, and says before its end that it is free:
+ *
+ *	       <--------------	EXEC_DISK, EXEC_IN, EXEC_MORE..., EXEC_PLAN..., EXEC_GO
+ *	EXEC_RELEASED, EXEC_EXITED ->
+ *
  * A message is a header and up to PROTOCOL_MAX_BYTES of payload, which ends with the message.
  * Numbers are the CPU's. Each side takes the other for hostile: lkvm since guests are, init since
  * a mistake must end in words and not in a wait.
@@ -54,6 +59,15 @@
 #define PROTOCOL_MAX_FRAME_BYTES 4096u	/* of their messages */
 #define PROTOCOL_INPUT_WINDOW 16384u	/* bytes that may be on their way, at first: to a command */
 #define PROTOCOL_OUTPUT_WINDOW 32768u	/* ... and from it, both streams together */
+
+#define PROTOCOL_MAX_MORE_BYTES (16u << 20)	/* of a container's messages */
+#define PROTOCOL_NAME_BYTES 132u
+
+/* Where a container finds its directories of the host, "0", "1" ..., until it moves them. */
+#define PROTOCOL_PLACE "/.lkvm"
+
+/* Control groups of the guest: the first container's, and those of others, with ".NAME" behind it. */
+#define PROTOCOL_GROUP "/sys/fs/cgroup/container"
 
 #define PROTOCOL_CONTROL "lkvm.control"
 #define PROTOCOL_STDIN "lkvm.stdin"
@@ -92,6 +106,9 @@ enum protocol_kind {
 	PROTOCOL_EXEC_SIZE,	/* struct protocol_size */
 	PROTOCOL_EXEC_UNREAD,	/* struct protocol_stream: nobody reads it any more */
 	PROTOCOL_EXEC_HANGUP,	/* nobody is there any more */
+	PROTOCOL_EXEC_IN,	/* struct protocol_in: a container that is not the first one. Before the plan, as: */
+	PROTOCOL_EXEC_MORE,	/* a part of messages, which are such a container's STEPs and SECCOMP */
+	PROTOCOL_EXEC_DISK,	/* struct protocol_disk: where its files are; first of all, and lkvm's own word */
 
 	/* For a container: from lkvm, before GO but the last. */
 	PROTOCOL_STEP = 32,	/* struct protocol_step and its texts: done in order, before it starts */
@@ -114,6 +131,8 @@ enum protocol_kind {
 	PROTOCOL_EXEC_TAKEN,	/* struct protocol_count: so much more of stdin may come */
 	PROTOCOL_EXEC_EXITED,	/* struct protocol_exited */
 	PROTOCOL_EXEC_STARTED,	/* the program of one that has credentials runs */
+	PROTOCOL_EXEC_RELEASED,	/* its disk is not in use any more; before EXITED */
+	PROTOCOL_EXEC_JOINED,	/* not from init: its disk is there. To who has asked for a container */
 };
 
 #define PROTOCOL_SESSION(kind) ((kind) >> 16)
@@ -161,6 +180,25 @@ struct protocol_exec {
 	uint32_t has_credentials;	/* 1: a container's: hang-ups kill it */
 };
 
+/*
+ * A container beside the first one is a session as well: one that makes namespaces of its own, with a root on
+ * a disk that was empty until then. Others are processes in it, and name it.
+ */
+struct protocol_in {
+	uint32_t flags;			/* PROTOCOL_IN_... */
+	uint32_t nr_dirs;		/* on its disk, beside the root */
+	char name[PROTOCOL_NAME_BYTES];	/* of the container, with a NUL */
+};
+
+#define PROTOCOL_IN_NEW 1u		/* it is made; otherwise it is there */
+#define PROTOCOL_IN_OWN_IPC 2u		/* ... and does not share these with the first one */
+#define PROTOCOL_IN_OWN_NAME 4u
+#define PROTOCOL_IN_SHARED_PIDS 8u	/* ... and shares these */
+
+struct protocol_disk {
+	char serial[20];		/* as in struct protocol_mount */
+};
+
 struct protocol_count {
 	uint64_t bytes;
 };
@@ -192,7 +230,7 @@ enum protocol_what {
 
 struct protocol_step {
 	uint32_t what;		/* enum protocol_what */
-	uint32_t optional;	/* 1: ENOENT and ENOTDIR are no errors */
+	uint32_t optional;	/* 1: ENOENT and ENOTDIR are no errors; 2: nothing is one */
 	uint64_t flags, arg;
 };
 

@@ -64,6 +64,9 @@ const char *call_status_of(const struct store_container *c, const struct store_r
  */
 int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed);
 
+/* HOLDER_JOIN, with both: the same. */
+int call_join(const struct store_container *c, const int passed[2]);
+
 /* Its processes, group and links of networks; all but what is written down. 0 or -errno; @force: of the group, too. */
 int call_clear(const struct call *call, const struct store_container *c, const struct store_record *r, bool force);
 

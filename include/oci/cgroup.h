@@ -23,6 +23,9 @@
  */
 int cgroup_make(const struct config *c, char *path, bool *made, struct config_error *error);
 
+/* Version 1's shares, from 2 to 262144, as version 2's weight, from 1 to 10000. */
+int64_t cgroup_weight(int64_t shares);
+
 /* The limit of a VM whose guest has @bytes; -1: none, as there is no such number. */
 int64_t cgroup_vm_bytes(int64_t bytes);
 

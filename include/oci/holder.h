@@ -32,6 +32,7 @@ enum holder_kind {
 	HOLDER_RESUME,
 	HOLDER_STATE,		/* is answered with HOLDER_IS_... */
 	HOLDER_EXEC,		/* with a socket, for the VM (guest/gate.h: GATE_EXEC) */
+	HOLDER_JOIN,		/* with two, for the VM (GATE_JOIN) */
 };
 
 #define HOLDER_ALL 0x100u
@@ -49,7 +50,9 @@ struct holder_answer {
 
 struct holder_config {
 	int listener, gate, status, caller;
-	int network;		/* its network namespace; -1: an empty one */
+	int network;		/* its network namespace; -1: an empty one, or its pod's */
+	int pod;		/* of a container that joins one: its sandbox's holder (pidfd); otherwise -1 */
+	unsigned long shared;	/* ... CLONE_NEW...: the namespaces that it shares with that */
 	const char *place;	/* a directory that its root is made on */
 	const char *hostname;	/* or NULL */
 	char *title;		/* of title_bytes: what ps shows of it */

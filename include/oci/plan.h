@@ -11,6 +11,7 @@
 
 #include "cmd/options.h"
 #include "oci/config.h"
+#include "oci/pod.h"
 
 #define PLAN_MAX_FILE_BYTES (8u << 20)	/* of single files, all together */
 
@@ -23,14 +24,24 @@ struct plan {
 	struct config_strings environment;	/* all of it; its list is ours */
 };
 
-/* @c is lent to it. 0 or -errno, with the reason in @error; plan_fini() in any case. */
-int plan_make(struct plan *p, const struct config *c, struct config_error *error);
+/*
+ * @c, the container @id of @pod, is lent to it. Of one that joins a pod the messages are those that make it, but
+ * for whose rights it has (plan_process()). 0 or -errno, with the reason in @error; plan_fini() in any case.
+ */
+int plan_make(struct plan *p, const struct config *c, const struct pod *pod, const char *id,
+	      struct config_error *error);
 void plan_fini(struct plan *p);
 
 struct protocol_credentials;
 
 /* Whose rights a process has. */
 void plan_credentials(const struct config_process *from, struct protocol_credentials *c);
+
+/*
+ * struct protocol_exec and what stands behind it, of c->process: a text of *bytes for the caller to free. It starts
+ * in @cwd (""; where its steps have led). 0; -ENOMEM; -E2BIG: more than Linux takes.
+ */
+int plan_process(const struct config *c, const char *cwd, char **text, size_t *bytes);
 
 /* As init takes it; @to, whose list is the caller's to free, points into @c. 0 or -ENOMEM. */
 int plan_environment(const struct config *c, struct config_strings *to);

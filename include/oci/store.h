@@ -32,7 +32,8 @@ struct store_record {
 	char cgroup[PATH_MAX];		/* "": none */
 	bool cgroup_made;		/* by us, who remove it; it was not there before */
 	char network[PATH_MAX];		/* a namespace with interfaces of ours; "": none */
-	struct store_process holder, vm;
+	char sandbox[STORE_MAX_ID_BYTES + 1];	/* the container in whose VM it is; "": it has its own */
+	struct store_process holder, vm;	/* vm: or who moves its streams to that one */
 	bool creating;			/* create is at it, or was killed: processes may be missing */
 	bool started, paused;		/* as it was when it was written; the holder knows */
 };

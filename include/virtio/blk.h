@@ -31,6 +31,9 @@ void blk_destroy(struct blk *blk);
 
 struct virtio_device *blk_device(struct blk *blk);
 
+/* The disk has another size: tells the driver. */
+void blk_tell_size(struct blk *blk);
+
 /* Looks whether the image has another size, and tells the driver. */
 void blk_poll_size(struct blk *blk);
 

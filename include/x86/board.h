@@ -141,6 +141,9 @@ int board_create_vcpus(struct board *b);
  */
 int board_renew_generation(const struct board *b);
 
+/* Disk @disk has another size (disk_lend()). While the loop runs. */
+void board_tell_disk_size(struct board *b, unsigned int disk);
+
 /* The terminal's window may have another size: hvc0 tells the guest. */
 void board_update_window_size(struct board *b);
 

@@ -70,6 +70,39 @@ call podman-kill-status 0 $P wait web
 has engines/podman-kill-status-output /tmp/out '^137$'
 call podman-rm-web 0 $P rm -f web
 
+# ---- podman's pods: one VM each, localhost between its containers ----
+call podman-pod-create 0 $P pod create --name pod1 -p 8081:81
+call podman-pod-run-d 0 $P run -d --pod pod1 --name s1 bb sh -c 'while :; do echo page | nc -l -p 80; done & while :; do echo out | nc -l -p 81; done'
+call podman-pod-run 6 $P run --rm --pod pod1 bb sh -c 'until nc localhost 80 </dev/null | grep page; do sleep .2; done; hostname; grep -c . /proc/version; exit 6'
+same engines/podman-pod-run-output "page pod1 1" "$(echo $(cat /tmp/out))"
+i=0; while ! busybox nc -w 5 127.0.0.1 8081 </dev/null 2>/dev/null | grep -q out && [ $i -lt 60 ]; do sleep 1; i=$((i + 1)); done
+[ $i -lt 60 ]; same engines/podman-pod-published 0 $?
+call podman-pod-exec 3 $P exec s1 sh -c 'hostname; exit 3'
+has engines/podman-pod-exec-output /tmp/out '^pod1$'
+call podman-pod-cp-never-the-hosts 125 $P cp s1:/etc/debian_version /tmp/x
+call podman-pod-inspect 0 $P pod inspect -f '{{.State}}' pod1
+has engines/podman-pod-inspect-output /tmp/out '^Running$'
+call podman-pod-stop-one 0 $P stop -t 1 s1
+call podman-pod-start-again 0 $P start s1
+call podman-pod-rm 0 $P pod rm -f -t 2 pod1
+cat >/tmp/kube.yaml <<K
+apiVersion: v1
+kind: Pod
+metadata: {name: kp}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: a, image: localhost/bb, imagePullPolicy: Never, command: [/bin/sh, -c, "while :; do echo kube | nc -l -p 80; done"]}
+  - {name: b, image: localhost/bb, imagePullPolicy: Never, command: [/bin/sh, -c, "until nc 127.0.0.1 80 </dev/null | grep kube; do sleep .2; done; exit 5"]}
+K
+call podman-play-kube 0 $P play kube /tmp/kube.yaml
+call podman-play-kube-wait 0 $P wait kp-b
+has engines/podman-play-kube-status /tmp/out '^5$'
+call podman-play-kube-logs 0 $P logs kp-b
+has engines/podman-play-kube-talks /tmp/out '^kube$'
+call podman-play-kube-down 0 $P play kube --down /tmp/kube.yaml
+same engines/podman-pods-leave-nothing "" "$(busybox ps | grep '[l]kvm-oci'; ls /run/lkvm-oci)"
+
 # ---- containerd ----
 containerd >/tmp/containerd.log 2>&1 &
 containerd=$!
@@ -95,4 +128,40 @@ has engines/ctr-kill-ends /tmp/out 'c2 .*STOPPED'
 call ctr-task-rm 0 ctr task rm c2
 call ctr-rm 0 ctr container rm c2
 kill $containerd
-same engines/nothing-left "" "$(busybox ps | grep '[l]kvm-oci'; ls /run/lkvm-oci /run/containerd/runc/default 2>/dev/null | grep -v :)"
+
+# ---- CRI, as a kubelet has it: crictl is not in Debian 12 ----
+cp /usr/bin/catatonit /rootfs/pause
+tar -C /rootfs -c . | podman --cgroup-manager cgroupfs --events-backend file import -q -c 'ENTRYPOINT ["/pause","-P"]' - pause >/dev/null
+mkdir -p /etc/containerd /etc/cni/net.d
+cat >/etc/containerd/config.toml <<K
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:latest"
+  restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/usr/lib/cni"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  default_runtime_name = "lkvm"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.lkvm]
+  runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.lkvm.options]
+  BinaryName = "/usr/bin/lkvm-oci"
+K
+cat >/etc/cni/net.d/10-pods.conflist <<K
+{"cniVersion":"0.4.0","name":"pods","plugins":[{"type":"bridge","bridge":"cni0","isGateway":true,
+"ipam":{"type":"host-local","subnet":"10.99.0.0/16","routes":[{"dst":"0.0.0.0/0"}]}}]}
+K
+rm -f /run/containerd/containerd.sock
+containerd >/tmp/containerd.log 2>&1 &
+containerd=$!
+i=0; while [ ! -S /run/containerd/containerd.sock ] && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+for image in bb pause; do
+	podman --cgroup-manager cgroupfs save -q localhost/$image -o /tmp/$image.tar
+	ctr -n k8s.io images import /tmp/$image.tar >/dev/null
+	rm /tmp/$image.tar
+done
+call cri 0 cri-client /run/containerd/containerd.sock lkvm localhost/bb:latest
+same engines/cri-output "sandbox runs; b 7; exec p1 err 3; a True; c 1; c 137; removed;" "$(echo $(sed 's/$/;/' /tmp/out))"
+has engines/cri-talks /tmp/cri-logs/b.log 'cri'
+kill $containerd
+same engines/nothing-left "" "$(busybox ps | grep '[l]kvm-oci'; ls /run/lkvm-oci /run/containerd/runc/default /run/containerd/runc/k8s.io 2>/dev/null | grep -v :)"

@@ -538,6 +538,84 @@ static void all_that_is_in_a_tree_is_on_the_disk(void **state)
 			      "diff t.list x.list | head -20; cmp t.list x.list"), 0);
 }
 
+/* ---- spare disks ---- */
+
+/* What @names of directory j are, as one tree. */
+static void lend_trees(struct rig *r, const char *const names[], unsigned int nr)
+{
+	struct tree_config trees[4];
+	int socket;
+
+	for (unsigned int i = 0; i < nr; i++)
+		trees[i] = (struct tree_config){ .path = strdup(path_in(names[i])), .archive_fd = -1, .owner = TREE_OWNER_KEEP };
+	socket = files_start_lent(&walls, trees, nr);
+	assert_true(socket >= 0);
+	for (unsigned int i = 0; i < nr; i++)
+		free((char *)(uintptr_t)trees[i].path);
+	assert_int_equal(disk_lend(r->disk, socket), 0);
+}
+
+static void a_spare_disk_is_what_it_is_lent(void **state)
+{
+	static const char *const first[] = { "j/0", "j/1" }, *const second[] = { "k/0" };
+	struct rig r = { .image = -1 };
+	uint8_t block[BLOCK];
+	int pair[2];
+
+	(void)state;
+	make_everything(300);
+	assert_int_equal(tool("mkdir -p j k && cp -a t j/0 && cp -a t k/0 && mkdir j/1 && echo one >j/1/one && echo k >k/0/own && "
+			      "chmod 755 j k && touch -d @0 j k"), 0);
+	assert_int_equal(disk_open(&r.disk, aio, &(struct disk_config){ .path = "spare", .spare = true }), 0);
+	assert_int_equal(r.disk->size_bytes, 0);
+	assert_int_equal(read_disk(r.disk, 0, block, BLOCK), -EIO);
+	lend_trees(&r, first, 2);
+	snprintf(r.tree, sizeof(r.tree), "%s", path_in("j"));
+	compare_tree(&r, true);
+	/* It has something already. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(disk_lend(r.disk, pair[0]), -EBUSY);
+	assert_int_equal(recv(pair[1], block, 1, 0), 0);
+	close(pair[1]);
+	disk_take_back(r.disk);
+	assert_int_equal(r.disk->size_bytes, 0);
+	assert_int_equal(read_disk(r.disk, 0, block, BLOCK), -EIO);
+	lend_trees(&r, second, 1);
+	snprintf(r.tree, sizeof(r.tree), "%s", path_in("k"));
+	compare_tree(&r, true);
+	assert_int_equal(disk_finish(r.disk), 0);
+	disk_close(r.disk);
+}
+
+/* Who served it is gone while something is asked: errors, and the next one is as good. */
+static void a_spare_disk_may_be_taken_back_at_any_time(void **state)
+{
+	static const char *const trees[] = { "k/0" };
+	struct rig r = { .image = -1 };
+	struct wait_request w[8];
+	static uint8_t blocks[8][BLOCK];
+
+	(void)state;
+	make_everything(300);
+	assert_int_equal(tool("mkdir -p k && cp -a t k/0 && chmod 755 k && touch -d @0 k"), 0);
+	assert_int_equal(disk_open(&r.disk, aio, &(struct disk_config){ .path = "spare", .spare = true }), 0);
+	for (unsigned int round = 0; round < 20; round++) {
+		lend_trees(&r, trees, 1);
+		for (unsigned int i = 0; i < 8; i++)
+			start_request(r.disk, &w[i], DISK_READ, (uint64_t)(i < 4 ? 300 : 2044 + i) * BLOCK, blocks[i], BLOCK);
+		for (unsigned int i = 0; i < round; i++)
+			event_run_deferred(loop);
+		disk_take_back(r.disk);
+		for (unsigned int i = 0; i < 8; i++)
+			run_until(&w[i].done);
+	}
+	lend_trees(&r, trees, 1);
+	snprintf(r.tree, sizeof(r.tree), "%s", path_in("k"));
+	compare_tree(&r, true);
+	assert_int_equal(disk_finish(r.disk), 0);
+	disk_close(r.disk);
+}
+
 static void threads_and_no_walls_make_no_difference(void **state)
 {
 	struct rig r;
@@ -1509,6 +1587,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(all_that_is_in_a_tree_is_on_the_disk),
+		TEST(a_spare_disk_is_what_it_is_lent),
+		TEST(a_spare_disk_may_be_taken_back_at_any_time),
 		cmocka_unit_test_setup_teardown(threads_and_no_walls_make_no_difference, set_up_threads, tear_down_dir),
 		TEST(blocks_that_were_read_too_early_are_not_used),
 		TEST(any_block_can_be_read_at_any_time),

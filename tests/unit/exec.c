@@ -437,6 +437,197 @@ static void test_too_early(void **state)
 	destroy();
 }
 
+/* ---- containers: two disks ---- */
+
+static struct {
+	int socket;		/* of who serves it; -1: nothing */
+	bool lent;
+} disks[2];
+
+static int lend(void *arg, int socket)
+{
+	for (int i = 0; i < 2; i++) {
+		if (disks[i].lent)
+			continue;
+		assert_int_equal(disks[i].socket, -1);
+		disks[i].socket = socket;
+		disks[i].lent = true;
+		return i;
+	}
+	assert_ptr_equal(arg, disks);
+	return -EBUSY;
+}
+
+static const char *serial(void *arg, unsigned int disk)
+{
+	assert_ptr_equal(arg, disks);
+	return disk ? "d1" : "d0";
+}
+
+static void take_back(void *arg, unsigned int disk)
+{
+	assert_ptr_equal(arg, disks);
+	assert_int_not_equal(disks[disk].socket, -1);
+	close(disks[disk].socket);
+	disks[disk].socket = -1;
+}
+
+static void release(void *arg, unsigned int disk)
+{
+	assert_ptr_equal(arg, disks);
+	assert_int_equal(disks[disk].socket, -1);
+	disks[disk].lent = false;
+}
+
+static void create_with_disks(void)
+{
+	create(true);
+	for (int i = 0; i < 2; i++)
+		disks[i].socket = -1;
+	disks[0].lent = disks[1].lent = false;
+	exec_set_disks(exec, &(struct exec_disks){ lend, serial, take_back, release, disks });
+}
+
+/* A client, and in *files the other end of what it has given. */
+static int join(int *files)
+{
+	int pair[2], served[2];
+
+	assert_null(exec_obstacle(exec));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, served), 0);
+	exec_join(exec, pair[0], served[0]);
+	*files = served[1];
+	return pair[1];
+}
+
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void expect_disk(unsigned int session, const char *name)
+{
+	struct protocol_disk disk = { 0 };
+	uint8_t data[PROTOCOL_MAX_FRAME_BYTES];
+	uint32_t kind = 0, bytes = 0;
+
+	strcpy(disk.serial, name);
+	for (unsigned int i = 0; i < 5 && !guest_hears(&kind, data, &bytes); i++)
+		turn();
+	(void)session;
+	assert_int_equal(kind, PROTOCOL_EXEC_DISK);
+	assert_int_equal(bytes, sizeof(disk));
+	assert_memory_equal(data, &disk, bytes);
+}
+
+/* Its disk is what its client serves until its end, and another's when the guest has said so. */
+static void test_join(void **state)
+{
+	int a, b, c, files[3];
+
+	(void)state;
+	create_with_disks();
+	a = join(&files[0]);
+	assert_int_equal(hear(a), PROTOCOL_EXEC_JOINED);
+	say(a, PROTOCOL_EXEC_IN, "in");
+	say(a, PROTOCOL_EXEC_MORE, "more");
+	say(a, PROTOCOL_EXEC_PLAN, "plan");
+	say(a, PROTOCOL_EXEC_GO, "");
+	expect_disk(1, "d0");
+	expect_message(1, PROTOCOL_EXEC_IN, "in");
+	expect_message(1, PROTOCOL_EXEC_MORE, "more");
+	expect_message(1, PROTOCOL_EXEC_PLAN, "plan");
+	expect_message(1, PROTOCOL_EXEC_GO, "");
+	b = join(&files[1]);
+	assert_int_equal(hear(b), PROTOCOL_EXEC_JOINED);
+	expect_disk(2, "d1");
+	c = join(&files[2]);		/* too many */
+	assert_int_equal(hear(c), PROTOCOL_EXEC_EXITED);
+	assert_int_equal(hear(c), -1);
+	assert_true(is_closed(files[2]));
+	close(c);
+	assert_false(is_closed(files[0]));
+	says_of(1, PROTOCOL_EXEC_RELEASED, NULL, 0);
+	exits(1);
+	assert_true(is_closed(files[0]));	/* before its client knows */
+	assert_int_equal(hear(a), PROTOCOL_EXEC_EXITED);
+	expect_message(1, PROTOCOL_EXEC_HANGUP, "");
+	assert_false(disks[0].lent);
+	close(a);
+	a = join(&files[0]);
+	assert_int_equal(hear(a), PROTOCOL_EXEC_JOINED);
+	expect_disk(1, "d0");
+	close(a);
+	close(b);
+	destroy();
+}
+
+/* The client has gone: so has what it served. Who comes waits until the guest has let go of it, or has not. */
+static void test_join_waits(void **state)
+{
+	int a, b, c, d, files[4];
+
+	(void)state;
+	create_with_disks();
+	a = join(&files[0]);
+	b = join(&files[1]);
+	expect_disk(1, "d0");
+	expect_disk(2, "d1");
+	close(a);
+	turn();
+	assert_true(is_closed(files[0]) && disks[0].lent);
+	c = join(&files[2]);
+	say(c, PROTOCOL_EXEC_PLAN, "early");
+	assert_int_equal(hear(c), 0);
+	expect_message(1, PROTOCOL_EXEC_HANGUP, "");
+	expect_silence();
+	says_of(1, PROTOCOL_EXEC_RELEASED, NULL, 0);
+	exits(1);
+	assert_int_equal(hear(c), PROTOCOL_EXEC_JOINED);
+	expect_disk(3, "d0");
+	expect_message(3, PROTOCOL_EXEC_PLAN, "early");
+	/* One that the guest keeps is nobody's any more. */
+	close(c);
+	turn();
+	expect_message(3, PROTOCOL_EXEC_HANGUP, "");
+	d = join(&files[3]);
+	exits(3);
+	assert_int_equal(hear(d), PROTOCOL_EXEC_EXITED);
+	assert_true(disks[0].lent);
+	close(d);
+	close(b);
+	destroy();
+}
+
+/* One that has gone before the guest has heard of it leaves its disk at once; so does one that waits. */
+static void test_join_gone(void **state)
+{
+	int a, b, c, files[3];
+
+	(void)state;
+	create_with_disks();
+	a = join(&files[0]);
+	close(a);
+	turn();
+	assert_false(disks[0].lent);
+	expect_silence();
+	a = join(&files[0]);
+	b = join(&files[1]);
+	expect_disk(1, "d0");
+	expect_disk(2, "d1");
+	close(a);
+	turn();
+	c = join(&files[2]);
+	close(c);
+	turn();
+	assert_true(is_closed(files[2]));
+	close(b);
+	destroy();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -449,6 +640,9 @@ int main(void)
 		cmocka_unit_test(test_rubbish),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_too_early),
+		cmocka_unit_test(test_join),
+		cmocka_unit_test(test_join_waits),
+		cmocka_unit_test(test_join_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

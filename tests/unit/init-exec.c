@@ -93,6 +93,40 @@ int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes
 	return 0;
 }
 
+/* ---- other containers ---- */
+
+pid_t init_fork_member(const struct protocol_in *in)
+{
+	(void)in;
+	return fork();
+}
+
+void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk)
+{
+	(void)in;
+	(void)disk;
+}
+
+void init_name_group(char group[INIT_GROUP_BYTES], const char *name)
+{
+	snprintf(group, INIT_GROUP_BYTES, "/nowhere/%s", name);
+}
+
+void init_signal_all(const struct init_spaces *s, int signal)
+{
+	(void)s;
+	(void)signal;
+}
+
+static bool disk_is_free;
+
+bool init_has_left(const struct protocol_in *in, const struct protocol_disk *disk)
+{
+	assert_true(in->flags & PROTOCOL_IN_NEW);
+	assert_memory_equal(disk->serial, "disk", 5);
+	return disk_is_free;
+}
+
 /* ---- lkvm ---- */
 
 #define MAX_OUTPUT 2000000u
@@ -100,7 +134,7 @@ int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes
 /* What has come of a session. */
 static struct heard {
 	size_t out_bytes, err_bytes, taken, used;
-	bool out_ended, err_ended, started, over;
+	bool out_ended, err_ended, started, released, over;
 	struct protocol_exited end;
 	char *out, err[4096];
 } heard[PROTOCOL_MAX_SESSIONS + 1];
@@ -170,6 +204,9 @@ static void hear_message(void)
 	case PROTOCOL_EXEC_STARTED:
 		assert_false(s->started);
 		s->started = true;
+		break;
+	case PROTOCOL_EXEC_RELEASED:
+		s->released = true;
 		break;
 	default:
 		assert_int_equal(PROTOCOL_KIND(h.kind), PROTOCOL_EXEC_EXITED);
@@ -324,6 +361,110 @@ static void test_credentials(void **state)
 		       sizeof(struct protocol_exec));
 	init_exec_hear(6, PROTOCOL_EXEC_GO, "", 0);
 	expect_end(6, PROTOCOL_END_EXITED, 125);
+}
+
+/* ---- containers ---- */
+
+static void say_in(unsigned int session, uint32_t flags, const char *name)
+{
+	struct protocol_in in = { .flags = flags };
+
+	strcpy(in.name, name);
+	init_exec_hear(session, PROTOCOL_EXEC_IN, (const char *)&in, sizeof(in));
+}
+
+static void say_disk(unsigned int session)
+{
+	static const struct protocol_disk disk = { .serial = "disk" };
+
+	init_exec_hear(session, PROTOCOL_EXEC_DISK, (const char *)&disk, sizeof(disk));
+}
+
+/* Its end is said when its disk is free; that it is, before. */
+static void test_container(void **state)
+{
+	(void)state;
+	disk_is_free = false;
+	say_disk(1);
+	say_in(1, PROTOCOL_IN_NEW, "one");
+	start_with_credentials(1, "", "sh", "echo in; exit 3");
+	wait_for_output(1, "in\n");
+	for (unsigned int i = 0; i < 3000 && !jobs[0].leaves_by; i++)
+		turn();
+	for (unsigned int i = 0; i < 3; i++)
+		turn();
+	assert_true(init_exec_leaves() && heard[1].started && !heard[1].over && !heard[1].released);
+	disk_is_free = true;
+	expect_end(1, PROTOCOL_END_EXITED, 3);
+	assert_true(heard[1].released);
+	assert_false(init_exec_leaves());
+}
+
+/* Nobody is there any more: it ends first, and then its end is said; the number is free. */
+static void test_container_hangup(void **state)
+{
+	(void)state;
+	disk_is_free = true;
+	say_disk(1);
+	say_in(1, PROTOCOL_IN_NEW, "one");
+	start_with_credentials(1, "", "sh", "trap '' HUP TERM; exec sleep 1000");
+	for (unsigned int i = 0; i < 3000 && !heard[1].started; i++)
+		turn();
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	assert_false(heard[1].over);
+	expect_end(1, PROTOCOL_END_SIGNALED, SIGKILL);
+	assert_true(heard[1].released);
+	memset(&heard[1].end, 0, sizeof(heard[1].end));
+	heard[1].over = heard[1].released = heard[1].started = false;
+	heard[1].out_bytes = 0;
+	start(1, false, "", "exit 4");
+	expect_end(1, PROTOCOL_END_EXITED, 4);
+	/* While its disk is waited for. */
+	disk_is_free = false;
+	say_disk(2);
+	say_in(2, PROTOCOL_IN_NEW, "two");
+	start_with_credentials(2, "", "sh", "exit 5");
+	for (unsigned int i = 0; i < 3000 && !jobs[1].leaves_by; i++)
+		turn();
+	init_exec_hear(2, PROTOCOL_EXEC_HANGUP, "", 0);
+	disk_is_free = true;
+	expect_end(2, PROTOCOL_END_EXITED, 5);
+	/* One that was never started has nothing but a disk. */
+	say_disk(3);
+	say_in(3, PROTOCOL_IN_NEW, "three");
+	init_exec_hear(3, PROTOCOL_EXEC_HANGUP, "", 0);
+	expect_end(3, PROTOCOL_END_SIGNALED, SIGHUP);
+	assert_true(heard[3].released);
+}
+
+/* What cannot be is the end of that one only. */
+static void test_bad_containers(void **state)
+{
+	static const struct protocol_in unnamed = { .flags = PROTOCOL_IN_NEW, .name = { 0 } };
+	struct protocol_in endless = { .flags = PROTOCOL_IN_NEW };
+
+	(void)state;
+	disk_is_free = true;
+	init_exec_hear(1, PROTOCOL_EXEC_IN, (const char *)&unnamed, sizeof(unnamed) - 1);
+	expect_end(1, PROTOCOL_END_NOT_STARTED, E2BIG);
+	memset(endless.name, 'x', sizeof(endless.name));
+	init_exec_hear(2, PROTOCOL_EXEC_IN, (const char *)&endless, sizeof(endless));
+	expect_end(2, PROTOCOL_END_NOT_STARTED, E2BIG);
+	init_exec_hear(3, PROTOCOL_EXEC_DISK, "short", 5);
+	expect_end(3, PROTOCOL_END_NOT_STARTED, E2BIG);
+	say_in(4, PROTOCOL_IN_NEW, "without-disk");
+	start_with_credentials(4, "", "sh", "true");
+	expect_end(4, PROTOCOL_END_NOT_STARTED, EINVAL);
+	say_in(5, 0, "not-there");
+	start_with_credentials(5, "/", "sh", "true");
+	expect_end(5, PROTOCOL_END_NOT_STARTED, ESRCH);
+	/* Messages that end too early end it when it starts; init goes on. */
+	say_disk(6);
+	say_in(6, PROTOCOL_IN_NEW, "cut");
+	init_exec_hear(6, PROTOCOL_EXEC_MORE, "abc", 3);
+	start_with_credentials(6, "", "sh", "true");
+	expect_end(6, PROTOCOL_END_NOT_STARTED, ECHILD);
+	assert_string_equal(heard[6].err, "lkvm: lkvm sent a bad container\n");
 }
 
 /* Neither side is ahead of what the other has room for. */
@@ -590,6 +731,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_status_and_streams, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_not_started, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_credentials, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_container, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_container_hangup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_bad_containers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_through, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hangup, set_up, tear_down),

@@ -472,7 +472,7 @@ static void containers_have_their_own_mounts(void **state)
 		if (is_mounted(&container, i))
 			strcat(strcat(text, standard_mounts[i].path), " ");
 	}
-	assert_string_equal(text, "proc sys dev dev/pts sys/fs/cgroup ");
+	assert_string_equal(text, "proc sys dev dev/pts dev/shm sys/fs/cgroup ");
 }
 
 static void steps_that_fail_are_said(void **state)

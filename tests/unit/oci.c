@@ -128,6 +128,8 @@ static char *list_plan(const struct plan *p)
 	return text;
 }
 
+static const struct pod alone;
+
 /* config.json of a process and of these members of the top. */
 static int plan_text(struct config *c, struct plan *p, const char *members)
 {
@@ -139,7 +141,7 @@ static int plan_text(struct config *c, struct plan *p, const char *members)
 	if (config_parse(c, CONFIG_BUNDLE, text, (size_t)n, &error))
 		fail_msg("%s", error.text);
 	*error.text = '\0';
-	return plan_make(p, c, &error);
+	return plan_make(p, c, &alone, "c1", &error);
 }
 
 #define SPACES "{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"mount\"}"
@@ -203,6 +205,161 @@ static void a_plan_is_in_order(void **state)
 	/* What the engine gives, and of init's own nothing but HOME. */
 	assert_int_equal(p.environment.nr, 5);
 	assert_string_equal(p.environment.texts[2], "USER");
+	free(list);
+	plan_fini(&p);
+	config_fini(&c);
+}
+
+/* ---- pods ---- */
+
+static void parse_bundle(struct config *c, const char *name)
+{
+	char path[128], *text;
+	size_t bytes;
+	int fd;
+
+	snprintf(path, sizeof(path), BUNDLES "%s.config.json", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(config_read_file(fd, &text, &bytes), 0);
+	close(fd);
+	assert_int_equal(config_parse(c, CONFIG_BUNDLE, text, bytes, &error), 0);
+	free(text);
+}
+
+static void engines_say_who_is_in_a_pod(void **state)
+{
+	static const struct {
+		const char *bundle;
+		enum pod_role role;
+		const char *sandbox;
+	} cases[] = {
+		{ "podman-run", POD_NONE, NULL }, { "ctr-rootfs", POD_NONE, NULL },
+		{ "podman-network-container", POD_NONE, NULL },
+		{ "podman-kube-infra", POD_SANDBOX, NULL }, { "cri-sandbox", POD_SANDBOX, NULL },
+		{ "podman-kube-a", POD_MEMBER, "00000000c0ffee03" }, { "podman-kube-b-limits", POD_MEMBER, "00000000c0ffee02" },
+		{ "podman-pod-share-pid", POD_MEMBER, "00000000c0ffee02" },
+		{ "cri-container-a", POD_MEMBER, "00000000c0ffee01" }, { "cri-container-b", POD_MEMBER, "00000000c0ffee01" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct pod p;
+
+		parse_bundle(&c, cases[i].bundle);
+		assert_int_equal(pod_find(&p, &c, &error), 0);
+		assert_int_equal(p.role, cases[i].role);
+		assert_int_equal(p.nr_spares, p.role == POD_SANDBOX ? POD_DEFAULT_CONTAINERS : 0);
+		if (cases[i].sandbox)
+			assert_string_equal(p.sandbox, cases[i].sandbox);
+		config_fini(&c);
+	}
+}
+
+static void a_pod_has_so_many_containers(void **state)
+{
+	static const struct {
+		const char *annotations;
+		int rc, spares;
+	} cases[] = {
+		{ "\"lkvm.max_containers\":\"3\"", 0, 3 }, { "\"lkvm.max_containers\":\"0\"", 0, 0 },
+		{ "\"lkvm.max_containers\":\"16\"", 0, 16 }, { "\"lkvm.max_containers\":\"17\"", -EINVAL, 0 },
+		{ "\"lkvm.max_containers\":\"-1\"", -EINVAL, 0 }, { "\"lkvm.max_containers\":\"3x\"", -EINVAL, 0 },
+		{ "\"lkvm.max_containers\":\"\"", -EINVAL, 0 },
+		{ "\"lkvm.max_containers\":\"99999999999999999999999\"", -EINVAL, 0 },
+		{ "\"io.kubernetes.cri.container-type\":\"other\"", -EINVAL, 0 },
+		{ "\"io.kubernetes.cri.container-type\":\"container\"", -EINVAL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[512];
+		struct config c;
+		struct pod p;
+		int n = snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\"},\"annotations\":{%s}}",
+				 cases[i].annotations);
+
+		assert_int_equal(config_parse(&c, CONFIG_BUNDLE, text, (size_t)n, &error), 0);
+		assert_int_equal(config_check_annotations(&c, NULL, &error), 0);
+		assert_int_equal(pod_find(&p, &c, &error), cases[i].rc);
+		if (!cases[i].rc)
+			assert_int_equal(p.nr_spares, cases[i].spares);
+		config_fini(&c);
+	}
+}
+
+/* Of the pod, its own, or one that nobody has named: this process is the sandbox's. */
+static void a_pods_namespaces_are_its_sandboxs(void **state)
+{
+	static const struct {
+		const char *net, *ipc, *uts, *pid;
+		int rc;
+		bool own_ipc, own_uts, shared_pids;
+	} cases[] = {
+		{ "self", "self", "self", NULL, 0, false, false, false },
+		{ "self", NULL, NULL, "self", 0, true, true, true },
+		{ NULL, "self", "self", NULL, -ENOTSUP, false, false, false },
+		{ "self", "self", "net", NULL, -ENOTSUP, false, false, false },
+		{ "none", "self", "self", NULL, -ENOTSUP, false, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *const given[] = { cases[i].net, cases[i].ipc, cases[i].uts, cases[i].pid };
+		static const enum config_namespace_kind kinds[] = {
+			CONFIG_NS_NETWORK, CONFIG_NS_IPC, CONFIG_NS_UTS, CONFIG_NS_PID,
+		};
+		static const char *const names[] = { "net", "ipc", "uts", "pid" };
+		struct pod p = { .role = POD_MEMBER };
+		struct config c = { 0 };
+		char paths[4][64];
+
+		for (int k = 0; k < 4; k++) {
+			const bool other = given[k] && strcmp(given[k], "self") != 0;
+
+			c.namespaces[kinds[k]].given = true;
+			if (!given[k])
+				continue;
+			snprintf(paths[k], sizeof(paths[k]), "/proc/self/ns/%s", other ? given[k] : names[k]);
+			c.namespaces[kinds[k]].path = paths[k];
+		}
+		assert_int_equal(pod_check_spaces(&p, &c, getpid(), &error), cases[i].rc);
+		if (cases[i].rc)
+			continue;
+		assert_int_equal(p.own_ipc, cases[i].own_ipc);
+		assert_int_equal(p.own_uts, cases[i].own_uts);
+		assert_int_equal(p.shared_pids, cases[i].shared_pids);
+	}
+}
+
+/* One that joins has a group of its own in the guest, and whose rights it has is told elsewhere. */
+static void limits_of_a_member_are_the_guests(void **state)
+{
+	static const struct pod pod = { .role = POD_MEMBER, .own_uts = true };
+	struct config c;
+	struct plan p;
+	char *list, *at;
+
+	(void)state;
+	parse_bundle(&c, "cri-container-a");
+	c.nr_mounts = 0;
+	c.hostname = "own";
+	assert_int_equal(plan_make(&p, &c, &pod, "m.1", &error), 0);
+	list = list_plan(&p);
+	at = strstr(list, "enter ");
+	assert_non_null(at);
+	*at = '\0';
+	assert_string_equal(list,
+		"-file 0 /sys/fs/cgroup/cgroup.subtree_control +memory\n"
+		"-file 0 /sys/fs/cgroup/cgroup.subtree_control +cpu\n"
+		"-file 0 /sys/fs/cgroup/cgroup.subtree_control +pids\n"
+		"-directory 0 /sys/fs/cgroup/container.m.1\n"
+		"-file 0 /sys/fs/cgroup/container.m.1/memory.max 67108864\n"
+		"-file 0 /sys/fs/cgroup/container.m.1/cpu.max 50000 100000\n"
+		"-file 0 /sys/fs/cgroup/container.m.1/cpu.weight 20\n"
+		"-file 0 /sys/fs/cgroup/container.m.1/cgroup.procs 0\n"
+		"file 0 /proc/sys/kernel/hostname own\n"
+		"unmount 0 /sys\nunmount 0 /proc\n");
 	free(list);
 	plan_fini(&p);
 	config_fini(&c);
@@ -340,7 +497,6 @@ static void what_a_vm_cannot_do_is_said(void **state)
 		{ ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
 		  LINUX(",\"devices\":[{\"path\":\"/dev/sda\",\"type\":\"b\",\"major\":8,\"minor\":0}]"),
 		  "linux.devices: /dev/sda: a disk of the host" },
-		{ ",\"annotations\":{\"io.kubernetes.cri.container-type\":\"sandbox\"}" LINUX(""), "pods are not there yet" },
 	};
 
 	(void)state;
@@ -527,7 +683,7 @@ static void the_list_of_an_engine_is_taken(void **state)
 	assert_int_equal(config_parse(&c, CONFIG_BUNDLE, text, bytes, &why), 0);
 	nr = c.nr_mounts;
 	c.nr_mounts = 0;	/* they are not here */
-	if (plan_make(&p, &c, &why))
+	if (plan_make(&p, &c, &alone, "c1", &why))
 		fail_msg("%s", why.text);
 	c.nr_mounts = nr;
 	assert_int_equal(personality_under(&p, 7), 38);
@@ -676,7 +832,7 @@ static void a_plan_makes_a_container(void **state)
 		 root, root, root, root, root, root, dir);
 	assert_int_equal(system(line), 0);
 	n = snprintf(members, sizeof(members), text, script, dir);
-	if (config_parse(&c, CONFIG_BUNDLE, members, (size_t)n, &error) || plan_make(&p, &c, &error))
+	if (config_parse(&c, CONFIG_BUNDLE, members, (size_t)n, &error) || plan_make(&p, &c, &alone, "c1", &error))
 		fail_msg("%s", error.text);
 	said = run_in_namespaces(&c, &p, root);
 	if (said)
@@ -980,7 +1136,7 @@ static void a_holder_shows_nothing(void **state)
 	text = run_in(path, "exec 2>&1; : >>proc/sys/kernel/core_pattern");
 	assert_non_null(strstr(text, "Read-only file system"));
 	snprintf(path, sizeof(path), "/proc/%d", h.pid);
-	assert_string_equal(run_in(path, "readlink fd/0 fd/1 fd/2 | sort -u"), "/null\n");
+	assert_string_equal(run_in(path, "readlink fd/0 fd/1 fd/2 | sort -u"), "/dev/null\n");
 	/* The streams, the socket, the gate, the status and signals; nothing that strayed in. */
 	assert_string_equal(run_in(path, "ls fd | wc -l"), "7\n");
 	end_holder(&h, 0, 0);
@@ -1853,6 +2009,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plan_is_in_order),
+		cmocka_unit_test(engines_say_who_is_in_a_pod),
+		cmocka_unit_test(a_pod_has_so_many_containers),
+		cmocka_unit_test(a_pods_namespaces_are_its_sandboxs),
+		cmocka_unit_test(limits_of_a_member_are_the_guests),
 		cmocka_unit_test(large_files_come_in_parts),
 		cmocka_unit_test(files_are_written_by_engines_alone),
 		cmocka_unit_test(shared_memory_is_a_tmpfs),
