@@ -25,7 +25,7 @@ has control/list-two "$T/out" "^two +$two running +2 +3M +[0-9].*s .*/guest$"
 lkvm list -q
 same control/list-names "one two " "$(tr '\n' ' ' <"$T/out")"
 lkvm list --json
-has control/list-json "$T/out" "^\{\"v\":1,\"vms\":\[\{\"name\":\"one\",\"pid\":$one,\"state\":\"running\",\"cpus\":1,\"mem_mib\":64,\"uptime_ms\":[0-9]+,\"kernel\":\".*/guest\",\"command\":null\},.*\]\}$"
+has control/list-json "$T/out" "^\{\"v\":1,\"vms\":\[\{\"name\":\"one\",\"pid\":$one,\"state\":\"running\",\"cpus\":1,\"mem_mib\":64,\"uptime_ms\":[0-9]+,\"kernel\":\".*/guest\",\"command\":null,\"parent\":null\},.*\]\}$"
 
 # Looked at while it runs, it stands for the moment: neither to resume it nor to end it then is wrong. Each
 # request on a connection has its answer.
@@ -70,7 +70,7 @@ wait_for "$patience" more_than "$before" && ok control/ten-pauses || not_ok cont
 # A paused one ends as others do: by stop, by a signal, by its time limit.
 start p1; p1=$pid
 start p2; p2=$pid
-start p3 --timeout 20; p3=$pid
+start p3 --timeout 12; p3=$pid
 lkvm pause p1 p2 p3
 same control/pause-three 0 "$status"
 lkvm stop --timeout 0.3 p1

@@ -6,11 +6,16 @@ bound=10000
 [ $patience = 60 ] || bound=15000
 [ -z "$VARIANT" ] || { skip disk-hang "sanitizers wrap the same functions"; return 0 2>/dev/null || exit 0; }
 
+# All are in the background, some side by side, since each waits ten seconds.
+
+# engine NAME: for what is started from now on.
+engine() { if [ $1 = threads ]; then export NO_IO_URING=1; else unset NO_IO_URING; fi; }
 # hung NAME ENGINE GUEST [SIGNAL] [OPTION...]: SIGNAL once the guest runs, if it is not "-".
 hung() {
 	local name=disk-hang/$1 fault=fdatasync:0:1:1000000 guest=$3 signal=$4 start pid t=$T/$1
 	# With io_uring nothing is ever submitted.
 	[ "$2" = threads ] || fault=io_uring_submit:11:1:1000000
+	engine $2
 	shift 4
 	mkdir "$t"; truncate -s 16M "$t/img"
 	LD_PRELOAD=$TOOLS/fault.so FAULT=$fault "$LKVM" run -v --flat "${GUESTS%/*}/$guest/guest" -m 64 \
@@ -29,20 +34,10 @@ hung() {
 	has "$name-message" "$t/err" '^lkvm: disk: .*/img: what was written last may be lost: it does not answer$'
 	has "$name-json" "$t/json" '"outcome":"error","status":125'
 }
-for engine in threads io_uring; do
-	[ $engine = threads ] && export NO_IO_URING=1 || unset NO_IO_URING
-	# Side by side, since each waits ten seconds.
-	hung $engine-term $engine spin TERM &
-	hung $engine-timeout $engine spin - --timeout 8 &
-	# The guest has ended in order, and waits.
-	hung $engine-poweroff $engine poweroff TERM
-	wait
-done
-truncate -s 16M "$T/img" "$T/other" "$T/third"
-
 # Of three disks one does not answer: the last flush of the others is made, whichever it is.
 one_of_three() {
 	local name=disk-hang/$1-$2-of-three start pid t=$T/$1-$2
+	engine $1
 	mkdir "$t"; truncate -s 16M "$t/img" "$t/other" "$t/third"
 	LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 FAULT_FILE=$t/$2 "$LKVM" run -v \
 		--flat "${GUESTS%/*}/spin/guest" -m 64 -d "$t/img,format=raw" -d "$t/other,format=raw" \
@@ -56,31 +51,51 @@ one_of_three() {
 	same "$name" "lkvm: disk: $t/$2: what was written last may be lost: it does not answer" \
 		"$(grep 'may be lost' "$t/err")"
 }
-for engine in threads io_uring; do
-	[ $engine = threads ] && export NO_IO_URING=1 || unset NO_IO_URING
-	one_of_three $engine img &
-	one_of_three $engine other
-	wait
-done
-truncate -s 16M "$T/img"
-
 # The guest has ended, and its last flush takes long: a window that changes its size is no reason to
 # give up, Ctrl-A x is.
-LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run -v --flat "${GUESTS%/*}/poweroff/guest" -m 64 \
-	-d "$T/img,format=raw" >"$T/out" 2>"$T/err" </dev/null & pid=$!
-wait_for 30 grep -q hello "$T/out"
-sleep 1; kill -WINCH $pid
-sleep 9; kill -0 $pid && ok disk-hang/resized || not_ok disk-hang/resized "$(cat "$T/err")"
-kill $pid; wait $pid
-same disk-hang/resized-status 125 $?
+resized() {
+	local t=$T/resized pid
+	mkdir "$t"; truncate -s 16M "$t/img"
+	LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run -v --flat "${GUESTS%/*}/poweroff/guest" -m 64 \
+		-d "$t/img,format=raw" >"$t/out" 2>"$t/err" </dev/null & pid=$!
+	wait_for 30 grep -q hello "$t/out"
+	sleep 1; kill -WINCH $pid
+	sleep 9; kill -0 $pid && ok disk-hang/resized || not_ok disk-hang/resized "$(cat "$t/err")"
+	kill $pid; wait $pid
+	same disk-hang/resized-status 125 $?
+}
 # The same within --grace: who has been asked to end, and has, may take longer for its disk than that.
-LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run --flat "${GUESTS%/*}/button/guest" -m 64 \
-	--grace 1 -d "$T/img,format=raw" >"$T/out" 2>"$T/err" </dev/null & pid=$!
-wait_for "$patience" grep -q up "$T/out" || not_ok disk-hang/grace-starts "$(cat "$T/err")"
-kill $pid
-sleep 13; kill -0 $pid && ok disk-hang/grace || not_ok disk-hang/grace "$(cat "$T/err")"
-kill $pid; wait $pid
-same disk-hang/grace-status 125 $?
+grace() {
+	local t=$T/grace pid
+	mkdir "$t"; truncate -s 16M "$t/img"
+	LD_PRELOAD=$TOOLS/fault.so FAULT=fdatasync:0:1:1000000 NO_IO_URING=1 "$LKVM" run --flat "${GUESTS%/*}/button/guest" -m 64 \
+		--grace 1 -d "$t/img,format=raw" >"$t/out" 2>"$t/err" </dev/null & pid=$!
+	wait_for "$patience" grep -q up "$t/out" || not_ok disk-hang/grace-starts "$(cat "$t/err")"
+	kill $pid
+	sleep 13; kill -0 $pid && ok disk-hang/grace || not_ok disk-hang/grace "$(cat "$t/err")"
+	kill $pid; wait $pid
+	same disk-hang/grace-status 125 $?
+}
+# Each engine with an ending or two, and with one of the disks; where there is time both with all.
+hung threads-term threads spin TERM &
+hung io_uring-timeout io_uring spin - --timeout 8 &
+# The guest has ended in order, and waits.
+hung threads-poweroff threads poweroff TERM &
+one_of_three threads img &
+wait
+one_of_three io_uring other &
+resized &
+grace &
+wait
+[ "$every" != 1 ] || {
+	hung io_uring-term io_uring spin TERM &
+	hung threads-timeout threads spin - --timeout 8 &
+	hung io_uring-poweroff io_uring poweroff TERM &
+	one_of_three io_uring img &
+	one_of_three threads other &
+	wait
+}
+truncate -s 16M "$T/img"
 export LKVM TOOLS T FLAT=${GUESTS%/*}/poweroff/guest
 cat >"$T/expect" <<'X'
 log_user 0
