@@ -34,5 +34,5 @@ for p in $(choose "cloud:pci=nomsi generic:pci=nomsi generic:acpi=off generic:ac
 	k=${p%%:*} p=$(echo ${p#*:} | tr + ' ')
 	run -c 2 -k /g/$k/bzImage -i /g/$k/initrd -i /g/$k/drivers -i /tmp/cmd.gz -d /tmp/disk,format=raw \
 		-p "quiet do=reboot $p"
-	same "disk/$k-$p" "0 DISK-OK" "$status $(grep -o DISK-OK /tmp/out)"
+	same "disk/$k-$p" "0 DISK-OK 2" "$status $(grep -o DISK-OK /tmp/out) $(seen cpus)"
 done

@@ -59,6 +59,7 @@ run -k /g/cloud/bzImage -i /g/cloud/initrd -i few.gz $args --rng on -p "quiet do
 same everything/missing "4 1 1 1 1" "$(grep -c 'did not use' /tmp/err) $(grep -c 'vda, .*, vdh: the guest' /tmp/err) $(
 	grep -c 'net0, .*, net7: the guest' /tmp/err) $(grep -c 'console: the guest' /tmp/err) $(grep -c 'rng: the guest' /tmp/err)"
 has everything/missing-advice /tmp/err 'virtio_net \(CONFIG_VIRTIO_NET\), built in or loaded by its initrd'
+[ -e /full ] || { for i in 1 2 3 4 5 6 7 8; do ip link del e$i; done; return 0; }
 # Nobody asked for random numbers.
 run -k /g/cloud/bzImage -i /g/cloud/initrd -i few.gz -p "quiet do=poweroff"
 same everything/not-asked 0 "$(grep -c 'did not' /tmp/err)"
