@@ -543,7 +543,7 @@ static void all_that_is_in_a_tree_is_on_the_disk(void **state)
 /* What @names of directory j are, as one tree. */
 static void lend_trees(struct rig *r, const char *const names[], unsigned int nr)
 {
-	struct tree_config trees[4];
+	struct tree_config trees[4] = { 0 };
 	int socket;
 
 	for (unsigned int i = 0; i < nr; i++)
