@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # All that is tested of commands, and of more commands in their VMs, once more with --warm: in a guest that goes on from a
-# snapshot they are what they are in one that has booted. Only check-all runs it: it is all of that, twice.
+# snapshot they are what they are in one that has booted.
+# Only in check-all: it is all of that, twice.
 # Modules of its kernels are in /lib/modules.
 [ -e /full ] || return 0
 export HOME=/tmp/home
