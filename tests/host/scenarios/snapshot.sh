@@ -5,7 +5,7 @@
 mkdir -p /run	# where VMs are found
 
 # when SECONDS COMMAND...: as soon as it succeeds; fails if it never does.
-when() { local n=$1; shift; while ! "$@" 2>/dev/null; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 1; done; }
+when() { local n=$(($1 * 5)); shift; while ! "$@" 2>/dev/null; do n=$((n - 1)); [ $n -gt 0 ] || return 1; sleep 0.2; done; }
 
 # The guest's work: each round writes one of sixteen pieces of its disk with a text of its own, and reads all
 # that were written, behind caches. It ends after /rounds of them, and tells what its kernel had to say.
@@ -86,7 +86,7 @@ goes_on() {
 	done
 	same snapshot/$test-untouched "$sum" "$(sha256sum </tmp/s/snapshot)"
 }
-goes_on cloud pci 1 9
+goes_on cloud pci 1 14
 
 [ -e /full ] || return 0
 goes_on cloud mmio 4 20
