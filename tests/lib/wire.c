@@ -8,7 +8,8 @@
  * On the line an escape byte comes before what is no data: one end's beginning, its end, or that byte
  * itself. When the near end is gone the command finds the end of its stdin, as it would if it had been
  * there; when the command is gone, the near end ends. A beginning is answered by one, and
- * what comes before that is of an earlier one.
+ * what comes before that is of an earlier one. It is said again each second until then, since the far end may
+ * come later, and what is on a line before that opens it is lost.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -121,7 +122,8 @@ static int be_near(void)
 	for (;;) {
 		struct pollfd p[] = { { .fd = line, .events = POLLIN }, { .fd = begun ? 0 : -1, .events = POLLIN } };
 
-		poll(p, 2, -1);
+		if (!poll(p, 2, begun ? -1 : 1000))
+			say(BEGINS);
 		if (p[0].revents) {
 			char said = carry_in(1, begun);
 
