@@ -133,7 +133,7 @@ static int check_program(struct creation *c)
 /* The sandbox has to run: its VM is what the container joins. */
 static int find_sandbox(struct creation *c)
 {
-	struct store_record r;
+	struct store_record r = { 0 };
 	int rc = store_find(&c->sandbox, c->call->root, c->pod.sandbox, false);
 
 	if (!rc)
