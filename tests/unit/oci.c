@@ -338,10 +338,12 @@ static void limits_of_a_member_are_the_guests(void **state)
 	static const struct pod pod = { .role = POD_MEMBER, .own_uts = true };
 	struct config c;
 	struct plan p;
+	unsigned int nr_mounts;
 	char *list, *at;
 
 	(void)state;
 	parse_bundle(&c, "cri-container-a");
+	nr_mounts = c.nr_mounts;
 	c.nr_mounts = 0;
 	c.hostname = "own";
 	assert_int_equal(plan_make(&p, &c, &pod, "m.1", &error), 0);
@@ -362,6 +364,7 @@ static void limits_of_a_member_are_the_guests(void **state)
 		"unmount 0 /sys\nunmount 0 /proc\n");
 	free(list);
 	plan_fini(&p);
+	c.nr_mounts = nr_mounts;
 	config_fini(&c);
 }
 

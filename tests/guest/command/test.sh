@@ -174,8 +174,9 @@ OPTIONS="${options[*]}" expect tests/guest/command/terminal.exp keys background 
 mkdir "$T/tmp" "$T/results"
 left() {
 	pgrep -x lkvm
+	# In an emulated host, another machine writes each second into the folder of LAB_TICKS.
 	find "$T/tmp" "$T/root" /dev/shm /tmp -maxdepth 1 -newer "$T/begin" ! -path /tmp ! -path /dev/shm \
-		! -path "$scratch"
+		! -path "$scratch" ! -path "${LAB_TICKS%/*}"
 	find "$T/results" -mindepth 1 ! -path "$T/results/file"
 	awk '/lkvm/ { print $NF }' /proc/net/unix
 }
