@@ -172,11 +172,12 @@ OPTIONS="${options[*]}" expect tests/guest/command/terminal.exp keys background 
 
 # What one run after another may leave, and what is compared: processes, sockets, files.
 mkdir "$T/tmp" "$T/results"
+lab_folder=${LAB_TICKS:-}; lab_folder=${lab_folder%/*}
 left() {
 	pgrep -x lkvm
 	# In an emulated host, another machine writes each second into the folder of LAB_TICKS.
 	find "$T/tmp" "$T/root" /dev/shm /tmp -maxdepth 1 -newer "$T/begin" ! -path /tmp ! -path /dev/shm \
-		! -path "$scratch" ! -path "${LAB_TICKS%/*}"
+		! -path "$scratch" ! -path "$lab_folder"
 	find "$T/results" -mindepth 1 ! -path "$T/results/file"
 	awk '/lkvm/ { print $NF }' /proc/net/unix
 }

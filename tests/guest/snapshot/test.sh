@@ -93,7 +93,7 @@ fails() {
 }
 if [ -z "$VARIANT" ]; then	# sanitizers come first of all that is preloaded
 snapshot vmd "$T/s-old"
-steps=1; [ -n "$FULL" ] || steps=7
+steps=1; [ -n "$FULL" ] || steps=40
 for call in ftruncate64 pwritev2 fsync linkat; do
 	old=$(md5sum <"$T/s-old/snapshot") n=1 wrong=
 	while fails $call $n; do
@@ -134,9 +134,10 @@ timeout "$patience" "$LKVM" pause vmd
 at=$(wc -c <"$L/d")
 snapshot vmd "$T/s-new"
 same snapshot/paused "0 $at" "$status $(wc -c <"$L/d")"
-timeout "$patience" "$LKVM" resume vmd
+timeout "$patience" "$LKVM" resume vmd >"$T/said" 2>&1
+same snapshot/resume "0 " "$? $(cat "$T/said")"
 more() { [ "$(wc -c <"$L/d")" -gt "$1" ]; }
-wait_for "$patience" more "$at" && ok snapshot/resumed || not_ok snapshot/resumed "$(cat "$L/errd")"
+wait_for "$patience" more "$at" && ok snapshot/resumed || not_ok snapshot/resumed "$(cat "$L/errd")" "$("$LKVM" list --json)"
 timeout "$patience" "$LKVM" stop --force vmd
 wait $first; same snapshot/its-end 143 $?
 n=$(grep -c . "$L/d")
