@@ -39,7 +39,7 @@ struct server_connection {
 	bool is_read;			/* take_lines() is at work on it */
 	uint64_t active_ns;		/* when it was last heard */
 	size_t bytes;
-	char text[SERVER_MAX_REQUEST_BYTES];
+	char *text;			/* SERVER_MAX_REQUEST_BYTES, of the server's requests */
 };
 
 struct server {
@@ -47,6 +47,8 @@ struct server {
 	struct server_vm vm;
 	struct listener listener;
 	char *facts;			/* what is the same in each answer to "status" */
+	/* SERVER_MAX_CLIENTS texts, apart from the rest: what no client has filled takes no memory. */
+	char *requests;
 	struct server_connection connections[SERVER_MAX_CLIENTS];
 };
 
@@ -203,7 +205,7 @@ static void take_lines(struct server_connection *c)
 		return;
 	memmove(c->text, line, left);
 	c->bytes = left;
-	if (left == sizeof(c->text))
+	if (left == SERVER_MAX_REQUEST_BYTES)
 		connection_drop(c);
 }
 
@@ -242,7 +244,7 @@ void server_tell(struct server *s, const void *tag, const char *members, ...)
 static void server_on_request(void *arg, uint32_t events)
 {
 	struct server_connection *c = arg;
-	ssize_t n = socket_recv(c->fd, c->text + c->bytes, sizeof(c->text) - c->bytes);
+	ssize_t n = socket_recv(c->fd, c->text + c->bytes, SERVER_MAX_REQUEST_BYTES - c->bytes);
 
 	(void)events;
 	if (n < 0 && errno == EAGAIN)
@@ -360,11 +362,13 @@ int server_create(struct server **out, struct event_loop *loop, const char *path
 	s->loop = loop;
 	s->vm = *vm;
 	s->listener = (struct listener)LISTENER_CLOSED;
+	s->requests = malloc(SERVER_MAX_CLIENTS * SERVER_MAX_REQUEST_BYTES);
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
 		s->connections[i].server = s;
 		s->connections[i].fd = s->connections[i].watch = -1;
+		s->connections[i].text = s->requests + i * SERVER_MAX_REQUEST_BYTES;
 	}
-	rc = write_facts(s);
+	rc = s->requests ? write_facts(s) : -ENOMEM;
 	if (!rc)
 		rc = server_listen(s, path);
 	if (rc)
@@ -387,6 +391,7 @@ void server_destroy(struct server *s)
 		if (s->connections[i].fd >= 0)
 			connection_drop(&s->connections[i]);
 	listener_close(&s->listener);
+	free(s->requests);
 	free(s->facts);
 	free(s);
 }
