@@ -94,15 +94,18 @@ static int refuse_file(const char *path, const char *why)
 	return -EINVAL;
 }
 
+/* One that waits for its command has none that runs, and none of both is a kernel's business that is no Linux. */
 static bool machine_is_possible(const struct snapshot_machine *m, unsigned int max_cpus)
 {
 	const uint8_t flags = m->mmio | m->acpi | m->pit | m->rng | m->virtio_console | m->flat |
 			      m->waits;
+	const unsigned int runs = m->flat + m->waits + (m->command != SNAPSHOT_NO_COMMAND);
 
 	return m->cpus && m->cpus <= max_cpus && m->ram_bytes && m->ram_bytes <= 1ull << 46 &&
 	       m->ram_bytes % PAGE_BYTES == 0 && m->nr_disks <= MAX_DEVICES &&
 	       m->nr_nets <= MAX_DEVICES && m->nr_ports <= MAX_DEVICES && flags <= 1 &&
-	       m->nr_trees <= m->nr_disks && m->command < SNAPSHOT_NR_COMMANDS;
+	       m->nr_trees <= m->nr_disks && m->command < SNAPSHOT_NR_COMMANDS &&
+	       runs <= 1;
 }
 
 static int snapshot_check_header(const char *path, const struct snapshot_header *h, uint64_t file_bytes,

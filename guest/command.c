@@ -816,7 +816,11 @@ static void messages_carry(struct command *c, struct state *s)
 
 void command_carry(struct command *c, struct state *s)
 {
+	const char *why = state_loads(s) ? NULL : command_refuses_snapshot(c);
+
 	state_section(s, "command", 0);
+	if (why)
+		state_refuse(s, why);	/* since it was asked for, more has come */
 	state_same(s, c->config->terminal, "a terminal of its own");
 	messages_carry(c, s);
 	stream_carry(&c->out, s);

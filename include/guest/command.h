@@ -133,11 +133,11 @@ void command_was_ready(struct command *c);
 /* The command has started, or could not be: whatever init goes on from, it does what it should. */
 bool command_has_answered(const struct command *c);
 
-/* Why what is known of it cannot be saved now; NULL: it can. */
+/* Why what is known of it cannot be saved now; NULL: it can. Until the guest stands still that may change. */
 const char *command_refuses_snapshot(const struct command *c);
 
 /*
- * What is known of a command that runs (include/state.h). When it is loaded, after command_start() and before the
+ * What is known of a command that runs (include/state.h); refused as by command_refuses_snapshot(). When it is loaded, after command_start() and before the
  * guest runs, it goes on here: what it writes from now on comes here, and so does how it ends. What there is to read
  * for it is what is read here, unless it has read the end.
  */

@@ -382,15 +382,24 @@ static void one_that_waits_goes_on_elsewhere(void **state)
 	close_rig(&r);
 }
 
-static size_t save_command(struct rig *r, uint8_t *bytes, size_t room)
+/* How many bytes, or -errno. */
+static ssize_t try_to_save_command(struct rig *r, uint8_t *bytes, size_t room)
 {
 	struct state s;
 
-	assert_null(command_refuses_snapshot(r->command));
 	state_init_save(&s, bytes, room);
 	command_carry(r->command, &s);
-	assert_int_equal(state_end(&s), 0);
-	return s.used;
+	return state_end(&s) ? s.error : (ssize_t)s.used;
+}
+
+static size_t save_command(struct rig *r, uint8_t *bytes, size_t room)
+{
+	ssize_t n;
+
+	assert_null(command_refuses_snapshot(r->command));
+	n = try_to_save_command(r, bytes, room);
+	assert_true(n > 0);
+	return (size_t)n;
 }
 
 /* In another VM, whose stdin, stdout and stderr are others. */
@@ -470,6 +479,35 @@ static void one_that_runs_goes_on_elsewhere(void **state)
 	sink_flush(term_sink(r.io));
 	assert_int_equal(read(r.out[0], got, sizeof(got)), 5);
 	assert_memory_equal(got, "-five", 5);
+	close_rig(&r);
+}
+
+static bool there_is_another(void *arg)
+{
+	return *(bool *)arg;
+}
+
+/* Between the request and the moment at which the guest stands still: nobody would hear of its end there. */
+static void what_comes_before_it_is_saved_counts(void **state)
+{
+	bool is_there = false;
+	const struct command_sessions sessions = { .are_there = there_is_another, .arg = &is_there };
+	uint8_t saved[512];
+	struct rig r;
+
+	(void)state;
+	begin_one(&r);
+	command_set_sessions(r.command, &sessions);
+	save_command(&r, saved, sizeof(saved));
+	is_there = true;
+	assert_int_equal(try_to_save_command(&r, saved, sizeof(saved)), -EINVAL);
+	is_there = false;
+	save_command(&r, saved, sizeof(saved));
+	/* It has ended, and not all that it has written is here. */
+	say_exited(&r, PROTOCOL_END_EXITED, 7);
+	assert_int_equal(r.ended, 0);
+	assert_int_equal(try_to_save_command(&r, saved, sizeof(saved)), -EINVAL);
+	command_set_sessions(r.command, NULL);
 	close_rig(&r);
 }
 
@@ -1233,6 +1271,7 @@ int main(void)
 		cmocka_unit_test(no_two_seeds_are_the_same),
 		cmocka_unit_test(one_that_waits_goes_on_elsewhere),
 		cmocka_unit_test(one_that_runs_goes_on_elsewhere),
+		cmocka_unit_test(what_comes_before_it_is_saved_counts),
 		cmocka_unit_test(a_saved_command_may_be_anything),
 		cmocka_unit_test(arguments_have_a_bound),
 		cmocka_unit_test(the_end_of_stdin_comes_with_its_count),

@@ -263,17 +263,21 @@ static void test_lies(void **unused)
 	static const struct {
 		uint64_t ram_bytes;
 		uint32_t cpus, disks;
-		uint8_t flag;
+		uint8_t flag, flat, waits, command;
 	} cases[] = {
-		{ 0, 1, 0, 0 }, { MIB(2) + 1, 1, 0, 0 }, { 1ull << 47, 1, 0, 0 }, { MIB(2), 0, 0, 0 },
-		{ MIB(2), 256, 0, 0 }, { MIB(2), 1, 65, 0 }, { MIB(2), 1, 0, 2 },
+		{ 0, 1, 0, 0, 0, 0, 0 }, { MIB(2) + 1, 1, 0, 0, 0, 0, 0 }, { 1ull << 47, 1, 0, 0, 0, 0, 0 },
+		{ MIB(2), 0, 0, 0, 0, 0, 0 }, { MIB(2), 256, 0, 0, 0, 0, 0 }, { MIB(2), 1, 65, 0, 0, 0, 0 },
+		{ MIB(2), 1, 0, 2, 0, 0, 0 }, { MIB(2), 1, 0, 0, 0, 0, 3 },
+		/* What boots instead of one that waits has nothing of it: so nothing of a command, either. */
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS }, { MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL },
+		{ MIB(2), 1, 0, 0, 1, 1, 0 }, { MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS },
 	};
 
 	(void)unused;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		h = (struct snapshot_header){ .machine = {
 			.ram_bytes = cases[i].ram_bytes, .cpus = cases[i].cpus, .nr_disks = cases[i].disks,
-			.mmio = cases[i].flag,
+			.mmio = cases[i].flag, .flat = cases[i].flat, .waits = cases[i].waits, .command = cases[i].command,
 		} };
 		snapshot_fill(&h, state, sizeof(state));
 		write_file(path, &h, sizeof(h));
