@@ -45,6 +45,7 @@ struct dir_inodes {
 	uint32_t dir_blocks, nr_blocks;
 	uint32_t *numbers;		/* of the files plus 1, by place; 0: free */
 	bool is_listing, is_lost;	/* their directory is; it could not be listed to its end */
+	bool is_nameless;		/* they have no names in the snapshot that is being saved */
 	struct inode_block blocks[];
 };
 
@@ -753,6 +754,38 @@ void dir_inodes_destroy(struct dir_inodes *inodes)
 
 /* ---- snapshots ---- */
 
+struct dir_place {
+	const struct dir_inodes *inodes;	/* that it is one of */
+	const uint8_t *slot;		/* its inode; NULL: it was not made */
+	uint32_t slot_bytes;
+	uint32_t number;		/* of the file; TREE_ROOT: also none */
+};
+
+/* What inode @nid is. False: it is none that has a place. */
+static bool find_inode_place(struct dir *d, uint64_t nid, struct dir_place *p)
+{
+	const uint64_t block = nid / NIDS_IN_BLOCK;
+	const uint32_t at = (uint32_t)(nid % NIDS_IN_BLOCK * EROFS_NID_BYTES);
+	const struct space_range *r = &d->root;
+	const struct dir_inodes *inodes;
+	uint32_t nr, place, index;
+
+	*p = (struct dir_place){ 0 };
+	if (block != SPACE_ROOT)
+		r = block < SPACE_NR_BLOCKS ? space_find(&d->space, (uint32_t)block, &nr) : NULL;
+	if (!r || r->kind != SPACE_INODE_BLOCKS)
+		return false;
+	p->inodes = inodes = r->owner;
+	index = (uint32_t)block - r->block;
+	p->slot_bytes = slot_bytes_of(inodes, index);
+	place = places_of(inodes, index, &nr);
+	if (at % p->slot_bytes || at / p->slot_bytes >= nr || !inodes->numbers[place + at / p->slot_bytes])
+		return false;
+	p->number = inodes->numbers[place + at / p->slot_bytes] - 1;
+	p->slot = inodes->blocks[index].bytes ? inodes->blocks[index].bytes + at : NULL;
+	return true;
+}
+
 /* Of one that cannot be read the guest was told so: it may try again. */
 static void blocks_carry(struct dir *d, struct dir_inodes *inodes, struct state *s)
 {
@@ -772,7 +805,7 @@ static void blocks_carry(struct dir *d, struct dir_inodes *inodes, struct state 
 	}
 }
 
-/* Each file's number leads to its inode. */
+/* Each file's number leads to its inode, and to one only. */
 static void note_numbers(struct dir *d, const struct dir_inodes *inodes, uint32_t first, struct state *s)
 {
 	for (uint32_t i = 0; i < inodes->nr_dirs + inodes->nr_others && state_is_good(s); i++) {
@@ -782,10 +815,12 @@ static void note_numbers(struct dir *d, const struct dir_inodes *inodes, uint32_
 			state_refuse(s, "a file's number that cannot be");
 		} else if (inodes->numbers[i]) {
 			at = nid_at(d, inodes->numbers[i] - 1);
-			if (at)
-				*at = (uint32_t)nid_of(inodes, first, i);
-			else
+			if (!at)
 				state_refuse_errno(s, "files", -ENOMEM);
+			else if (*at)
+				state_refuse(s, "a file's number that is another's, too");
+			else
+				*at = (uint32_t)nid_of(inodes, first, i);
 		}
 	}
 }
@@ -808,6 +843,19 @@ static struct dir_inodes *make_loaded(struct dir *d, const struct dir_inodes *pl
 	return inodes;
 }
 
+/*
+ * Their directory has its place before them. One that could not be made whole has no names for them, by which the
+ * files process could know them again, and gives their numbers to others: they are lost. It is listed anew.
+ */
+static bool are_lost(struct dir *d, uint64_t parent_nid, struct state *s)
+{
+	struct dir_place p = { 0 };
+
+	if (state_is_good(s) && !find_inode_place(d, parent_nid, &p))
+		state_refuse(s, "files that are in no directory");
+	return !p.slot || p.inodes->is_lost;
+}
+
 void dir_inodes_carry(struct dir *d, struct space_range *r, struct state *s)
 {
 	struct dir_inodes *inodes = r->owner, plan = { 0 };
@@ -825,9 +873,9 @@ void dir_inodes_carry(struct dir *d, struct space_range *r, struct state *s)
 		r->owner = inodes = make_loaded(d, &plan, r->nr, s);
 	if (!inodes || !state_is_good(s))
 		return;
-	inodes->is_lost = plan.is_lost;
+	inodes->is_lost = plan.is_lost || (state_loads(s) && are_lost(d, plan.parent_nid, s));
 	state_raw(s, inodes->numbers, ((size_t)plan.nr_dirs + plan.nr_others) * sizeof(*inodes->numbers));
-	if (state_loads(s))
+	if (state_loads(s) && !inodes->is_lost)
 		note_numbers(d, inodes, r->block, s);
 	blocks_carry(d, inodes, s);
 }
@@ -838,36 +886,6 @@ void dir_inodes_carry_root(struct dir *d, struct state *s)
 }
 
 /* ---- names, read from what was made of them ---- */
-
-struct dir_place {
-	const uint8_t *slot;		/* its inode; NULL: it was not made */
-	uint32_t slot_bytes;
-	uint32_t number;		/* of the file; TREE_ROOT: also none */
-};
-
-/* What inode @nid is. False: it is none that has a place. */
-static bool find_inode_place(struct dir *d, uint64_t nid, struct dir_place *p)
-{
-	const uint64_t block = nid / NIDS_IN_BLOCK;
-	const uint32_t at = (uint32_t)(nid % NIDS_IN_BLOCK * EROFS_NID_BYTES);
-	const struct space_range *r = &d->root;
-	const struct dir_inodes *inodes;
-	uint32_t nr, place, index;
-
-	if (block != SPACE_ROOT)
-		r = block < SPACE_NR_BLOCKS ? space_find(&d->space, (uint32_t)block, &nr) : NULL;
-	if (!r || r->kind != SPACE_INODE_BLOCKS)
-		return false;
-	inodes = r->owner;
-	index = (uint32_t)block - r->block;
-	p->slot_bytes = slot_bytes_of(inodes, index);
-	place = places_of(inodes, index, &nr);
-	if (at % p->slot_bytes || at / p->slot_bytes >= nr || !inodes->numbers[place + at / p->slot_bytes])
-		return false;
-	p->number = inodes->numbers[place + at / p->slot_bytes] - 1;
-	p->slot = inodes->blocks[index].bytes ? inodes->blocks[index].bytes + at : NULL;
-	return true;
-}
 
 /* Block @index of the names of directory @p: what is in use of it, or NULL. */
 static const uint8_t *find_names(struct dir *d, const struct dir_place *p, uint32_t index, uint32_t *bytes)
@@ -909,9 +927,19 @@ static void save_name(struct dir *d, const struct space_range *r, const struct e
 	state_raw(s, text, bytes);
 }
 
-void dir_inodes_save_names(struct dir *d, const struct space_range *r, struct state *s)
+/* One more block or name. False: there cannot be as many, in what was loaded several directories have the same ones. */
+static bool is_within(uint64_t *left, struct state *s)
 {
-	const struct dir_inodes *inodes = r->owner;
+	if (*left)
+		--*left;
+	else
+		state_refuse(s, "more names than there can be");
+	return state_is_good(s);
+}
+
+void dir_inodes_save_names(struct dir *d, const struct space_range *r, struct state *s, uint64_t *left)
+{
+	struct dir_inodes *inodes = r->owner;
 	uint32_t end = TREE_ROOT, bytes;
 	const uint8_t *block;
 	struct dir_place dir;
@@ -920,11 +948,14 @@ void dir_inodes_save_names(struct dir *d, const struct space_range *r, struct st
 		state_refuse(s, "files that are in no directory");
 		return;
 	}
+	inodes->is_nameless = inodes->is_lost || !dir.slot || dir.inodes->is_nameless;
+	if (inodes->is_nameless)
+		return;
 	state_u32(s, &dir.number);
-	for (uint32_t i = 0; (block = find_names(d, &dir, i, &bytes)); i++) {
+	for (uint32_t i = 0; (block = find_names(d, &dir, i, &bytes)) && is_within(left, s); i++) {
 		struct erofs_name name = { 0 };
 
-		while (erofs_next_name(block, bytes, &name))
+		while (erofs_next_name(block, bytes, &name) && is_within(left, s))
 			save_name(d, r, &name, s);
 	}
 	state_u32(s, &end);

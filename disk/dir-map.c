@@ -108,23 +108,27 @@ void dir_map_carry(struct disk *disk, struct state *s)
 	space_carry(&c.dir->space, s, owner_carry, &c);
 }
 
+#define LEAST_ENTRY_BYTES 13u	/* of a directory's block, with a name */
+
 struct names {
 	struct dir *dir;
 	struct state *s;
+	uint64_t left;		/* blocks and names that may be looked at */
 };
 
 static void save_range(void *arg, struct space_range *r)
 {
-	const struct names *n = arg;
+	struct names *n = arg;
 
-	if (r->kind == SPACE_INODE_BLOCKS)
-		dir_inodes_save_names(n->dir, r, n->s);
+	if (r->kind == SPACE_INODE_BLOCKS && state_is_good(n->s))
+		dir_inodes_save_names(n->dir, r, n->s, &n->left);
 }
 
 void dir_map_save_names(struct disk *disk, struct state *s)
 {
 	struct dir *d = (struct dir *)disk;
-	struct names n = { d, s };
+	/* Each is looked at once, and each block has one at least. */
+	struct names n = { d, s, d->memory_bytes / LEAST_ENTRY_BYTES * 2 };
 
 	state_section(s, "names", 0);
 	space_each(&d->space, save_range, &n);

@@ -29,9 +29,9 @@ void dir_inodes_carry_root(struct dir *dir, struct state *s);
 
 /*
  * Saves what the files process calls those of @range by: the number of their directory, then of each its number,
- * whether it is a directory, and its name; TREE_ROOT ends them.
+ * whether it is a directory, and its name; TREE_ROOT ends them. *left: as many blocks and names as may be looked at.
  */
-void dir_inodes_save_names(struct dir *dir, const struct space_range *range, struct state *s);
+void dir_inodes_save_names(struct dir *dir, const struct space_range *range, struct state *s, uint64_t *left);
 
 /* Accepts NULL. No question of it is open. */
 void dir_inodes_destroy(struct dir_inodes *inodes);

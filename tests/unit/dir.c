@@ -935,6 +935,8 @@ static void what_cannot_be_opened_now_can_later(void **state)
  */
 static enum { NEVER, BEFORE_OPEN, BEFORE_LOOK } change_when;
 static char changed[128], replacement[128];
+static const char *unlistable;	/* directory whose names cannot be read */
+static int unlistable_fd = -1;
 
 int openat(int dir, const char *name, int flags, ...)
 {
@@ -949,7 +951,19 @@ int openat(int dir, const char *name, int flags, ...)
 		if (rename(replacement, changed))
 			_exit(7);
 	}
-	return (int)syscall(SYS_openat, dir, name, flags, mode);
+	dir = (int)syscall(SYS_openat, dir, name, flags, mode);
+	if (unlistable && !strcmp(name, unlistable))
+		unlistable_fd = dir;
+	return dir;
+}
+
+ssize_t getdents64(int fd, void *buffer, size_t bytes)
+{
+	if (unlistable && fd == unlistable_fd) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_getdents64, fd, buffer, bytes);
 }
 
 off_t lseek(int fd, off_t offset, int whence)
@@ -1359,6 +1373,43 @@ static void what_has_changed_since_a_snapshot_is_an_error(void **state)
 	close_rig(&r);
 }
 
+/*
+ * What was listed beside a directory that could not be has no names in a snapshot: its numbers are others' then, and
+ * all of it can be found once the directory can be listed.
+ */
+static void what_could_not_be_listed_can_after_a_snapshot(void **state)
+{
+	const uint64_t dirs = SPACE_INODES * (uint64_t)BLOCK, inner = dirs + BLOCK;
+	struct saved saved;
+	uint8_t block[BLOCK];
+	struct rig r;
+	char text[256];
+	int capture;
+
+	(void)state;
+	assert_int_equal(tool("mkdir -p t/a/x/y t/a/z t/b/c; echo 1 >t/a/x/y/one; echo 2 >t/b/c/two"), 0);
+	unlistable = "b";
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	unlistable = NULL;
+	assert_int_equal(read_disk(r.disk, SPACE_ROOT * (uint64_t)BLOCK, block, BLOCK), 0);
+	capture = begin_capture();
+	assert_int_equal(read_disk(r.disk, dirs, block, BLOCK), -EIO);
+	end_capture(capture, text, sizeof(text));
+	/* Whoever looks at the disk finds what is in them, and what is in that. */
+	assert_int_equal(read_disk(r.disk, inner, block, BLOCK), 0);
+	assert_int_equal(read_disk(r.disk, inner + BLOCK, block, BLOCK), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		saved = save_rig(&r);
+		close_rig(&r);
+		open_restored(&r, path_in("t"), &saved);
+		free_saved(&saved);
+		if (i)
+			compare_tree(&r, true);
+		assert_int_equal(read_disk(r.disk, inner, block, BLOCK), -EIO);
+	}
+	close_rig(&r);
+}
+
 /* A source that is given @names says whether they are good; what it knows then can be asked for. */
 static int begin_source(const char *path, const void *names, size_t bytes)
 {
@@ -1377,6 +1428,87 @@ static int begin_source(const char *path, const void *names, size_t bytes)
 	}
 	source->ops->destroy(source);
 	return rc;
+}
+
+#define NR_DIRS 64u
+
+/*
+ * In a map of NR_DIRS directories with one each in them: behind @at, where those of one are. That begins with the number
+ * of their directory's inode.
+ */
+static uint8_t *next_places(const struct saved *saved, size_t *at)
+{
+	const uint64_t first = SPACE_INODES * 128, last = first + NR_DIRS * 32;
+	uint64_t kind, parent, nr;
+
+	for (; *at + 32 <= saved->map_bytes; ++*at) {
+		memcpy(&kind, saved->map + *at, sizeof(kind));	/* with the offset before it */
+		memcpy(&parent, saved->map + *at + 8, sizeof(parent));
+		memcpy(&nr, saved->map + *at + 16, sizeof(nr));	/* of directories; and of files: 0 */
+		if (!kind && parent >= first && parent < last && parent % 32 == 0 && nr == 1)
+			return saved->map + (*at += 8);
+	}
+	return NULL;
+}
+
+static struct saved save_many_dirs(void)
+{
+	struct saved saved;
+	struct rig r;
+
+	assert_int_equal(tool("mkdir t"), 0);
+	make_many("many", 3000, false);
+	assert_int_equal(tool("mv t/many/* t; rmdir t/many; for i in $(seq 64); do mkdir -p t/d$i/e; done"), 0);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	compare_tree(&r, false);
+	saved = save_rig(&r);
+	close_rig(&r);
+	return saved;
+}
+
+/* Nobody waits for a product of what is in a map: here all directories have the names of the root. */
+static void names_are_looked_at_once(void **state)
+{
+	const uint64_t root = SPACE_ROOT * 128;
+	struct saved saved = save_many_dirs();
+	unsigned int nr = 0;
+	uint8_t *places;
+	size_t at = 0;
+	struct state s;
+	struct rig r;
+
+	(void)state;
+	for (; (places = next_places(&saved, &at)); nr++)
+		memcpy(places, &root, sizeof(root));
+	assert_int_equal(nr, NR_DIRS);
+	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+	assert_int_equal(load_map(&r, saved.map, saved.map_bytes), 0);
+	state_init_measure(&s);
+	dir_map_save_names(r.disk, &s);
+	assert_int_equal(state_end(&s), -EINVAL);
+	assert_non_null(strstr(s.fault, "more names than there can be"));
+	close_rig(&r);
+	free_saved(&saved);
+}
+
+#define NUMBER_AT 17u		/* of the one that is there */
+
+/* Otherwise the files process could be had to list one again and again. */
+static void a_number_is_one_files(void **state)
+{
+	struct saved saved = save_many_dirs();
+	size_t at = 0;
+	uint8_t *one = next_places(&saved, &at), *two = next_places(&saved, &at);
+	struct rig r;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
+		assert_int_equal(load_map(&r, saved.map, saved.map_bytes), i ? -EINVAL : 0);
+		close_rig(&r);
+		memcpy(two + NUMBER_AT, one + NUMBER_AT, sizeof(uint32_t));
+	}
+	free_saved(&saved);
 }
 
 /* Each byte another, and every length: it is refused, or the guest has something else to read. */
@@ -1610,6 +1742,9 @@ int main(void)
 		TEST(a_snapshot_has_all_that_was_looked_at),
 		TEST(a_snapshot_goes_on_from_where_it_was),
 		TEST(what_has_changed_since_a_snapshot_is_an_error),
+		TEST(what_could_not_be_listed_can_after_a_snapshot),
+		TEST(names_are_looked_at_once),
+		TEST(a_number_is_one_files),
 		TEST(what_is_wrong_with_a_snapshot_does_no_harm),
 		cmocka_unit_test(ranges_keep_clear_of_what_is_burned),
 		TEST(what_is_in_an_archive_is_on_the_disk),
