@@ -226,7 +226,7 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
-fuzz_targets += control gdb vmcore state
+fuzz_targets += control gdb vmcore state dir-map
 fuzz_targets += command init
 TARGET ?= blk
 SECONDS ?= 60
@@ -241,7 +241,7 @@ fuzz-targets:
 
 fuzz: fuzzers
 	@mkdir -p build/corpus/$(TARGET)
-	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar results oci-config,$(TARGET)),65536,4096) \
+	build/fuzz/$(TARGET) -max_total_time=$(SECONDS) -max_len=$(if $(filter kernel unpack qcow2 tar results oci-config dir-map,$(TARGET)),65536,4096) \
 		-rss_limit_mb=4096 -timeout=20 -artifact_prefix=build/fuzz/$(TARGET)- \
 		build/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) 2>build/fuzz/$(TARGET).log; \
 		s=$$?; tail -n 30 build/fuzz/$(TARGET).log; exit $$s
