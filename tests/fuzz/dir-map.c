@@ -153,7 +153,9 @@ static void load_map(struct input *in)
 		in->left -= nr;
 		save_all(r.disk);
 		use_tree(&r, in);
-		save_all(r.disk);
+		aio_drain(tree_aio);
+		if (!tree_is_busy())	/* as a machine at rest */
+			save_all(r.disk);
 	}
 	close_tree(&r);
 }

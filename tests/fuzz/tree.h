@@ -229,13 +229,21 @@ static inline void use_tree(struct tree_rig *r, struct input *in)
 	}
 }
 
+static inline bool tree_is_busy(void)
+{
+	bool is_busy = false;
+
+	for (unsigned int i = 0; i < NR_JOBS; i++)
+		is_busy |= jobs[i].busy;
+	return is_busy;
+}
+
 /* Every request ends with it, at the latest. */
 static inline void close_tree(struct tree_rig *r)
 {
 	aio_drain(tree_aio);
 	disk_finish_all(&r->disk, 1, &(int){ 0 });
-	for (unsigned int i = 0; i < NR_JOBS; i++)
-		must(!jobs[i].busy);
+	must(!tree_is_busy());
 	disk_close(r->disk);
 	close(r->answers);
 	files_stop(r->files);
