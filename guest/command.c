@@ -56,6 +56,7 @@ struct command {
 	struct protocol_size size;
 	bool size_due;			/* it is yet to be said */
 	bool stop_due;			/* it is to be asked to end */
+	bool seed_due;			/* its kernel is a clone */
 	bool held;			/* nothing is said */
 	uint64_t signals_due[2];	/* 1 << (number - 1): for the command, for all that runs */
 	bool in_told;			/* the end of stdin has been said */
@@ -221,6 +222,8 @@ static void say_what_is_due(struct command *c)
 	const struct protocol_count count = { .bytes = c->in_bytes };
 
 	c->said_at = c->said_until = 0;
+	if (c->seed_due)
+		c->seed_due = !say_seed(c);
 	if (has_end_of_input_to_say(c))
 		c->in_told = command_say(c, PROTOCOL_STDIN_END, &count, sizeof(count), NULL, 0);
 	if (c->size_due)
@@ -833,7 +836,7 @@ void command_carry(struct command *c, struct state *s)
 	state_u64(s, &c->signals_due[1]);
 	if (!state_loads(s))
 		return;
-	c->result.ready = c->started = true;
+	c->result.ready = c->started = c->seed_due = true;
 	event_timer_set(c->loop, c->timer, 0, 0);
 }
 

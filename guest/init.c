@@ -65,6 +65,7 @@ struct flow {
 static struct {
 	int control;		/* -1: not yet */
 	int signals;
+	int random;		/* -1: not yet */
 	struct init_plan plan;
 	struct flow in, out, err;
 	uint64_t in_bytes;	/* of stdin altogether, if in_known */
@@ -293,7 +294,8 @@ static void drop_stale_random(void)
 
 /*
  * This kernel may have been here before, in another machine, with all that its generator knows: from now
- * on it knows something that no other one does.
+ * on it knows something that no other one does. While a command runs nothing is opened, nor is a device waited for
+ * that the command may be reading.
  */
 static void take_seed(size_t bytes)
 {
@@ -301,16 +303,18 @@ static void take_seed(size_t bytes)
 		int entropy_count, buf_size;
 		char seed[PROTOCOL_SEED_BYTES];
 	} pool = { .entropy_count = 8 * PROTOCOL_SEED_BYTES, .buf_size = PROTOCOL_SEED_BYTES };
-	int fd = open(RANDOM_DEVICE, O_WRONLY | O_CLOEXEC);
 
+	if (init.random < 0)
+		init.random = open(RANDOM_DEVICE, O_WRONLY | O_CLOEXEC);
 	if (bytes != PROTOCOL_SEED_BYTES)
 		init_fail("lkvm sent a bad seed");
 	memcpy(pool.seed, payload_of_message(), bytes);
 	/* ENODATA: it is not ready yet, and has given nothing to anybody. */
-	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) || (ioctl(fd, RNDRESEEDCRNG) && errno != ENODATA))
+	if (init.random < 0 || ioctl(init.random, RNDADDENTROPY, &pool) ||
+	    (ioctl(init.random, RNDRESEEDCRNG) && errno != ENODATA))
 		init_fail("random numbers: %s", strerror(errno));
-	close(fd);
-	drop_stale_random();
+	if (!init.told)
+		drop_stale_random();
 }
 
 static void take_size(size_t bytes)
@@ -399,7 +403,7 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 				       bytes);
 		return false;
 	}
-	if (is_for_later(kind) != init.told)
+	if (kind != PROTOCOL_SEED && is_for_later(kind) != init.told)
 		init_fail("lkvm sent a message of kind %u when it had no meaning", kind);
 	switch (kind) {
 	case PROTOCOL_MOUNT:
@@ -1139,6 +1143,7 @@ int main(void)
 	static const struct protocol_ready ready = { .version = PROTOCOL_VERSION };
 
 	init.control = init.report = init.terminal = init.slave = init.results_port = init.results_dir = -1;
+	init.random = -1;
 	if (getpid() != 1) {
 		dprintf(STDERR_FILENO, "this is the first process of lkvm's guests\n");
 		return 1;

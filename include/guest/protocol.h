@@ -115,7 +115,7 @@ enum protocol_kind {
 	PROTOCOL_CREDENTIALS,	/* struct protocol_credentials: it is one */
 	PROTOCOL_SIGNAL,	/* struct protocol_signal, once it has started */
 	PROTOCOL_SECCOMP,	/* struct protocol_seccomp and a program: for all of its processes */
-	PROTOCOL_SEED,		/* PROTOCOL_SEED_BYTES that nobody else knows, before GO */
+	PROTOCOL_SEED,		/* PROTOCOL_SEED_BYTES that nobody else knows: before GO, and once more in a clone */
 
 	/* From init. */
 	PROTOCOL_READY = 64,	/* struct protocol_ready */

@@ -228,7 +228,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	fuzz_words = 0;
 	must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends));
 	init.control = ends[0];
-	init.report = init.terminal = init.slave = init.results_port = init.results_dir = -1;
+	init.report = init.terminal = init.slave = init.results_port = init.results_dir = init.random = -1;
 	init.out.from = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	init.err.from = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (!setjmp(fuzz_end)) {
@@ -255,6 +255,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		close(init.out.from);
 	if (!init.err.ended)
 		close(init.err.from);
+	if (init.random >= 0)
+		close(init.random);
 	close(ends[0]);
 	close(ends[1]);
 	return 0;

@@ -438,7 +438,8 @@ static void one_that_runs_goes_on_elsewhere(void **state)
 	const struct protocol_stream_end end = { .stream = 1, .bytes = 9 };
 	const struct protocol_signal sent = { .number = 10 };
 	const struct protocol_count count = { .bytes = 5 };
-	uint8_t message[64], wanted[64], got[64], saved[512];
+	const struct protocol_header seed = { PROTOCOL_SEED, PROTOCOL_SEED_BYTES };
+	uint8_t message[64], wanted[64], got[128], first[SEED_MESSAGE_BYTES], saved[512];
 	const size_t nr = put_message(message, PROTOCOL_STREAM_END, &end, sizeof(end));
 	size_t n, bytes;
 	struct rig r;
@@ -455,8 +456,16 @@ static void one_that_runs_goes_on_elsewhere(void **state)
 	assert_int_equal(load_command(&r, saved, bytes, false), 0);
 	assert_true(command_is_running(r.command));
 	n = put_message(wanted, PROTOCOL_SIGNAL, &sent, sizeof(sent));
-	assert_int_equal(hear_all(&r, got, sizeof(got)), n - 5);
+	assert_int_equal(hear_all(&r, got, sizeof(got)), n - 5 + SEED_MESSAGE_BYTES);
 	assert_memory_equal(got, wanted + 5, n - 5);
+	/* Nobody else knows what its kernel knows from now on. */
+	assert_memory_equal(got + n - 5, &seed, sizeof(seed));
+	memcpy(first, got + n - 5, sizeof(first));
+	close_rig(&r);
+	assert_int_equal(load_command(&r, saved, bytes, false), 0);
+	hear_all(&r, got, sizeof(got));
+	assert_memory_equal(got + n - 5, &seed, sizeof(seed));
+	assert_memory_not_equal(got + n - 5, first, sizeof(first));
 	/* What it reads is what is said here, and counts with what it has read. */
 	assert_int_equal(write(r.in[1], "de", 2), 2);
 	close_end(&r.in[1]);

@@ -5,9 +5,13 @@
  */
 #include "tests/lib/unit.h"
 
+#include <linux/random.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
+
+#include "guest/protocol.h"
 
 #define main(...) init_main(__VA_ARGS__)
 #define reboot(how) abort()
@@ -30,6 +34,31 @@ static long no_call(long nr, ...)
 	(void)nr;
 	return 0;
 }
+
+/* The kernel's generator is not this machine's. */
+static unsigned int nr_seeds;
+static char last_seed[PROTOCOL_SEED_BYTES];
+
+static int no_random(int fd, unsigned long request, ...)
+{
+	va_list ap;
+	char *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, char *);
+	va_end(ap);
+	if (request == RNDRESEEDCRNG)
+		return 0;
+	if (request != RNDADDENTROPY)
+		return (ioctl)(fd, request, arg);
+	memcpy(last_seed, arg + 2 * sizeof(int), sizeof(last_seed));
+	nr_seeds++;
+	return 0;
+}
+
+#define ioctl no_random
+#define RANDOM_DEVICE "/dev/null"
+#define HWRNG_DEVICE "/dev/null"
 
 #pragma GCC diagnostic ignored "-Wunused-result"	/* of the C library that they are built with */
 
@@ -148,6 +177,8 @@ static int set_up(void **state)
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	init.control = ends[0];
+	init.random = -1;
+	init.told = false;
 	peer = ends[1];
 	memset(heard, 0, sizeof(heard));
 	for (unsigned int i = 0; i <= PROTOCOL_MAX_SESSIONS; i++)
@@ -165,6 +196,39 @@ static int tear_down(void **state)
 	close(init.control);
 	close(peer);
 	return 0;
+}
+
+/* A message without a session. */
+static void give_message(uint32_t kind, const void *payload, uint32_t bytes)
+{
+	const struct protocol_header h = { .kind = kind, .bytes = bytes };
+
+	assert_int_equal(write(peer, &h, sizeof(h)), sizeof(h));
+	assert_false(init_read_message());
+	assert_int_equal(write(peer, payload, bytes), bytes);
+	assert_false(init_read_message());
+}
+
+/* In a clone whose command runs, too; then nothing is opened, which the command may have replaced. */
+static void test_seed_again(void **state)
+{
+	char seed[PROTOCOL_SEED_BYTES];
+	int fd;
+
+	(void)state;
+	nr_seeds = 0;
+	memset(seed, 1, sizeof(seed));
+	give_message(PROTOCOL_SEED, seed, sizeof(seed));
+	assert_int_equal(nr_seeds, 1);
+	fd = init.random;
+	assert_true(fd >= 0);
+	init.told = true;
+	memset(seed, 2, sizeof(seed));
+	give_message(PROTOCOL_SEED, seed, sizeof(seed));
+	assert_int_equal(nr_seeds, 2);
+	assert_memory_equal(last_seed, seed, sizeof(seed));
+	assert_int_equal(init.random, fd);
+	close(fd);
 }
 
 static void read_whole(void *data, size_t bytes)
@@ -730,6 +794,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_status_and_streams, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_not_started, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_seed_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_credentials, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_hangup, set_up, tear_down),
