@@ -2039,6 +2039,8 @@ void machine_run(struct machine *m, struct machine_result *result)
 
 	*result = (struct machine_result){ .reason = STOP_ERROR };
 	rc = machine_start(m, result);
+	if (rc && !m->board.nr_vcpus)
+		return;		/* it was to boot instead, and could not be made anew */
 	if (!rc) {
 		rc = event_run(m->host.loop);
 		if (rc)

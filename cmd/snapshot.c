@@ -77,7 +77,7 @@ static int open_snapshot_file(const struct snapshot_command *s, struct vmcore_fi
 	struct stat st;
 	int rc = 0;
 
-	*f = (struct vmcore_file){ .dir = -1, .fd = -1, .name = SNAPSHOT_NAME };
+	*f = (struct vmcore_file){ .dir = -1, .fd = -1, .name = SNAPSHOT_NAME, .between = HIDDEN_NAME };
 	if (mkdir(s->path, 0700) && errno != EEXIST)
 		return refuse_directory(s, -errno);
 	f->dir = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -141,7 +141,9 @@ int vmcore_file_commit(struct vmcore_file *f)
 		rc = name_core_file(f, f->name);
 		if (rc != -EEXIST)
 			return rc;
-		rc = choose_hidden(f);
+		rc = f->between ? 0 : choose_hidden(f);
+		if (f->between)
+			snprintf(f->hidden, sizeof(f->hidden), "%s", f->between);
 		if (!rc)
 			rc = name_core_file(f, f->hidden);
 		if (rc) {

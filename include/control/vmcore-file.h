@@ -19,6 +19,7 @@ struct vmcore_file {
 	int dir, fd;			/* -1: not open */
 	char name[NAME_MAX + 1];	/* in dir */
 	char hidden[NAME_MAX + 1];	/* what it is called so far; "": it has no name */
+	const char *between;		/* what it is called while it replaces one, in a directory that is locked; NULL: by chance */
 	/* Of the stream: */
 	uint64_t size;			/* of the file; 0: not known yet */
 	uint64_t received;

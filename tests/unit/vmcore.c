@@ -697,6 +697,26 @@ static void test_full_disk(void **state)
 	assert_int_equal(access(in_dir("full"), F_OK), -1);
 }
 
+/* Whoever is killed between two names leaves one by which the next one finds it. */
+static void test_name_between(void **state)
+{
+	struct vmcore_file f;
+
+	(void)state;
+	assert_int_equal(vmcore_file_open(&f, "dump", in_dir("taken"), false), 0);
+	assert_string_equal(f.hidden, "");
+	f.between = ".taken.new";
+	assert_int_equal(feed_record(&f, VMCORE_BEGIN, 4096, 0), 0);
+	assert_int_equal(feed_record(&f, VMCORE_END, 0, 0), 1);
+	/* What cannot be replaced is as good as to be killed then. */
+	assert_int_equal(mkdir(in_dir("taken"), 0700), 0);
+	assert_int_equal(vmcore_file_commit(&f), -EISDIR);
+	assert_int_equal(access(in_dir(".taken.new"), F_OK), 0);
+	vmcore_file_close(&f);
+	assert_int_equal(access(in_dir(".taken.new"), F_OK), -1);
+	assert_int_equal(rmdir(in_dir("taken")), 0);
+}
+
 /* ---- the client ---- */
 
 /* A VM that hangs up in the middle: it answers @times times. */
@@ -1049,6 +1069,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_stream),
 		cmocka_unit_test(test_endless_stream),
 		cmocka_unit_test(test_endless_progress),
+		cmocka_unit_test(test_name_between),
 		cmocka_unit_test(test_vm_hangs_up),
 		cmocka_unit_test(test_full_disk),
 		cmocka_unit_test_teardown(test_streams, tear_down),
