@@ -10,6 +10,9 @@
  * Of one that is over nothing is heard until lkvm has hung up, which is the last that it says of it: what
  * comes before was on its way, and is not the next one's. Each hang-up has one end, said before or then.
  *
+ * A container has its name alone: one that is made again while another of its name is leaving, since that was
+ * killed on the host, has a process, which waits.
+ *
  * A mistake in what is told about one is the end of that one only: it comes from another program than
  * the VM. A container's tells by a pipe whether its program runs: errno, or the pipe's end at execve(2).
  *
@@ -48,6 +51,7 @@ struct job {
 	struct init_spaces spaces;	/* ... while it runs, if: */
 	bool spaces_open;
 	bool hung;		/* nobody is there any more, but its end is to be said */
+	int go;			/* of a container's that runs: where its process waits for its name; -1: it has it */
 	uint64_t leaves_by;	/* init_now_ms(): it has ended, but for its disk; 0: it has not */
 	pid_t pid;		/* 0: it does not run */
 	bool over;		/* its end is said: what comes until the hang-up is late */
@@ -117,6 +121,7 @@ static void job_close_streams(struct job *j)
 	job_close_end(&j->err);
 	job_close_end(&j->in);
 	job_close_end(&j->report);
+	job_close_end(&j->go);
 }
 
 /* A container's end is said when its disk is free, or will not be. */
@@ -136,9 +141,10 @@ static void job_end(struct job *j, uint32_t end, uint32_t value)
 	j->leaves_by = init_now_ms() + LEAVE_MS;
 }
 
+/* One that nothing was told of but its disk has never had that. */
 static void job_leave(struct job *j)
 {
-	const bool left = init_has_left(&j->where, &j->disk);
+	const bool left = !is_container(j) || init_has_left(&j->where, &j->disk);
 
 	if (!left && init_now_ms() < j->leaves_by)
 		return;
@@ -152,7 +158,7 @@ static void job_leave(struct job *j)
 bool init_exec_leaves(void)
 {
 	for (const struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++)
-		if (j->leaves_by)
+		if (j->leaves_by || (j->pid && j->go >= 0))
 			return true;
 	return false;
 }
@@ -232,9 +238,19 @@ static void take_credentials(struct init_plan *p, const char **at, const char *u
 static struct job *find_container(const struct job *j)
 {
 	for (struct job *c = jobs; c < jobs + PROTOCOL_MAX_SESSIONS; c++)
-		if (c != j && c->spaces_open && !c->exited && !strcmp(c->where.name, j->where.name))
+		if (c != j && c->spaces_open && !c->exited && !c->hung && !strcmp(c->where.name, j->where.name))
 			return c;
 	return NULL;
+}
+
+/* Another container of its name has not left yet: what it has left in its group would be taken for that one's. */
+static bool has_namesake(const struct job *j)
+{
+	for (const struct job *c = jobs; c < jobs + PROTOCOL_MAX_SESSIONS; c++)
+		if (c != j && is_container(c) && ((c->pid && c->go < 0) || c->leaves_by) &&
+		    !strcmp(c->where.name, j->where.name))
+			return true;
+	return false;
 }
 
 /* Messages of a container's, in a process of it: of one that is not the first only the list of system calls. */
@@ -275,14 +291,25 @@ static int go_where_it_is(struct job *j, struct init_plan *p)
 	return init_enter(c ? &c->spaces : init_first_spaces(), group);
 }
 
+/* In its process. Its end is what it waits for, too. */
+static void job_wait_for_name(int go)
+{
+	char byte;
+
+	if (go >= 0 && read(go, &byte, 1) != 1)
+		_exit(125);
+}
+
 /* In its process. */
 __attribute__((noreturn)) static void become_job(struct job *j, const struct protocol_exec *e,
-						 const int ends[3], int report)
+						 const int ends[3], int report, int go)
 {
 	const char *at = j->plan.data + sizeof(*e), *until = j->plan.data + j->plan.bytes, *text;
 	static struct init_plan p;
 	int error;
 
+	job_close_end(&j->go);		/* otherwise it would be its own */
+	job_wait_for_name(go);
 	init_leave(ends, is_container(j) ? report : -1);
 	error = go_where_it_is(j, &p);
 	p.has_terminal = e->terminal;
@@ -307,12 +334,26 @@ static void make_nonblocking(int fd)
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
-/* What of it is there before its process is. */
-static int open_job(struct job *j, const struct protocol_exec *e, int ends[3], int report[2])
+/* What its process waits at, if it has to. 0 or errno. */
+static int open_go(struct job *j, int *go)
 {
-	int ours[3] = { -1, -1, -1 }, error = 0;
+	int ends[2];
 
-	if (e->has_credentials)
+	if (!is_container(j) || !has_namesake(j))
+		return 0;
+	if (pipe2(ends, O_CLOEXEC))
+		return errno;
+	*go = ends[0];
+	j->go = ends[1];
+	return 0;
+}
+
+/* What of it is there before its process is. */
+static int open_job(struct job *j, const struct protocol_exec *e, int ends[3], int report[2], int *go)
+{
+	int ours[3] = { -1, -1, -1 }, error = open_go(j, go);
+
+	if (!error && e->has_credentials)
 		error = init_open_report(e->terminal, report);
 	if (error)
 		return error;
@@ -350,15 +391,16 @@ static bool job_may_start(const struct job *j, const struct protocol_exec *e)
 static void job_start(struct job *j)
 {
 	struct protocol_exec e;
-	int ends[3] = { -1, -1, -1 }, report[2] = { -1, -1 }, error = EINVAL;
+	int ends[3] = { -1, -1, -1 }, report[2] = { -1, -1 }, go = -1, error = EINVAL;
 	pid_t pid;
 
 	if (j->plan.bytes >= sizeof(e)) {
 		memcpy(&e, j->plan.data, sizeof(e));
 		if (job_may_start(j, &e))
-			error = open_job(j, &e, ends, report);
+			error = open_job(j, &e, ends, report, &go);
 	}
 	if (error) {
+		job_close_end(&go);
 		job_close_end(&report[1]);
 		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 		return;
@@ -366,7 +408,8 @@ static void job_start(struct job *j)
 	pid = job_fork(j);
 	error = errno;
 	if (!pid)
-		become_job(j, &e, ends, report[1]);
+		become_job(j, &e, ends, report[1], go);
+	job_close_end(&go);
 	for (int i = 0; i < (j->terminal ? 1 : 3); i++)
 		job_close_end(&ends[i]);
 	job_close_end(&report[1]);
@@ -396,13 +439,18 @@ static bool told_add(struct told *t, const char *part, size_t bytes, size_t most
 	return true;
 }
 
-/* Its payload is as long as it has to be, and the name has an end. */
+/* Its payload is as long as it has to be, and there is a name, which has an end. */
 static bool job_set_container(struct job *j, const char *payload, size_t bytes)
 {
+	struct protocol_in in;
+
 	if (bytes != sizeof(j->where) || *j->where.name)
 		return false;
-	memcpy(&j->where, payload, bytes);
-	return memchr(j->where.name, '\0', sizeof(j->where.name)) && j->where.nr_dirs < PROTOCOL_MAX_MOUNTS;
+	memcpy(&in, payload, bytes);
+	if (!*in.name || !memchr(in.name, '\0', sizeof(in.name)) || in.nr_dirs >= PROTOCOL_MAX_MOUNTS)
+		return false;
+	j->where = in;
+	return true;
 }
 
 static bool job_set_disk(struct job *j, const char *payload, size_t bytes)
@@ -426,7 +474,7 @@ static void job_prepare(struct job *j, uint32_t kind, const char *payload, size_
 
 	if (!j->begun)
 		*j = (struct job){
-			.begun = true, .in = -1, .out = -1, .err = -1, .report = -1,
+			.begun = true, .in = -1, .out = -1, .err = -1, .report = -1, .go = -1,
 			.room = PROTOCOL_OUTPUT_WINDOW, .spaces = INIT_NO_SPACES,
 		};
 	switch (kind) {
@@ -643,11 +691,23 @@ static bool take_report(struct job *j)
 	return true;
 }
 
+/* What it was to wait for has gone. */
+static void job_let_go(struct job *j)
+{
+	if (j->go < 0 || has_namesake(j))
+		return;
+	if (write(j->go, "", 1) != 1)
+		init_notice("container: %s", strerror(errno));
+	job_close_end(&j->go);
+}
+
 void init_exec_turn(void)
 {
 	for (struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++) {
 		if (j->leaves_by)
 			job_leave(j);
+		if (j->pid)
+			job_let_go(j);
 		if (!j->pid || !take_report(j))
 			continue;
 		if (job_has_input(j))

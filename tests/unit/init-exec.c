@@ -149,9 +149,11 @@ void init_signal_all(const struct init_spaces *s, int signal)
 
 static bool disk_is_free;
 
+/* Without a name it would be the first container's group that is cleared. */
 bool init_has_left(const struct protocol_in *in, const struct protocol_disk *disk)
 {
 	assert_true(in->flags & PROTOCOL_IN_NEW);
+	assert_true(*in->name && strlen(in->name) < sizeof(in->name));
 	assert_memory_equal(disk->serial, "disk", 5);
 	return disk_is_free;
 }
@@ -501,6 +503,78 @@ static void test_container_hangup(void **state)
 	assert_true(heard[3].released);
 }
 
+/* Its client was killed before it had said who it is, or has said what is no name: nobody else ends for it. */
+static void test_container_without_a_name(void **state)
+{
+	struct protocol_in bad = { .flags = PROTOCOL_IN_NEW };
+
+	(void)state;
+	disk_is_free = false;
+	say_disk(1);
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	expect_end(1, PROTOCOL_END_SIGNALED, SIGHUP);
+	assert_true(heard[1].released);
+	say_disk(2);
+	init_exec_hear(2, PROTOCOL_EXEC_IN, (const char *)&bad, sizeof(bad));
+	expect_end(2, PROTOCOL_END_NOT_STARTED, E2BIG);
+	memset(bad.name, 'x', sizeof(bad.name));
+	say_disk(3);
+	init_exec_hear(3, PROTOCOL_EXEC_IN, (const char *)&bad, sizeof(bad));
+	expect_end(3, PROTOCOL_END_NOT_STARTED, E2BIG);
+	assert_true(heard[2].released && heard[3].released);
+}
+
+/* One that was killed is made again while it is leaving: the new one begins when nothing of it is left. */
+static void test_container_again(void **state)
+{
+	static const struct protocol_signal s = { .number = SIGTERM };
+
+	(void)state;
+	disk_is_free = false;
+	say_disk(1);
+	say_in(1, PROTOCOL_IN_NEW, "one");
+	start_with_credentials(1, "", "sh", "trap '' HUP TERM; echo up; exec sleep 1000");
+	wait_for_output(1, "up\n");
+	/* It is there still, and nobody has hung up: no other one has its name. */
+	say_disk(3);
+	say_in(3, PROTOCOL_IN_NEW, "one");
+	start_with_credentials(3, "", "sh", "true");
+	disk_is_free = true;
+	expect_end(3, PROTOCOL_END_NOT_STARTED, EINVAL);
+	disk_is_free = false;
+	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
+	say_disk(2);
+	say_in(2, PROTOCOL_IN_NEW, "one");
+	start_with_credentials(2, "", "sh", "echo again; read x; echo $x");
+	init_exec_hear(2, PROTOCOL_EXEC_INPUT, "in\n", 3);
+	for (unsigned int i = 0; i < 3000 && !jobs[0].leaves_by; i++)
+		turn();
+	for (unsigned int i = 0; i < 3; i++)
+		turn();
+	assert_true(init_exec_leaves() && !heard[2].started && !heard[2].over && !heard[2].out_bytes);
+	disk_is_free = true;
+	wait_for_output(2, "again\nin\n");
+	assert_true(heard[1].over && heard[1].released && heard[2].started);
+	expect_end(2, PROTOCOL_END_EXITED, 0);
+	/* One that waits ends as any other. */
+	disk_is_free = false;
+	say_disk(4);
+	say_in(4, PROTOCOL_IN_NEW, "two");
+	init_exec_hear(4, PROTOCOL_EXEC_HANGUP, "", 0);
+	say_disk(5);
+	say_in(5, PROTOCOL_IN_NEW, "two");
+	start_with_credentials(5, "", "sh", "true");
+	init_exec_hear(5, PROTOCOL_EXEC_SIGNAL, (const char *)&s, sizeof(s));
+	init_exec_hear(5, PROTOCOL_EXEC_HANGUP, "", 0);
+	for (unsigned int i = 0; i < 3000 && !jobs[4].leaves_by; i++)
+		turn();
+	assert_true(!heard[4].over && !heard[5].started);
+	disk_is_free = true;
+	wait_for_end(4);
+	wait_for_end(5);
+	assert_true(!heard[5].started && heard[5].released && !init_exec_leaves());
+}
+
 /* What cannot be is the end of that one only. */
 static void test_bad_containers(void **state)
 {
@@ -798,6 +872,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_credentials, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_hangup, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_container_without_a_name, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_container_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bad_containers, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_through, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_unread, set_up, tear_down),
