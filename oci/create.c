@@ -554,6 +554,8 @@ static int creation_claim(struct creation *c)
 		rc = call_clear(c->call, &c->container, &old, true);	/* it was killed: who creates holds the lock */
 	if (rc == -EEXIST)
 		return fail_creation(c, rc, "a container with this id already exists");
+	if (rc == -EBUSY)
+		return fail_creation(c, rc, "another command is at a container with this id");
 	return rc ? fail_creation(c, rc, "--root: the container's directory cannot be made") : 0;
 }
 

@@ -82,9 +82,10 @@ static int store_open_root(const char *root, bool make)
 	return fd < 0 ? -errno : fd;
 }
 
-static int take_lock(struct store_container *c, int flags)
+/* 0; -ENOENT: the container has been removed meanwhile, and what is there now is another's. */
+static int take_lock(struct store_container *c, int flags, uint64_t deadline)
 {
-	const uint64_t deadline = now_ns() + STORE_LOCK_NS;
+	struct stat st;
 
 	c->lock = openat(c->dir, "lock", O_RDWR | O_CLOEXEC | flags, 0600);
 	if (c->lock < 0)
@@ -95,7 +96,11 @@ static int take_lock(struct store_container *c, int flags)
 		if (!wait_a_moment(deadline))
 			return -EBUSY;
 	}
-	return 0;
+	if (!fstat(c->lock, &st) && st.st_nlink)
+		return 0;
+	close(c->lock);
+	c->lock = -1;
+	return -ENOENT;
 }
 
 static int open_container(struct store_container *c, const char *root, const char *id, bool make)
@@ -113,35 +118,37 @@ static int open_container(struct store_container *c, const char *root, const cha
 	return c->dir < 0 ? -errno : 0;
 }
 
-/* What was removed before it was locked is not there any more. */
-static bool is_linked(const struct store_container *c)
-{
-	struct stat st;
-
-	return !fstat(c->lock, &st) && st.st_nlink;
-}
-
-int store_create(struct store_container *c, const char *root, const char *id)
+static int store_claim(struct store_container *c, const char *root, const char *id, uint64_t deadline)
 {
 	int rc = open_container(c, root, id, true);
 
 	if (!rc)
-		rc = take_lock(c, O_CREAT);
-	if (!rc && !is_linked(c))
-		rc = -EBUSY;
+		rc = take_lock(c, O_CREAT, deadline);
 	if (!rc && !faccessat(c->dir, "record", F_OK, 0))
 		rc = -EEXIST;
 	return rc;
 }
 
+/* What is being removed at this moment is made once more. */
+int store_create(struct store_container *c, const char *root, const char *id)
+{
+	const uint64_t deadline = now_ns() + STORE_LOCK_NS;
+	int rc;
+
+	while ((rc = store_claim(c, root, id, deadline)) == -ENOENT && c->root >= 0 && wait_a_moment(deadline))
+		store_close(c);
+	return rc;
+}
+
+/* An empty directory is what a create has left that was killed; one that is at it makes it again. */
 int store_find(struct store_container *c, const char *root, const char *id, bool lock)
 {
 	int rc = open_container(c, root, id, false);
 
 	if (!rc && lock)
-		rc = take_lock(c, O_CREAT);
-	if (!rc && lock && !is_linked(c))
-		rc = -ENOENT;
+		rc = take_lock(c, 0, now_ns() + STORE_LOCK_NS);
+	if (rc == -ENOENT && lock && c->dir >= 0)
+		unlinkat(c->root, c->id, AT_REMOVEDIR);
 	return rc;
 }
 
@@ -249,7 +256,10 @@ int store_load(const struct store_container *c, struct store_record *r)
 	return rc;
 }
 
-/* The record first: from then on there is no container. The lock last. */
+/*
+ * The record first: from then on there is no container. The lock last: from then on there can be another one, whose
+ * the directory is, then.
+ */
 int store_remove(struct store_container *c)
 {
 	static const char *const files[] = { "record", "record.new", "socket", "lock" };
@@ -257,7 +267,7 @@ int store_remove(struct store_container *c)
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		if (unlinkat(c->dir, files[i], 0) && errno != ENOENT)
 			return -errno;
-	return unlinkat(c->root, c->id, AT_REMOVEDIR) && errno != ENOENT ? -errno : 0;
+	return unlinkat(c->root, c->id, AT_REMOVEDIR) && errno != ENOENT && errno != ENOTEMPTY ? -errno : 0;
 }
 
 void store_close(struct store_container *c)

@@ -54,7 +54,7 @@ bool store_is_id(const char *id);
  */
 int store_choose_root(const char *given, char path[PATH_MAX]);
 
-/* A new one, locked. 0; -EEXIST: there is one. */
+/* A new one, locked. 0; -EEXIST: there is one; -EBUSY: for STORE_LOCK_NS another has had its lock. */
 int store_create(struct store_container *c, const char *root, const char *id);
 
 /* One that is there. With @lock: waits STORE_LOCK_NS for others at most (-EBUSY). -ENOENT: it is not. */

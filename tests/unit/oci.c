@@ -865,6 +865,14 @@ static void ids_are_names(void **state)
 		     store_is_id("a b") || store_is_id("\xc3\xa9"));
 }
 
+static int status_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 static void a_record_is_kept(void **state)
 {
 	const struct store_record r = {
@@ -904,8 +912,57 @@ static void a_record_is_kept(void **state)
 	assert_int_equal(store_create(&c, root, "a"), 0);
 	assert_int_equal(store_remove(&c), 0);
 	store_close(&c);
+	run_in(root, "mkdir a");
+	assert_int_equal(store_find(&c, root, "a", true), -ENOENT);
+	store_close(&c);
+	assert_string_equal(run_in(root, "ls"), "");
 	assert_int_equal(store_create(&c, root, "../a"), -EINVAL);
 	store_close(&c);
+}
+
+/* How often it was there, of many times that one is made and removed; -1: that went wrong. */
+static int make_and_remove(const char *root)
+{
+	const struct store_record r = { .bundle = "/", .holder = { 7, 1 }, .vm = { 8, 9 } };
+	int nr = 0;
+
+	for (int i = 0; i < 2000; i++) {
+		struct store_container c;
+		int rc = store_create(&c, root, "a");
+
+		if ((rc && rc != -EEXIST) || (!rc && (store_save(&c, &r) || store_remove(&c)))) {
+			print_message("%d: %s\n", i, strerror(-rc));
+			return -1;
+		}
+		nr += rc == -EEXIST;
+		store_close(&c);
+		/* Of somebody who is late. */
+		rc = i % 2 ? store_find(&c, root, "a", true) : -ENOENT;
+		if (!rc && !store_load(&c, &(struct store_record){ .bundle = "" }))
+			rc = store_remove(&c);
+		if (rc && rc != -ENOENT) {
+			print_message("%d: found: %s\n", i, strerror(-rc));
+			return -1;
+		}
+		store_close(&c);
+	}
+	return nr;
+}
+
+/* Engines remove a container and make it again, in other processes. */
+static void the_same_id_is_free_at_once(void **state)
+{
+	char root[96];
+	pid_t pid;
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/same", dir);
+	pid = fork();
+	if (!pid)
+		_exit(make_and_remove(root) < 0);
+	assert_true(make_and_remove(root) >= 0);
+	assert_int_equal(status_of(pid), 0);
+	assert_string_equal(run_in(root, "ls -A"), "");
 }
 
 /* What would be read as none is not written. */
@@ -1459,14 +1516,6 @@ static size_t hear_exec_plan(int fd, char plan[8192])
 		n += bytes;
 	assert_int_equal(kind, PROTOCOL_EXEC_GO);
 	return n;
-}
-
-static int status_of(pid_t pid)
-{
-	int status;
-
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static const char exec_process[] = "{\"args\":[\"prog\",\"-x\"],\"env\":[\"A=b\"],\"cwd\":\"/w\",\"user\":{\"uid\":5,\"gid\":6}}";
@@ -2028,6 +2077,7 @@ int main(void)
 		cmocka_unit_test(a_plan_makes_a_container),
 		cmocka_unit_test(ids_are_names),
 		cmocka_unit_test(a_record_is_kept),
+		cmocka_unit_test(the_same_id_is_free_at_once),
 		cmocka_unit_test(a_record_has_a_bound),
 		cmocka_unit_test(bad_records_are_none),
 		cmocka_unit_test(processes_are_told_apart),
