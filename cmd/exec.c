@@ -176,7 +176,7 @@ static void exec_fill(struct attach *a)
 	if (!c->interactive && !c->terminal)
 		attach_send(a, PROTOCOL_EXEC_INPUT, NULL, 0);
 	c->in_room = (int64_t)PROTOCOL_INPUT_WINDOW - (c->interactive || c->terminal ? 0 : HEADER_BYTES);
-	if (c->lent && c->terminal && attach_window(&size))	/* its plan is older than its window */
+	if (c->terminal && attach_window(&size))	/* its plan is older than its window */
 		attach_send(a, PROTOCOL_EXEC_SIZE, &size, sizeof(size));
 }
 
@@ -290,7 +290,7 @@ static int exec_heard(struct attach *a, const struct protocol_header *h, const u
 		c->in_room += (int64_t)count.bytes;
 	} else if (h->kind == PROTOCOL_EXEC_JOINED && c->lent && c->lent->new) {
 		c->joined = true;
-	} else if (h->kind == PROTOCOL_EXEC_STARTED && c->lent) {
+	} else if (h->kind == PROTOCOL_EXEC_STARTED && c->lent && c->told) {
 		tell_start(c, 0);
 	} else if (h->kind == PROTOCOL_EXEC_EXITED && h->bytes == sizeof(e)) {
 		memcpy(&e, payload, sizeof(e));
@@ -303,7 +303,11 @@ static int exec_heard(struct attach *a, const struct protocol_header *h, const u
 
 static void exec_lost(struct attach *a)
 {
-	if (((const struct exec_client *)a)->lent) {
+	const struct exec_client *c = (const struct exec_client *)a;
+
+	if (c->lent && c->lent->new && !c->joined)
+		log_error("pod: %s: its VM has ended, or as many commands as can be run in it already", a->name);
+	if (c->lent) {
 		attach_end(a, EXIT_SIGNAL(SIGKILL));
 		return;
 	}
@@ -340,13 +344,13 @@ static void exec_signaled(struct attach *a, int signal)
 	struct exec_client *c = (struct exec_client *)a;
 	const struct protocol_signal s = { .number = (uint32_t)signal };
 
-	if (!c->lent && ++c->signals == MAX_SIGNALS)
-		attach_end(a, EXIT_SIGNAL(signal));
+	if (c->lent ? !c->told : ++c->signals == MAX_SIGNALS)
+		attach_end(a, EXIT_SIGNAL(signal));	/* or nobody is there yet who has a handler */
 	else
 		attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
 }
 
-/* From the holder of a new container, whose end is its end. */
+/* From the holder of a new container, whose end is its end. Of one that is not there yet the VM would not hear. */
 static void exec_gate(struct attach *a)
 {
 	struct exec_client *c = (struct exec_client *)a;
@@ -363,17 +367,18 @@ static void exec_gate(struct attach *a)
 	c->go |= m.kind == GATE_GO;
 	if (m.kind == GATE_PAUSE)
 		tell_holder(c, GATE_PAUSED, ENOTSUP);
-	if (m.kind != GATE_SIGNAL)
+	if (m.kind != GATE_SIGNAL || !c->told)
 		return;
 	s = (struct protocol_signal){ .number = m.value };
 	attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
 }
 
+/* Before it has been told all it is told the size that it has then. */
 static void exec_resized(struct attach *a, const struct protocol_size *size)
 {
 	const struct exec_client *c = (const struct exec_client *)a;
 
-	if (c->terminal)
+	if (c->terminal && c->told)
 		attach_send(a, PROTOCOL_EXEC_SIZE, size, sizeof(*size));
 }
 

@@ -7,7 +7,7 @@
  * container's directories, started here and with walls of its own, which answers for numbers and knows no names.
  *
  * This process keeps nothing of the host, either: it is in its holder's namespaces, whose root is empty, and has
- * no capabilities, since it hears what the VM's process says.
+ * no capabilities and no directory, since it hears what the VM's process says.
  *
  * Sources: pid_namespaces(7), setns(2).
  */
@@ -31,6 +31,7 @@
 #include "oci/member.h"
 #include "sandbox/fds.h"
 #include "sandbox/sandbox.h"
+#include "util.h"
 
 #define ITSELF 0	/* for cgroup_enter(): its number is another in its own namespace */
 
@@ -74,9 +75,12 @@ static int join(const struct member_config *c)
 	return rc;
 }
 
-/* 0, or -errno after a message. */
-static int go_behind_walls(const struct member_config *c)
+/* 0, or -errno after a message. What it was joined with leads out of there. */
+static int go_behind_walls(const struct member_config *c, int stream)
 {
+	const int keep[] = {
+		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate, c->status, c->messages, stream,
+	};
 	int rc = 0;
 
 	if (setns(c->holder, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET))
@@ -85,6 +89,7 @@ static int go_behind_walls(const struct member_config *c)
 		rc = sandbox_drop_capabilities();
 	if (rc)
 		log_error("pod: the container's namespaces cannot be entered: %s", strerror(-rc));
+	fds_close_others(keep, ARRAY_SIZE(keep));
 	return rc;
 }
 
@@ -100,7 +105,7 @@ static int run_member(const struct member_config *c)
 
 	snprintf(new.in.name, sizeof(new.in.name), "%s", c->id);
 	lent.fd = join(c);
-	if (lent.fd < 0 || go_behind_walls(c))
+	if (lent.fd < 0 || go_behind_walls(c, lent.fd))
 		return EXIT_LKVM;
 	signal(SIGPIPE, SIG_IGN);
 	return exec_run_lent(&lent);
@@ -117,7 +122,7 @@ __attribute__((noreturn)) static void be_member(const struct member_config *c)
 
 	setsid();
 	rc = c->terminal >= 0 ? console_take(c->terminal) : 0;
-	fds_close_others(keep, sizeof(keep) / sizeof(keep[0]));
+	fds_close_others(keep, ARRAY_SIZE(keep));
 	prctl(PR_SET_NAME, "lkvm-oci");
 	if (!rc)
 		rc = cgroup_enter(c->procs, ITSELF);

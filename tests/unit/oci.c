@@ -12,6 +12,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -28,6 +30,7 @@
 #include "oci/config.h"
 #include "oci/console.h"
 #include "oci/holder.h"
+#include "oci/member.h"
 #include "oci/network.h"
 #include "oci/plan.h"
 #include "oci/runtime.h"
@@ -1119,15 +1122,21 @@ static int answer_of(int fd)
 	return a.rc;
 }
 
-static void become_ready(const struct held *h)
+/* It has said that it is ready. */
+static void become_known(const struct held *h)
 {
 	char byte;
 
-	say_to_holder(h, GATE_READY, 0);
 	assert_int_equal(read(h->caller, &byte, 1), 1);
 	assert_int_equal(byte, 'R');
 	assert_int_equal(write(h->caller, "W", 1), 1);
 	assert_int_equal(read(h->caller, &byte, 1), 0);
+}
+
+static void become_ready(const struct held *h)
+{
+	say_to_holder(h, GATE_READY, 0);
+	become_known(h);
 }
 
 static void start_container(const struct held *h)
@@ -1579,6 +1588,146 @@ static void an_exec_has_a_process_of_its_own(void **state)
 	close(fd);
 	remove_container();
 	end_holder(&h, 0, 0);
+}
+
+/* ---- a container that joins a pod, with this test as its VM ---- */
+
+struct joined {
+	struct held sandbox, own;
+	int dir;			/* the sandbox's */
+	int master;			/* of its terminal */
+	int vm;				/* its stream to the VM */
+	pid_t pid;
+};
+
+/* Both holders listen at the same name, one after the other. */
+static bool start_two_holders(struct joined *j)
+{
+	char line[96];
+
+	if (!start_holder(&j->sandbox))
+		return false;
+	start_container(&j->sandbox);
+	run_in(dir, "rm -rf sandbox; mkdir sandbox && mv socket sandbox/");
+	snprintf(line, sizeof(line), "%s/sandbox", dir);
+	j->dir = open(line, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(j->dir >= 0);
+	return start_holder(&j->own);
+}
+
+static bool join_pod(struct joined *j)
+{
+	struct store_container sandbox = { .id = "sandbox", .root = -1, .lock = -1 };
+	struct member_config c = {
+		.id = "m", .sandbox = &sandbox, .flags = PROTOCOL_IN_NEW, .root = dir, .more = "more", .more_bytes = 4,
+		.process = "plan", .process_bytes = 4, .has_terminal = true,
+	};
+	struct pollfd p = { .events = POLLIN };
+	int unlock = 0, passed[2];
+	struct gate_message m;
+	char path[96];
+
+	if (!start_two_holders(j))
+		return false;
+	sandbox.dir = j->dir;
+	snprintf(path, sizeof(path), "%s/procs", dir);
+	c.procs = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	c.messages = memfd_create("messages", MFD_CLOEXEC);
+	c.holder = (int)syscall(SYS_pidfd_open, j->own.pid, 0);
+	c.gate = j->own.gate;
+	c.status = j->own.status;
+	j->master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_int_equal(ioctl(j->master, TIOCSPTLCK, &unlock), 0);
+	c.terminal = open(ptsname(j->master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	j->pid = member_start(&c);
+	assert_true(j->pid > 0);
+	p.fd = j->sandbox.gate;
+	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+	assert_int_equal(socket_recv_pair(j->sandbox.gate, &m, sizeof(m), passed), sizeof(m));
+	assert_true(m.kind == GATE_JOIN && passed[0] >= 0 && passed[1] >= 0);
+	j->vm = passed[0];
+	fcntl(j->vm, F_SETFL, 0);
+	close(passed[1]);
+	close(c.terminal);
+	close(c.procs);
+	close(c.messages);
+	close(c.holder);
+	close(j->own.gate);
+	close(j->own.status);
+	j->own.gate = j->own.status = -1;
+	return true;
+}
+
+static void leave_pod(struct joined *j, int status)
+{
+	close(j->vm);
+	assert_int_equal(status_of(j->pid), status);
+	close(j->master);
+	end_holder(&j->own, -1, status);
+	end_holder(&j->sandbox, 0, 0);
+	close(j->dir);
+}
+
+/* It takes signals from now on, and none is waiting. */
+static void wait_for_signals(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	assert_true(atoi(run_in(path, "i=0; while ! grep -q '^SigBlk:.*[89a-f]......$' status || ! grep -q "
+				"'^ShdPnd:.0*$' status; do sleep 0.01; i=$((i + 1)); [ $i -lt 1000 ] || break; done; "
+				"echo $i")) < 1000);
+}
+
+/* Its terminal has a size before the VM has room for it: that is said when it may be. */
+static void a_member_is_told_of_in_order(void **state)
+{
+	const struct winsize size = { .ws_col = 90, .ws_row = 30 };
+	static const uint32_t kinds[] = { PROTOCOL_EXEC_IN, PROTOCOL_EXEC_MORE, PROTOCOL_EXEC_PLAN, PROTOCOL_EXEC_GO,
+					  PROTOCOL_EXEC_SIZE };
+	const struct protocol_exited end = { PROTOCOL_END_EXITED, 7 };
+	char data[PROTOCOL_MAX_FRAME_BYTES];
+	struct joined j = { 0 };
+	uint32_t bytes;
+
+	(void)state;
+	if (!join_pod(&j))
+		return;
+	wait_for_signals(j.pid);
+	assert_int_equal(ioctl(j.master, TIOCSWINSZ, &size), 0);
+	wait_for_signals(j.pid);
+	assert_int_equal(answer_of(ask_holder(HOLDER_SIGNAL, SIGWINCH)), 0);
+	say_frame(j.vm, PROTOCOL_EXEC_JOINED, NULL, 0);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(hear_frame(j.vm, data, &bytes), kinds[i]);
+		if (i == 2) {
+			become_known(&j.own);
+			close(ask_holder(HOLDER_START, 0));
+		}
+	}
+	say_frame(j.vm, PROTOCOL_EXEC_STARTED, NULL, 0);
+	say_frame(j.vm, PROTOCOL_EXEC_EXITED, &end, sizeof(end));
+	leave_pod(&j, 7);
+}
+
+/* It reads what the VM's process says, and so has nothing of the host by then. */
+static void a_member_keeps_nothing(void **state)
+{
+	char data[PROTOCOL_MAX_FRAME_BYTES], path[64];
+	struct joined j = { 0 };
+	uint32_t bytes;
+
+	(void)state;
+	if (!join_pod(&j))
+		return;
+	say_frame(j.vm, PROTOCOL_EXEC_JOINED, NULL, 0);
+	assert_int_equal(hear_frame(j.vm, data, &bytes), PROTOCOL_EXEC_IN);
+	snprintf(path, sizeof(path), "/proc/%d", j.pid);
+	assert_string_equal(run_in(path, "readlink fd/* | sed 's/:\\[[0-9]*.$//; s,^/dev/pts/.*,tty,' | sort -u"),
+			    "/memfd:messages (deleted)\nanon_inode:[signalfd]\npipe\nsocket\ntty\n");
+	assert_string_equal(run_in(path, "ls -A root"), "proc\n");
+	assert_string_equal(run_in(path, "grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0*|NoNewPrivs:.1)$' status"), "6\n");
+	leave_pod(&j, 137);
 }
 
 /* Whoever listens takes no more connections. */
@@ -2093,6 +2242,8 @@ int main(void)
 		cmocka_unit_test(without_its_caller_it_ends),
 		cmocka_unit_test(an_exec_has_a_process_of_its_own),
 		cmocka_unit_test(an_exec_that_fails_says_so),
+		cmocka_unit_test(a_member_is_told_of_in_order),
+		cmocka_unit_test(a_member_keeps_nothing),
 		cmocka_unit_test(groups_of_others_are_left_alone),
 		cmocka_unit_test(a_container_without_its_record_is_ended),
 		cmocka_unit_test(groups_are_removed_by_who_made_them),
