@@ -4,7 +4,8 @@
  *
  * Its processes on the host are its holder and those of exec, which share a PID namespace; those of its VM are
  * nobody's business. What an update changes are the limits of the VM's CPU time. Memory and the
- * number of processes are the guest's, which has them from its start: other ones are refused by name.
+ * number of processes are the guest's, which has them from its start: other ones are refused by name. So are all
+ * of a container that shares its VM: what it has on the host moves its streams, and limits nothing.
  *
  * Sources: runc(8) for the forms; namespaces(7).
  */
@@ -101,23 +102,38 @@ static bool differs(int64_t asked, int64_t is)
 	return asked && asked != is && !(asked < 0 && is <= 0);
 }
 
-static int check_update(const struct config_resources *asked, const struct config_resources *is,
+static bool texts_differ(const char *asked, const char *is)
+{
+	return asked && *asked && strcmp(asked, is ? is : "") != 0;
+}
+
+/* The first limit of CPU time that would be another one; NULL: none. */
+static const char *changed_cpu(const struct config_resources *asked, const struct config_resources *is)
+{
+	return differs(asked->cpu_quota_us, is->cpu_quota_us) ? "cpu.quota" :
+	       differs(asked->cpu_period_us, is->cpu_period_us) ? "cpu.period" :
+	       differs(asked->cpu_shares, is->cpu_shares) ? "cpu.shares" :
+	       texts_differ(asked->cpus, is->cpus) ? "cpu.cpus" : texts_differ(asked->mems, is->mems) ? "cpu.mems" : NULL;
+}
+
+static int check_update(const struct config_resources *asked, const struct config_resources *is, bool in_pod,
 			struct config_error *error)
 {
 	const char *what = differs(asked->memory_bytes, is->memory_bytes) ? "memory.limit" :
 			   differs(asked->swap_bytes, is->swap_bytes) ? "memory.swap" :
 			   differs(asked->reservation_bytes, is->reservation_bytes) ? "memory.reservation" :
-			   differs(asked->pids, is->pids) ? "pids.limit" : NULL;
+			   differs(asked->pids, is->pids) ? "pids.limit" : in_pod ? changed_cpu(asked, is) : NULL;
 
 	if (!what)
 		return 0;
-	snprintf(error->text, sizeof(error->text), "update: %s: a VM has it from its start; make the container "
-		 "anew with another", what);
+	snprintf(error->text, sizeof(error->text), "update: %s: a %s has it from its start; make the container "
+		 "anew with another", what, in_pod ? "container of a pod" : "VM");
 	return -ENOTSUP;
 }
 
 static int update_container(const struct store_record *r, int fd, struct config_error *error)
 {
+	const bool in_pod = *r->sandbox;
 	struct config asked, is;
 	int rc = call_read_file(&asked, CONFIG_RESOURCES, fd, error);
 
@@ -125,10 +141,10 @@ static int update_container(const struct store_record *r, int fd, struct config_
 		return rc;
 	rc = call_read_config(&is, r, error);
 	if (!rc) {
-		rc = check_update(&asked.resources, &is.resources, error);
+		rc = check_update(&asked.resources, &is.resources, in_pod, error);
 		config_fini(&is);
 	}
-	if (!rc)
+	if (!rc && !in_pod)
 		rc = cgroup_update(r->cgroup, &asked.resources, error);
 	config_fini(&asked);
 	return rc;

@@ -1952,6 +1952,54 @@ static void a_limit_of_cpu_time_is_taken_back(void **state)
 	assert_string_equal(run_in(dir, "cat cpu.max"), "max 50000");
 }
 
+/* Of one that shares its VM the group on the host limits nothing: what is said to be done is done. */
+static void an_update_in_a_pod_is_refused(void **state)
+{
+	static const struct {
+		const char *asked;
+		int status;
+	} cases[] = {
+		{ "{\"cpu\":{\"quota\":50000,\"period\":100000,\"shares\":512,\"cpus\":\"0-1\"}}", 0 },
+		{ "{}", 0 },
+		{ "{\"cpu\":{\"quota\":20000}}", 1 }, { "{\"cpu\":{\"quota\":-1}}", 1 }, { "{\"cpu\":{\"period\":50000}}", 1 },
+		{ "{\"cpu\":{\"shares\":2}}", 1 }, { "{\"cpu\":{\"cpus\":\"1\"}}", 1 }, { "{\"cpu\":{\"mems\":\"0\"}}", 1 },
+		{ "{\"memory\":{\"limit\":1000000}}", 1 },
+	};
+	static const char config[] = "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/\"},\"process\":{\"args\":[\"x\"],\"cwd\":\"/\"},"
+		"\"linux\":{\"resources\":{\"cpu\":{\"quota\":50000,\"period\":100000,\"shares\":512,\"cpus\":\"0-1\"}}}}";
+	struct store_record r = { .sandbox = "pod" };
+	char root[96], file[96], title[] = "lkvm-oci", option[] = "--root", update[] = "update", given[] = "-r", c[] = "c";
+	char *args[] = { title, option, root, update, given, file, c, NULL };
+	struct store_container found;
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	snprintf(file, sizeof(file), "%s/config.json", dir);
+	write_file(file, config, strlen(config));
+	snprintf(file, sizeof(file), "%s/asked", dir);
+	snprintf(r.bundle, sizeof(r.bundle), "%s", dir);
+	snprintf(r.cgroup, sizeof(r.cgroup), "%s/limits", dir);
+	r.holder = r.vm = store_process_of(getpid());
+	run_in(dir, "mkdir limits && cd limits && touch cpu.max cpu.weight cpuset.cpus cpuset.mems");
+	assert_int_equal(store_create(&found, root, "c"), 0);
+	assert_int_equal(store_save(&found, &r), 0);
+	store_close(&found);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		pid_t pid;
+
+		write_file(file, cases[i].asked, strlen(cases[i].asked));
+		pid = fork();
+		if (!pid) {
+			dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+			_exit(oci_main(7, args));
+		}
+		if (status_of(pid) != cases[i].status || *run_in(dir, "cat limits/*"))
+			fail_msg("%s: not %d", cases[i].asked, cases[i].status);
+	}
+	remove_container();
+	run_in(dir, "rm -r limits asked config.json");
+}
+
 static int make_group_at(const char *at, char *path, bool *made)
 {
 	struct config c = { .cgroups_path = at };
@@ -2251,6 +2299,7 @@ int main(void)
 		cmocka_unit_test(a_kill_waits_for_nobody),
 		cmocka_unit_test(a_log_that_nobody_reads_is_not_waited_for),
 		cmocka_unit_test(a_limit_of_cpu_time_is_taken_back),
+		cmocka_unit_test(an_update_in_a_pod_is_refused),
 		cmocka_unit_test(a_title_may_be_made_of_itself),
 		cmocka_unit_test(the_state_is_the_holders),
 		cmocka_unit_test(what_is_no_network_of_a_container_is_refused),
