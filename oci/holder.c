@@ -199,6 +199,12 @@ static void on_caller(struct holder *h)
 	holder_close_fd(&h->caller);
 }
 
+/* What the VM's process says is a number of any kind. */
+static int gate_errno(uint32_t value)
+{
+	return value < 4096 ? -(int)value : -EPROTO;
+}
+
 static void on_message(struct holder *h)
 {
 	struct gate_message m;
@@ -215,9 +221,9 @@ static void on_message(struct holder *h)
 	h->started |= m.kind == GATE_STARTED;
 	h->paused |= m.kind == GATE_PAUSED && !m.value;
 	if ((m.kind == GATE_STARTED || m.kind == GATE_NOT_STARTED) && h->awaited == HOLDER_START)
-		holder_answer_to(&h->waiting, m.kind == GATE_STARTED ? 0 : m.value ? -(int)m.value : -ECHILD);
+		holder_answer_to(&h->waiting, m.kind == GATE_STARTED ? 0 : m.value ? gate_errno(m.value) : -ECHILD);
 	if (m.kind == GATE_PAUSED && h->awaited == HOLDER_PAUSE)
-		holder_answer_to(&h->waiting, -(int)m.value);
+		holder_answer_to(&h->waiting, gate_errno(m.value));
 }
 
 /* The last thing that happens. */

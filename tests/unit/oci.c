@@ -1310,6 +1310,20 @@ static void a_start_that_fails_is_told(void **state)
 	say_to_holder(&h, GATE_NOT_STARTED, ENOENT);
 	assert_int_equal(answer_of(fd), -ENOENT);
 	end_holder(&h, 127, 127);
+	/* Numbers that are no errors are none of success, either. */
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_true(start_holder(&h));
+		become_ready(&h);
+		fd = ask_holder(HOLDER_START, 0);
+		hear_of_holder(&h, GATE_GO, 0);
+		say_to_holder(&h, GATE_NOT_STARTED, i == 2 ? 4096 : 0x7fffffffu + i);
+		assert_int_equal(answer_of(fd), -EPROTO);
+		fd = ask_holder(HOLDER_PAUSE, 0);
+		hear_of_holder(&h, GATE_PAUSE, 0);
+		say_to_holder(&h, GATE_PAUSED, 0xffffffffu - i);
+		assert_int_equal(answer_of(fd), -EPROTO);
+		end_holder(&h, 0, 0);
+	}
 	/* A VM that ends instead of starting it. */
 	assert_true(start_holder(&h));
 	become_ready(&h);
