@@ -95,7 +95,10 @@ same pods/exec "0 6" "$(await x created) $(await x ended)"
 same pods/exec-in-the-right-one b "$(head -n 1 /tmp/xout)"
 same pods/pause-of-one 1 "$(oci pause m3 2>/tmp/err; echo $?)"
 oci kill m3 9; same pods/kill 137 "$(await m3 ended)"
-oci delete m3; oci delete m2
+# Made again at once, while the guest is letting go of the one before.
+oci delete m3; same pods/same-id-again "0 0" "$(create m3) $(oci start m3; echo $?)"
+up m3; same pods/same-id-runs running "$(state m3)"
+oci delete --force m3; oci delete m2
 # With the sandbox all end.
 bundle m4 podman-kube-a a '["/bin/sh","-c","echo up; sleep 1000"]'
 same pods/join-once-more 0 "$(create m4)"; oci start m4; up m4
