@@ -39,6 +39,7 @@
 #define CONNECT_S 10
 #define KILL_NS 5000000000ull
 #define END_NS 12000000000ull
+#define LOOK_AGAIN_NS 200000000ull
 #define MAX_FLAGS 8
 
 /* ---- how it fails ---- */
@@ -473,6 +474,23 @@ static void end_before_lock(const struct call *call, const char *id)
 	store_close(&c);
 }
 
+/* Locked. A create that has the lock may have made what it waits for only since. */
+static int find_to_delete(const struct call *call, struct store_container *c, const char *id, bool force)
+{
+	const uint64_t deadline = now_ns() + STORE_LOCK_NS;
+	int rc;
+
+	if (!force)
+		return store_find(c, call->root, id, true);
+	for (;;) {
+		end_before_lock(call, id);
+		rc = store_find_within(c, call->root, id, LOOK_AGAIN_NS);
+		if (rc != -EBUSY || now_ns() > deadline)
+			return rc;
+		store_close(c);
+	}
+}
+
 /* With --force nothing is left, and nothing that is not there is a reason to fail. */
 static int call_delete(const struct call *call, const char *id, bool force)
 {
@@ -481,9 +499,7 @@ static int call_delete(const struct call *call, const char *id, bool force)
 	bool found;
 	int rc, status;
 
-	if (force)
-		end_before_lock(call, id);
-	rc = store_find(&c, call->root, id, true);
+	rc = find_to_delete(call, &c, id, force);
 	found = !rc;
 	if (!rc)
 		rc = store_load(&c, &r);

@@ -141,15 +141,20 @@ int store_create(struct store_container *c, const char *root, const char *id)
 }
 
 /* An empty directory is what a create has left that was killed; one that is at it makes it again. */
-int store_find(struct store_container *c, const char *root, const char *id, bool lock)
+int store_find_within(struct store_container *c, const char *root, const char *id, uint64_t ns)
 {
 	int rc = open_container(c, root, id, false);
 
-	if (!rc && lock)
-		rc = take_lock(c, 0, now_ns() + STORE_LOCK_NS);
-	if (rc == -ENOENT && lock && c->dir >= 0)
+	if (!rc)
+		rc = take_lock(c, 0, now_ns() + ns);
+	if (rc == -ENOENT && c->dir >= 0)
 		unlinkat(c->root, c->id, AT_REMOVEDIR);
 	return rc;
+}
+
+int store_find(struct store_container *c, const char *root, const char *id, bool lock)
+{
+	return lock ? store_find_within(c, root, id, STORE_LOCK_NS) : open_container(c, root, id, false);
 }
 
 static void store_write_record(FILE *out, const struct store_record *r)

@@ -61,6 +61,9 @@ int store_create(struct store_container *c, const char *root, const char *id);
 #define STORE_LOCK_NS 10000000000ull
 int store_find(struct store_container *c, const char *root, const char *id, bool lock);
 
+/* Locked, within @ns. */
+int store_find_within(struct store_container *c, const char *root, const char *id, uint64_t ns);
+
 /* -EFBIG: it is longer than store_load() would take. */
 int store_save(const struct store_container *c, const struct store_record *r);
 

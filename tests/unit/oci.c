@@ -1851,6 +1851,41 @@ static void a_kill_waits_for_nobody(void **state)
 	}
 }
 
+/* A create that had no processes yet when it was looked at, and has the lock. */
+static void a_delete_looks_again(void **state)
+{
+	struct store_process holder;
+	struct store_container c;
+	struct store_record r, none;
+	char root[96], path[64];
+	struct held h;
+	pid_t pid;
+
+	(void)state;
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	if (!start_holder(&h))
+		return;
+	become_ready(&h);
+	holder = hold_a_process(&h);
+	assert_int_equal(store_find(&c, root, "c", true), 0);
+	assert_int_equal(store_load(&c, &r), 0);
+	none = (struct store_record){ .bundle = "/", .creating = true };
+	assert_int_equal(store_save(&c, &none), 0);
+	pid = call_beside("delete", "--force");
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	while (!strstr(run_in(path, "readlink *"), "/lock\n"))
+		assert_false(store_wait(&holder, 1000000));
+	assert_int_equal(store_save(&c, &r), 0);
+	assert_true(store_wait(&holder, 8000000000ull));
+	store_close(&c);
+	assert_int_equal(status_of(pid), 0);
+	assert_int_equal(status_of(h.pid), 137);
+	close(h.gate);
+	close(h.caller);
+	wait(NULL);		/* the VM */
+	assert_string_equal(run_in(dir, "ls containers"), "");
+}
+
 /* A start that was killed has not written it down. */
 static void the_state_is_the_holders(void **state)
 {
@@ -2311,6 +2346,7 @@ int main(void)
 		cmocka_unit_test(groups_are_removed_by_who_made_them),
 		cmocka_unit_test(a_console_that_is_full_is_given_up),
 		cmocka_unit_test(a_kill_waits_for_nobody),
+		cmocka_unit_test(a_delete_looks_again),
 		cmocka_unit_test(a_log_that_nobody_reads_is_not_waited_for),
 		cmocka_unit_test(a_limit_of_cpu_time_is_taken_back),
 		cmocka_unit_test(an_update_in_a_pod_is_refused),
