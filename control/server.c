@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/client.h"
 #include "control/json.h"
 #include "control/server.h"
 #include "event.h"
@@ -25,8 +26,10 @@
 #include "listener.h"
 #include "util.h"
 
-#define MAX_ANSWER_BYTES 8192u
-#define MAX_COMMAND_BYTES 512u	/* of what is told of it */
+#define MAX_TOLD_BYTES 512u	/* of its kernel, its command, its snapshot */
+#define MAX_ANSWER_BYTES (3 * 6 * MAX_TOLD_BYTES + 1024u)	/* six characters for one, as JSON has it */
+
+_Static_assert(MAX_ANSWER_BYTES <= CLIENT_MAX_ANSWER_BYTES, "they have room for it");
 
 struct server_connection {
 	struct server *server;
@@ -311,7 +314,7 @@ static void join_arguments(char *out, size_t room, char *const *arguments, unsig
 static int write_facts(struct server *s)
 {
 	const struct server_vm *vm = &s->vm;
-	char command[MAX_COMMAND_BYTES], kernel[MAX_COMMAND_BYTES];
+	char command[MAX_TOLD_BYTES], kernel[MAX_TOLD_BYTES];
 	size_t bytes;
 	FILE *out = open_memstream(&s->facts, &bytes);
 

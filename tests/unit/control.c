@@ -9,9 +9,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
-#include <assert.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -214,12 +216,12 @@ static void be_vm(const struct server_vm *facts, int ready)
 	_exit(access(path, F_OK) ? 4 : 0);	/* another's to remove */
 }
 
-static void start_vm(const char *kernel, char *const *arguments, unsigned int nr_arguments)
+static void start_vm_of(const char *kernel, const char *parent, char *const *arguments,
+			unsigned int nr_arguments)
 {
 	const struct server_vm facts = {
 		.start_ns = now_ns(), .cpus = 3, .ram_bytes = GIB(2), .kernel = kernel,
-		.arguments = arguments, .nr_arguments = nr_arguments,
-		.parent = nr_arguments ? NULL : "/a \"snapshot\"",
+		.arguments = arguments, .nr_arguments = nr_arguments, .parent = parent,
 		.state = fake_state, .requests = fake_requests,
 	};
 	int ready[2];
@@ -234,6 +236,11 @@ static void start_vm(const char *kernel, char *const *arguments, unsigned int nr
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &byte, 1), 0);
 	close(ready[0]);
+}
+
+static void start_vm(const char *kernel, char *const *arguments, unsigned int nr_arguments)
+{
+	start_vm_of(kernel, nr_arguments ? NULL : "/a \"snapshot\"", arguments, nr_arguments);
 }
 
 static int connect_to(const char *where)
@@ -334,6 +341,26 @@ static void test_requests(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Of whatever it is called: an answer has room for it, and a client for that. */
+static void test_longest_facts(void **state)
+{
+	struct client *c = malloc(sizeof(*c));
+	char name[PATH_MAX], *arguments[] = { name };
+	const char *text;
+
+	(void)state;
+	memset(name, '\1', sizeof(name) - 1);	/* six characters each */
+	name[sizeof(name) - 1] = '\0';
+	start_vm_of(name, name, arguments, 1);
+	client_init(c, path, STATUS);
+	client_ask(c, 1, now_ns() + PATIENCE_NS);
+	assert_true(c->answered && json_is_true(&c->answer, "ok"));
+	text = json_get_string(&c->answer, "parent");
+	assert_true(text && strlen(text) >= 500 && !strncmp(text, name, strlen(text)));
+	client_fini(c);
+	free(c);
+}
+
 /* Answered with an error, and nothing else happens. */
 static void test_refused(void **state)
 {
@@ -431,7 +458,7 @@ static void test_many_clients(void **state)
 	assert_true(is_ok(hear(fds[0])));
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		close(fds[i]);
-	for (unsigned int i = 0; i < 3000; i++)
+	for (unsigned int i = 0; i < 10000; i++)
 		close(connect_to(path));
 	expect_service();
 	expect_service();
@@ -596,10 +623,10 @@ static void test_stream(void **state)
 	expect_service();
 }
 
-/* None is taken: they would fill the VM's table. */
+/* None is taken, of whatever kind it is: they would fill the VM's table. */
 static void test_descriptors(void **state)
 {
-	int pass[100], fd;
+	int pass[100], kinds[10], fd;
 	unsigned int files;
 	union {
 		struct cmsghdr header;
@@ -614,8 +641,18 @@ static void test_descriptors(void **state)
 
 	(void)state;
 	start_vm("k", NULL, 0);
+	assert_int_equal(pipe(kinds), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, kinds + 2), 0);
+	kinds[4] = open(folder, O_RDONLY | O_DIRECTORY);
+	kinds[5] = open(path, O_PATH);
+	kinds[6] = open("/dev/null", O_RDWR);
+	kinds[7] = epoll_create1(0);
+	kinds[8] = memfd_create("passed", 0);
+	kinds[9] = eventfd(0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		assert_true(kinds[i] >= 0);
 	for (size_t i = 0; i < ARRAY_SIZE(pass); i++)
-		pass[i] = STDIN_FILENO;
+		pass[i] = kinds[i % ARRAY_SIZE(kinds)];
 	memcpy(CMSG_DATA(&a.header), pass, sizeof(pass));
 	fd = connect_to(path);
 	say(fd, STATUS);
@@ -627,6 +664,8 @@ static void test_descriptors(void **state)
 	}
 	assert_int_equal(open_files(), files);
 	close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		close(kinds[i]);
 }
 
 /* A socket that a dead VM of that name has left is no obstacle. */
@@ -727,6 +766,7 @@ int main(void)
 		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_json_values),
 		cmocka_unit_test_setup_teardown(test_requests, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_longest_facts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_rubbish, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_half_requests, set_up, tear_down),
