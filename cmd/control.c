@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -464,41 +465,60 @@ static int check_names(const struct control *c, const struct control_command *co
 	return EXIT_LKVM;
 }
 
-static void add_vm(struct control *c, const char *name, bool must_run)
+/* 0 or -errno; one that is not there is told of. */
+static int add_vm(struct control *c, const char *name, bool must_run)
 {
 	struct registry_vm *vm = &c->vms[c->nr];
 	char text[LOG_NAME_BYTES];
+	int rc;
 
 	for (unsigned int i = 0; i < c->nr; i++)
 		if (!strcmp(c->vms[i].name, name))
-			return;
-	if (!registry_find(vm, &c->registry, name)) {
+			return 0;
+	rc = registry_find(vm, &c->registry, name);
+	if (rc && rc != -ENOENT)
+		return rc;
+	if (!rc) {
 		c->nr++;
 	} else if (must_run) {
 		log_error("%s: no such VM\n`lkvm list` shows those that run.",
 			  log_name(text, sizeof(text), name));
 		c->status = EXIT_LKVM;
 	}
+	return 0;
+}
+
+/* Each VM takes two: its lock and its socket. */
+static void allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Those that are named, or all there are. */
 static int find_vms(struct control *c, char **named, unsigned int nr)
 {
 	char **names = NULL;
-	int all = nr ? 0 : registry_list(&c->registry, &names);
+	int all = nr ? 0 : registry_list(&c->registry, &names), rc;
 
 	if (all < 0)
 		return all;
+	allow_many_files();
 	c->vms = calloc(nr + (unsigned int)all + 1, sizeof(*c->vms));
-	for (unsigned int i = 0; i < nr && c->vms; i++)
-		add_vm(c, named[i], true);
+	rc = c->vms ? 0 : -ENOMEM;
+	for (unsigned int i = 0; i < nr && !rc; i++)
+		rc = add_vm(c, named[i], true);
 	for (int i = 0; i < all; i++) {
-		if (c->vms)
-			add_vm(c, names[i], false);
+		if (!rc)
+			rc = add_vm(c, names[i], false);
 		free(names[i]);
 	}
 	free(names);
-	return c->vms ? 0 : -ENOMEM;
+	return rc;
 }
 
 static void control_fini(struct control *c)

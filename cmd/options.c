@@ -170,6 +170,8 @@ static int set_name(struct run_options *o, const char *value, struct value_error
 {
 	if (!value_is_name(value))
 		return value_refuse(why, "only letters, digits, '-', '_' and '.'");
+	if (*value == '-')
+		return value_refuse(why, "must not begin as an option does");
 	if (!*value || strlen(value) > MAX_NAME_BYTES)
 		return value_refuse(why, "must have 1 to 64 characters");
 	o->name = value;

@@ -51,7 +51,7 @@ bool registry_is_name(const char *name)
 	for (const char *p = name; *p; p++)
 		if (!isalnum((unsigned char)*p) && !strchr("-_.", *p))
 			return false;
-	return len && len <= REGISTRY_MAX_NAME_BYTES;
+	return len && len <= REGISTRY_MAX_NAME_BYTES && *name != '-';
 }
 
 /* ---- the directory ---- */
@@ -147,7 +147,13 @@ static void remove_files(const struct registry *r, const char *name, int lock)
 	unlinkat(r->fd, file_of(name, LOCK_SUFFIX).name, 0);
 }
 
-/* The lock file of a VM that runs, or -ENOENT. */
+/* What is no lock file of ours is no VM; that it cannot be looked at does not tell. */
+static int error_of_open(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM ? -error : -ENOENT;
+}
+
+/* The lock file of a VM that runs, or -ENOENT; another -errno. */
 static int open_lock(const struct registry *r, const char *name)
 {
 	int fd = openat(r->fd, file_of(name, LOCK_SUFFIX).name,
@@ -155,7 +161,7 @@ static int open_lock(const struct registry *r, const char *name)
 	struct stat st;
 
 	if (fd < 0)
-		return -ENOENT;
+		return error_of_open(errno);
 	if (lock_has_name(fd, &st) && !try_lock(fd, LOCK_SH))
 		return fd;
 	remove_files(r, name, fd);
@@ -296,7 +302,7 @@ int registry_find(struct registry_vm *vm, const struct registry *r, const char *
 		return -ENOENT;
 	vm->lock = open_lock(r, name);
 	if (vm->lock < 0)
-		return -ENOENT;
+		return vm->lock;
 	if (!read_record(vm->lock, &vm->pid, &status))
 		vm->pid = 0;
 	return 0;

@@ -38,7 +38,10 @@ struct registry {
 int registry_open(struct registry *r, bool make);
 void registry_close(struct registry *r);
 
-/* Letters, digits, '-', '_' and '.', at most REGISTRY_MAX_NAME_BYTES of them. */
+/*
+ * Letters, digits, '-', '_' and '.', at most REGISTRY_MAX_NAME_BYTES of them. None begins with '-': where a name may
+ * stand an option may.
+ */
 bool registry_is_name(const char *name);
 
 /* ---- for the VM ---- */
@@ -79,7 +82,10 @@ struct registry_vm {
 	char socket_path[PATH_MAX];
 };
 
-/* A VM that runs: 0. -ENOENT if there is none; what one that died has left is removed then. */
+/*
+ * A VM that runs: 0. -ENOENT if there is none; what one that died has left is removed then. Another -errno: it
+ * cannot be told.
+ */
 int registry_find(struct registry_vm *vm, const struct registry *r, const char *name);
 void registry_forget(struct registry_vm *vm);
 

@@ -35,6 +35,7 @@ refuses pause-nothing '^lkvm: pause: needs the name of a VM$' pause
 refuses resume-missing '^lkvm: nosuch: no such VM$' resume nosuch
 refuses wait-two '^lkvm: wait: needs the name of a VM$' wait a b
 refuses wait-missing '^lkvm: nosuch: no such VM$' wait nosuch
+refuses name-dash "^lkvm: --name: -a: must not begin as an option does$" run --name=-a "$K"
 refuses cpus-0 '^lkvm: --cpus: 0: must be' run -c 0 "$K"
 refuses cpus-negative '^lkvm: --cpus: -1: must be' run -c -1 "$K"
 refuses mem-1 '^lkvm: --mem: 1: too small' run -m 1 "$K"

@@ -9,9 +9,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "cmd/cmd.h"
 #include "control/registry.h"
 #include "util.h"
 
@@ -179,7 +181,7 @@ static void test_the_dead_are_removed(void **state)
 
 static void test_names(void **state)
 {
-	static const char *const bad[] = { "", "a/b", "../a", "a b", "a\n", "ä" };
+	static const char *const bad[] = { "", "a/b", "../a", "a b", "a\n", "ä", "-a", "--all", "-" };
 	char longest[REGISTRY_MAX_NAME_BYTES + 2];
 	struct registry_entry e, other;
 	struct registry_vm vm;
@@ -356,6 +358,57 @@ static void test_race(void **state)
 	}
 }
 
+/* lkvm list -q, in a process that may have @soft files open, and no more than @hard. How many lines. */
+static unsigned int count_listed(rlim_t soft, rlim_t hard, int *status)
+{
+	char list[] = "list", quiet[] = "-q", path[128], line[128];
+	char *argv[] = { list, quiet, NULL };
+	const struct rlimit limit = { soft, hard };
+	unsigned int lines = 0;
+	pid_t child;
+	FILE *out;
+
+	snprintf(path, sizeof(path), "%s/out", folder);
+	child = fork();
+	if (!child) {
+		int rc = freopen(path, "w", stdout) && freopen("/dev/null", "w", stderr) &&
+			 !setrlimit(RLIMIT_NOFILE, &limit) ? cmd_control(2, argv, 0) : 99;
+
+		fflush(stdout);
+		_exit(rc);
+	}
+	assert_int_equal(waitpid(child, status, 0), child);
+	out = fopen(path, "r");
+	assert_non_null(out);
+	while (fgets(line, sizeof(line), out))
+		lines++;
+	fclose(out);
+	return lines;
+}
+
+/* More of them than a process may usually have files open: all are found, or it is said. */
+static void test_many(void **state)
+{
+	struct registry_entry *e = calloc(100, sizeof(*e));
+	char name[16];
+	int status;
+
+	(void)state;
+	for (unsigned int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "vm%u", i);
+		assert_int_equal(claim(&e[i], name), 0);
+		registry_give_away(&e[i]);
+	}
+	/* Those that this process has open count, too. */
+	assert_int_equal(count_listed(150, 1000, &status), 100);
+	assert_int_equal(status, 0);
+	count_listed(150, 150, &status);
+	assert_int_equal(WEXITSTATUS(status), EXIT_LKVM);
+	for (unsigned int i = 0; i < 100; i++)
+		registry_leave(&e[i], 0);
+	free(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,6 +420,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_directories, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_bad_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_removes_only_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_race, set_up, tear_down),
 	};
 
