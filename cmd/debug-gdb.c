@@ -26,6 +26,7 @@
 #include "util.h"
 
 #define WAY_BYTES 16384u
+#define LOOK_MS 300
 
 /* One direction. */
 struct way {
@@ -113,23 +114,38 @@ static bool take_address(const char *text, struct sockaddr_in *addr)
 	return inet_pton(AF_INET, host, &addr->sin_addr) == 1;
 }
 
-/* gdb's connection, or -errno. */
-static int wait_for_gdb(const struct sockaddr_in *addr)
+/* As long as there is a VM. gdb's connection; -ESRCH; another -errno. */
+static int accept_gdb(const struct registry_vm *vm, int listener)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	int fd;
+
+	do {
+		if (registry_wait(vm, 1))
+			return -ESRCH;
+		poll_fds(&p, 1, LOOK_MS);
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	} while (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED));
+	return fd < 0 ? -errno : fd;
+}
+
+/* As accept_gdb(). */
+static int wait_for_gdb(const struct registry_vm *vm, const struct sockaddr_in *addr)
 {
 	const int on = 1;
 	char host[INET_ADDRSTRLEN] = "";
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = -1;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), fd;
 
 	if (listener < 0)
 		return -errno;
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (!bind(listener, (const struct sockaddr *)addr, sizeof(*addr)) && !listen(listener, 1)) {
+	if (bind(listener, (const struct sockaddr *)addr, sizeof(*addr)) || listen(listener, 1)) {
+		fd = -errno;
+	} else {
 		inet_ntop(AF_INET, &addr->sin_addr, host, sizeof(host));
 		log_notice("gdb: target remote %s:%u", host, ntohs(addr->sin_port));
-		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd = accept_gdb(vm, listener);
 	}
-	if (fd < 0)
-		fd = -errno;
 	close(listener);
 	return fd;
 }
@@ -145,7 +161,11 @@ int debug_gdb(const struct registry_vm *vm, const char *address)
 		log_error("--gdb: %s: must be [ADDR:]PORT, an IPv4 address of this host", address);
 		return EXIT_LKVM;
 	}
-	fd = wait_for_gdb(&addr);
+	fd = wait_for_gdb(vm, &addr);
+	if (fd == -ESRCH) {
+		log_error("gdb: %s: it has ended", vm->name);
+		return EXIT_NOT_DONE;
+	}
 	if (fd < 0) {
 		log_error("--gdb: %s: %s", address, strerror(-fd));
 		return EXIT_LKVM;

@@ -273,15 +273,15 @@ static void go_without(const char *where, int rc)
 		    strerror(-rc));
 }
 
-/* A VM that nobody has in front has to be found, and one that waits for gdb. */
-static int refuse_to_go_without(const char *where, int rc)
+/* A VM that nobody has in front has to be found, and one that waits for gdb: @why. */
+static int refuse_to_go_without(const char *why, const char *where, int rc)
 {
-	log_error("detach: %s: %s%s", where, strerror(-rc),
+	log_error("%s: %s: %s%s", why, where, strerror(-rc),
 		  rc == -EPERM ? "\nit has to be your own directory, with mode 0700." : "");
 	return rc;
 }
 
-int registration_claim(struct registration *r, const char *name, bool must)
+int registration_claim(struct registration *r, const char *name, const char *why)
 {
 	struct registry registry;
 	int rc = registry_open(&registry, true);
@@ -290,12 +290,12 @@ int registration_claim(struct registration *r, const char *name, bool must)
 		rc = registry_claim(&r->entry, &registry, name);
 	if (rc == -EEXIST && name)
 		log_error("name: %s: a VM of that name is running\n`lkvm list` shows it.", name);
-	else if (rc && must)
-		refuse_to_go_without(registry.path, rc);
+	else if (rc && why)
+		refuse_to_go_without(why, registry.path, rc);
 	else if (rc)
 		go_without(registry.path, rc);
 	registry_close(&registry);
-	return must || (rc == -EEXIST && name) ? rc : 0;
+	return why || (rc == -EEXIST && name) ? rc : 0;
 }
 
 int registration_serve(struct registration *r, struct machine *machine,
@@ -335,7 +335,7 @@ int registration_serve(struct registration *r, struct machine *machine,
 		rc = server_create(&r->server, machine_loop(machine), r->entry.socket_path, &vm);
 	if (rc) {
 		if (config->detached || config->gdb)
-			refuse_to_go_without(r->entry.socket_path, rc);
+			refuse_to_go_without(config->detached ? "detach" : "gdb", r->entry.socket_path, rc);
 		else
 			go_without(r->entry.socket_path, rc);
 		registration_end(r, -1);

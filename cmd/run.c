@@ -608,6 +608,12 @@ static void forget_bad_snapshot(struct run *run)
 		log_error("warm: its snapshot is of no use, and cannot be removed\nstart it without --warm.");
 }
 
+/* What it has to be found for; NULL: it may run all the same. */
+static const char *why_found(const struct run *run)
+{
+	return run->detach.fd >= 0 ? "detach" : run->options.machine.gdb ? "gdb" : NULL;
+}
+
 /* From options to the end of the guest; what happened is in run->report. */
 static void run_all(struct run *run, uint64_t start_ns)
 {
@@ -618,8 +624,8 @@ static void run_all(struct run *run, uint64_t start_ns)
 	if (run_prepare(run, start_ns))
 		return;
 	/* A container's VM is its engine's to find. */
-	if (!o->dry_run && !run->client && registration_claim(&run->registration, o->name,
-					      run->detach.fd >= 0 || o->machine.gdb))
+	if (!o->dry_run && !run->client &&
+	    registration_claim(&run->registration, o->name, why_found(run)))
 		return;
 	if (machine_open(&machine, &run->options.machine))
 		return;

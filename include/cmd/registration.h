@@ -36,9 +36,9 @@ struct registration {
 
 /*
  * 0, or -errno after a message: another VM has the name that the user gave, or there can be no entry
- * for one that @must have it.
+ * for one that has to be found for @why, a word, or NULL.
  */
-int registration_claim(struct registration *r, const char *name, bool must);
+int registration_claim(struct registration *r, const char *name, const char *why);
 
 /*
  * Before machine_separate(): makes the socket, and names the files in @config, which is

@@ -7,13 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "cmd/cmd.h"
+#include "cmd/debug.h"
+#include "cmd/registration.h"
 #include "control/registry.h"
 #include "util.h"
 
@@ -409,6 +413,81 @@ static void test_many(void **state)
 	free(e);
 }
 
+/* What is said when there can be no entry, by a process of its own. */
+static const char *words_without_entry(const char *why)
+{
+	static char text[512];
+	int words[2];
+	ssize_t n;
+	pid_t child;
+
+	assert_int_equal(pipe(words), 0);
+	child = fork();
+	if (!child) {
+		struct registration r = REGISTRATION_NONE;
+
+		dup2(words[1], STDERR_FILENO);
+		_exit(registration_claim(&r, NULL, why) ? 1 : 0);
+	}
+	close(words[1]);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	n = read(words[0], text, sizeof(text) - 1);
+	close(words[0]);
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+/* One that has to be found says what for; another runs all the same. */
+static void test_no_entry(void **state)
+{
+	char path[128], want[256];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/lkvm", folder);
+	assert_int_equal(mkdir(path, 0755), 0);
+	snprintf(want, sizeof(want), "lkvm: gdb: %s: Operation not permitted\n", path);
+	assert_memory_equal(words_without_entry("gdb"), want, strlen(want));
+	snprintf(want, sizeof(want), "lkvm: detach: %s: Operation not permitted\n", path);
+	assert_memory_equal(words_without_entry("detach"), want, strlen(want));
+	assert_string_equal(words_without_entry(NULL), "");
+}
+
+/* A port of this host that nobody has. */
+static unsigned int free_port(void)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t bytes = sizeof(addr);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, bytes), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &bytes), 0);
+	close(fd);
+	return ntohs(addr.sin_port);
+}
+
+/* Who waits for gdb to connect does not wait longer than there is a VM. */
+static void test_gdb_of_a_dead_one(void **state)
+{
+	pid_t child = start_vm("a"), waiter;
+	struct registry_vm vm;
+	char port[16];
+	int status;
+
+	(void)state;
+	snprintf(port, sizeof(port), "%u", free_port());
+	assert_int_equal(find(&vm, "a"), 0);
+	waiter = fork();
+	if (!waiter) {
+		alarm(20);
+		_exit(debug_gdb(&vm, port));
+	}
+	kill_vm_process(child);
+	assert_int_equal(waitpid(waiter, &status, 0), waiter);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EXIT_NOT_DONE);
+	registry_forget(&vm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +500,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bad_files, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_removes_only_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_no_entry, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_gdb_of_a_dead_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_race, set_up, tear_down),
 	};
 
