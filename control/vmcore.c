@@ -18,6 +18,7 @@
 
 #define TURN_NS 3000000u
 #define TICK_NS 100000000u
+#define ANSWER_PATIENCES 10u	/* for an answer: gigabytes may have to be on a disk by then */
 
 struct vmcore {
 	struct vmcore_source source;
@@ -143,6 +144,11 @@ static void vmcore_on_event(void *arg, uint32_t events)
 		take_word(v);
 }
 
+static uint64_t patience_of(const struct vmcore *v)
+{
+	return v->source.patience_ns * (v->all_sent ? ANSWER_PATIENCES : 1);
+}
+
 static void vmcore_on_tick(void *arg, uint32_t events)
 {
 	struct vmcore *v = arg;
@@ -150,7 +156,7 @@ static void vmcore_on_tick(void *arg, uint32_t events)
 	(void)events;
 	if (v->client.is_unwanted && v->client.is_unwanted(v->client.arg))
 		vmcore_finish(v, -ECANCELED);
-	else if (now_ns() - v->moved_ns > v->source.patience_ns)
+	else if (now_ns() - v->moved_ns > patience_of(v))
 		vmcore_finish(v, -ETIMEDOUT);
 }
 

@@ -19,7 +19,7 @@ struct vmcore;
 /* At most that much is sent at once, so that a message is taken whole. */
 #define VMCORE_MESSAGE_BYTES 65536u
 
-/* A receiver that takes nothing for so long is given up. */
+/* A receiver that takes nothing for so long is given up; one that has all, and is yet to answer, ten times as long. */
 #define VMCORE_PATIENCE_NS 30000000000ull
 
 /* What it is made of. All of it is lent. */

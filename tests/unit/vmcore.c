@@ -782,13 +782,17 @@ static void test_vm_hangs_up(void **state)
 
 /* ---- on the loop ---- */
 
+#define PATIENCE_NS 300000000u
+#define LONG_PATIENCE_NS 1000000000u	/* the machine that tests may stall, too */
+
 /* Takes what comes as a client or the process of --dump-on-panic does. */
 struct receiver {
 	struct event_loop *loop;
 	struct vmcore *vmcore;
+	int late;			/* timer */
 	int socket, watch;
 	unsigned int reads, most_reads;	/* then it does what it does */
-	enum { STOPS, LEAVES, ANSWERS } then;
+	enum { STOPS, LEAVES, ANSWERS, ANSWERS_LATE } then;
 	int32_t answer;
 	struct vmcore_file file;
 	int rc;				/* of the file */
@@ -811,11 +815,21 @@ static void on_records(void *arg, uint32_t events)
 	}
 	if (n == 0 || r->rc == 1 || r->reads == r->most_reads) {
 		event_modify(r->loop, r->watch, 0);
+		if (r->then == ANSWERS_LATE)
+			event_timer_set(r->loop, r->late, 2ull * LONG_PATIENCE_NS, 0);
 		if (r->then == ANSWERS)
 			assert_int_equal(socket_send(r->socket, &r->answer, sizeof(r->answer)), 4);
 		if (r->then == LEAVES)
 			shutdown(r->socket, SHUT_RDWR);
 	}
+}
+
+static void answer_late(void *arg, uint32_t events)
+{
+	struct receiver *r = arg;
+
+	(void)events;
+	assert_int_equal(socket_send(r->socket, &r->answer, sizeof(r->answer)), 4);
 }
 
 static void on_done(void *arg, int rc)
@@ -848,7 +862,7 @@ static void nothing_came(void *arg, uint32_t events)
 static void stream(struct receiver *r, int type)
 {
 	struct vmcore_source source = {
-		.nr_cpus = 2, .read_cpu = read_some_cpu, .patience_ns = 300000000,
+		.nr_cpus = 2, .read_cpu = read_some_cpu, .patience_ns = r->then == ANSWERS_LATE ? LONG_PATIENCE_NS : PATIENCE_NS,
 	};
 	struct vmcore_client client = { .done = on_done, .is_unwanted = is_unwanted, .arg = r };
 	int pair[2], timer;
@@ -868,7 +882,8 @@ static void stream(struct receiver *r, int type)
 	assert_int_equal(vmcore_create(&r->vmcore, &source), 0);
 	vmcore_go(r->vmcore);		/* of nothing */
 	client.socket = pair[0];
-	client.answers = r->then == ANSWERS;
+	client.answers = r->then == ANSWERS || r->then == ANSWERS_LATE;
+	r->late = event_timer_create(r->loop, answer_late, r);
 	vmcore_start(r->vmcore, &client);
 	timer = event_timer_create(r->loop, nothing_came, r);
 	event_timer_set(r->loop, timer, 20000000, 0);
@@ -913,6 +928,7 @@ static void test_bad_receivers(void **state)
 		{ { .then = ANSWERS, .most_reads = 3, .answer = 0 }, -EPIPE },
 		{ { .then = ANSWERS, .most_reads = 3, .answer = 1 }, -EPIPE },
 		{ { .then = ANSWERS, .answer = -EIO }, -EIO },
+		{ { .then = ANSWERS_LATE }, 0 },
 		{ { .then = STOPS, .most_reads = 3, .unwanted = true }, -ECANCELED },
 	};
 
