@@ -303,6 +303,14 @@ size_t term_input_bytes(struct term *term)
 	return n;
 }
 
+void term_peek(struct term *term, size_t at, uint8_t *data, size_t bytes)
+{
+	pthread_mutex_lock(&term->lock);
+	for (size_t i = 0; i < bytes; i++)
+		data[i] = term->input[(term->input_tail + at + i) % TERM_INPUT_BYTES];
+	pthread_mutex_unlock(&term->lock);
+}
+
 size_t term_get(struct term *term, uint8_t *data, size_t max)
 {
 	size_t n = 0;

@@ -817,6 +817,24 @@ static void messages_carry(struct command *c, struct state *s)
 		state_refuse(s, "something that is no message");
 }
 
+/* What has been read for it and is yet to be: it is gone from where it came. */
+static void input_carry(struct command *c, struct state *s)
+{
+	uint32_t nr = (uint32_t)term_input_bytes(c->io);
+	uint8_t part[512];
+
+	state_count(s, &nr, TERM_INPUT_BYTES, "more input than there is room for");
+	for (uint32_t at = 0; at < nr && state_is_good(s); at += sizeof(part)) {
+		const size_t bytes = min_u64(nr - at, sizeof(part));
+
+		if (!state_loads(s))
+			term_peek(c->io, at, part, bytes);
+		state_raw(s, part, bytes);
+		if (state_loads(s) && state_is_good(s))
+			term_type(c->io, part, bytes);
+	}
+}
+
 void command_carry(struct command *c, struct state *s)
 {
 	const char *why = state_loads(s) ? NULL : command_refuses_snapshot(c);
@@ -828,6 +846,7 @@ void command_carry(struct command *c, struct state *s)
 	messages_carry(c, s);
 	stream_carry(&c->out, s);
 	stream_carry(&c->errors, s);
+	input_carry(c, s);
 	state_u64(s, &c->in_bytes);
 	state_bool(s, &c->in_told);
 	state_bool(s, &c->in_unwanted);

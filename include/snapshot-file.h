@@ -26,7 +26,7 @@
 #define SNAPSHOT_MAX_STATE_BYTES (256u << 20)	/* most of it directories' */
 
 /* Another number for whatever changes in the header, in what a device or a CPU carries, or in what init may be told. */
-#define SNAPSHOT_FORMAT		4u
+#define SNAPSHOT_FORMAT		5u
 
 enum snapshot_runs { SNAPSHOT_NO_COMMAND, SNAPSHOT_STREAMS, SNAPSHOT_TERMINAL, SNAPSHOT_NR_COMMANDS };
 

@@ -83,6 +83,9 @@ void term_type(struct term *term, const void *data, size_t len);
 /* How many bytes term_get() could return now. */
 size_t term_input_bytes(struct term *term);
 
+/* Copies @bytes of those from byte @at on, which are there and stay. Any thread. */
+void term_peek(struct term *term, size_t at, uint8_t *data, size_t bytes);
+
 /* Takes up to @max bytes of input; returns their number. Any thread. */
 size_t term_get(struct term *term, uint8_t *data, size_t max);
 

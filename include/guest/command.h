@@ -139,8 +139,8 @@ const char *command_refuses_snapshot(const struct command *c);
 /*
  * What is known of a command that runs (include/state.h); refused as by command_refuses_snapshot(). When it is loaded, after command_start() and before the
  * guest runs, it goes on here: what it writes from now on comes here, and so does how it ends. What there is to read
- * for it is what is read here, unless it has read the end; and its kernel gets other random numbers than any
- * other one that goes on from there.
+ * for it is what was read there already, and then what is read here, unless it has read the end; and its kernel gets
+ * other random numbers than any other one that goes on from there.
  */
 void command_carry(struct command *c, struct state *s);
 

@@ -414,7 +414,7 @@ static int load_command(struct rig *r, const uint8_t *bytes, size_t nr, bool ter
 	return state_end(&s);
 }
 
-/* Begins a command that has read 3 bytes and written 4, half a message on its way. */
+/* Begins a command that has read 3 bytes of 5 and written 4, half a message on its way. */
 static void begin_one(struct rig *r)
 {
 	uint8_t got[16];
@@ -424,10 +424,10 @@ static void begin_one(struct rig *r)
 	get_ready(r);
 	assert_non_null(command_refuses_snapshot(r->command));
 	say(r, PROTOCOL_STARTED, NULL, 0);
-	assert_int_equal(write(r->in[1], "abc", 3), 3);
+	assert_int_equal(write(r->in[1], "abc--", 5), 5);
 	while (!term_has_input(r->io))
 		step(r);
-	assert_int_equal(get(r, STDIN, got, sizeof(got)), 3);
+	assert_int_equal(get(r, STDIN, got, 3), 3);
 	assert_int_equal(give(r, STDOUT, "four", 4), 4);
 	command_signal(r->command, 10);
 	assert_int_equal(get(r, CONTROL, got, 5), 5);
@@ -437,7 +437,7 @@ static void one_that_runs_goes_on_elsewhere(void **state)
 {
 	const struct protocol_stream_end end = { .stream = 1, .bytes = 9 };
 	const struct protocol_signal sent = { .number = 10 };
-	const struct protocol_count count = { .bytes = 5 };
+	const struct protocol_count count = { .bytes = 7 };
 	const struct protocol_header seed = { PROTOCOL_SEED, PROTOCOL_SEED_BYTES };
 	uint8_t message[64], wanted[64], got[128], first[SEED_MESSAGE_BYTES], saved[512];
 	const size_t nr = put_message(message, PROTOCOL_STREAM_END, &end, sizeof(end));
@@ -466,7 +466,9 @@ static void one_that_runs_goes_on_elsewhere(void **state)
 	hear_all(&r, got, sizeof(got));
 	assert_memory_equal(got + n - 5, &seed, sizeof(seed));
 	assert_memory_not_equal(got + n - 5, first, sizeof(first));
-	/* What it reads is what is said here, and counts with what it has read. */
+	/* What it reads is what was said there and then what is said here, and counts with what it has read. */
+	assert_int_equal(get(&r, STDIN, got, sizeof(got)), 2);
+	assert_memory_equal(got, "--", 2);
 	assert_int_equal(write(r.in[1], "de", 2), 2);
 	close_end(&r.in[1]);
 	while (!term_has_input(r.io))
@@ -488,6 +490,31 @@ static void one_that_runs_goes_on_elsewhere(void **state)
 	sink_flush(term_sink(r.io));
 	assert_int_equal(read(r.out[0], got, sizeof(got)), 5);
 	assert_memory_equal(got, "-five", 5);
+	close_rig(&r);
+}
+
+/* Nobody would read it a second time from where it came. */
+static void input_that_was_read_ahead_goes_along(void **state)
+{
+	static uint8_t input[3000], saved[8192], got[sizeof(input) + 1];
+	struct rig r;
+	size_t bytes;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(input); i++)
+		input[i] = (uint8_t)(i * 7 ^ i >> 8);
+	begin_one(&r);
+	assert_int_equal(get(&r, STDIN, got, 2), 2);
+	assert_int_equal(write(r.in[1], input, sizeof(input)), sizeof(input));
+	while (term_input_bytes(r.io) < sizeof(input))
+		step(&r);
+	bytes = save_command(&r, saved, sizeof(saved));
+	/* It is this one's, too, unless it ends with its snapshot. */
+	assert_int_equal(get(&r, STDIN, got, sizeof(got)), sizeof(input));
+	close_rig(&r);
+	assert_int_equal(load_command(&r, saved, bytes, false), 0);
+	assert_int_equal(get(&r, STDIN, got, sizeof(got)), sizeof(input));
+	assert_memory_equal(got, input, sizeof(input));
 	close_rig(&r);
 }
 
@@ -1280,6 +1307,7 @@ int main(void)
 		cmocka_unit_test(no_two_seeds_are_the_same),
 		cmocka_unit_test(one_that_waits_goes_on_elsewhere),
 		cmocka_unit_test(one_that_runs_goes_on_elsewhere),
+		cmocka_unit_test(input_that_was_read_ahead_goes_along),
 		cmocka_unit_test(what_comes_before_it_is_saved_counts),
 		cmocka_unit_test(a_saved_command_may_be_anything),
 		cmocka_unit_test(arguments_have_a_bound),
