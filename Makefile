@@ -95,7 +95,7 @@ objects = $(patsubst %,$(build)/%.o,$(1))
 
 quiet = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2);)
 
-.PHONY: all check check-all check-builds demo lint bench install clean option-list units units-of-threads units-of-filters guests tools replays fuzz fuzzers fuzz-targets fuzz-coverage prove models
+.PHONY: all check check-all check-builds kernels demo lint bench install clean option-list units units-of-threads units-of-filters guests tools replays fuzz fuzzers fuzz-targets fuzz-coverage prove models
 
 all: $(program)
 	$(call quiet,LN,lkvm)ln -sf $(program) lkvm
@@ -278,21 +278,25 @@ build/fuzz-coverage/%: $(build)/tests/fuzz/%.c.o $(fuzz_objects)
 	$(link_fuzzer)
 
 # As many jobs as CPUs, unless the user has said how many.
-jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell echo $$(($$(nproc) + 1))))
 
 # Each sets itself up first; "make all" comes after the packages are there.
 check-builds:
 	@tests/setup check
-	@$(MAKE) $(jobs) --no-print-directory WERROR=1 all units-of-filters guests tools
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 kernels all units-of-filters guests tools
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 HOOK=1 build/$(notdir $(CC))-hook/lkvm
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=address,undefined units replays
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=thread units-of-threads
 	@tests/host/prepare build/$(notdir $(CC))
 
+# Beside the builds, since it waits for downloads.
+kernels:
+	@tests/host/prepare
+
 # What everybody runs before a commit: at most 20 minutes on two cores (tests/budgets). What fuzzing has found, and
 # unit tests but for a few, only in the builds with sanitizers.
 check: check-builds
-	@CC=$(CC) tests/run host lint model fuzz:address-undefined unit:address-undefined unit:filters unit:thread cli guest
+	@CC=$(CC) BUDGETS=1 tests/run host lint model fuzz:address-undefined unit:address-undefined unit:filters unit:thread cli guest
 
 # Everything, before a release: whole products, every build, kernels built from source. Hours.
 check-all: check-builds
