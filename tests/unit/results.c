@@ -376,9 +376,13 @@ static void damage_is_refused(void **state)
 
 static void too_many_are_refused(void **state)
 {
+	uint8_t entry[512], *at;
+
 	(void)state;
-	for (unsigned int i = 0; i <= RESULTS_MAX_ENTRIES; i++)
-		add('6', "f", "", 0600);
+	memcpy(entry, add('6', "f", "", 0600), sizeof(entry));
+	at = more_blocks(RESULTS_MAX_ENTRIES);
+	for (unsigned int i = 0; i < RESULTS_MAX_ENTRIES; i++)
+		memcpy(at + i * sizeof(entry), entry, sizeof(entry));
 	add_end();
 	refused("out: f: more than a million entries");
 }
