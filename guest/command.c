@@ -73,6 +73,7 @@ struct command {
 	struct command_result status;	/* what init has said of the end, if status_known */
 	struct command_result result;	/* final when it is over */
 	bool started, status_known, over;
+	bool refused;			/* it has read the plan, and cannot do it: that may be the user's mistake */
 	unsigned int notices;
 };
 
@@ -445,6 +446,7 @@ static void hear_text(struct command *c, uint32_t kind, const uint8_t *data, siz
 	if (kind == PROTOCOL_FAILED) {
 		if (!c->over)
 			log_error("guest: %s", text);
+		c->refused = c->result.ready && c->said_at == c->said_until;
 		command_fail(c);
 	} else if (c->notices < MAX_NOTICES) {
 		c->notices++;
@@ -766,7 +768,7 @@ void command_was_ready(struct command *c)
 
 bool command_has_answered(const struct command *c)
 {
-	return c->started || c->status_known;
+	return c->started || c->status_known || c->refused;
 }
 
 /* ---- snapshots ---- */

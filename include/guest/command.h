@@ -130,7 +130,7 @@ bool command_waits(const struct command *c);
  */
 void command_was_ready(struct command *c);
 
-/* The command has started, or could not be: whatever init goes on from, it does what it should. */
+/* The command has started, or could not be, or init says why not: whatever init goes on from, it does what it should. */
 bool command_has_answered(const struct command *c);
 
 /* Why what is known of it cannot be saved now; NULL: it can. Until the guest stands still that may change. */

@@ -392,6 +392,28 @@ static ssize_t try_to_save_command(struct rig *r, uint8_t *bytes, size_t room)
 	return state_end(&s) ? s.error : (ssize_t)s.used;
 }
 
+/* No such user, no such directory: that says nothing against what it was restored from. */
+static void one_that_cannot_do_it_has_answered(void **state)
+{
+	static const char words[] = "user: there is no user \"x\"";
+	uint8_t plan[4096];
+	struct rig r;
+
+	(void)state;
+	for (unsigned int reads = 0; reads < 2; reads++) {
+		default_rig(&r);
+		command_was_ready(r.command);
+		if (reads)
+			assert_true(hear_all(&r, plan, sizeof(plan)) > 0);
+		listen_to_messages(&r);
+		say(&r, PROTOCOL_FAILED, words, strlen(words));
+		stop_listening(&r);
+		assert_int_equal(r.ended, 1);
+		assert_int_equal(command_has_answered(r.command), reads);
+		close_rig(&r);
+	}
+}
+
 static size_t save_command(struct rig *r, uint8_t *bytes, size_t room)
 {
 	ssize_t n;
@@ -1306,6 +1328,7 @@ int main(void)
 		cmocka_unit_test(the_plan_is_what_was_asked),
 		cmocka_unit_test(no_two_seeds_are_the_same),
 		cmocka_unit_test(one_that_waits_goes_on_elsewhere),
+		cmocka_unit_test(one_that_cannot_do_it_has_answered),
 		cmocka_unit_test(one_that_runs_goes_on_elsewhere),
 		cmocka_unit_test(input_that_was_read_ahead_goes_along),
 		cmocka_unit_test(what_comes_before_it_is_saved_counts),
