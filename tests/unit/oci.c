@@ -25,6 +25,7 @@
 #include "guest/gate.h"
 #include "guest/protocol.h"
 #include "io.h"
+#include "log.h"
 #include "oci/call.h"
 #include "oci/cgroup.h"
 #include "oci/config.h"
@@ -1610,6 +1611,7 @@ struct joined {
 	struct held sandbox, own;
 	int dir;			/* the sandbox's */
 	int master;			/* of its terminal */
+	int messages;
 	int vm;				/* its stream to the VM */
 	pid_t pid;
 };
@@ -1653,7 +1655,9 @@ static bool join_pod(struct joined *j)
 	j->master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	assert_int_equal(ioctl(j->master, TIOCSPTLCK, &unlock), 0);
 	c.terminal = open(ptsname(j->master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	log_set_output(c.messages);
 	j->pid = member_start(&c);
+	log_set_output(STDERR_FILENO);
 	assert_true(j->pid > 0);
 	p.fd = j->sandbox.gate;
 	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
@@ -1664,7 +1668,7 @@ static bool join_pod(struct joined *j)
 	close(passed[1]);
 	close(c.terminal);
 	close(c.procs);
-	close(c.messages);
+	j->messages = c.messages;
 	close(c.holder);
 	close(j->own.gate);
 	close(j->own.status);
@@ -1677,6 +1681,7 @@ static void leave_pod(struct joined *j, int status)
 	close(j->vm);
 	assert_int_equal(status_of(j->pid), status);
 	close(j->master);
+	close(j->messages);
 	end_holder(&j->own, -1, status);
 	end_holder(&j->sandbox, 0, 0);
 	close(j->dir);
@@ -1742,6 +1747,46 @@ static void a_member_keeps_nothing(void **state)
 	assert_string_equal(run_in(path, "ls -A root"), "proc\n");
 	assert_string_equal(run_in(path, "grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0*|NoNewPrivs:.1)$' status"), "6\n");
 	leave_pod(&j, 137);
+}
+
+/* Somebody else waits for it. */
+static bool has_ended(pid_t pid)
+{
+	siginfo_t info;
+
+	return !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
+}
+
+/* Before it is ready whoever makes it reads why not. */
+static void a_member_that_is_refused_says_why(void **state)
+{
+	static const struct {
+		uint32_t error;		/* 0: the VM's end */
+		int status;
+		const char *said;
+	} cases[] = {
+		{ ENOSPC, 125, "pod: m: its VM has no disk for one more container" },
+		{ 0, 137, "pod: m: its VM has ended, or as many commands as can be run in it already" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct protocol_exited end = { PROTOCOL_END_NOT_STARTED, cases[i].error };
+		struct joined j = { 0 };
+		char text[512] = "";
+
+		if (!join_pod(&j))
+			return;
+		if (cases[i].error)
+			say_frame(j.vm, PROTOCOL_EXEC_EXITED, &end, sizeof(end));
+		else
+			shutdown(j.vm, SHUT_RDWR);
+		assert_true(has_ended(j.pid));
+		assert_true(pread(j.messages, text, sizeof(text) - 1, 0) > 0);
+		if (!strstr(text, cases[i].said))
+			fail_msg("\"%s\"", text);
+		leave_pod(&j, cases[i].status);
+	}
 }
 
 /* Whoever listens takes no more connections. */
@@ -2341,6 +2386,7 @@ int main(void)
 		cmocka_unit_test(an_exec_that_fails_says_so),
 		cmocka_unit_test(a_member_is_told_of_in_order),
 		cmocka_unit_test(a_member_keeps_nothing),
+		cmocka_unit_test(a_member_that_is_refused_says_why),
 		cmocka_unit_test(groups_of_others_are_left_alone),
 		cmocka_unit_test(a_container_without_its_record_is_ended),
 		cmocka_unit_test(groups_are_removed_by_who_made_them),
