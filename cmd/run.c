@@ -565,7 +565,8 @@ static int open_saver(struct run *run, struct machine *machine)
 	int rc = 0;
 
 	if (path && !run->options.dry_run)
-		return vmcore_saver_start(&run->saver, path, machine_sandbox(machine));
+		return vmcore_saver_start(&run->saver, path, run->options.machine.boot.ram_bytes,
+					  machine_sandbox(machine));
 	if (path)
 		rc = vmcore_file_open(&file, "dump", path, false);
 	if (path && !rc)

@@ -174,7 +174,7 @@ void vmcore_file_close(struct vmcore_file *f)
 
 static int begin_file(struct vmcore_file *f, uint64_t bytes)
 {
-	if (f->size || !bytes || bytes > MAX_FILE_BYTES)
+	if (f->size || !bytes || bytes > (f->most ? f->most : MAX_FILE_BYTES))
 		return -EPROTO;
 	f->size = bytes;
 	return ftruncate(f->fd, (off_t)bytes) ? -errno : 0;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "control/vmcore-format.h"
+#include "machine.h"
 #include "util.h"
 
 #define PAGE_BYTES 4096u
@@ -62,6 +63,8 @@ struct __attribute__((packed)) cpu_notes {	/* notes are aligned to 4 bytes only 
 _Static_assert(sizeof(struct prstatus) == 336 && offsetof(struct prstatus, r15) == 112, "its form");
 _Static_assert(sizeof(struct qemu_state) == 440, "its form");
 _Static_assert(sizeof(struct cpu_notes) == VMCORE_CPU_BYTES, "without holes");
+_Static_assert(VMCORE_HEADER_BYTES + MACHINE_MAX_CPUS * VMCORE_CPU_BYTES + VMCORE_INFO_BYTES + PAGE_BYTES <=
+	       VMCORE_MOST_BESIDE_RAM, "they fit");
 
 static struct prstatus prstatus_of(const struct registers *cpu, unsigned int index)
 {

@@ -73,11 +73,13 @@ int vmcore_saver_begin(struct vmcore_saver *s, const char *name, struct sandbox 
 	return s->socket < 0 ? s->socket : 0;
 }
 
-int vmcore_saver_start(struct vmcore_saver *s, const char *path, struct sandbox *sandbox)
+/* Before it runs it is known how large a vmcore of it is: one that was taken over cannot fill the disk. */
+int vmcore_saver_start(struct vmcore_saver *s, const char *path, uint64_t ram_bytes, struct sandbox *sandbox)
 {
 	int rc = vmcore_file_open(&s->file, "dump", path, true);
 
 	s->socket = -1;
+	s->file.most = ram_bytes + VMCORE_MOST_BESIDE_RAM;
 	return rc ? rc : vmcore_saver_begin(s, "vmcore", sandbox);
 }
 

@@ -21,6 +21,7 @@ struct vmcore_file {
 	char hidden[NAME_MAX + 1];	/* what it is called so far; "": it has no name */
 	const char *between;		/* what it is called while it replaces one, in a directory that is locked; NULL: by chance */
 	/* Of the stream: */
+	uint64_t most;			/* bytes that the file may have; 0: as many as any */
 	uint64_t size;			/* of the file; 0: not known yet */
 	uint64_t received;
 	uint64_t at;			/* so far it has come */

@@ -24,6 +24,7 @@
 #define VMCORE_HEADER_BYTES (64u + 56u * (2 + VMCORE_MAX_PIECES))
 #define VMCORE_CPU_BYTES 816u		/* the notes of one CPU */
 #define VMCORE_INFO_BYTES 4120u		/* at most: a page, and the head of a note */
+#define VMCORE_MOST_BESIDE_RAM (1ull << 20)	/* of all CPUs that there may be */
 
 struct vmcore_piece {
 	gpa_t start;

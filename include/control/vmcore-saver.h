@@ -23,7 +23,7 @@ struct vmcore_saver {
 #define VMCORE_SAVER_NONE { .socket = -1 }
 
 /* Before machine_separate(), behind what @sandbox (lent) asks for. 0, or -errno after a message. */
-int vmcore_saver_start(struct vmcore_saver *s, const char *path, struct sandbox *sandbox);
+int vmcore_saver_start(struct vmcore_saver *s, const char *path, uint64_t ram_bytes, struct sandbox *sandbox);
 
 /*
  * The same with s->file, which is open with a hidden name and is what @name, the process, is for: a snapshot's,

@@ -224,7 +224,7 @@ static void test_elf(void **state)
 	vmcore_file_close(&f);
 	readelf(path);
 	assert_null(strstr(text, "pid: 2"));
-	assert_int_equal(system("test -z \"$(find /tmp/lkvm-vmcore-* -name '.*' -type f)\""), 0);
+	assert_string_equal(run_in(dir, "find . -name '.*' -type f"), "");
 }
 
 /* The first of CPU @index's notes: what crash and drgn look for, byte by byte. */
@@ -950,7 +950,7 @@ static void start_saver(struct vmcore_saver *saver, const char *path)
 	static struct sandbox sandbox;
 
 	sandbox_init(&sandbox, SANDBOX_ON);
-	assert_int_equal(vmcore_saver_start(saver, path, &sandbox), 0);
+	assert_int_equal(vmcore_saver_start(saver, path, MIB(4), &sandbox), 0);
 	assert_true(saver->socket >= 0);
 	assert_int_equal(saver->file.fd, -1);
 	assert_string_not_equal(run_in(dir, "ls -A saved"), "");
@@ -971,7 +971,11 @@ static void test_saver(void **state)
 	struct vmcore_saver saver = VMCORE_SAVER_NONE;
 	struct receiver r = { .done = 1 };
 	struct vmcore_client client = { .answers = true, .done = saver_done, .arg = &r };
+	const struct vmcore_record too_large[] = {
+		{ MIB(4) + VMCORE_MOST_BESIDE_RAM + 1, 0, VMCORE_BEGIN }, { .kind = VMCORE_END },
+	};
 	char word = 'x';
+	int32_t answer = 0;
 
 	(void)state;
 	run_in(dir, "mkdir saved");
@@ -1002,6 +1006,13 @@ static void test_saver(void **state)
 	assert_int_equal(recv(saver.socket, &word, 1, 0), 1);
 	assert_string_equal(run_in(dir, "ls -A saved"), "core\n");
 	vmcore_saver_stop(&saver);
+	vmcore_saver_stop(&saver);
+	/* A file that is larger than one of this machine can be. */
+	start_saver(&saver, in_dir("saved/other"));
+	assert_int_equal(send(saver.socket, too_large, sizeof(too_large), 0), sizeof(too_large));
+	assert_int_equal(recv(saver.socket, &answer, sizeof(answer), 0), sizeof(answer));
+	assert_int_equal(answer, -EPROTO);
+	assert_string_equal(run_in(dir, "ls -A saved"), "core\n");
 	vmcore_saver_stop(&saver);
 }
 
@@ -1062,9 +1073,11 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
+	char line[64];
+
 	(void)state;
-	run_in("/tmp", "true");
-	return run_tool("rm -rf /tmp/lkvm-vmcore-??????", text, sizeof(text));
+	snprintf(line, sizeof(line), "rm -rf %s", dir);	/* another of us may be at work */
+	return run_tool(line, text, sizeof(text));
 }
 
 int main(void)
