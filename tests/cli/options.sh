@@ -100,6 +100,9 @@ same options/kernel build "$(here lkvm run bu)"
 same options/prefix "--console --console-log" "$(here lkvm run --console | xargs)"
 same options/value-after-an-equals-sign serial "$(here lkvm run --console = s)"
 same options/commands "run list stop pause resume stat wait debug console snapshot exec check kconfig completion version help" "$(here lkvm "" | xargs)"
+# The manual's synopsis has a line for each of them.
+synopsis=$(sed -n '/^\.Sh SYNOPSIS/,/^\.Sh DESCRIPTION/p' lkvm.1 | grep -A 1 '^\.Nm$' | sed -n 's/^\.Cm //p')
+for c in $(here lkvm ""); do grep -qx "$c" <<<"$synopsis" && ok options/synopsis-$c || not_ok options/synopsis-$c "$synopsis"; done
 same options/help check "$(here lkvm help ch)"
 # Names of VMs that run.
 mkdir "$T/bin"; printf '#!/bin/sh\n[ "$*" != "list -q" ] || printf "one\\ntwo\\n"\n' >"$T/bin/lkvm"; chmod +x "$T/bin/lkvm"
