@@ -509,6 +509,49 @@ static void test_pause(void **state)
 	close(gone);
 }
 
+/* Clients that come, say parts of all there is to say, in any pieces, listen or not, and go. Always the same ones. */
+static void test_any_clients(void **state)
+{
+	static const char words[] = STATUS "{\"v\":1,\"do\":\"pause\"}\n{\"v\":1,\"do\":\"resume\"}\n{\"v\":1,\"do\":\"now\"}\n"
+		"{\"v\":1,\"do\":\"stream\"}\n{\"v\":18446744073709551615,\"do\":\"resume\",\"reason\":\"no\"}\n{\"v\":1,";
+	int fds[SERVER_MAX_CLIENTS + 4];
+	uint32_t random = 1;
+	char heard[256];
+
+	(void)state;
+	start_vm("k", NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = -1;
+	for (unsigned int n = 0; n < 20000; n++) {
+		int *fd;
+		size_t from, bytes;
+
+		random = random * 1664525u + 1013904223u;
+		fd = &fds[(random >> 8) % ARRAY_SIZE(fds)];
+		from = (random >> 16) % 3 ? 0 : (random >> 13) % sizeof(words);
+		bytes = (random >> 20) % (sizeof(words) - from);
+		if (*fd < 0)
+			*fd = connect_to(path);
+		switch (random >> 29) {
+		case 0:
+			close(*fd);
+			*fd = -1;
+			break;
+		case 1 ... 2:
+			recv(*fd, heard, sizeof(heard), MSG_DONTWAIT);
+			break;
+		default:
+			send(*fd, words + from, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	expect_service();
+	expect_service();
+	assert_in_range(open_files(), 3, 16 + SERVER_MAX_CLIENTS);
+}
+
 /* One that asks and asks and never listens. */
 static void test_deaf_client(void **state)
 {
@@ -772,6 +815,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_half_requests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pause, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_any_clients, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_deaf_client, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_answered_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_patient_clients, set_up, tear_down),
