@@ -202,6 +202,24 @@ static int cgroup_choose_path(const struct config *c, char *path, struct config_
 	return -ENOTSUP;
 }
 
+static int set_limits(const char *path, const struct config_resources *r, struct config_error *error)
+{
+	int rc = cgroup_set_memory(path, r, error);
+
+	return rc ? rc : set_cpu(path, r, error);
+}
+
+int cgroup_take(const struct config *c, const char *place, char *path, struct config_error *error)
+{
+	int n = snprintf(path, PATH_MAX, CGROUP_MOUNT "%s", place);
+
+	if (n < PATH_MAX)
+		return set_limits(path, &c->resources, error);
+	snprintf(error->text, sizeof(error->text), "cgroup: %.200s: the path is too long", place);
+	*path = '\0';
+	return -ENAMETOOLONG;
+}
+
 int cgroup_make(const struct config *c, char *path, bool *made, struct config_error *error)
 {
 	int rc;
@@ -225,9 +243,7 @@ int cgroup_make(const struct config *c, char *path, bool *made, struct config_er
 	else if (rc)
 		snprintf(error->text, sizeof(error->text), "cgroup: %.200s: cannot be made (%s)", path,
 			 strerror(-rc));
-	if (!rc)
-		rc = cgroup_set_memory(path, &c->resources, error);
-	return rc ? rc : set_cpu(path, &c->resources, error);
+	return rc ? rc : set_limits(path, &c->resources, error);
 }
 
 int cgroup_update(const char *path, const struct config_resources *r, struct config_error *error)

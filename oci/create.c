@@ -45,11 +45,13 @@
 #include "oci/network.h"
 #include "oci/plan.h"
 #include "oci/pod.h"
+#include "oci/scope.h"
 #include "oci/store.h"
 #include "sandbox/fds.h"
 #include "util.h"
 
 #define SETTINGS "/etc/lkvm/oci.conf"
+#define PUBLISH "lkvm.publish"
 #define READY_MS 120000
 #define END_NS 12000000000ull
 #define LEAST_RAM_BYTES MIB(128)
@@ -69,8 +71,10 @@ struct creation {
 	struct store_container container;
 	struct store_record record;
 	struct command_container lent;
+	struct scope scope;
 	struct network network;
 	char cards[NETWORK_MAX_CARDS][160];	/* values of options */
+	char passt[NETWORK_PASST_BYTES];	/* likewise; "": the network is not passt's */
 	struct run_options options;
 	char root[2 * PATH_MAX];
 	char place[2 * PATH_MAX];
@@ -156,15 +160,21 @@ static int check_pod(struct creation *c)
 	return rc || c->pod.role != POD_MEMBER ? rc : find_sandbox(c);
 }
 
+/* What begins with a "/" is a path, whoever makes the group. */
+static bool is_scope(const struct creation *c)
+{
+	return c->call->systemd && c->config.cgroups_path && *c->config.cgroups_path != '/';
+}
+
 static int check_call(struct creation *c)
 {
 	int rc = check_pod(c);
 
 	if (rc)
 		return rc;
-	if (c->call->systemd && c->config.cgroups_path && *c->config.cgroups_path != '/')
-		return fail_creation(c, -ENOTSUP, "--systemd-cgroup: groups that systemd makes are not there yet; "
-				     "use the engine's cgroup manager cgroupfs");
+	if (is_scope(c) && !store_is_hosts_root())
+		return fail_creation(c, -ENOTSUP, "--systemd-cgroup: an ordinary user's systemd is not asked; use the "
+				     "engine's cgroup manager cgroupfs");
 	if (c->args->preserved && strcmp(c->args->preserved, "0") != 0)
 		return fail_creation(c, -ENOTSUP, "--preserve-fds: descriptors cannot go into a VM");
 	return plan_make(&c->plan, &c->config, &c->pod, c->args->id, &c->error);
@@ -294,6 +304,20 @@ static int creation_take_options(struct creation *c)
 	return 0;
 }
 
+/* An ordinary user's engine: passt, in the network that it has made, speaks for the guest. */
+static int choose_passt(struct creation *c, const char *path)
+{
+	int rc = network_join(&c->network, path, &c->error);
+
+	if (rc)
+		return rc;
+	if (!network_passt_option(config_annotation(&c->config, PUBLISH), c->passt))
+		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": it has ports that the container "
+				     "serves, as in \"80 53/udp\", 32 at most");
+	c->set_network = c->passt;
+	return 0;
+}
+
 /* One that the settings name is the VM's instead of the engine's. */
 static int take_network(struct creation *c)
 {
@@ -301,6 +325,11 @@ static int take_network(struct creation *c)
 
 	if (!n->given || !n->path || config_ignores(&c->config, "linux.namespaces"))
 		return 0;
+	if (!store_is_hosts_root())
+		return choose_passt(c, n->path);
+	if (config_annotation(&c->config, PUBLISH))
+		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": it is for ordinary users' engines; "
+				     "the VM has all ports of an interface that root's has made");
 	if (strlen(n->path) >= sizeof(c->record.network))
 		return fail_creation(c, -ENAMETOOLONG, "config.json: linux.namespaces: the path is too long");
 	strcpy(c->record.network, n->path);
@@ -395,6 +424,10 @@ __attribute__((noreturn)) static void be_vm_process(struct creation *c)
 		keep[7 + i] = i < c->network.nr ? c->network.cards[i].fd : -1;
 
 	setsid();
+	if (*c->passt && setns(c->network.spaces, CLONE_NEWNET)) {
+		log_error("network: its namespace cannot be entered (%s)", strerror(errno));
+		_exit(EXIT_LKVM);
+	}
 	if (c->terminal >= 0 && console_take(c->terminal))
 		_exit(EXIT_LKVM);
 	fds_close_others(keep, ARRAY_SIZE(keep));
@@ -491,6 +524,7 @@ static int start_processes(struct creation *c)
 	close_all(&c->caller[1], 1);
 	if (cgroup_enter(c->procs, c->holder))
 		return fail_creation(c, -EIO, "the container's group cannot be entered");
+	scope_release(&c->scope);
 	return 0;
 }
 
@@ -559,9 +593,19 @@ static int creation_claim(struct creation *c)
 	return rc ? fail_creation(c, rc, "--root: the container's directory cannot be made") : 0;
 }
 
+static int make_scope(struct creation *c)
+{
+	char place[PATH_MAX];
+	int rc = scope_make(&c->scope, &c->config, place, &c->error);
+
+	c->record.cgroup_scope = !rc;
+	return rc ? rc : cgroup_take(&c->config, place, c->record.cgroup, &c->error);
+}
+
 static int make_group(struct creation *c)
 {
-	int rc = cgroup_make(&c->config, c->record.cgroup, &c->record.cgroup_made, &c->error);
+	int rc = is_scope(c) ? make_scope(c) :
+		 cgroup_make(&c->config, c->record.cgroup, &c->record.cgroup_made, &c->error);
 
 	if (rc)
 		return rc;
@@ -601,6 +645,9 @@ static void undo(struct creation *c)
 		kill(c->holder, SIGKILL);
 	creation_reap(c->vm);
 	creation_reap(c->holder);
+	scope_release(&c->scope);
+	if (c->record.cgroup_scope)
+		scope_wait_gone(c->record.cgroup);
 	if (c->record.cgroup_made)
 		cgroup_remove(c->record.cgroup);
 	network_remove(c->record.network, c->args->id);
@@ -634,6 +681,7 @@ static void creation_fini(struct creation *c)
 	close_all(&c->messages, 1);
 	close_all(&c->terminal, 1);
 	close_all(&c->sandbox_holder, 1);
+	scope_release(&c->scope);
 	store_close(&c->sandbox);
 	free(c->process);
 	network_close(&c->network);
@@ -684,7 +732,7 @@ int call_create(const struct call *call, const struct call_create *args)
 		return call_fail(call, "no memory");
 	*c = (struct creation){
 		.call = call, .args = args, .container = STORE_NO_CONTAINER,
-		.sandbox = STORE_NO_CONTAINER, .sandbox_holder = -1, .procs = -1, .terminal = -1, .network = NETWORK_NONE,
+		.sandbox = STORE_NO_CONTAINER, .sandbox_holder = -1, .procs = -1, .terminal = -1, .network = NETWORK_NONE, .scope = SCOPE_NONE,
 		.gate = { -1, -1 }, .status = { -1, -1 }, .caller = { -1, -1 }, .listener = -1,
 		.messages = memfd_create("messages", MFD_CLOEXEC),
 	};

@@ -411,15 +411,19 @@ static int open_and_check(struct network *n, const char *path, struct config_err
 	return -EIO;
 }
 
+int network_join(struct network *n, const char *path, struct config_error *error)
+{
+	*n = (struct network)NETWORK_NONE;
+	return open_and_check(n, path, error);
+}
+
 int network_open(struct network *n, const char *path, const char *owner, const char *place,
 		 struct config_error *error)
 {
 	struct finder f = { .owner = owner, .place = place };
-	int ends[2], rc;
+	int ends[2], rc = network_join(n, path, error);
 	pid_t pid;
 
-	*n = (struct network)NETWORK_NONE;
-	rc = open_and_check(n, path, error);
 	if (rc)
 		return rc;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
@@ -488,4 +492,22 @@ void network_option(const struct network_card *c, char *text, size_t bytes)
 	n += snprintf(text + n, bytes - (size_t)n, "/%u", c->prefix_bits);
 	if (memcmp(c->gateway, none, sizeof(none)) != 0)
 		put_address(text + n, bytes - (size_t)n, "gw", c->gateway);
+}
+
+bool network_passt_option(const char *ports, char text[NETWORK_PASST_BYTES])
+{
+	int used = snprintf(text, NETWORK_PASST_BYTES, "mode=passt");
+	unsigned int nr = 0;
+
+	for (const char *at = ports ? ports : ""; *(at += strspn(at, " ")); at += strcspn(at, " ")) {
+		const size_t digits = strspn(at, "0123456789"), rest = strcspn(at + digits, " ");
+		const bool udp = rest == 4 && !strncmp(at + digits, "/udp", 4);
+		const unsigned long port = digits && digits <= 5 ? strtoul(at, NULL, 10) : 0;
+
+		if (!port || port > UINT16_MAX || (rest && !udp) || nr++ == NETWORK_MAX_PORTS)
+			return false;
+		used += snprintf(text + used, NETWORK_PASST_BYTES - (size_t)used, ",publish=0.0.0.0:%lu:%lu%s", port, port,
+				 udp ? "/udp" : "");
+	}
+	return true;
 }

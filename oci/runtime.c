@@ -31,6 +31,7 @@
 #include "oci/holder.h"
 #include "oci/network.h"
 #include "oci/runtime.h"
+#include "oci/scope.h"
 #include "oci/store.h"
 #include "util.h"
 
@@ -414,7 +415,7 @@ static void end_container(const struct store_record *r)
 static int remove_group(const struct call *call, const struct store_record *r, bool force)
 {
 	char text[PATH_MAX + 128];
-	int rc = r->cgroup_made ? cgroup_remove(r->cgroup) : 0;
+	int rc = r->cgroup_scope ? scope_wait_gone(r->cgroup) : r->cgroup_made ? cgroup_remove(r->cgroup) : 0;
 
 	if (!rc || !force)
 		return rc;
@@ -542,7 +543,7 @@ static int call_pause(const struct call *call, const char *id, bool pause)
 static int call_features(void)
 {
 	puts("{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.2.0\",\"hooks\":[],"
-	     "\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false},"
+	     "\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":true},"
 	     "\"seccomp\":{\"enabled\":true},\"apparmor\":{\"enabled\":false},"
 	     "\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false}}}");
 	return 0;

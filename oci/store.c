@@ -38,8 +38,7 @@ bool store_is_id(const char *id)
 	return true;
 }
 
-/* Rootless engines have a user namespace in which they are root, too. */
-static bool is_hosts_root(void)
+bool store_is_hosts_root(void)
 {
 	unsigned int inside = 1, outside = 1;
 	FILE *f = geteuid() ? NULL : fopen("/proc/self/uid_map", "re");
@@ -57,7 +56,7 @@ int store_choose_root(const char *given, char path[PATH_MAX])
 
 	if (given && *given)
 		n = snprintf(path, PATH_MAX, "%s", given);
-	else if (is_hosts_root() || !own || !*own)
+	else if (store_is_hosts_root() || !own || !*own)
 		n = snprintf(path, PATH_MAX, "%s", HOST_ROOT);
 	else
 		n = snprintf(path, PATH_MAX, "%s/lkvm-oci", own);
@@ -163,7 +162,8 @@ static void store_write_record(FILE *out, const struct store_record *r)
 	json_string(out, r->bundle);
 	fputs(",\"cgroup\":", out);
 	json_string(out, r->cgroup);
-	fprintf(out, ",\"cgroup_made\":%s", r->cgroup_made ? "true" : "false");
+	fprintf(out, ",\"cgroup_made\":%s,\"cgroup_scope\":%s", r->cgroup_made ? "true" : "false",
+		r->cgroup_scope ? "true" : "false");
 	fputs(",\"network\":", out);
 	json_string(out, r->network);
 	fprintf(out, ",\"sandbox\":\"%s\"", r->sandbox);
@@ -235,6 +235,7 @@ static int store_read_record(struct store_record *r, char *text, size_t bytes)
 	r->holder.pid = (pid_t)pid;
 	r->vm.pid = (pid_t)vm;
 	r->cgroup_made = json_is_true(&o, "cgroup_made");
+	r->cgroup_scope = json_is_true(&o, "cgroup_scope");
 	r->started = json_is_true(&o, "started");
 	r->paused = json_is_true(&o, "paused");
 	return 0;

@@ -21,6 +21,7 @@
 #include "oci/call.h"
 #include "oci/cgroup.h"
 #include "oci/config.h"
+#include "oci/scope.h"
 #include "oci/store.h"
 
 #define LINE_BYTES 4096
@@ -146,6 +147,8 @@ static int update_container(const struct store_record *r, int fd, struct config_
 	}
 	if (!rc && !in_pod)
 		rc = cgroup_update(r->cgroup, &asked.resources, error);
+	if (!rc && r->cgroup_scope)
+		rc = scope_update(r->cgroup, &asked.resources, error);
 	config_fini(&asked);
 	return rc;
 }

@@ -23,6 +23,12 @@
  */
 int cgroup_make(const struct config *c, char *path, bool *made, struct config_error *error);
 
+/*
+ * One that systemd has made (oci/scope.h), at @place below the mount: gets limits, and @path, as above. 0 or -errno with
+ * the reason in @error.
+ */
+int cgroup_take(const struct config *c, const char *place, char *path, struct config_error *error);
+
 /* Version 1's shares, from 2 to 262144, as version 2's weight, from 1 to 10000. */
 int64_t cgroup_weight(int64_t shares);
 

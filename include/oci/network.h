@@ -15,6 +15,8 @@
 #include "oci/config.h"
 
 #define NETWORK_MAX_CARDS 4u
+#define NETWORK_MAX_PORTS 32u
+#define NETWORK_PASST_BYTES (16u + NETWORK_MAX_PORTS * sizeof(",publish=0.0.0.0:65535:65535/udp"))
 
 struct network_card {
 	int fd;			/* the macvtap's */
@@ -44,6 +46,18 @@ void network_close(struct network *n);
 
 /* What network_open() has made there for @owner and nobody else, if the namespace is still there; @path may be "". */
 void network_remove(const char *path, const char *owner);
+
+/*
+ * Only opens the namespace at @path, for a VM whose network is passt's in it: an ordinary user's engine has interfaces
+ * that cannot be taken over, since nodes of devices are the host's root's. 0 or -errno with the reason in @error.
+ */
+int network_join(struct network *n, const char *path, struct config_error *error);
+
+/*
+ * The value of an option --network for passt, with @ports, as in "80 53/udp", which are open in its namespace; NULL:
+ * none. False: they are no ports, or more than NETWORK_MAX_PORTS.
+ */
+bool network_passt_option(const char *ports, char text[NETWORK_PASST_BYTES]);
 
 /* The value of an option --network for @card (cmd/options.h). */
 void network_option(const struct network_card *card, char *text, size_t bytes);

@@ -31,6 +31,7 @@ struct store_record {
 	char bundle[PATH_MAX];
 	char cgroup[PATH_MAX];		/* "": none */
 	bool cgroup_made;		/* by us, who remove it; it was not there before */
+	bool cgroup_scope;		/* by systemd, who removes it when it is empty */
 	char network[PATH_MAX];		/* a namespace with interfaces of ours; "": none */
 	char sandbox[STORE_MAX_ID_BYTES + 1];	/* the container in whose VM it is; "": it has its own */
 	struct store_process holder, vm;	/* vm: or who moves its streams to that one */
@@ -47,6 +48,9 @@ struct store_container {
 
 /* Letters, digits, '_', '+', '-' and '.'; not "." or "..". */
 bool store_is_id(const char *id);
+
+/* Whether this is root in the host's own user namespace. Rootless engines have one in which they are root, too. */
+bool store_is_hosts_root(void);
 
 /*
  * The directory for --root @given, or without: /run/lkvm-oci for the host's root, and lkvm-oci in

@@ -35,6 +35,7 @@
 #include "oci/network.h"
 #include "oci/plan.h"
 #include "oci/runtime.h"
+#include "oci/scope.h"
 #include "oci/store.h"
 #include "util.h"
 
@@ -290,6 +291,99 @@ static void a_pod_has_so_many_containers(void **state)
 			assert_int_equal(p.nr_spares, cases[i].spares);
 		config_fini(&c);
 	}
+}
+
+static void ports_are_numbers_and_nothing_else(void **state)
+{
+	static const struct {
+		const char *ports, *option;	/* NULL: refused */
+	} cases[] = {
+		{ NULL, "mode=passt" }, { "", "mode=passt" }, { "  ", "mode=passt" },
+		{ "80", "mode=passt,publish=0.0.0.0:80:80" },
+		{ " 65535  53/udp ", "mode=passt,publish=0.0.0.0:65535:65535,publish=0.0.0.0:53:53/udp" },
+		{ "0", NULL }, { "65536", NULL }, { "-1", NULL }, { "80,host=on", NULL }, { "80/tcp", NULL },
+		{ "80/udpx", NULL }, { "/udp", NULL }, { "80:81", NULL }, { "080", "mode=passt,publish=0.0.0.0:80:80" },
+		{ "00000000080", NULL }, { "80\n81", NULL },
+	};
+	char text[NETWORK_PASST_BYTES], ports[8 * (NETWORK_MAX_PORTS + 1)];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(network_passt_option(cases[i].ports, text), cases[i].option != NULL);
+		if (cases[i].option)
+			assert_string_equal(text, cases[i].option);
+	}
+	for (unsigned int nr = NETWORK_MAX_PORTS; nr <= NETWORK_MAX_PORTS + 1; nr++) {
+		size_t used = 0;
+
+		for (unsigned int i = 0; i < nr; i++)
+			used += (size_t)snprintf(ports + used, sizeof(ports) - used, "%u ", 60000 + i);
+		assert_int_equal(network_passt_option(ports, text), nr == NETWORK_MAX_PORTS);
+	}
+}
+
+static void a_scope_is_named_by_three(void **state)
+{
+	static const struct {
+		const char *given, *name, *slice;	/* NULL: refused */
+	} cases[] = {
+		{ "machine.slice:libpod:abc", "libpod-abc.scope", "machine.slice" },
+		{ ":crio:abc", "crio-abc.scope", "system.slice" },
+		{ "a-b.slice::abc", "abc.scope", "a-b.slice" },
+		{ "a.slice:p:x:y", "p-x:y.scope", "a.slice" },
+		{ "machine.slice:libpod", NULL, NULL }, { "a.slice:p:", NULL, NULL }, { "a.slice:p:x/y", NULL, NULL },
+		{ "a.scope:p:x", NULL, NULL }, { "../x.slice:p:x", NULL, NULL }, { ".slice:p:x", NULL, NULL },
+		{ "a.slice:p:x y", NULL, NULL }, { "", NULL, NULL }, { "::", NULL, NULL }, { "a.slice:p:\xc3\xa4", NULL, NULL },
+	};
+	char name[SCOPE_MAX_NAME], slice[SCOPE_MAX_NAME], large[1024];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(scope_find_name(cases[i].given, name, slice, &error), cases[i].name ? 0 : -EINVAL);
+		if (!cases[i].name)
+			continue;
+		assert_string_equal(name, cases[i].name);
+		assert_string_equal(slice, cases[i].slice);
+	}
+	for (size_t at = 0; at < 3; at++) {	/* each part is too long */
+		char parts[3][304] = { "", "", "" };
+
+		memset(parts[at], 'x', 300);
+		snprintf(large, sizeof(large), "%sa.slice:%sp:%sx", parts[0], parts[1], parts[2]);
+		assert_int_equal(scope_find_name(large, name, slice, &error), -EINVAL);
+	}
+}
+
+static void assert_command(const struct scope_command *s, const char *words)
+{
+	char text[2048] = "";
+
+	assert_null(s->argv[s->nr]);
+	for (unsigned int i = 6; i < s->nr; i++)	/* without busctl's own */
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i == 6 ? "" : " ", s->argv[i]);
+	assert_string_equal(text, words);
+}
+
+static void systemd_hears_of_each_limit(void **state)
+{
+	const struct config_resources none = { 0 }, all = {
+		.memory_bytes = 1 << 20, .swap_bytes = 3 << 20, .reservation_bytes = 4096, .cpu_shares = 1024,
+		.cpu_quota_us = 150000, .cpu_period_us = 100000, .cpus = "0", .mems = "0", .pids = 5,
+	}, unlimited = { .cpu_quota_us = -1 };
+	struct scope_command s;
+
+	(void)state;
+	scope_write_start(&s, "n.scope", "s.slice", &none, 77);
+	assert_command(&s, "StartTransientUnit ssa(sv)a(sa(sv)) n.scope fail 6 Description s a container in a virtual machine "
+		       "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
+		       "PIDs au 1 77 0");
+	scope_write_start(&s, "n.scope", "s.slice", &all, 1);
+	assert_command(&s, "StartTransientUnit ssa(sv)a(sa(sv)) n.scope fail 12 Description s a container in a virtual machine "
+		       "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
+		       "MemoryMax t 135266304 MemorySwapMax t 2097152 MemoryLow t 4096 CPUQuotaPerSecUSec t 1500000 "
+		       "CPUQuotaPeriodUSec t 100000 CPUWeight t 39 PIDs au 1 1 0");
+	scope_write_update(&s, "n.scope", &unlimited);
+	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
 }
 
 /* Of the pod, its own, or one that nobody has named: this process is the sandbox's. */
@@ -2354,6 +2448,9 @@ int main(void)
 		cmocka_unit_test(a_plan_is_in_order),
 		cmocka_unit_test(engines_say_who_is_in_a_pod),
 		cmocka_unit_test(a_pod_has_so_many_containers),
+		cmocka_unit_test(ports_are_numbers_and_nothing_else),
+		cmocka_unit_test(a_scope_is_named_by_three),
+		cmocka_unit_test(systemd_hears_of_each_limit),
 		cmocka_unit_test(a_pods_namespaces_are_its_sandboxs),
 		cmocka_unit_test(limits_of_a_member_are_the_guests),
 		cmocka_unit_test(large_files_come_in_parts),
