@@ -24,6 +24,7 @@
 #include "oci/scope.h"
 #include "util.h"
 
+#define ASKED_NS 15000000000ull
 #define MADE_NS 10000000000ull
 #define GONE_NS 5000000000ull
 #define BUSCTL_SECONDS "10"
@@ -179,10 +180,24 @@ void scope_write_update(struct scope_command *s, const char *name, const struct 
 
 /* ---- asking ---- */
 
+/* Its status as waitpid(2) has it, SIGKILL's if it does not end. */
+static int reap_in_time(pid_t pid)
+{
+	const uint64_t deadline = now_ns() + ASKED_NS;
+	int status = -1;
+
+	while (!waitpid(pid, &status, WNOHANG))
+		if (!wait_a_moment(deadline)) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+		}
+	return status;
+}
+
 /* What it says when it fails is the reason. */
 static int ask_systemd(const struct scope_command *s, const char *name, struct config_error *error)
 {
-	int said = memfd_create("busctl", MFD_CLOEXEC), status = -1, rc;
+	int said = memfd_create("busctl", MFD_CLOEXEC), rc;
 	posix_spawn_file_actions_t actions;
 	char text[200] = "";
 	pid_t pid;
@@ -193,7 +208,7 @@ static int ask_systemd(const struct scope_command *s, const char *name, struct c
 	posix_spawn_file_actions_adddup2(&actions, said, STDERR_FILENO);
 	rc = said < 0 ? -errno : -posix_spawnp(&pid, s->argv[0], &actions, NULL, (char *const *)(uintptr_t)s->argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
-	if (!rc && waitpid(pid, &status, 0) == pid && status)
+	if (!rc && reap_in_time(pid))
 		rc = -EIO;
 	if (rc == -EIO && pread(said, text, sizeof(text) - 1, 0) > 0)
 		text[strcspn(text, "\n")] = '\0';

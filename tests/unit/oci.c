@@ -386,6 +386,43 @@ static void systemd_hears_of_each_limit(void **state)
 	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
 }
 
+/* What busctl says is told, and nothing stays. */
+static void a_scope_that_systemd_refuses(void **state)
+{
+	static const char script[] = "#!/bin/sh\necho \"$6 of $8: no\" >&2\necho more >&2\nexit 1\n";
+	char folder[] = "/tmp/lkvm-scope-XXXXXX", path[64], place[PATH_MAX];
+	char *old = strdup(getenv("PATH"));
+	struct config c = { .cgroups_path = "a.slice:p:x" };
+	struct scope s = SCOPE_NONE;
+	pid_t keeper;
+	FILE *f;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/busctl", folder);
+	f = fopen(path, "we");
+	fputs(script, f);
+	fclose(f);
+	chmod(path, 0755);
+	setenv("PATH", folder, 1);
+	assert_int_equal(scope_make(&s, &c, place, &error), -EIO);
+	assert_string_equal(error.text, "systemd: p-x.scope: StartTransientUnit of p-x.scope: no; the engine's cgroup "
+			    "manager cgroupfs does without systemd");
+	keeper = s.keeper;
+	assert_int_equal(kill(keeper, 0), 0);
+	scope_release(&s);
+	assert_int_equal(kill(keeper, 0), -1);
+	unlink(path);
+	assert_int_equal(scope_make(&s, &c, place, &error), -ENOENT);
+	scope_release(&s);
+	c.cgroups_path = "/a/path";
+	assert_int_equal(scope_make(&s, &c, place, &error), -EINVAL);
+	scope_release(&s);
+	setenv("PATH", old, 1);
+	free(old);
+	rmdir(folder);
+}
+
 /* Of the pod, its own, or one that nobody has named: this process is the sandbox's. */
 static void a_pods_namespaces_are_its_sandboxs(void **state)
 {
@@ -2451,6 +2488,7 @@ int main(void)
 		cmocka_unit_test(ports_are_numbers_and_nothing_else),
 		cmocka_unit_test(a_scope_is_named_by_three),
 		cmocka_unit_test(systemd_hears_of_each_limit),
+		cmocka_unit_test(a_scope_that_systemd_refuses),
 		cmocka_unit_test(a_pods_namespaces_are_its_sandboxs),
 		cmocka_unit_test(limits_of_a_member_are_the_guests),
 		cmocka_unit_test(large_files_come_in_parts),
