@@ -2,18 +2,8 @@
 # Engines' own programs with lkvm-oci as their runtime; run by tests/host/engines in a Debian system.
 
 P="podman --cgroup-manager cgroupfs --events-backend file --runtime /usr/bin/lkvm-oci"
-mkdir -p /rootfs/bin /rootfs/etc /rootfs/tmp /rootfs/root /vol
-cp /bin/busybox /rootfs/bin/
-for l in sh true cat echo ls id sleep mount hostname ps nc stty tty pwd touch head grep; do ln -sf busybox /rootfs/bin/$l; done
-echo root:x:0:0::/root:/bin/sh >/rootfs/etc/passwd
+small_root
 echo volume >/vol/f
-echo "memory = 256M" >/etc/lkvm/oci.conf
-# call NAME STATUS COMMAND...: what it says is in /tmp/out and /tmp/err.
-call() {
-	name=$1 wanted=$2; shift 2
-	timeout 240 "$@" </dev/null >/tmp/out 2>/tmp/err
-	same engines/$name "$wanted" $?
-}
 tar -C /rootfs -c . | podman --cgroup-manager cgroupfs --events-backend file import -q - bb >/dev/null
 
 # ---- podman ----
@@ -50,6 +40,26 @@ call podman-host-network 126 $P run --rm --network host bb true
 has engines/podman-host-network-says-why /tmp/err "a VM cannot share the host.s network"
 call podman-run-t 0 $P run -t --rm --network none bb tty
 has engines/podman-run-t-output /tmp/out '^/dev/pts/0'
+
+# A person at a terminal, a check of health, and a container that is started again.
+printf 'words\n' | timeout 240 script -qec "$P run -it --rm --network none bb sh -c 'tty; read x; echo got \$x; exit 4'" /dev/null >/tmp/out 2>/tmp/err
+same engines/podman-it 4 $?
+has engines/podman-it-terminal /tmp/out '^/dev/pts/0'
+has engines/podman-it-input /tmp/out '^got words'
+call podman-health 0 $P run -d --name h1 --network none --health-cmd 'cat /tmp/well' --health-interval disable bb sh -c 'touch /tmp/well; while :; do sleep .1; done'
+i=0; until $P exec h1 cat /tmp/well >/dev/null 2>&1 || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
+call podman-healthy 0 $P healthcheck run h1
+call podman-sickens 0 $P exec h1 rm /tmp/well
+call podman-sick 1 $P healthcheck run h1
+call podman-health-rm 0 $P rm -f -t 0 h1
+call podman-restart 0 $P run -d --name r1 --network none --restart on-failure:2 bb sh -c 'echo once; exit 1'
+i=0; until [ "$($P logs r1 2>&1 | grep -c once)" = 3 ] || [ $i = 90 ]; do sleep 1; i=$((i + 1)); done
+call podman-restarted 0 $P logs r1
+same engines/podman-restarted-twice "once once once" "$(echo $(cat /tmp/out))"
+i=0; until [ "$($P inspect -f '{{.State.Status}}' r1)" = exited ] || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
+call podman-restart-gives-up 0 $P inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r1
+has engines/podman-restart-gives-up-output /tmp/out '^2 1$'
+call podman-restart-rm 0 $P rm r1
 
 # A network: from the host, from another container, and by a server that speaks first.
 call podman-web 0 $P run -d --name web -p 8080:80 bb sh -c 'while :; do echo page | nc -l -p 80; done & while :; do echo banner | nc -l -p 81; done'
