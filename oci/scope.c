@@ -70,14 +70,14 @@ int scope_find_name(const char *cgroups_path, char *name, char *slice, struct co
 
 /* ---- what is asked ---- */
 
-static void put(struct scope_command *s, const char *word)
+static void scope_put(struct scope_command *s, const char *word)
 {
 	if (s->nr < SCOPE_MAX_ARGUMENTS)
 		s->argv[s->nr++] = word;
 	s->argv[s->nr] = NULL;
 }
 
-static void __attribute__((format(printf, 2, 3))) put_text(struct scope_command *s, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) scope_put_text(struct scope_command *s, const char *fmt, ...)
 {
 	const size_t room = sizeof(s->text) - s->used;
 	va_list args;
@@ -86,23 +86,23 @@ static void __attribute__((format(printf, 2, 3))) put_text(struct scope_command 
 	va_start(args, fmt);
 	n = vsnprintf(s->text + s->used, room, fmt, args);
 	va_end(args);
-	put(s, s->text + s->used);
+	scope_put(s, s->text + s->used);
 	s->used += min_u64((uint64_t)n + 1, room - 1);
 }
 
-static void put_number(struct scope_command *s, const char *property, uint64_t value)
+static void scope_put_number(struct scope_command *s, const char *property, uint64_t value)
 {
-	put(s, property);
-	put(s, "t");
-	put_text(s, "%llu", (unsigned long long)value);
+	scope_put(s, property);
+	scope_put(s, "t");
+	scope_put_text(s, "%llu", (unsigned long long)value);
 	s->nr_properties++;
 }
 
-static void put_string(struct scope_command *s, const char *property, const char *type, const char *value)
+static void scope_put_string(struct scope_command *s, const char *property, const char *type, const char *value)
 {
-	put(s, property);
-	put(s, type);
-	put(s, value);
+	scope_put(s, property);
+	scope_put(s, type);
+	scope_put(s, value);
 	s->nr_properties++;
 }
 
@@ -114,29 +114,29 @@ static uint64_t quota_per_second(const struct config_resources *r)
 	return r->cpu_quota_us < 0 ? UINT64_MAX : (uint64_t)r->cpu_quota_us * 1000000u / period;
 }
 
-static void put_cpu(struct scope_command *s, const struct config_resources *r)
+static void scope_put_cpu(struct scope_command *s, const struct config_resources *r)
 {
 	if (r->cpu_quota_us) {
-		put_number(s, "CPUQuotaPerSecUSec", quota_per_second(r));
+		scope_put_number(s, "CPUQuotaPerSecUSec", quota_per_second(r));
 		if (r->cpu_period_us > 0)
-			put_number(s, "CPUQuotaPeriodUSec", (uint64_t)r->cpu_period_us);
+			scope_put_number(s, "CPUQuotaPeriodUSec", (uint64_t)r->cpu_period_us);
 	}
 	if (r->cpu_shares >= 2)
-		put_number(s, "CPUWeight", (uint64_t)cgroup_weight(r->cpu_shares));
+		scope_put_number(s, "CPUWeight", (uint64_t)cgroup_weight(r->cpu_shares));
 }
 
-static void put_memory(struct scope_command *s, const struct config_resources *r)
+static void scope_put_memory(struct scope_command *s, const struct config_resources *r)
 {
 	if (r->memory_bytes > 0)
-		put_number(s, "MemoryMax", (uint64_t)cgroup_vm_bytes(r->memory_bytes));
+		scope_put_number(s, "MemoryMax", (uint64_t)cgroup_vm_bytes(r->memory_bytes));
 	if (r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)
-		put_number(s, "MemorySwapMax", (uint64_t)(r->swap_bytes - r->memory_bytes));
+		scope_put_number(s, "MemorySwapMax", (uint64_t)(r->swap_bytes - r->memory_bytes));
 	if (r->reservation_bytes > 0)
-		put_number(s, "MemoryLow", (uint64_t)r->reservation_bytes);
+		scope_put_number(s, "MemoryLow", (uint64_t)r->reservation_bytes);
 }
 
-/* Up to the number of properties, which end() writes. */
-static void begin(struct scope_command *s, const char *method, const char *signature, const char *name, const char *mode)
+/* Up to the number of properties, which scope_end() writes. */
+static void scope_begin(struct scope_command *s, const char *method, const char *signature, const char *name, const char *mode)
 {
 	const char *const words[] = {
 		"busctl", "--timeout=" BUSCTL_SECONDS, "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
@@ -146,10 +146,10 @@ static void begin(struct scope_command *s, const char *method, const char *signa
 	s->nr = s->nr_properties = 0;
 	s->used = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		put(s, words[i]);
+		scope_put(s, words[i]);
 }
 
-static void end(struct scope_command *s)
+static void scope_end(struct scope_command *s)
 {
 	snprintf(s->number, sizeof(s->number), "%u", s->nr_properties);
 }
@@ -157,25 +157,25 @@ static void end(struct scope_command *s)
 void scope_write_start(struct scope_command *s, const char *name, const char *slice, const struct config_resources *r,
 		       pid_t pid)
 {
-	begin(s, "StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail");
-	put_string(s, "Description", "s", "a container in a virtual machine");
-	put_string(s, "Slice", "s", slice);
-	put_string(s, "CollectMode", "s", "inactive-or-failed");
-	put_string(s, "DefaultDependencies", "b", "false");
-	put_string(s, "Delegate", "b", "true");
-	put_memory(s, r);
-	put_cpu(s, r);
-	put_string(s, "PIDs", "au", "1");
-	put_text(s, "%d", pid);
-	put(s, "0");		/* other units */
-	end(s);
+	scope_begin(s, "StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail");
+	scope_put_string(s, "Description", "s", "a container in a virtual machine");
+	scope_put_string(s, "Slice", "s", slice);
+	scope_put_string(s, "CollectMode", "s", "inactive-or-failed");
+	scope_put_string(s, "DefaultDependencies", "b", "false");
+	scope_put_string(s, "Delegate", "b", "true");
+	scope_put_memory(s, r);
+	scope_put_cpu(s, r);
+	scope_put_string(s, "PIDs", "au", "1");
+	scope_put_text(s, "%d", pid);
+	scope_put(s, "0");		/* other units */
+	scope_end(s);
 }
 
 void scope_write_update(struct scope_command *s, const char *name, const struct config_resources *r)
 {
-	begin(s, "SetUnitProperties", "sba(sv)", name, "true");
-	put_cpu(s, r);
-	end(s);
+	scope_begin(s, "SetUnitProperties", "sba(sv)", name, "true");
+	scope_put_cpu(s, r);
+	scope_end(s);
 }
 
 /* ---- asking ---- */
@@ -252,7 +252,7 @@ static int start_keeper(struct scope *s)
 }
 
 /* Where @pid is, if that is @name. */
-static bool is_in(pid_t pid, const char *name, char place[PATH_MAX])
+static bool is_in_scope(pid_t pid, const char *name, char place[PATH_MAX])
 {
 	char path[32], line[PATH_MAX];
 	bool is = false;
@@ -288,7 +288,7 @@ int scope_make(struct scope *s, const struct config *c, char place[PATH_MAX], st
 	}
 	scope_write_start(&command, name, slice, &c->resources, s->keeper);
 	rc = ask_systemd(&command, name, error);
-	while (!rc && !is_in(s->keeper, name, place))
+	while (!rc && !is_in_scope(s->keeper, name, place))
 		if (!wait_a_moment(deadline)) {
 			snprintf(error->text, sizeof(error->text), "systemd: %.100s: is not made in time", name);
 			rc = -ETIMEDOUT;
