@@ -1545,8 +1545,8 @@ static void what_is_wrong_with_a_snapshot_does_no_harm(void **state)
 		const size_t i = at % (ARRAY_SIZE(changes) + 1);
 		int rc;
 
-		/* Blocks of inodes are the guest's. */
-		if (at > 500 && at % 97)
+		/* Blocks of inodes are the guest's. With FULL=1 each byte before them. */
+		if (at > 500 ? at % 97 : at > 64 && at % 5 && !getenv("FULL"))
 			continue;
 		open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
 		saved.map[at] ^= i < ARRAY_SIZE(changes) ? changes[i] : 0;
