@@ -9,20 +9,24 @@ in_guest() { timeout 180 lkvm run -k $K "$@" >/tmp/out 2>/tmp/err; status=$?; }
 printf foo >/tmp/in; in_guest --tty on -- cat </tmp/in
 same command-init/tty-end-in-a-line "0 foofoo" "$status $(tr -d '\r\n' </tmp/out)"
 # A reader that goes ends who writes, and a reader that stops longer than any patience loses nothing.
-timeout 180 lkvm run -k $K -- sh -c 'yes | head -c 14000000' 2>/tmp/err </dev/null | { sleep 30; md5sum >/tmp/out; }
-same command-init/reader-stops "$(yes | head -c 14000000 | md5sum)" "$(cat /tmp/out)"
+bytes=$(choose 14000000 5000000)
+timeout 180 lkvm run -k $K -- sh -c "yes | head -c $bytes" 2>/tmp/err </dev/null | { sleep 30; md5sum >/tmp/out; }
+same command-init/reader-stops "$(yes | head -c $bytes | md5sum)" "$(cat /tmp/out)"
 # Whatever it closes, kills, covers or asks for.
 in_guest -u 65534 -- sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' </dev/null
 same command-init/streams-of-another "0 out err" "$status $(cat /tmp/out) $(cat /tmp/err)"
-in_guest -- sh -c 'mount -t tmpfs t /dev; mount -t tmpfs t /sys; kill -9 -1; kill -9 1; kill -TERM 1; echo on' </dev/null
-same command-init/covers "0 on" "$status $(cat /tmp/out)"
-in_guest -- sh -c 'f() { f | f & }; f; sleep 3; exit 8' </dev/null
-same command-init/forks 8 $status
 mkdir /tmp/results
-in_guest --out /tmp/results -- sh -c 'echo a >/out/f; umount -l /out; mkfifo /out/fifo; mount -t tmpfs t /dev; mkfifo /dev/vport0p5; exit 9' </dev/null
-same command-init/results "9 a" "$status $(cat /tmp/results/f)"
+out='echo a >/out/f; umount -l /out; mkfifo /out/fifo; mount -t tmpfs t /dev; mkfifo /dev/vport0p5'
+covers='mount -t tmpfs t /dev; mount -t tmpfs t /sys; kill -9 -1; kill -9 1; kill -TERM 1; echo on'
+forks='f() { f | f & }; f; sleep 3; exit 8'
+in_guest --out /tmp/results -- sh -c "$out; $covers; $forks" </dev/null
+same command-init/covers-and-forks "8 on a" "$status $(cat /tmp/out /tmp/results/f | tr '\n' ' ' | sed 's/ $//')"
 
 [ -e /full ] || return 0
+in_guest -- sh -c "$covers" </dev/null; same command-init/covers "0 on" "$status $(cat /tmp/out)"
+in_guest -- sh -c "$forks" </dev/null; same command-init/forks 8 $status
+in_guest --out /tmp/results -- sh -c "$out; exit 9" </dev/null
+same command-init/results "9 a" "$status $(cat /tmp/results/f)"
 in_guest -- cut -d ' ' -f 19 /proc/self/stat </dev/null; same command-init/nice "0 0" "$status $(cat /tmp/out)"
 echo foo >/tmp/in; in_guest --tty on -- cat </tmp/in
 same command-init/tty-end "0 foo,foo," "$status $(tr -d '\r' </tmp/out | tr '\n' ,)"

@@ -33,11 +33,12 @@ for m in $(choose "cloud:pci generic612:mmio" generic612:mmio); do
 	same "console/$m/hvc0" "0 ready in-$sum sent $sum" "$? $(said) $(sha256sum <out | cut -c1-16)"
 done
 
-# Ports: 4 MB there and back through a socket, a file, a pipe, a pseudo-terminal.
-head -c 4000000 /dev/urandom >in
+# Ports: many bytes there and back through a socket, a file, a pipe, a pseudo-terminal.
+bytes=$(choose 4000000 1000000)
+head -c $bytes /dev/urandom >in
 sum=$(sha256sum <in | cut -c1-16)
 guest_script <<'C'
-n=0; exec 5<>$(port sock); head -c 4000000 <&5 >/tmp/got; say in-$(sha256sum </tmp/got | cut -c1-16)
+n=0; exec 5<>$(port sock); head -c $(sed 's/.* bytes=\([0-9]*\).*/\1/' /proc/cmdline) <&5 >/tmp/got; say in-$(sha256sum </tmp/got | cut -c1-16)
 cat /tmp/got >&5; say sent; cat /tmp/got >$(port file)
 echo to pipe >$(port pipe)
 exec 6<>$(port pty); echo hello pty >&6; read x <&6; say "pty-$x"
@@ -45,7 +46,7 @@ C
 for m in $(choose "cloud:pci generic:mmio" cloud:pci); do
 	rm -f file out log; mkfifo fifo 2>/dev/null
 	cat fifo >piped & piped=$!
-	start $m $p --port sock=unix:/tmp/k/s --port file=file:file --port pipe=fd:7 --port pty=pty 7>fifo </dev/null >stdout 2>err & vm=$!
+	start $m $p --port sock=unix:/tmp/k/s --port file=file:file --port pipe=fd:7 --port pty=pty 7>fifo -p bytes=$bytes </dev/null >stdout 2>err & vm=$!
 	n=0; until [ -S s ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done
 	socat -t 100 - UNIX-CONNECT:s <in >back & peer=$!
 	pts=$(grep -o '/dev/pts/[0-9]*' err)

@@ -70,7 +70,7 @@ if [ -e /full ]; then
 	done
 	return
 fi
-for e in cloud:exit:cursor:2 cloud:oops:none:2 cloud:halt:loglevel:2 cloud:poweroff:hvc0:1 cloud612:reboot:none:1 \
+for e in cloud:exit:cursor:2 cloud:oops:none:2 cloud:poweroff:hvc0:1 cloud612:reboot:none:1 \
 	cloud612:noroot:loglevel:1 generic:panic:hvc0:1 i686:halt:both:1; do
 	IFS=: read -r k end console cpus <<M
 $e
