@@ -69,10 +69,10 @@ for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
 	kernel -k "$T/$format" $off -v
 	placed unpack/$format
 	has unpack/$format-said "$T/err" "^lkvm: kernel: $format: "
+	[ "$every" = 1 ] || [ $format = gzip ] || [ $format = LZ4 ] || continue	# what is next is alike for all, or fuzz/unpack has it
 	kernel -k "$T/$format" $off -p nokaslr -c 4
 	same unpack/$format-nokaslr "16777216 0 0" "$phys $shift $flag"
 	# Damaged: in the middle, at the end, and of another size than it says. (fuzz/unpack does so to each format.)
-	[ "$every" = 1 ] || [ $format = XZ ] || [ $format = LZ4 ] || continue
 	bytes=$(stat -c %s "$T/$format.payload")
 	for at in $(few "$((bytes / 3)) $((bytes / 2)) $((bytes - 8))" $((bytes / 2))); do
 		cp "$T/$format.payload" "$T/bad.payload"
@@ -108,7 +108,7 @@ for i in 1 2 3 4 5 6 7 8; do kernel -k "$k" $off; echo "$phys $shift"; done >"$T
 [ "$(cut -d' ' -f2 "$T/places" | sort -u | wc -l)" -ge 5 ] && ok unpack/random-virtual || not_ok unpack/random-virtual "$(cat "$T/places")"
 # With little room: between 16 MiB and an initrd right behind it.
 head -c 2000000 /dev/zero >"$T/initrd"
-for i in 1 2 3 4; do
+for i in $(fewer "1 2 3 4" "1 2 3 4" "1 2"); do
 	run -m 32 --rng off -k "$k" -i "$T/initrd" $off
 	read -r phys rest <"$T/out"
 	echo "$status ${rest##* } $((16#$phys / 2097152))"
@@ -150,7 +150,7 @@ done
 (cat "$T/three"; printf '\0\0\0\0') >"$T/odd"; pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
 stub four-tables 'what is in it has another form than expected: too many' -k "$T/odd"
 # Each field of the ELF file, wrong in itself.
-for at in $(few "4 5 16 18 24 26 32 36 40 44 54 56 58 60 72 80 96 97 104 128" "32 56 80 104"); do
+for at in $(fewer "4 5 16 18 24 26 32 36 40 44 54 56 58 60 72 80 96 97 104 128" "32 56 80 104" "32 104"); do
 	cp "$T/three" "$T/odd"; printf '\377\377' | dd of="$T/odd" bs=1 seek=$at conv=notrunc 2>/dev/null
 	pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
 	run -m 256 --rng off $off -k "$T/odd" --timeout 3
@@ -215,7 +215,7 @@ fill; entry=$(echo "$c"/*.kernel)
 size=$(stat -c %s "$entry")
 image=$((size - 4202496))
 for at in $(fewer "0 8 12 16 24 32 40 48 56 64 72 80 88 96 100 104 108 4096 8200 $image $((image + 100)) $((image + 2097152)) $((size - 1))" \
-	"0 12 24 56 100 4096 8200 $image" "12 56 4096 $image"); do
+	"0 12 24 56 100 4096 8200 $image" "56 4096 $image"); do
 	fill
 	byte=$(od -An -tu1 -j $at -N 1 "$entry")
 	stamp_of_entry=$(stat -c %y "$entry")
@@ -224,7 +224,7 @@ for at in $(fewer "0 8 12 16 24 32 40 48 56 64 72 80 88 96 100 104 108 4096 8200
 	[ $at -ge $image ] || touch -m -d "$stamp_of_entry" "$entry"
 	from unpack/damaged-$at gzip
 done
-for bytes in $(few "0 100 5000 1000000" "100 5000"); do
+for bytes in $(fewer "0 100 5000 1000000" "100 5000" 5000); do
 	fill; stamp_of_entry=$(stat -c %y "$entry"); truncate -s $bytes "$entry"; touch -m -d "$stamp_of_entry" "$entry"
 	from unpack/cut-$bytes gzip
 done
