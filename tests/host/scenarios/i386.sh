@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# A host of its own: it changes what namespaces do not keep apart, or was not seen to share one yet.
 # 32-bit kernels, through the 32-bit entry. TCG's nested paging hangs with PAE
 # guests, so KVM uses shadow paging for them.
 rmmod kvm_amd

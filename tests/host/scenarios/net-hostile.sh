@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# A host of its own: it changes what namespaces do not keep apart, or was not seen to share one yet.
 # The hostile drivers of tests/guest/virtio-net against a tap, whose headers and offloads
 # a stream has not, and against the host's kernel as the other side of the rings (vhost).
 ip() { /bin/ip "$@"; }	# not busybox's

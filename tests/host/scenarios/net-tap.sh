@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# A host of its own: it changes what namespaces do not keep apart, or was not seen to share one yet.
 # A tap and stock kernels, over both transports: DHCP, ICMP, IPv6, TCP and UDP, every
 # offload on and off, big frames, several queues, the link.
 ip() { /bin/ip "$@"; }	# not busybox's

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# A host of its own: it changes what namespaces do not keep apart, or was not seen to share one yet.
 # Networks without privileges: passt, in a network namespace with a route of its own and
 # a server; and two VMs joined by a stream.
 ip() { /bin/ip "$@"; }	# not busybox's

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# A host of its own: it changes what namespaces do not keep apart, or was not seen to share one yet.
 # lkvm-oci, called as conmon and containerd's shim do, with bundles as they write them (/bundles).
 # Modules of its kernels are in /lib/modules; the guests are cloud.
 ln -sf lkvm /bin/lkvm-oci
