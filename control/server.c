@@ -365,11 +365,11 @@ int server_create(struct server **out, struct event_loop *loop, const char *path
 	s->loop = loop;
 	s->vm = *vm;
 	s->listener = (struct listener)LISTENER_CLOSED;
-	s->requests = malloc(SERVER_MAX_CLIENTS * SERVER_MAX_REQUEST_BYTES);
+	s->requests = malloc((size_t)SERVER_MAX_CLIENTS * SERVER_MAX_REQUEST_BYTES);
 	for (unsigned int i = 0; i < SERVER_MAX_CLIENTS; i++) {
 		s->connections[i].server = s;
 		s->connections[i].fd = s->connections[i].watch = -1;
-		s->connections[i].text = s->requests + i * SERVER_MAX_REQUEST_BYTES;
+		s->connections[i].text = s->requests + (size_t)i * SERVER_MAX_REQUEST_BYTES;
 	}
 	rc = s->requests ? write_facts(s) : -ENOMEM;
 	if (!rc)

@@ -27,7 +27,6 @@
 #define ASKED_NS 15000000000ull
 #define MADE_NS 10000000000ull
 #define GONE_NS 5000000000ull
-#define BUSCTL_SECONDS "10"
 
 /* ---- names ---- */
 
@@ -139,7 +138,7 @@ static void scope_put_memory(struct scope_command *s, const struct config_resour
 static void scope_begin(struct scope_command *s, const char *method, const char *signature, const char *name, const char *mode)
 {
 	const char *const words[] = {
-		"busctl", "--timeout=" BUSCTL_SECONDS, "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+		"busctl", "--timeout=10", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
 		"org.freedesktop.systemd1.Manager", method, signature, name, mode, s->number,
 	};
 

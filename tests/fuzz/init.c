@@ -248,7 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		job_close_streams(j);
 		told_forget(&j->plan);
 		told_forget(&j->more);
-		*j = (struct job){ .in = -1, .out = -1, .err = -1, .report = -1 };
+		*j = (struct job){ .in = -1, .out = -1, .err = -1, .report = -1, .go = -1 };
 	}
 	forget();
 	if (!init.out.ended)
