@@ -46,8 +46,10 @@ mkfifo /tmp/fifo
 feeder=$!
 gdb -nx -q -iex "set confirm off" -iex "$quiet" $guest </tmp/fifo >/tmp/gdb 2>&1 &
 victim=$!
-n=0; until grep -q '^Breakpoint 1, ' /tmp/gdb || [ $n = 300 ]; do sleep 1; n=$((n + 1)); done
-has gdb/killed-at /tmp/gdb '^Breakpoint 1, .*tick'
+# The one or the other comes first: the guest was stopped wherever it was.
+at='^(Breakpoint 1, .*tick|Old value = [0-9])'
+n=0; until grep -qE "$at" /tmp/gdb || [ $n = 300 ]; do sleep 1; n=$((n + 1)); done
+has gdb/killed-at /tmp/gdb "$at"
 kill -KILL $victim; kill $feeder
 grows && ok gdb/killed || not_ok gdb/killed "$(cat /tmp/gdb)"
 debug 'x/xb &tick' 'detach'
