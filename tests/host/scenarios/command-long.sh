@@ -70,7 +70,7 @@ same command-long/tree "0 $(cat /tmp/here)" "$? $(cat /tmp/out)"
 
 # A user who has nothing but /dev/kvm.
 chmod 666 /dev/kvm; mkdir -p /home/user; chown 65534:65534 /home/user
-as_user() { (cd /home/user && HOME=/home/user timeout 600 setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all lkvm run -k $K "$@"); }
+as_user() { (cd /home/user && HOME=/home/user timeout 600 /bin/setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all lkvm run -k $K "$@"); }
 as_user --out results -- sh -c 'id -u; echo x >/out/x; cat /etc/shadow' >/tmp/out 2>/tmp/err </dev/null
 same command-long/user "1 0" "$? $(cat /tmp/out)"
 same command-long/user-out "x 65534" "$(cat /home/user/results/x) $(stat -c %u /home/user/results/x)"
