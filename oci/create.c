@@ -340,11 +340,17 @@ static int take_network(struct creation *c)
 
 static int set_options(struct creation *c)
 {
+	const char *ports = config_annotation(&c->config, PUBLISH);
 	int rc = 0;
 
+	if (c->pod.role == POD_MEMBER && ports)
+		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": a pod's ports are its sandbox's");
 	if (c->pod.role == POD_MEMBER)
 		return plan_process(&c->config, "", &c->process, &c->process_bytes);
 	choose_settings(c);
+	if (c->set_network && ports)
+		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": the network is one that the settings "
+				     "name, with ports of its own");
 	if (!c->set_network)
 		rc = take_network(c);
 	return rc ? rc : creation_take_options(c);

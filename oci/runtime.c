@@ -478,7 +478,7 @@ static void end_before_lock(const struct call *call, const char *id)
 /* Locked. A create that has the lock may have made what it waits for only since. */
 static int find_to_delete(const struct call *call, struct store_container *c, const char *id, bool force)
 {
-	const uint64_t deadline = now_ns() + STORE_LOCK_NS;
+	const uint64_t deadline = now_ns() + 3 * STORE_LOCK_NS;	/* who has it may ask systemd */
 	int rc;
 
 	if (!force)
@@ -761,6 +761,7 @@ int oci_main(int argc, char **argv)
 	if (n < 0)
 		return 1;
 	log_set_level(LOG_ERROR);
+	signal(SIGCHLD, SIG_DFL);	/* an engine may ignore it, and its children do then */
 	find_title(&call, argc, argv);
 	if (version)
 		return call_version();

@@ -110,7 +110,11 @@ static uint64_t quota_per_second(const struct config_resources *r)
 {
 	const uint64_t period = r->cpu_period_us > 0 ? (uint64_t)r->cpu_period_us : 100000;
 
-	return r->cpu_quota_us < 0 ? UINT64_MAX : (uint64_t)r->cpu_quota_us * 1000000u / period;
+	uint64_t product;
+
+	if (r->cpu_quota_us < 0 || __builtin_mul_overflow((uint64_t)r->cpu_quota_us, 1000000u, &product))
+		return UINT64_MAX;
+	return product / period;
 }
 
 static void scope_put_cpu(struct scope_command *s, const struct config_resources *r)
@@ -138,7 +142,7 @@ static void scope_put_memory(struct scope_command *s, const struct config_resour
 static void scope_begin(struct scope_command *s, const char *method, const char *signature, const char *name, const char *mode)
 {
 	const char *const words[] = {
-		"busctl", "--timeout=10", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+		"busctl", "--timeout=10", "--", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
 		"org.freedesktop.systemd1.Manager", method, signature, name, mode, s->number,
 	};
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A control group that systemd makes, as engines with --systemd-cgroup want it: a scope, named by the config as
- * "SLICE:PREFIX:NAME". It is asked for by busctl(1), which whoever has systemd has, and its limits are told to systemd,
- * too, which would otherwise undo them when it is reloaded. It goes when the last process in it has gone.
+ * "SLICE:PREFIX:NAME". It is asked for by busctl(1), which whoever has systemd has. Its limits, but not sets of CPUs
+ * and nodes, are told to systemd, too, which would otherwise undo them when it is reloaded. It goes when the last
+ * process in it has gone.
  *
  * Main thread.
  */

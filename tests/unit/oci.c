@@ -330,7 +330,7 @@ static void a_scope_is_named_by_three(void **state)
 		{ "machine.slice:libpod:abc", "libpod-abc.scope", "machine.slice" },
 		{ ":crio:abc", "crio-abc.scope", "system.slice" },
 		{ "a-b.slice::abc", "abc.scope", "a-b.slice" },
-		{ "a.slice:p:x:y", "p-x:y.scope", "a.slice" },
+		{ "a.slice:p:x:y", "p-x:y.scope", "a.slice" }, { "-.slice:-p:x", "-p-x.scope", "-.slice" },
 		{ "machine.slice:libpod", NULL, NULL }, { "a.slice:p:", NULL, NULL }, { "a.slice:p:x/y", NULL, NULL },
 		{ "a.scope:p:x", NULL, NULL }, { "../x.slice:p:x", NULL, NULL }, { ".slice:p:x", NULL, NULL },
 		{ "a.slice:p:x y", NULL, NULL }, { "", NULL, NULL }, { "::", NULL, NULL }, { "a.slice:p:\xc3\xa4", NULL, NULL },
@@ -359,8 +359,8 @@ static void assert_command(const struct scope_command *s, const char *words)
 	char text[2048] = "";
 
 	assert_null(s->argv[s->nr]);
-	for (unsigned int i = 6; i < s->nr; i++)	/* without busctl's own */
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i == 6 ? "" : " ", s->argv[i]);
+	for (unsigned int i = 7; i < s->nr; i++)	/* without busctl's own */
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i == 7 ? "" : " ", s->argv[i]);
 	assert_string_equal(text, words);
 }
 
@@ -369,7 +369,7 @@ static void systemd_hears_of_each_limit(void **state)
 	const struct config_resources none = { 0 }, all = {
 		.memory_bytes = 1 << 20, .swap_bytes = 3 << 20, .reservation_bytes = 4096, .cpu_shares = 1024,
 		.cpu_quota_us = 150000, .cpu_period_us = 100000, .cpus = "0", .mems = "0", .pids = 5,
-	}, unlimited = { .cpu_quota_us = -1 };
+	}, unlimited = { .cpu_quota_us = -1 }, huge = { .cpu_quota_us = INT64_MAX };
 	struct scope_command s;
 
 	(void)state;
@@ -384,12 +384,16 @@ static void systemd_hears_of_each_limit(void **state)
 		       "CPUQuotaPeriodUSec t 100000 CPUWeight t 39 PIDs au 1 1 0");
 	scope_write_update(&s, "n.scope", &unlimited);
 	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
+	assert_string_equal(s.argv[5], "/org/freedesktop/systemd1");
+	assert_string_equal(s.argv[2], "--");		/* names are no options */
+	scope_write_update(&s, "n.scope", &huge);
+	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
 }
 
 /* What busctl says is told, and nothing stays. */
 static void a_scope_that_systemd_refuses(void **state)
 {
-	static const char script[] = "#!/bin/sh\necho \"$6 of $8: no\" >&2\necho more >&2\nexit 1\n";
+	static const char script[] = "#!/bin/sh\necho \"$7 of $9: no\" >&2\necho more >&2\nexit 1\n";
 	char folder[] = "/tmp/lkvm-scope-XXXXXX", path[64], place[PATH_MAX];
 	char *old = strdup(getenv("PATH"));
 	struct config c = { .cgroups_path = "a.slice:p:x" };
