@@ -110,18 +110,24 @@ same hvc/terminal "announced echoed helped suspended restored stopped resumed su
 	"$(expect "$T/expect" | tr -d '\r' | xargs)"
 same hvc/paste 0 "$(cmp "$T/paste" "$T/pasted" >/dev/null; echo $?)"
 has hvc/size "$T/tlog" '^UP 5ax1e'
-# The log: both consoles; renamed, and opened again on SIGHUP; nobody dies of it.
+# The log: both consoles; renamed, and opened again on SIGHUP; nobody dies of it. The new file is there a moment
+# before the VM writes to it: lines are typed until one is in it, then the rest, and each is in one of the two.
 rm -f "$T/log"
 mkfifo "$T/keys"
-"$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio --console-log "$T/log" -p attack=13 <"$T/keys" >"$T/out" 2>"$T/err" & pid=$!
+seq -f 'line %04g' 200 >"$T/lines"
+"$LKVM" run -k "$GUESTS/elf64" -m 64 --console virtio --console-log "$T/log" -p attack=2006 <"$T/keys" >"$T/out" 2>"$T/err" & pid=$!
 exec 7>"$T/keys"
 echo first >&7
 wait_for 20 grep -q first "$T/log"
 mv "$T/log" "$T/log.1"; kill -HUP $pid
-wait_for 20 test -e "$T/log"
-echo second >&7; exec 7>&-
+while read -r line; do
+	echo "$line" >&7
+	grep -qs line "$T/log" || sleep 0.1
+done <"$T/lines"
+exec 7>&-
 wait $pid
 same hvc/log-status 0 $?
 has hvc/log-serial "$T/log.1" '^UP'
 has hvc/log-before "$T/log.1" '^first'
-same hvc/log-after second "$(cat "$T/log")"
+has hvc/log-after "$T/log" '^line 0200'
+same hvc/log-whole "$(md5sum <"$T/lines")" "$(cat "$T/log.1" "$T/log" | tr -d '\r' | grep -a '^line' | md5sum)"
