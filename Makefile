@@ -167,8 +167,8 @@ $(build)/x86/boot/vmlinux.c.o $(build)/x86/boot/kernel-cache.c.o: optimize := -O
 unit_tests := acpi blk board boot bus cache clocks command console control cpuid dir disk \
 	disk-hang disk-soak end-watch erofs event exec gdb init init-exec init-tar initramfs link \
 	listener mem modules net oci oci-config options page-walk port processes qcow2 qcow2-crash \
-	qcow2-waiting registry results sandbox saving serial signals sink snapshot stat state tables tar term \
-	viewers virtio-net virtq vmcore vmlinux warm
+	qcow2-waiting registry results sandbox saving serial signals sink snapshot snapshot-command stat \
+	state tables tar term viewers virtio-net virtq vmcore vmlinux warm
 unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 
 units: $(unit_programs)

@@ -4,13 +4,16 @@
  *
  * The directory is locked meanwhile. The file has no name, or a hidden one, until it is complete and on
  * the disk; then it takes the place of an older one at once. Whatever happens before, the older one is
- * whole and the VM runs on: one that is to end waits until it is told that all is well.
+ * whole and the VM runs on: one that is to end waits until it is told that all is well. It does not wait
+ * for ever: if it did not any more when it was told, the older one is put back.
  *
- * Sources: O_TMPFILE in open(2), linkat(2), flock(2), fsync(2).
+ * Sources: O_TMPFILE in open(2), linkat(2), flock(2), fsync(2); unix_release_sock() of Linux (ECONNRESET:
+ * the other end was closed before all was read).
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +30,9 @@
 #include "util.h"
 
 #define SNAPSHOT_END_NS 15000000000ull	/* for its disks */
+#define GONE_NS 1000000000ull	/* for a process that was killed */
 #define HIDDEN_NAME "." SNAPSHOT_NAME ".new"
+#define OLD_NAME "." SNAPSHOT_NAME ".old"
 
 struct snapshot_command {
 	const char *name, *path;
@@ -89,6 +94,7 @@ static int open_snapshot_file(const struct snapshot_command *s, struct vmcore_fi
 		rc = -EEXIST;
 	if (!rc) {
 		unlinkat(f->dir, HIDDEN_NAME, 0);	/* of one that was killed: the lock is ours */
+		unlinkat(f->dir, OLD_NAME, 0);
 		f->fd = openat(f->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 		if (f->fd < 0) {
 			f->fd = openat(f->dir, HIDDEN_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -103,19 +109,98 @@ static int open_snapshot_file(const struct snapshot_command *s, struct vmcore_fi
 	return rc;
 }
 
-static int commit_snapshot(struct vmcore_file *f)
-{
-	int rc = fsync(f->fd) ? -errno : 0;
+/* ---- one that is to end with it ---- */
 
-	if (!rc)
-		rc = vmcore_file_commit(f);
-	return rc ? rc : fsync(f->dir) ? -errno : 0;
+/* What was there keeps a second name. 0, -ENOENT: nothing was; another -errno: it cannot have one. */
+static int keep_old(const struct vmcore_file *f)
+{
+	return linkat(f->dir, SNAPSHOT_NAME, f->dir, OLD_NAME, 0) ? -errno : 0;
+}
+
+/* The older one again, or none. 0 or -errno. */
+static int put_old_back(const struct vmcore_file *f, int kept)
+{
+	if (kept && kept != -ENOENT)
+		return kept;
+	if (kept ? unlinkat(f->dir, SNAPSHOT_NAME, 0) : renameat(f->dir, OLD_NAME, f->dir, SNAPSHOT_NAME))
+		return -errno;
+	return fsync(f->dir) ? -errno : 0;
+}
+
+static bool vm_has_hung_up(const struct receive *r)
+{
+	struct pollfd p = { .fd = r->socket, .events = POLLIN };
+
+	return poll_fds(&p, 1, 0) > 0;
+}
+
+/* Of one that has hung up: its process is there, so it runs. */
+static bool vm_goes_on(const struct receive *r)
+{
+	return !registry_wait(r->vm, now_ns() + GONE_NS);
 }
 
 /* One that is to end with it does so now, or goes on. */
-static void tell_vm(const struct receive *r, int32_t rc)
+static bool tell_vm(const struct receive *r, int32_t rc)
 {
-	socket_send(r->socket, &rc, sizeof(rc));
+	return socket_send(r->socket, &rc, sizeof(rc)) == sizeof(rc);
+}
+
+/* False: it has hung up without a look at what it was told. One that does neither may be stopped itself. */
+static bool vm_has_taken_word(const struct receive *r)
+{
+	struct pollfd p = { .fd = r->socket, .events = POLLIN };
+	char more;
+	int n;
+
+	do
+		n = poll_fds(&p, 1, SNAPSHOT_END_NS / 1000000u);
+	while (n < 0 && errno == EINTR);
+	return n <= 0 || !socket_recv(r->socket, &more, sizeof(more));
+}
+
+static int refuse_late(const struct snapshot_command *s, bool is_back)
+{
+	log_error("snapshot: %s: it runs on: the file was on the disk too late\n%s", s->name, is_back ?
+		  "what was there before is there still; another disk may be faster." :
+		  "the file is of that moment, and the older one is gone.");
+	return -ETIMEDOUT;
+}
+
+/* In its place, for a VM that waits for that; back again if it does not. */
+static int commit_and_end(const struct snapshot_command *s, const struct receive *r, struct vmcore_file *f)
+{
+	int kept, back = 0, rc;
+	bool is_late = false;
+
+	if (vm_has_hung_up(r) && vm_goes_on(r))
+		return refuse_late(s, true);
+	kept = keep_old(f);
+	rc = vmcore_file_commit(f);
+	if (!rc) {
+		rc = fsync(f->dir) ? -errno : 0;
+		is_late = !rc && !(tell_vm(r, 0) && vm_has_taken_word(r)) && vm_goes_on(r);
+		if (rc || is_late)
+			back = put_old_back(f, kept);
+	}
+	if (!back)
+		unlinkat(f->dir, OLD_NAME, 0);
+	if (is_late)
+		return refuse_late(s, !back);
+	return rc;
+}
+
+/* ---- all ---- */
+
+/* On the disk, and in its place. 0 or -errno; -ETIMEDOUT after a message. */
+static int commit_snapshot(const struct snapshot_command *s, const struct receive *r, struct vmcore_file *f)
+{
+	int rc = fsync(f->fd) ? -errno : 0;
+
+	if (rc || s->stop)
+		return rc ? rc : commit_and_end(s, r, f);
+	rc = vmcore_file_commit(f);
+	return rc ? rc : fsync(f->dir) ? -errno : 0;
 }
 
 static int take_snapshot(const struct snapshot_command *s, struct receive *r, struct vmcore_file *f)
@@ -130,10 +215,10 @@ static int take_snapshot(const struct snapshot_command *s, struct receive *r, st
 			  "what it has said itself tells why.", s->name);
 		return EXIT_NOT_DONE;
 	}
-	rc = commit_snapshot(f);
-	if (rc)
+	rc = commit_snapshot(s, r, f);
+	if (rc && rc != -ETIMEDOUT)
 		log_error("snapshot: %s: %s", s->path, strerror(-rc));
-	if (s->stop)
+	if (rc && s->stop)
 		tell_vm(r, rc);
 	if (!rc && s->stop && !registry_wait(r->vm, now_ns() + SNAPSHOT_END_NS)) {
 		log_error("snapshot: %s: it is saved, and does not end\nits process is %d.", s->name, r->vm->pid);
