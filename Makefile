@@ -174,7 +174,7 @@ unit_programs := $(patsubst %,$(build)/tests/unit/%,$(unit_tests))
 units: $(unit_programs)
 
 # Those that the thread sanitizer can find something in.
-units-of-threads: $(patsubst tests/unit/%.c,$(build)/tests/unit/%,$(shell grep -l '^ \* Starts threads\.$$' tests/unit/*.c))
+units-of-threads: $(patsubst tests/unit/%.c,$(build)/tests/unit/%,$(shell grep -lE '^ \* Starts threads(\.$(if $(FULL),| as))' tests/unit/*.c))
 
 # Those that need the sandbox's filters, which builds with sanitizers have not.
 units-of-filters: $(patsubst tests/unit/%.c,$(build)/tests/unit/%,$(shell grep -l '^ \* Has processes behind filters' tests/unit/*.c))
@@ -194,7 +194,11 @@ guest_images := $(patsubst %.S,$(build)/%,$(guest_sources)) $(patsubst %.c,$(bui
 guest_as = $(CC) -iquote include -iquote . -I$(dir $<) -MMD -MP -nostdlib -static -no-pie \
 	-Wl,--build-id=none -Wl,-z,noexecstack
 
-guests: $(guest_images)
+guests: $(guest_images) $(build)/tests/guest/unpack/images
+
+# bzImages for the host to unpack, one of which holds a piece of lkvm.
+$(build)/tests/guest/unpack/images: $(addprefix tests/guest/unpack/,images pack vmlinux.asm vmlinux.lds bzimage.asm) | $(build)/lkvm
+	$(call quiet,GEN,$(@D))tests/guest/unpack/images $(CC) $(build)/lkvm $(@D)
 
 $(build)/tests/guest/%: tests/guest/%.S
 	@mkdir -p $(@D)
@@ -303,7 +307,7 @@ check-all: check-builds
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 units
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 fuzzers
 	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=address,undefined all guests
-	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=thread all guests
+	@$(MAKE) $(jobs) --no-print-directory WERROR=1 SAN=thread FULL=1 all guests units-of-threads
 	@CC=$(CC) FULL=1 tests/run host lint model fuzz fuzz:address-undefined unit unit:address-undefined unit:thread cli guest \
 		guest:address-undefined guest:thread
 	@CC=$(CC) HOST_KERNEL=cloud612 tests/run host/boot host/ending host/status host/console host/disk-matrix host/net-hostile

@@ -3,7 +3,7 @@
  * qcow2: what waits goes on. Lists that are full, flushes that never stop, a full host;
  * clusters that change hands; what the header promises. Each with io_uring and with threads;
  * who hangs is ended by SIGALRM.
- * Starts threads.
+ * Starts threads as disk.c does, whose turn with the thread sanitizer is enough but in check-all.
  */
 #include "tests/lib/disk.h"
 

@@ -2,7 +2,7 @@
 /*
  * qcow2 against a model in memory, a raw twin and qemu-img: the same random reads,
  * writes, discards and zeroes, many at a time, on images of every shape.
- * Starts threads.
+ * Starts threads as disk.c does, whose turn with the thread sanitizer is enough but in check-all.
  */
 #include "tests/lib/disk.h"
 

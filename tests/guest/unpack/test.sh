@@ -1,40 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The host unpacks a bzImage, places and relocates what is in it: each compression, each
 # table layout, KASLR on and off; the cache whole and broken; payloads that lie.
+# What it unpacks was made on the machine that builds (images).
 here=$PWD/tests/guest/unpack
-as() { "${CC:-gcc}" -x assembler-with-cpp -iquote include -iquote . -nostdlib -static -no-pie -Wl,--build-id=none "$@"; }
-# Something that does not compress to nothing.
-head -c 300000 "$LKVM" >"$T/filling"
-# vmlinux NAME [-D...]: the file of a payload.
-vmlinux() {
-	local name=$1; shift
-	as -Wl,-T,"$here/vmlinux.lds" -DFILLING="\"$T/filling\"" "$@" -o "$T/elf" "$here/vmlinux.asm"
-	objcopy -O binary -j .relocs --set-section-flags .relocs=alloc "$T/elf" "$T/relocs"
-	objcopy -S -R .relocs "$T/elf" "$T/$name"
-	[ -n "${NO_RELOCS:-}" ] || cat "$T/relocs" >>"$T/$name"
-}
-# bzimage NAME PAYLOAD [-D...]
+# word N: four bytes, little-endian.
+word() { printf "$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24 & 255)))"; }
+# patch FILE AT: what is on stdin, in its place.
+patch() { dd of="$1" bs=1 seek=$2 conv=notrunc 2>/dev/null; }
+# bzimage NAME PAYLOAD [FRONT]: kernel code is from 0x400 to the file's end, in units of 16.
 bzimage() {
-	local name=$1 payload=$2; shift 2
-	as -Wl,--oformat=binary -Wl,-Ttext=0 -Wl,-e0 -DPAYLOAD="\"$payload\"" "$@" -o "$T/$name" "$here/bzimage.asm"
+	local front=$GUESTS/${3:-front} bytes
+	bytes=$(stat -c %s "$2")
+	cat "$front" "$2" >"$T/$1"
+	truncate -s %16 "$T/$1"
+	word $((($(stat -c %s "$T/$1") - 0x400) / 16)) | patch "$T/$1" $((0x1f4))
+	word $bytes | patch "$T/$1" $((0x24c))
 }
-# size FILE [SIZE]: four bytes, little-endian.
-size() {
-	local n=${2:-$(stat -c %s "$1")}
-	printf "$(printf '\\x%02x\\x%02x\\x%02x\\x%02x' $((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24 & 255)))"
-}
-pack() {
-	case $1 in
-	gzip) gzip -9nc "$2" ;;
-	XZ) xz --check=crc32 --x86 --lzma2=dict=32MiB -c "$2" ;;
-	LZMA) xz --format=lzma -9 -c "$2" ;;
-	bzip2) bzip2 -9c "$2" ;;
-	LZO) lzop -9 -c "$2" ;;
-	LZ4) lz4 -l -9 -c "$2" 2>/dev/null ;;
-	Zstandard) zstd -q -22 --ultra -c "$2" ;;
-	esac
-	[ "$1" = gzip ] || size "$2"
-}
+pack() { "$here/pack" "$@"; }
 # kernel ...: runs it and reads its line: $phys $shift $flag; anything else is a failure.
 kernel() {
 	local p64 p32 n32 ok target=0xffffffff81200004
@@ -60,11 +42,8 @@ off="--kernel-cache off"
 few() { if [ -n "$FULL" ]; then echo "$1"; else echo "$2"; fi; }
 # fewer ALL FEW FEWER: in an emulated host even less.
 fewer() { if [ "$every" = 1 ]; then few "$1" "$2"; else echo "$3"; fi; }
-vmlinux three
-vmlinux two -DTWO_TABLES
-NO_RELOCS=1 vmlinux none
 for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
-	pack $format "$T/three" >"$T/$format.payload"
+	cp "$GUESTS/$format.payload" "$T/"
 	bzimage $format "$T/$format.payload"
 	kernel -k "$T/$format" $off -v
 	placed unpack/$format
@@ -76,7 +55,7 @@ for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
 	bytes=$(stat -c %s "$T/$format.payload")
 	for at in $(few "$((bytes / 3)) $((bytes / 2)) $((bytes - 8))" $((bytes / 2))); do
 		cp "$T/$format.payload" "$T/bad.payload"
-		printf '\252\125\252\125' | dd of="$T/bad.payload" bs=1 seek=$at conv=notrunc 2>/dev/null
+		printf '\252\125\252\125' | patch "$T/bad.payload" $at
 		bzimage bad "$T/bad.payload"
 		run -m 256 -k "$T/bad" $off --timeout 5
 		# Without checksums (LZ4, LZMA) another kernel may come out, and do anything but harm us.
@@ -87,16 +66,16 @@ for format in gzip XZ LZMA bzip2 LZO LZ4 Zstandard; do
 		   has unpack/$format-damaged-$at-said "$T/err" "^lkvm: kernel: .*/bad: its payload .* (is damaged|unpacks to)" ;;
 		esac
 	done
-	exact=$(stat -c %s "$T/three")
+	exact=$(stat -c %s "$GUESTS/three")
 	for n in $(few "0 1000 $((exact - 1)) $((exact + 1)) 8388609 4294967295" $((exact + 1))); do
 		head -c -4 "$T/$format.payload" >"$T/bad.payload"
-		size x $n >>"$T/bad.payload"
+		word $n >>"$T/bad.payload"
 		bzimage bad "$T/bad.payload"
 		run -m 256 -k "$T/bad" $off
 		same unpack/$format-size-$n "125 1" "$status $(grep -c '^lkvm: kernel: ' "$T/err")"
 	done
 	head -c 3000 "$T/$format.payload" >"$T/bad.payload"
-	size "$T/three" >>"$T/bad.payload"
+	word $exact >>"$T/bad.payload"
 	bzimage bad "$T/bad.payload"
 	run -m 256 -k "$T/bad" $off
 	same unpack/$format-cut 125 $status
@@ -122,11 +101,11 @@ for i in $(seq 40); do
 done
 same unpack/above-4GiB "0 + 1" "$status ${rest##* } $((16#$phys >= 4294967296))"
 # Kernels of other layouts.
-pack gzip "$T/two" >"$T/two.payload"; bzimage k2 "$T/two.payload"
+pack gzip "$GUESTS/two" >"$T/two.payload"; bzimage k2 "$T/two.payload"
 run -m 256 --rng off -k "$T/k2" $off
 same unpack/two-tables "0 +" "$status $(awk '{ print $NF }' "$T/out")"
 same unpack/two-tables-moved "$(awk '{ print $2 }' "$T/out")" "$(awk '{ print $3 }' "$T/out")"
-pack gzip "$T/none" >"$T/none.payload"; bzimage k0 "$T/none.payload"
+pack gzip "$GUESTS/none" >"$T/none.payload"; bzimage k0 "$T/none.payload"
 kernel -k "$T/k0" $off
 same unpack/no-relocations "16777216 0 0" "$phys $shift $flag"
 # What is not understood is the stub's: it says so.
@@ -139,19 +118,19 @@ stub() {
 run -m 256 --rng off -k "$k" --unpack guest
 same unpack/guest "0 stub" "$status $(cat "$T/out")"
 stub memmap 'there is memmap= on its command line' -k "$k" -p 'memmap=1M$32M'
-bzimage old "$T/gzip.payload" -DVERSION=0x20e
+bzimage old "$T/gzip.payload" old.front
 stub old-protocol 'it is a 32-bit kernel or older than Linux 5.5' -k "$T/old"
-(echo "no kernel has this format"; cat "$T/filling"; size "$T/three") >"$T/odd.payload"; bzimage odd "$T/odd.payload"
+(echo "no kernel has this format"; head -c 300000 "$LKVM"; word $exact) >"$T/odd.payload"; bzimage odd "$T/odd.payload"
 stub odd-format 'its compression is not known' -k "$T/odd"
 for lie in $(few "0x00001000 0x80fffffd 0x81403ffe 0x7fffffff 0x00000001" 0x81403ffe); do
-	vmlinux lie -DLIE=$lie; pack gzip "$T/lie" >"$T/lie.payload"; bzimage klie "$T/lie.payload"
+	pack gzip "$GUESTS/lie-$lie" >"$T/lie.payload"; bzimage klie "$T/lie.payload"
 	stub relocation-$lie 'what is in it has another form than expected: a relocation outside' -k "$T/klie"
 done
-(cat "$T/three"; printf '\0\0\0\0') >"$T/odd"; pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
+(cat "$GUESTS/three"; printf '\0\0\0\0') >"$T/odd"; pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
 stub four-tables 'what is in it has another form than expected: too many' -k "$T/odd"
 # Each field of the ELF file, wrong in itself.
 for at in $(fewer "4 5 16 18 24 26 32 36 40 44 54 56 58 60 72 80 96 97 104 128" "32 56 80 104" "32 104"); do
-	cp "$T/three" "$T/odd"; printf '\377\377' | dd of="$T/odd" bs=1 seek=$at conv=notrunc 2>/dev/null
+	cp "$GUESTS/three" "$T/odd"; printf '\377\377' | dd of="$T/odd" bs=1 seek=$at conv=notrunc 2>/dev/null
 	pack gzip "$T/odd" >"$T/odd.payload"; bzimage odd "$T/odd.payload"
 	run -m 256 --rng off $off -k "$T/odd" --timeout 3
 	# It may crash itself, or stop; what it may not is harm us.
@@ -160,7 +139,7 @@ for at in $(fewer "4 5 16 18 24 26 32 36 40 44 54 56 58 60 72 80 96 97 104 128" 
 	*) not_ok unpack/elf-$at "$status $(cat "$T/out")" "$(head -n 3 "$T/err")" ;;
 	esac
 done
-bzimage small "$T/gzip.payload" -DINIT_SIZE=0x200000
+bzimage small "$T/gzip.payload" small.front
 run -m 256 -k "$T/small" $off
 same unpack/larger-than-its-header 125 $status
 
