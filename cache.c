@@ -20,9 +20,9 @@
 #include "cache.h"
 #include "util.h"
 
-#define TEMPORARY	CACHE_PREFIX "new.tmp"
+#define TEMPORARY CACHE_PREFIX "new.tmp"
 /* A file that was just written may change again without a change of its times. */
-#define SETTLE_NS	1000000000ll
+#define SETTLE_NS 1000000000ll
 
 static int64_t cache_to_ns(const struct timespec *t)
 {
@@ -44,8 +44,11 @@ bool cache_identify(int fd, struct cache_identity *id)
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return false;
 	*id = (struct cache_identity){
-		.dev = st.st_dev, .ino = st.st_ino, .bytes = (uint64_t)st.st_size,
-		.modified_ns = cache_to_ns(&st.st_mtim), .changed_ns = cache_to_ns(&st.st_ctim),
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+		.bytes = (uint64_t)st.st_size,
+		.modified_ns = cache_to_ns(&st.st_mtim),
+		.changed_ns = cache_to_ns(&st.st_ctim),
 	};
 	return true;
 }

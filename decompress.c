@@ -56,22 +56,24 @@ static int decode_gzip(void *library, struct input *in, struct output *out)
 		return -EINVAL;
 	z.avail_in = (unsigned int)in->bytes;
 	z.avail_out = (unsigned int)out->bytes;
-	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK)	/* 16: a gzip header */
+	if (inflateInit2(&z, 16 + MAX_WBITS) != Z_OK) /* 16: a gzip header */
 		return -ENOMEM;
 	rc = inflate(&z, Z_FINISH);
 	out->at = z.total_out;
 	inflateEnd(&z);
-	return rc == Z_STREAM_END ? 0 : rc == Z_MEM_ERROR ? -ENOMEM : -EINVAL;
+	return rc == Z_STREAM_END ? 0 :
+	       rc == Z_MEM_ERROR  ? -ENOMEM :
+				    -EINVAL;
 }
 
 /* ---- XZ and LZMA: liblzma 5 (lzma/base.h, container.h, filter.h, lzma12.h) ---- */
 
-#define LZMA_OK		0
-#define LZMA_MEM_ERROR	5
+#define LZMA_OK		  0
+#define LZMA_MEM_ERROR	  5
 #define LZMA_FILTER_LZMA1 0x4000000000000001ull
-#define LZMA_END	UINT64_MAX
-#define LZMA_PROPS_BYTES 5u
-#define LZMA_HEADER_BYTES 13u	/* properties, unpacked size */
+#define LZMA_END	  UINT64_MAX
+#define LZMA_PROPS_BYTES  5u
+#define LZMA_HEADER_BYTES 13u /* properties, unpacked size */
 
 struct lzma_filter {
 	uint64_t id;
@@ -80,12 +82,14 @@ struct lzma_filter {
 
 static int xz_error(int rc)
 {
-	return rc == LZMA_OK ? 0 : rc == LZMA_MEM_ERROR ? -ENOMEM : -EINVAL;
+	return rc == LZMA_OK	    ? 0 :
+	       rc == LZMA_MEM_ERROR ? -ENOMEM :
+				      -EINVAL;
 }
 
 static int decode_xz(void *library, struct input *in, struct output *out)
 {
-	int (*buffer_decode)(uint64_t *memlimit, uint32_t flags, const void *allocator,
+	int (*buffer_decode)(uint64_t * memlimit, uint32_t flags, const void *allocator,
 			     const uint8_t *src, size_t *src_at, size_t src_bytes, uint8_t *dst,
 			     size_t *dst_at, size_t dst_bytes) =
 		dlsym(library, "lzma_stream_buffer_decode");
@@ -99,7 +103,7 @@ static int decode_xz(void *library, struct input *in, struct output *out)
 
 static int decode_lzma(void *library, struct input *in, struct output *out)
 {
-	int (*get_properties)(struct lzma_filter *filter, const void *allocator,
+	int (*get_properties)(struct lzma_filter *, const void *allocator,
 			      const uint8_t *props, size_t props_bytes) =
 		dlsym(library, "lzma_properties_decode");
 	uint64_t (*memory_usage)(const struct lzma_filter *filters) =
@@ -124,14 +128,14 @@ static int decode_lzma(void *library, struct input *in, struct output *out)
 	else
 		rc = xz_error(buffer_decode(filters, NULL, in->data, &in->at, in->bytes,
 					    out->data, &out->at, out->bytes));
-	free(filters[0].options);	/* by malloc(), since there is no allocator */
+	free(filters[0].options); /* by malloc(), since there is no allocator */
 	return rc;
 }
 
 /* ---- bzip2: libbz2 1.0 (bzlib.h) ---- */
 
-#define BZ_OK		0
-#define BZ_MEM_ERROR	(-3)
+#define BZ_OK	     0
+#define BZ_MEM_ERROR (-3)
 
 static int decode_bzip2(void *library, struct input *in, struct output *out)
 {
@@ -148,7 +152,9 @@ static int decode_bzip2(void *library, struct input *in, struct output *out)
 	rc = buffer_decode((char *)out->data, &n, (const char *)in->data,
 			   (unsigned int)in->bytes, 0, 0);
 	out->at = n;
-	return rc == BZ_OK ? 0 : rc == BZ_MEM_ERROR ? -ENOMEM : -EINVAL;
+	return rc == BZ_OK	  ? 0 :
+	       rc == BZ_MEM_ERROR ? -ENOMEM :
+				    -EINVAL;
 }
 
 /* ---- Zstandard: libzstd 1 (zstd.h) ---- */
@@ -172,7 +178,7 @@ static int decode_zstd(void *library, struct input *in, struct output *out)
 /* ---- LZ4's legacy frames: liblz4 1 (lz4.h) ---- */
 
 #define LZ4_MAGIC_BYTES 4u
-#define LZ4_BLOCK_BYTES (8u << 20)	/* unpacked; the last one may be shorter */
+#define LZ4_BLOCK_BYTES (8u << 20) /* unpacked; the last one may be shorter */
 
 static bool decompress_take(struct input *in, void *to, size_t bytes)
 {
@@ -211,13 +217,13 @@ static int decode_lz4(void *library, struct input *in, struct output *out)
 
 /* ---- LZO in lzop's files: liblzo2 (lzo1x.h) ---- */
 
-#define LZOP_HAS_LEVEL	0x0940u		/* version: a method's level, times of 64 bits */
-#define LZOP_FILTER	0x800u
-#define LZOP_EXTRA	0x40u
-#define LZOP_ADLER_OUT	0x1u		/* checksums of each block, unpacked and packed */
-#define LZOP_ADLER_IN	0x2u
-#define LZOP_CRC_OUT	0x100u
-#define LZOP_CRC_IN	0x200u
+#define LZOP_HAS_LEVEL 0x0940u /* version: a method's level, times of 64 bits */
+#define LZOP_FILTER    0x800u
+#define LZOP_EXTRA     0x40u
+#define LZOP_ADLER_OUT 0x1u /* checksums of each block, unpacked and packed */
+#define LZOP_ADLER_IN  0x2u
+#define LZOP_CRC_OUT   0x100u
+#define LZOP_CRC_IN    0x200u
 
 static bool take_be(struct input *in, size_t bytes, uint32_t *value)
 {
@@ -248,9 +254,9 @@ static bool take_lzop_header(struct input *in, uint32_t *flags)
 	if (!take_be(in, 2, &version) || !skip(in, 2))
 		return false;
 	recent = version >= LZOP_HAS_LEVEL;
-	return skip(in, recent ? 4 : 1) &&	/* version needed; method, level */
+	return skip(in, recent ? 4 : 1) && /* version needed; method, level */
 	       take_be(in, 4, flags) && skip(in, *flags & LZOP_FILTER ? 4 : 0) &&
-	       skip(in, recent ? 12 : 8) &&	/* mode, time */
+	       skip(in, recent ? 12 : 8) && /* mode, time */
 	       take_be(in, 1, &bytes) && skip(in, bytes) && skip(in, 4) &&
 	       (!(*flags & LZOP_EXTRA) || (take_be(in, 4, &bytes) && skip(in, bytes) && skip(in, 4)));
 }
@@ -306,7 +312,7 @@ static int decode_lzo(void *library, struct input *in, struct output *out)
 
 	if (!block_decode)
 		return -ENOSYS;
-	in->at = 9;	/* the magic */
+	in->at = 9; /* the magic */
 	if (!take_lzop_header(in, &flags))
 		return -EINVAL;
 	for (;;) {
@@ -379,5 +385,7 @@ int unpack(const struct unpacker *u, const uint8_t *src, size_t src_bytes, uint8
 	size_t bytes;
 	int rc = unpack_up_to(u, src, src_bytes, dst, dst_bytes, &bytes);
 
-	return rc ? rc : bytes == dst_bytes ? 0 : -EINVAL;
+	return rc		  ? rc :
+	       bytes == dst_bytes ? 0 :
+				    -EINVAL;
 }

@@ -22,15 +22,15 @@
 #include "event.h"
 #include "util.h"
 
-#define SLOT_BITS 11
+#define SLOT_BITS	  11
 #define EVENT_MAX_WATCHES (1 << SLOT_BITS)
-#define EVENT_BATCH 32
-#define GENERATION_BITS (31 - SLOT_BITS)
+#define EVENT_BATCH	  32
+#define GENERATION_BITS	  (31 - SLOT_BITS)
 
 struct watch {
 	bool used;
-	bool is_timer;		/* fd is ours: read it before the call, close it at the end */
-	bool stays;		/* also after event_restart() */
+	bool is_timer; /* fd is ours: read it before the call, close it at the end */
+	bool stays;    /* also after event_restart() */
 	uint32_t generation;
 	int fd;
 	event_fn fn;
@@ -47,16 +47,16 @@ struct call {
 
 struct event_loop {
 	int epoll_fd;
-	int wake_fd;		/* calls or a stop are waiting */
+	int wake_fd; /* calls or a stop are waiting */
 	struct watch watches[EVENT_MAX_WATCHES];
 	struct event_deferred *deferred, **deferred_tail;
 	uint64_t round;
-	pthread_t owner;	/* runs callbacks */
+	pthread_t owner; /* runs callbacks */
 
-	pthread_mutex_t lock;	/* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t call_done;
 	struct call *calls, **calls_tail;
-	atomic_bool stopped;	/* written under the lock */
+	atomic_bool stopped; /* written under the lock */
 };
 
 void eventfd_signal(int fd)
@@ -64,7 +64,7 @@ void eventfd_signal(int fd)
 	uint64_t one = 1;
 	ssize_t n = write(fd, &one, sizeof(one));
 
-	(void)n;	/* EAGAIN: the counter is full, so it is readable already */
+	(void)n; /* EAGAIN: the counter is full, so it is readable already */
 }
 
 void eventfd_clear(int fd)
@@ -72,7 +72,7 @@ void eventfd_clear(int fd)
 	uint64_t count;
 	ssize_t n = read(fd, &count, sizeof(count));
 
-	(void)n;	/* EAGAIN: somebody else was faster, it is empty */
+	(void)n; /* EAGAIN: somebody else was faster, it is empty */
 }
 
 static int handle_of(const struct event_loop *loop, const struct watch *w)
@@ -334,7 +334,7 @@ static void event_dispatch(struct event_loop *loop, const struct epoll_event *ev
 	struct watch *w = watch_of(loop, (int)ev->data.u32);
 
 	if (!w)
-		return;	/* removed by an earlier callback of this batch */
+		return; /* removed by an earlier callback of this batch */
 	if (w->is_timer)
 		eventfd_clear(w->fd);
 	w->fn(w->arg, ev->events);
@@ -359,7 +359,7 @@ int event_run(struct event_loop *loop)
 		event_run_deferred(loop);
 	}
 	event_stop(loop);
-	run_calls(loop);	/* cancels what is still waiting */
+	run_calls(loop); /* cancels what is still waiting */
 	return rc;
 }
 

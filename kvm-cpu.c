@@ -35,9 +35,9 @@
 #include "util.h"
 
 #define VCPU_STACK_BYTES KIB(256)
-#define RFLAGS_IF 0x200u
-#define VCPU_MAX_STATS 64u	/* a descriptor each, of which there may be 1024 */
-#define MAX_PIECES 4096u	/* of one access: a string instruction may have many */
+#define RFLAGS_IF	 0x200u
+#define VCPU_MAX_STATS	 64u   /* a descriptor each, of which there may be 1024 */
+#define MAX_PIECES	 4096u /* of one access: a string instruction may have many */
 
 static int kick_signal(void)
 {
@@ -46,7 +46,7 @@ static int kick_signal(void)
 
 static void on_kick(int signal)
 {
-	(void)signal;	/* its arrival is the message: KVM_RUN returns EINTR */
+	(void)signal; /* its arrival is the message: KVM_RUN returns EINTR */
 }
 
 int vcpu_install_kick_handler(void)
@@ -70,8 +70,14 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned int index, unsigned i
 
 	if (!vcpu)
 		return log_enomem("vcpu");
-	*vcpu = (struct vcpu){ .vm = vm, .pio = pio, .mmio = mmio, .mem = mem, .index = index,
-				.stats_fd = -1 };
+	*vcpu = (struct vcpu){
+		.vm = vm,
+		.pio = pio,
+		.mmio = mmio,
+		.mem = mem,
+		.index = index,
+		.stats_fd = -1,
+	};
 	vcpu->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)id);
 	if (vcpu->fd < 0) {
 		rc = -errno;
@@ -122,7 +128,7 @@ void vcpu_join(struct vcpu *vcpu)
 {
 	if (!vcpu->started)
 		return;
-	vcpu_release(vcpu);	/* it may never have been */
+	vcpu_release(vcpu); /* it may never have been */
 	pthread_join(vcpu->thread, NULL);
 	sem_destroy(&vcpu->may_run);
 	vcpu->started = false;
@@ -199,7 +205,10 @@ static void dump_registers(const struct vcpu *vcpu)
 		 "  gdt %" PRIx64 ":%04x  idt %" PRIx64 ":%04x\n",
 		 (uint64_t)s.cr0, (uint64_t)s.cr2, (uint64_t)s.cr3, (uint64_t)s.cr4,
 		 (uint64_t)s.efer, s.cs.selector, (uint64_t)s.cs.base,
-		 s.cs.l ? "64-bit" : s.cs.db ? "32-bit" : "16-bit", s.ss.selector,
+		 s.cs.l	 ? "64-bit" :
+		 s.cs.db ? "32-bit" :
+			   "16-bit",
+		 s.ss.selector,
 		 s.ds.selector, s.es.selector, s.fs.selector, s.gs.selector,
 		 (uint64_t)s.gdt.base, s.gdt.limit, (uint64_t)s.idt.base, s.idt.limit);
 	log_raw(text);
@@ -233,7 +242,7 @@ static void report_internal_error(const struct vcpu *vcpu)
 			  run->internal.ndata > 0 ? (unsigned long long)run->internal.data[0] : 0,
 			  run->internal.ndata > 1 ? (unsigned long long)run->internal.data[1] : 0,
 			  vcpu->vm->is_pvm ? cause_of_emulation_failure(vcpu) :
-					 "the kernel log of this host may tell more.");
+					     "the kernel log of this host may tell more.");
 		return;
 	}
 	n = read_instruction(vcpu, bytes, sizeof(bytes), &rip);
@@ -258,7 +267,7 @@ static bool vcpu_lost(struct vcpu *vcpu, enum stop_reason reason,
 	int err = errno;
 
 	vm_request_stop(vcpu->vm, reason);
-	errno = err;	/* that of KVM_RUN: a report may need it */
+	errno = err; /* that of KVM_RUN: a report may need it */
 	report(vcpu);
 	dump_registers(vcpu);
 	return false;
@@ -333,7 +342,8 @@ static void report_unexpected(const struct vcpu *vcpu)
 			  run->ex.exception, run->ex.error_code);
 	else
 		log_error("vcpu %u: KVM exit reason %u is unknown to lkvm\n"
-			  "please report it with `lkvm check` of this host.", vcpu->index,
+			  "please report it with `lkvm check` of this host.",
+			  vcpu->index,
 			  run->exit_reason);
 }
 
@@ -345,7 +355,8 @@ static void report_triple_fault(const struct vcpu *vcpu)
 static void report_failed_entry(const struct vcpu *vcpu)
 {
 	log_error("vcpu %u: the CPU refused to enter the guest: reason %#llx\n"
-		  "the guest's state is one that this host's CPU does not accept.", vcpu->index,
+		  "the guest's state is one that this host's CPU does not accept.",
+		  vcpu->index,
 		  (unsigned long long)vcpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
@@ -374,13 +385,13 @@ static bool handle_exit(struct vcpu *vcpu)
 	case KVM_EXIT_MMIO:
 		handle_mmio(vcpu);
 		return true;
-	case KVM_EXIT_INTR:		/* a signal: the caller looks at the requests */
-	case KVM_EXIT_IRQ_WINDOW_OPEN:	/* only asked for without an in-kernel irqchip */
-	case KVM_EXIT_NMI:		/* the host took an NMI */
-	case KVM_EXIT_X86_BUS_LOCK:	/* throttling by the host */
+	case KVM_EXIT_INTR:	       /* a signal: the caller looks at the requests */
+	case KVM_EXIT_IRQ_WINDOW_OPEN: /* only asked for without an in-kernel irqchip */
+	case KVM_EXIT_NMI:	       /* the host took an NMI */
+	case KVM_EXIT_X86_BUS_LOCK:    /* throttling by the host */
 	case KVM_EXIT_SET_TPR:
 	case KVM_EXIT_IOAPIC_EOI:
-	case KVM_EXIT_HLT:		/* the in-kernel irqchip halts in the kernel */
+	case KVM_EXIT_HLT: /* the in-kernel irqchip halts in the kernel */
 		return true;
 	case KVM_EXIT_SYSTEM_EVENT:
 		return handle_system_event(vcpu);
@@ -407,7 +418,7 @@ static bool halted_for_good(const struct vcpu *vcpu)
 	switch (mp.mp_state) {
 	case KVM_MP_STATE_UNINITIALIZED:
 	case KVM_MP_STATE_INIT_RECEIVED:
-		return true;	/* only another CPU can start it */
+		return true; /* only another CPU can start it */
 	case KVM_MP_STATE_HALTED:
 		return !(regs.rflags & RFLAGS_IF);
 	default:
@@ -426,7 +437,7 @@ static bool complete_access(struct vcpu *vcpu)
 	for (unsigned int i = 0; i < MAX_PIECES && go_on; i++) {
 		__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
-			break;	/* EINTR; what else it may be comes again */
+			break; /* EINTR; what else it may be comes again */
 		go_on = handle_exit(vcpu);
 	}
 	return go_on;
@@ -441,7 +452,7 @@ static bool vcpu_wait_parked(struct vcpu *vcpu)
 	eventfd_signal(vcpu->park->fd);
 	while (sem_wait(&vcpu->may_run))
 		;
-	ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);	/* EINVAL: it has no such clock */
+	ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0); /* EINVAL: it has no such clock */
 	return true;
 }
 
@@ -464,7 +475,7 @@ static bool serve_requests(struct vcpu *vcpu)
 		atomic_store(&vcpu->report,
 			     halted_for_good(vcpu) ? VCPU_REPORT_DEAD : VCPU_REPORT_ALIVE);
 	if (requests & VCPU_REQUEST_PAUSED)
-		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);	/* EINVAL: it has no such clock */
+		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0); /* EINVAL: it has no such clock */
 	if (requests & VCPU_REQUEST_STOP)
 		return false;
 	if (requests & VCPU_REQUEST_NMI)
@@ -482,13 +493,14 @@ static void report_run_error(const struct vcpu *vcpu)
 	else
 		log_error("vcpu %u: KVM_RUN: %s%s", vcpu->index, strerror(err),
 			  err == EFAULT || err == ENOMEM || err == EHWPOISON ?
-			  "\nthe host could not provide a page of guest memory." : "");
+				  "\nthe host could not provide a page of guest memory." :
+				  "");
 }
 
 /* KVM_RUN failed, with errno. True to try again. */
 static bool handle_run_error(struct vcpu *vcpu)
 {
-	if (errno != EINTR && errno != EAGAIN)	/* EAGAIN: an AP that was just started */
+	if (errno != EINTR && errno != EAGAIN) /* EAGAIN: an AP that was just started */
 		return vcpu_lost(vcpu, STOP_KVM_ERROR, report_run_error);
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	return true;

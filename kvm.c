@@ -86,7 +86,8 @@ int kvm_open(void)
 		return fd;
 	if (err == ENOENT || err == ENXIO || err == ENODEV)
 		log_error("no %s: VT-x/AMD-V is off in the firmware, nested virtualisation is off, "
-			  "or the container lacks --device %s.", KVM_DEVICE, KVM_DEVICE);
+			  "or the container lacks --device %s.",
+			  KVM_DEVICE, KVM_DEVICE);
 	else if (err == EACCES || err == EPERM)
 		explain_eacces(err);
 	else
@@ -182,8 +183,8 @@ static int set_up_platform(struct vm *vm, const struct vm_config *config)
  * GSIs: the 24 pins of the I/O APIC, 16 of them also of the 8259s, as KVM has
  * them by default; above them, messages. KVM takes the table only as a whole.
  */
-#define PIC_LINES 16u
-#define MAX_MESSAGES 1024u
+#define PIC_LINES	  16u
+#define MAX_MESSAGES	  1024u
 #define FIRST_MESSAGE_GSI KVM_IOAPIC_NUM_PINS
 
 struct vm_routes {
@@ -197,7 +198,7 @@ struct vm_routes {
 		struct kvm_irq_routing table;
 		uint8_t room[sizeof(struct kvm_irq_routing) +
 			     (KVM_IOAPIC_NUM_PINS + PIC_LINES + MAX_MESSAGES) *
-			     sizeof(struct kvm_irq_routing_entry)];
+				     sizeof(struct kvm_irq_routing_entry)];
 	};
 };
 
@@ -342,7 +343,7 @@ static int vm_open(struct vm *vm)
 	}
 	vm->vcpu_mmap_bytes = (uint32_t)rc;
 	rc = kvm_capability(vm->sys_fd, KVM_CAP_MAX_VCPUS);
-	vm->max_vcpus = rc > 0 ? (unsigned int)rc : 4;	/* api.rst 4.7: the default is 4 */
+	vm->max_vcpus = rc > 0 ? (unsigned int)rc : 4; /* api.rst 4.7: the default is 4 */
 	vm->pid = getpid();
 	vm->is_pvm = kvm_is_pvm();
 	vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -28,7 +28,11 @@
 
 #define MAX_NAMES 64u
 
-enum wait { WAIT_CLIENT, WAIT_END, WAIT_DESCRIPTORS };
+enum wait {
+	WAIT_CLIENT,
+	WAIT_END,
+	WAIT_DESCRIPTORS,
+};
 
 /* Also of those that somebody has taken: he may not be ready. */
 static struct socket_name names[MAX_NAMES];
@@ -114,7 +118,7 @@ static int bind_name(struct listener *l, int fd, const struct sockaddr_un *addr)
 			*entry = l->name;
 		} else if (!l->name.path) {
 			rc = -errno;
-			unlink(l->path);	/* it could not be told from another's later */
+			unlink(l->path); /* it could not be told from another's later */
 		}
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -186,8 +190,13 @@ int listener_open(struct listener *l, struct event_loop *loop, const char *owner
 	int fd, rc;
 
 	*l = (struct listener){
-		.loop = loop, .client = *client, .owner = owner, .path = path,
-		.fd = -1, .watch = -1, .timer = -1,
+		.loop = loop,
+		.client = *client,
+		.owner = owner,
+		.path = path,
+		.fd = -1,
+		.watch = -1,
+		.timer = -1,
 	};
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
@@ -197,7 +206,7 @@ int listener_open(struct listener *l, struct event_loop *loop, const char *owner
 		return -errno;
 	rc = bind_name(l, fd, &addr);
 	if (rc) {
-		close(fd);	/* the name is somebody else's: it is not removed */
+		close(fd); /* the name is somebody else's: it is not removed */
 		return rc;
 	}
 	l->fd = fd;

@@ -19,15 +19,15 @@
 #include "sink.h"
 #include "util.h"
 
-#define LOG_LINE_MAX 2048
-#define STOP_PATIENCE_NS 3000000000ull	/* with a reader that takes a little now and then */
+#define LOG_LINE_MAX	 2048
+#define STOP_PATIENCE_NS 3000000000ull /* with a reader that takes a little now and then */
 
 static struct {
 	enum log_level level;
 	atomic_bool raw_terminal;
-	struct output out;		/* stderr as it is; fd 0: not asked yet */
-	atomic_bool has_stopped;	/* its reader: it is not waited for again */
-	_Atomic(struct sink *) sink;	/* while there is a loop */
+	struct output out;	     /* stderr as it is; fd 0: not asked yet */
+	atomic_bool has_stopped;     /* its reader: it is not waited for again */
+	_Atomic(struct sink *) sink; /* while there is a loop */
 } log_state = { .level = LOG_NOTICE };
 
 void log_set_level(enum log_level level)
@@ -175,13 +175,16 @@ int log_enomem(const char *what)
  */
 static unsigned int shown_bytes(const uint8_t *s)
 {
-	unsigned int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
-			 s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	unsigned int n = s[0] < 0x80		     ? 1 :
+			 s[0] >= 0xc2 && s[0] < 0xe0 ? 2 :
+			 s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
+			 s[0] >= 0xf0 && s[0] < 0xf5 ? 4 :
+						       0;
 
 	if (n == 1)
 		return s[0] >= ' ' && s[0] != 0x7f;
 	for (unsigned int i = 1; i < n; i++)
-		if (s[i] >> 6 != 2)	/* also at the end of the text */
+		if (s[i] >> 6 != 2) /* also at the end of the text */
 			return 0;
 	return s[0] == 0xc2 && s[1] < 0xa0 ? 0 : n;
 }

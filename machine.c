@@ -53,20 +53,26 @@
 #include "x86/stat.h"
 #include "x86/tables.h"
 
-#define AIO_DEPTH	256u
+#define AIO_DEPTH	 256u
 #define DELIVERY_TICK_NS 10000000ull
-#define PAUSE_TICK_NS	2000000ull
-#define ASK_AGAIN_NS	2000000000ull
-#define ASK_SOON_NS	100000000ull
-#define PAUSE_IDLE_TICKS 2u	/* what a kick asks for is submitted a round later at the latest */
+#define PAUSE_TICK_NS	 2000000ull
+#define ASK_AGAIN_NS	 2000000000ull
+#define ASK_SOON_NS	 100000000ull
+#define PAUSE_IDLE_TICKS 2u /* what a kick asks for is submitted a round later at the latest */
 
 struct machine_pause {
-	enum { PAUSE_NONE, PAUSE_PARKING, PAUSE_DRAINING, PAUSE_DONE, PAUSE_HALTED } state;
-	bool unwanted;			/* when all CPUs have parked they go on */
+	enum {
+		PAUSE_NONE,
+		PAUSE_PARKING,
+		PAUSE_DRAINING,
+		PAUSE_DONE,
+		PAUSE_HALTED,
+	} state;
+	bool unwanted; /* when all CPUs have parked they go on */
 	struct vcpu_park park;
 	struct clocks clocks;
 	int timer;
-	unsigned int idle_ticks;	/* of the disks, in a row */
+	unsigned int idle_ticks; /* of the disks, in a row */
 	uint64_t until_ns;
 	void (*done)(void *arg, int rc);
 	void *arg;
@@ -80,14 +86,14 @@ struct machine_halt {
 		machine_halted_fn fn;
 		void *arg;
 	} by[MACHINE_NR_HALTERS];
-	int step;			/* the CPU that is to go on alone; -1: none */
+	int step; /* the CPU that is to go on alone; -1: none */
 	bool settling;
 };
 
 struct machine {
 	const struct machine_config *config;
-	struct boot *boot;		/* NULL: it goes on from a snapshot */
-	struct boot *spare;		/* what boots if it cannot; NULL: nothing does */
+	struct boot *boot;  /* NULL: it goes on from a snapshot */
+	struct boot *spare; /* what boots if it cannot; NULL: nothing does */
 	/* Until it is joined the loader has boot and memory to itself. */
 	pthread_t loader;
 	pid_t loader_tid;
@@ -95,41 +101,41 @@ struct machine {
 	bool loading;
 	uint64_t loaded_ns;
 	int kvm_fd;
-	int statm_fd;			/* what our process has in memory; -1 */
-	struct sink *log;		/* --console-log; NULL: none */
+	int statm_fd;	  /* what our process has in memory; -1 */
+	struct sink *log; /* --console-log; NULL: none */
 	struct aio *aio;
-	struct files *files;		/* the process that reads trees; NULL: there are none */
-	struct tree_config trees[TREE_MAX_TREES];	/* with what a snapshot says of them */
+	struct files *files;			  /* the process that reads trees; NULL: there are none */
+	struct tree_config trees[TREE_MAX_TREES]; /* with what a snapshot says of them */
 	struct tree_identity tree_ids[TREE_MAX_TREES];
 	struct board_config board_config;
-	struct board_host host;		/* what the board is lent */
-	struct term *err_term;		/* the command's stderr; NULL: none of its own */
-	struct command *command;	/* NULL: none */
-	struct gate *gate;		/* of the command; NULL: none */
-	struct results *results;	/* of the command; NULL: none */
+	struct board_host host;	 /* what the board is lent */
+	struct term *err_term;	 /* the command's stderr; NULL: none of its own */
+	struct command *command; /* NULL: none */
+	struct gate *gate;	 /* of the command; NULL: none */
+	struct results *results; /* of the command; NULL: none */
 	struct board board;
-	bool disks_stuck;		/* requests are in flight, and will be */
-	bool lent[BOARD_MAX_VIRTIO];	/* spare disks, by number */
+	bool disks_stuck;	     /* requests are in flight, and will be */
+	bool lent[BOARD_MAX_VIRTIO]; /* spare disks, by number */
 	struct machine_pause pause;
 	struct machine_halt halt;
-	void *restored;			/* state of a snapshot that is yet to be loaded; ours */
-	size_t restored_at;		/* ... from there on */
-	bool bad_snapshot;		/* what it was to go on from is of no use */
+	void *restored;	    /* state of a snapshot that is yet to be loaded; ours */
+	size_t restored_at; /* ... from there on */
+	bool bad_snapshot;  /* what it was to go on from is of no use */
 	bool frozen;
-	bool output_lost;		/* of a command: its file takes no more */
-	bool urgent;			/* it shall end: by a signal, a key or the time limit */
-	bool unwanted;			/* ... by a signal or a key */
-	bool asked;			/* the guest was, to end in order */
+	bool output_lost; /* of a command: its file takes no more */
+	bool urgent;	  /* it shall end: by a signal, a key or the time limit */
+	bool unwanted;	  /* ... by a signal or a key */
+	bool asked;	  /* the guest was, to end in order */
 	int ask_timer;
-	uint64_t asked_ns, ask_ns;	/* when the timer was set, and to how long */
-	uint64_t grace_ns;		/* left when it was; then it is ended. 0: not so */
+	uint64_t asked_ns, ask_ns; /* when the timer was set, and to how long */
+	uint64_t grace_ns;	   /* left when it was; then it is ended. 0: not so */
 
 	struct signals *signals;
-	bool announced;			/* on the terminal: what runs */
+	bool announced; /* on the terminal: what runs */
 	int delivery_timer;
-	bool delivers;			/* the guest has ended, its output waits for readers */
-	bool tells_waiting;		/* that it does has been said */
-	uint64_t deliver_until_ns;	/* 0: as long as it takes */
+	bool delivers;		   /* the guest has ended, its output waits for readers */
+	bool tells_waiting;	   /* that it does has been said */
+	uint64_t deliver_until_ns; /* 0: as long as it takes */
 	struct end_watch end_watch;
 	struct broker broker;
 	struct supervisor supervisor;
@@ -145,7 +151,7 @@ static void use_spare(struct machine *m)
 	m->bad_snapshot = true;
 	m->boot = m->spare;
 	m->spare = NULL;
-	m->board_config.tsc_khz = 0;	/* which it had from there */
+	m->board_config.tsc_khz = 0; /* which it had from there */
 	free(m->restored);
 	m->restored = NULL;
 }
@@ -447,12 +453,13 @@ static int create_terminal(struct machine *m)
 		.out_fd = m->config->out_fd,
 		.log = command ? NULL : m->log,
 		.quit = on_quit,
-		.no_keys = m->config->gate_fd >= 0,	/* engines have theirs */
+		.no_keys = m->config->gate_fd >= 0, /* engines have theirs */
 		.suspend = on_suspend,
 		.send_break = on_break,
 		.refused = !isatty(m->config->in_fd) ? NULL :
-			   own_terminal(m) >= 0 ? on_refused :
-			   m->config->is_job ? on_suspend : on_unreadable,
+			   own_terminal(m) >= 0	     ? on_refused :
+			   m->config->is_job	     ? on_suspend :
+						       on_unreadable,
 		.arg = m,
 	};
 	const struct term_config unseen = {
@@ -479,7 +486,9 @@ static int create_terminal(struct machine *m)
 static int open_ports(struct machine *m)
 {
 	const struct port_config terminal = {
-		.kind = PORT_TERM, .name = "console", .term = m->host.term,
+		.kind = PORT_TERM,
+		.name = "console",
+		.term = m->host.term,
 	};
 	int rc = 0;
 
@@ -518,7 +527,7 @@ static void *run_loader(void *arg)
 
 	m->loader_tid = gettid();
 	m->load_rc = m->boot ? boot_load(m->boot, m->host.mem) :
-		     snapshot_read_ram(m->config->restore_fd, m->config->restore, m->host.mem);
+			       snapshot_read_ram(m->config->restore_fd, m->config->restore, m->host.mem);
 	m->loaded_ns = now_ns();
 	return NULL;
 }
@@ -547,7 +556,6 @@ static int finish_loading(struct machine *m)
 			      "  start it once more: it boots.\n");
 	return m->load_rc;
 }
-
 
 static int create_devices(struct machine *m)
 {
@@ -583,8 +591,8 @@ static int take_steps(struct machine *m, int (*const *steps)(struct machine *m))
 
 int machine_open(struct machine **out, const struct machine_config *config)
 {
-	static int (*const steps[])(struct machine *m) = {
-		open_kernel,		/* user errors first */
+	static int (*const steps[])(struct machine *) = {
+		open_kernel, /* user errors first */
 		create_loop,
 		identify_trees,
 		start_files,
@@ -637,8 +645,10 @@ unsigned int machine_find_root(struct machine *m)
 		n += snprintf(numbers + n, sizeof(numbers) - (size_t)n, "%s%u", i ? ", " : "",
 			      table.linux_numbers[i]);
 	log_notice("disk: %s: %s%s: which one has the root file system?\nsay it: -p root=/dev/vda%u",
-		   m->host.disks[0].disk->path, table.nr_linux ? "its Linux partitions are " :
-		   "it has partitions, none of them of type Linux", table.nr_linux ? numbers : "",
+		   m->host.disks[0].disk->path,
+		   table.nr_linux ? "its Linux partitions are " :
+				    "it has partitions, none of them of type Linux",
+		   table.nr_linux ? numbers : "",
 		   table.nr_linux ? table.linux_numbers[0] : 1);
 	return 0;
 }
@@ -713,11 +723,11 @@ bool machine_is_supervised(const struct machine *m)
 
 static int make_parts(struct machine *m)
 {
-	static int (*const steps[])(struct machine *m) = {
+	static int (*const steps[])(struct machine *) = {
 		create_memory,
 		start_loading,
 		create_vm,
-		create_devices,		/* x86/board.c */
+		create_devices, /* x86/board.c */
 		create_vcpus,
 		NULL
 	};
@@ -727,16 +737,16 @@ static int make_parts(struct machine *m)
 
 static int wait_for_others(struct machine *m)
 {
-	static int (*const steps[])(struct machine *m) = { wait_for_networks, wait_for_files, NULL };
+	static int (*const steps[])(struct machine *) = { wait_for_networks, wait_for_files, NULL };
 
 	return take_steps(m, steps);
 }
 
 static int finish_parts(struct machine *m)
 {
-	static int (*const steps[])(struct machine *m) = {
+	static int (*const steps[])(struct machine *) = {
 		finish_loading,
-		write_tables,		/* ACPI, MP table, device tree, zero page */
+		write_tables, /* ACPI, MP table, device tree, zero page */
 		set_boot_entry,
 		NULL
 	};
@@ -769,7 +779,7 @@ int machine_create(struct machine *m)
 
 	if (rc && !m->spare)
 		return rc;
-	waited = wait_for_others(m);	/* they and the loader had time */
+	waited = wait_for_others(m); /* they and the loader had time */
 	if (waited)
 		return waited;
 	if (!rc)
@@ -968,8 +978,9 @@ const char *machine_state(const struct machine *m)
 {
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
 		return "ending";
-	return m->pause.state == PAUSE_DONE ? "paused" :
-	       m->pause.state == PAUSE_HALTED ? "halted" : "running";
+	return m->pause.state == PAUSE_DONE   ? "paused" :
+	       m->pause.state == PAUSE_HALTED ? "halted" :
+						"running";
 }
 
 /* In KiB: of the VM's process, which is mostly the guest's memory. */
@@ -994,7 +1005,8 @@ bool machine_stat(const struct machine *m, uint64_t item, char *text, size_t byt
 	if (item)
 		return stat_item(&m->board, (unsigned int)item - 1, text, bytes);
 	n = snprintf(text, bytes, ",\"items\":%u,\"state\":\"%s\",\"uptime_ms\":%llu,\"mem_mib\":%llu,"
-		     "\"resident_kib\":%llu", items, machine_state(m),
+				  "\"resident_kib\":%llu",
+		     items, machine_state(m),
 		     (unsigned long long)((now_ns() - m->config->start_ns) / 1000000),
 		     (unsigned long long)(m->config->boot.ram_bytes >> 20),
 		     (unsigned long long)resident_kib(m));
@@ -1050,8 +1062,9 @@ static void describe_machine(const struct machine *m, struct snapshot_machine *s
 		.virtio_console = c->virtio_console,
 		.flat = runs_flat(m),
 		.waits = m->command && !runs_command(m),
-		.command = !runs_command(m) ? SNAPSHOT_NO_COMMAND :
-			   c->command->terminal ? SNAPSHOT_TERMINAL : SNAPSHOT_STREAMS,
+		.command = !runs_command(m)	? SNAPSHOT_NO_COMMAND :
+			   c->command->terminal ? SNAPSHOT_TERMINAL :
+						  SNAPSHOT_STREAMS,
 	};
 }
 
@@ -1221,7 +1234,7 @@ static void let_all_go(struct machine *m)
 static void let_one_go(struct machine *m, unsigned int cpu)
 {
 	m->halt.step = -1;
-	m->halt.by[MACHINE_GDB].told = false;	/* not before: it is told when that CPU has parked */
+	m->halt.by[MACHINE_GDB].told = false; /* not before: it is told when that CPU has parked */
 	m->pause.state = PAUSE_PARKING;
 	m->pause.unwanted = true;
 	atomic_fetch_sub(&m->pause.park.nr, 1);
@@ -1294,7 +1307,7 @@ static void on_parked(void *arg, uint32_t events)
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
 		return;
 	if (p->state == PAUSE_NONE && atomic_load(&p->park.nr))
-		start_parking(m, true);		/* one has trapped: all stand */
+		start_parking(m, true); /* one has trapped: all stand */
 	if (p->state != PAUSE_PARKING || atomic_load(&p->park.nr) < m->board.nr_vcpus)
 		return;
 	m->halt.by[MACHINE_GDB].wanted |= has_trapped(m);
@@ -1334,7 +1347,7 @@ static void on_pause_tick(void *arg, uint32_t events)
 
 	(void)events;
 	if (!is_pausing(m))
-		return;		/* the timer had expired when it was set off */
+		return; /* the timer had expired when it was set off */
 	p->idle_ticks = idle ? p->idle_ticks + 1 : 0;
 	if (p->idle_ticks >= PAUSE_IDLE_TICKS) {
 		p->state = PAUSE_DONE;
@@ -1390,7 +1403,7 @@ int machine_pause(struct machine *m, void (*done)(void *arg, int rc), void *arg)
 void machine_resume(struct machine *m)
 {
 	if (vm_stop_reason(m->host.vm) != STOP_NONE)
-		return;		/* they are woken up to end */
+		return; /* they are woken up to end */
 	if (m->pause.state == PAUSE_DONE)
 		unpark(m);
 	else if (is_pausing(m))
@@ -1415,7 +1428,7 @@ void machine_halt(struct machine *m, enum machine_halter who)
 	if (m->pause.state == PAUSE_NONE)
 		start_parking(m, true);
 	else if (m->pause.state == PAUSE_PARKING)
-		start_parking(m, m->pause.unwanted);	/* the one that steps, too */
+		start_parking(m, m->pause.unwanted); /* the one that steps, too */
 	settle_halt(m);
 }
 
@@ -1499,7 +1512,7 @@ const char *machine_ask_end(struct machine *m)
 	if (!m->command && !m->config->board.acpi)
 		return NULL;
 	if (m->asked && !spend_grace(m))
-		m->grace_ns = 1;	/* the timer is due */
+		m->grace_ns = 1; /* the timer is due */
 	m->asked = true;
 	machine_resume(m);
 	if (m->command)
@@ -1554,7 +1567,7 @@ static void on_continue(void *arg)
 		command_expect_ready(m->command, true);
 	update_window_size(m);
 	if (own_terminal(m) < 0)
-		term_set_terminal(m->host.term, TTY_NONE);	/* it may be ours to read now */
+		term_set_terminal(m->host.term, TTY_NONE); /* it may be ours to read now */
 }
 
 static void on_resize(void *arg)
@@ -1708,18 +1721,25 @@ static void join_by_gate(void *arg, int fd, int files)
 static int open_gate(struct machine *m)
 {
 	const struct gate_client client = {
-		.gone = on_gate_gone, .pause = pause_by_gate, .resume = resume_by_gate, .exec = exec_by_gate,
-		.join = join_by_gate, .arg = m,
+		.gone = on_gate_gone,
+		.pause = pause_by_gate,
+		.resume = resume_by_gate,
+		.exec = exec_by_gate,
+		.join = join_by_gate,
+		.arg = m,
 	};
 
-	return !m->command || m->config->gate_fd < 0 ? 0 :
-	       gate_create(&m->gate, m->host.loop, m->config->gate_fd, m->command, &client);
+	return !m->command || m->config->gate_fd < 0 ?
+		       0 :
+		       gate_create(&m->gate, m->host.loop, m->config->gate_fd, m->command, &client);
 }
 
 static int start_command(struct machine *m)
 {
 	const struct command_client client = {
-		.ready = on_command_ready, .started = on_command_started, .ended = on_command_ended,
+		.ready = on_command_ready,
+		.started = on_command_started,
+		.ended = on_command_ended,
 		.arg = m,
 	};
 	int rc = m->results ? command_take_results(m->command, m->results) : 0;
@@ -1728,7 +1748,7 @@ static int start_command(struct machine *m)
 		rc = open_gate(m);
 
 	return rc || !m->command ? rc :
-	       command_start(m->command, &client, m->config->timeout_ns ? 0 : COMMAND_READY_NS);
+				   command_start(m->command, &client, m->config->timeout_ns ? 0 : COMMAND_READY_NS);
 }
 
 static int tell_no_events(int rc)
@@ -1783,8 +1803,8 @@ static int start_threads(struct machine *m)
 	int rc = workers < 0 ? workers : start_vcpus(m);
 
 	if (!rc)
-		rc = sandbox_confine(&m->sandbox, m->config->gdb ? SANDBOX_LOOP_GDB :
-				     SANDBOX_LOOP);	/* at the same time as they */
+		rc = sandbox_confine(&m->sandbox, /* at the same time as they */
+				     m->config->gdb ? SANDBOX_LOOP_GDB : SANDBOX_LOOP);
 	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->board.nr_vcpus);
 }
 
@@ -1811,7 +1831,8 @@ static void tell_waiting(struct machine *m)
 		return;
 	m->tells_waiting = true;
 	log_notice("%s: the guest has ended, and nobody reads the rest of its output\n"
-		   "Ctrl-C drops it.", m->command ? "stdout" : "console");
+		   "Ctrl-C drops it.",
+		   m->command ? "stdout" : "console");
 }
 
 static void on_delivery_timer(void *arg, uint32_t events)
@@ -1920,7 +1941,7 @@ static int machine_start(struct machine *m, struct machine_result *result)
 	if (rc)
 		return rc;
 	if (m->boot)
-		boot_start_store(m->boot, &m->sandbox);	/* the last one to open files */
+		boot_start_store(m->boot, &m->sandbox); /* the last one to open files */
 	rc = start_log(m);
 	if (rc)
 		return rc;
@@ -2040,7 +2061,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	*result = (struct machine_result){ .reason = STOP_ERROR };
 	rc = machine_start(m, result);
 	if (rc && !m->board.nr_vcpus)
-		return;		/* it was to boot instead, and could not be made anew */
+		return; /* it was to boot instead, and could not be made anew */
 	if (!rc) {
 		rc = event_run(m->host.loop);
 		if (rc)
@@ -2054,7 +2075,7 @@ void machine_run(struct machine *m, struct machine_result *result)
 	result->reason = vm_stop_reason(m->host.vm);
 	if (result->reason == STOP_KVM_ERROR)
 		look_at_file(m);
-	event_narrow(m->host.loop);	/* to the user's orders and keys */
+	event_narrow(m->host.loop); /* to the user's orders and keys */
 	term_end(m->host.term);
 	finish_disks(m, result);
 	result->loaded_ns = m->loaded_ns;

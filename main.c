@@ -68,8 +68,8 @@ int main(int argc, char **argv)
 
 	tty_open_std_fds();
 	log_init();
-	signal(SIGPIPE, SIG_IGN);	/* a closed pipe is an error of the write, no death */
-	signal(SIGXFSZ, SIG_IGN);	/* so is a file that may not grow any more */
+	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write, no death */
+	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow any more */
 	status = is_oci_runtime(argv[0]) ? oci_main(argc, argv) : main_dispatch(argc, argv, start_ns);
 	if (fflush(stdout) && status == EXIT_OK)
 		status = EXIT_LKVM;

@@ -25,10 +25,10 @@
 #include "state.h"
 #include "util.h"
 
-#define MSIX_BAR_BYTES	4096u
-#define PBA_OFFSET	2048u
-#define MAX_VECTORS	64u	/* what fits into one word of pending bits */
-#define CONTROL_MASKED	1u
+#define MSIX_BAR_BYTES 4096u
+#define PBA_OFFSET     2048u
+#define MAX_VECTORS    64u /* what fits into one word of pending bits */
+#define CONTROL_MASKED 1u
 
 static struct msix_vector *vector_of(struct pci_msix *msix, uint64_t offset)
 {
@@ -49,7 +49,7 @@ static bool connect(struct pci_function *fn, struct msix_vector *v)
 	int rc = 0;
 
 	if (!vm)
-		return true;	/* unit tests count what is written to irq_fd */
+		return true; /* unit tests count what is written to irq_fd */
 	if (vm_msi_set(vm, v->gsi, (uint64_t)v->table[1] << 32 | v->table[0], v->table[2])) {
 		log_guest(&fn->log_limit, "pci 00:%02x.0: KVM refuses the message %#x at %#x",
 			  fn->slot, v->table[2], v->table[0]);
@@ -182,8 +182,10 @@ int pci_add_msix(struct pci_function *fn, unsigned int nr_vectors, unsigned int 
 		msix->vectors[i].table[3] = CONTROL_MASKED;
 	}
 	pci_add_bar(fn, bar, &(struct pci_bar){
-		.bytes = MSIX_BAR_BYTES, .ops = &table_ops, .dev = fn,
-	});
+				     .bytes = MSIX_BAR_BYTES,
+				     .ops = &table_ops,
+				     .dev = fn,
+			     });
 	put_le16(cap + PCI_MSIX_FLAGS, (uint16_t)(nr_vectors - 1));
 	put_le32(cap + PCI_MSIX_TABLE, bar);
 	put_le32(cap + PCI_MSIX_PBA, PBA_OFFSET | bar);

@@ -24,7 +24,7 @@
 #include "output.h"
 #include "util.h"
 
-#define DEVICE_BYTES 128u	/* a terminal takes at once */
+#define DEVICE_BYTES 128u /* a terminal takes at once */
 
 static bool is_null_device(const struct stat *st)
 {
@@ -94,7 +94,7 @@ int output_open(const char *path, int flags)
 	const int all = flags | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 	int fd = open(path, O_WRONLY | all, 0666);
 
-	if (fd < 0 && errno == ENXIO)	/* a pipe without a reader: we are our own */
+	if (fd < 0 && errno == ENXIO) /* a pipe without a reader: we are our own */
 		fd = open(path, O_RDWR | all, 0666);
 	return fd < 0 ? -errno : fd;
 }

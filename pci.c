@@ -26,19 +26,19 @@
 #include "state.h"
 #include "util.h"
 
-#define ADDRESS_ENABLE		0x80000000u
-#define ADDRESS_MASK		0x80fffffcu	/* the bits that can be stored */
+#define ADDRESS_ENABLE 0x80000000u
+#define ADDRESS_MASK   0x80fffffcu /* the bits that can be stored */
 
 /* "Red Hat" and its id for a generic PCI Express host bridge: no driver binds. */
-#define BRIDGE_VENDOR		0x1b36
-#define BRIDGE_DEVICE		0x0008
-#define CLASS_HOST_BRIDGE	0x060000
+#define BRIDGE_VENDOR	  0x1b36
+#define BRIDGE_DEVICE	  0x0008
+#define CLASS_HOST_BRIDGE 0x060000
 
-#define DATA_PORT		4u		/* of the eight; the address is at 0 */
+#define DATA_PORT 4u /* of the eight; the address is at 0 */
 
-#define FIRST_CAPABILITY	0x40u
-#define COMMAND_WRITABLE	(PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | \
-				 PCI_COMMAND_INTX_DISABLE)
+#define FIRST_CAPABILITY 0x40u
+#define COMMAND_WRITABLE (PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | \
+			  PCI_COMMAND_INTX_DISABLE)
 
 /* ---- BARs ---- */
 
@@ -65,10 +65,15 @@ static void unmap_bar(struct pci_function *fn, unsigned int i)
 static void map_bar(struct pci_function *fn, unsigned int i, uint64_t addr)
 {
 	struct pci_bar *bar = &fn->bars[i];
-	int rc = bus_add(bar->pio ? fn->pci->pio : fn->pci->mmio, &(struct bus_region){
-		.start = addr, .len = bar->bytes, .max_access = 8, .ops = bar->ops,
-		.dev = bar->dev, .name = "pci-bar",
-	});
+	int rc = bus_add(bar->pio ? fn->pci->pio : fn->pci->mmio,
+			 &(struct bus_region){
+				 .start = addr,
+				 .len = bar->bytes,
+				 .max_access = 8,
+				 .ops = bar->ops,
+				 .dev = bar->dev,
+				 .name = "pci-bar",
+			 });
 
 	if (rc) {
 		log_guest(&fn->log_limit, "pci 00:%02x.0: BAR %u at %#llx overlaps another device",
@@ -153,7 +158,7 @@ static uint64_t config_read(struct pci *pci, uint32_t function, uint32_t reg, un
 	if (range_within(reg, size, PCI_CONFIG_BYTES))
 		memcpy(&value, fn->config + reg, size);
 	pthread_mutex_unlock(&pci->lock);
-	return value;	/* extended configuration space: no capabilities, all zero */
+	return value; /* extended configuration space: no capabilities, all zero */
 }
 
 /* Makes everything agree with configuration space. Under the lock. */
@@ -357,7 +362,7 @@ static void bridge_moved(struct pci_function *fn, unsigned int bar, uint64_t add
 {
 	(void)fn;
 	(void)bar;
-	(void)addr;	/* it has no BARs */
+	(void)addr; /* it has no BARs */
 }
 
 int pci_init(struct pci *pci, const struct pci_places *places, struct vm *vm, struct bus *pio,
@@ -382,15 +387,23 @@ int pci_init(struct pci *pci, const struct pci_places *places, struct vm *vm, st
 	memset(pci->bridge.writable, 0, sizeof(pci->bridge.writable));
 	pci_attach(pci, &pci->bridge);
 	rc = bus_add(pio, &(struct bus_region){
-		.start = places->ports, .len = 8, .max_access = 4,
-		.ops = &port_ops, .dev = pci, .name = "pci",
-	});
+				  .start = places->ports,
+				  .len = 8,
+				  .max_access = 4,
+				  .ops = &port_ops,
+				  .dev = pci,
+				  .name = "pci",
+			  });
 	if (rc)
 		return rc;
 	return bus_add(mmio, &(struct bus_region){
-		.start = places->ecam, .len = places->ecam_bytes, .max_access = 4,
-		.ops = &ecam_ops, .dev = pci, .name = "pci-ecam",
-	});
+				     .start = places->ecam,
+				     .len = places->ecam_bytes,
+				     .max_access = 4,
+				     .ops = &ecam_ops,
+				     .dev = pci,
+				     .name = "pci-ecam",
+			     });
 }
 
 /* Bits that no guest can change say which function it is. */

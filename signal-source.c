@@ -18,9 +18,9 @@
 #include "signal-source.h"
 #include "util.h"
 
-#define SUPERVISOR	(1u << SIGNALS_SUPERVISOR)
-#define VM		(1u << SIGNALS_VM)
-#define SUPERVISED_VM	(1u << SIGNALS_SUPERVISED_VM)
+#define SUPERVISOR    (1u << SIGNALS_SUPERVISOR)
+#define VM	      (1u << SIGNALS_VM)
+#define SUPERVISED_VM (1u << SIGNALS_SUPERVISED_VM)
 
 static const struct {
 	int signal;
@@ -30,7 +30,7 @@ static const struct {
 	{ SIGTERM, ORDER_END, SUPERVISOR | VM | SUPERVISED_VM },
 	{ SIGINT, ORDER_END, SUPERVISOR | VM | SUPERVISED_VM },
 	{ SIGQUIT, ORDER_END, SUPERVISOR | VM | SUPERVISED_VM },
-	{ SIGHUP, ORDER_END, SUPERVISOR | VM },		/* or ORDER_REOPEN_LOG */
+	{ SIGHUP, ORDER_END, SUPERVISOR | VM }, /* or ORDER_REOPEN_LOG */
 	{ SIGALRM, ORDER_TIMEOUT, SUPERVISOR | VM },
 	{ SIGTSTP, ORDER_SUSPEND, SUPERVISOR | VM },
 	{ SIGTTIN, ORDER_SUSPEND, SUPERVISOR | VM },
@@ -58,7 +58,7 @@ int signal_source_open(struct signal_source *s, enum signal_reader reader, bool 
 		    !(meanings[i].kind == ORDER_END && is_ignored(meanings[i].signal)))
 			sigaddset(&set, meanings[i].signal);
 	if (reader == SIGNALS_SUPERVISOR)
-		signal(SIGCHLD, SIG_DFL);	/* our parent may have ignored it: then there is no status */
+		signal(SIGCHLD, SIG_DFL); /* our parent may have ignored it: then there is no status */
 	if (sigprocmask(SIG_BLOCK, &set, NULL))
 		return -errno;
 	s->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -97,8 +97,8 @@ struct order signal_source_next(struct signal_source *s)
 
 	if (read(s->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return (struct order){ .kind = ORDER_NONE };
-	return signal_order(&info, s->has_log, poll_fds(&terminal, 1, 0) == 1 &&
-			    terminal.revents & (POLLHUP | POLLERR));
+	return signal_order(&info, s->has_log,
+			    poll_fds(&terminal, 1, 0) == 1 && terminal.revents & (POLLHUP | POLLERR));
 }
 
 void signal_stop_job(void)

@@ -20,7 +20,7 @@
 #include "util.h"
 
 #define RELEASE_TIMEOUT_MS 1000
-#define TTY_LOOK_NS (TTY_LOOK_MS * 1000000ull)
+#define TTY_LOOK_NS	   (TTY_LOOK_MS * 1000000ull)
 
 struct signals {
 	struct event_loop *loop;
@@ -30,7 +30,7 @@ struct signals {
 	/* Without a supervisor. */
 	int tty;
 	int timer;
-	bool has_terminal;	/* taken, not yet released */
+	bool has_terminal; /* taken, not yet released */
 };
 
 static void signals_call(const struct signals *s, void (*fn)(void *arg))
@@ -114,7 +114,7 @@ static void on_supervisor(void *arg, uint32_t events)
 	(void)events;
 	if (!rc)
 		take_order(s, order);
-	else if (rc == -EPIPE)	/* it was killed, and we are about to be */
+	else if (rc == -EPIPE) /* it was killed, and we are about to be */
 		s->client.end(s->client.arg, SIGKILL);
 }
 
@@ -155,7 +155,7 @@ int signals_start(struct signals **out, struct event_loop *loop, struct supervis
 	s->tty = tty;
 	s->timer = -1;
 	if (!supervisor_is_there(supervisor))
-		tty_init();	/* what the sandbox will not allow */
+		tty_init(); /* what the sandbox will not allow */
 	rc = watch(s, has_log);
 	supervisor_send(supervisor, ORDER_READY);
 	return rc;

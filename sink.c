@@ -28,9 +28,9 @@ struct sink {
 
 	/* Loop's thread. */
 	struct output out;
-	int own_fd;		/* from sink_set_fd(); -1: the creator's */
+	int own_fd; /* from sink_set_fd(); -1: the creator's */
 	int wake_fd, wake_watch, flush_timer, patience_timer;
-	int reader_watch;	/* -1 unless the reader is behind */
+	int reader_watch; /* -1 unless the reader is behind */
 	void (*listener)(void *arg);
 	void *listener_arg;
 	void (*mourner)(void *arg, int error);
@@ -38,13 +38,13 @@ struct sink {
 	void (*watcher)(void *arg);
 	void *watcher_arg;
 
-	pthread_mutex_t writing;	/* by one thread at a time; before the other */
-	pthread_mutex_t lock;	/* guards what follows */
+	pthread_mutex_t writing; /* by one thread at a time; before the other */
+	pthread_mutex_t lock;	 /* guards what follows */
 	uint8_t *ring;
 	uint64_t head, tail;
 	uint64_t dropped;
 	int error;		/* of a reader that is dead; 0: it lives */
-	uint64_t slow_since_ns;	/* 0: the reader is not slow */
+	uint64_t slow_since_ns; /* 0: the reader is not slow */
 	bool flush_due;		/* the loop knows that there is output */
 	bool held_back;		/* somebody waits for room */
 };
@@ -179,7 +179,7 @@ void sink_write(struct sink *s, const void *data, size_t bytes)
 
 	sink_put(s, data, bytes);
 	if (pthread_mutex_trylock(&s->writing))
-		return;	/* the loop, which sink_put() has woken up, writes this as well */
+		return; /* the loop, which sink_put() has woken up, writes this as well */
 	pthread_mutex_lock(&s->lock);
 	until = s->head;
 	pthread_mutex_unlock(&s->lock);

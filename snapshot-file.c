@@ -19,9 +19,9 @@
 #include "snapshot-file.h"
 #include "util.h"
 
-#define RAM_ALIGN	MIB(2)
-#define PAGE_BYTES	4096u
-#define MAX_DEVICES	64u
+#define RAM_ALIGN   MIB(2)
+#define PAGE_BYTES  4096u
+#define MAX_DEVICES 64u
 
 static const char snapshot_magic[8] = { 'L', 'K', 'V', 'M', 'S', 'N', 'A', 'P' };
 
@@ -109,13 +109,14 @@ static bool machine_is_possible(const struct snapshot_machine *m, unsigned int m
 }
 
 static int snapshot_check_header(const char *path, const struct snapshot_header *h, uint64_t file_bytes,
-			unsigned int max_cpus)
+				 unsigned int max_cpus)
 {
 	if (memcmp(h->magic, snapshot_magic, sizeof(h->magic)))
 		return refuse_file(path, "not a snapshot of lkvm's");
 	if (h->format != SNAPSHOT_FORMAT || h->header_bytes != sizeof(*h)) {
 		log_error("restore: %s: made by another build of lkvm: its format is %u, this one's %u\n"
-			  "it can only be restored by the build that made it.", path, h->format, SNAPSHOT_FORMAT);
+			  "it can only be restored by the build that made it.",
+			  path, h->format, SNAPSHOT_FORMAT);
 		return -EINVAL;
 	}
 	if (h->header_sum != sum_of(h, offsetof(struct snapshot_header, header_sum)) ||
@@ -157,8 +158,8 @@ int snapshot_open(const char *path, struct snapshot_header *h, unsigned int max_
 	if (dir >= 0)
 		close(dir);
 	if (rc) {
-		log_error("restore: %s: %s%s", path, strerror(-rc), dir < 0 ? "" :
-			  "\na snapshot is a directory that `lkvm snapshot` has made.");
+		log_error("restore: %s: %s%s", path, strerror(-rc),
+			  dir < 0 ? "" : "\na snapshot is a directory that `lkvm snapshot` has made.");
 		return rc;
 	}
 	rc = snapshot_read_header(fd, path, h, max_cpus);
@@ -187,7 +188,7 @@ int snapshot_read_state(int fd, const struct snapshot_header *h, void **state)
 }
 
 /* While it is in the CPU's cache. */
-#define PIECE_BYTES	KIB(256)
+#define PIECE_BYTES KIB(256)
 
 /* [gpa, end) of RAM, whole pages, from @offset of the file; adds to the sum. */
 static int read_pages(int fd, const struct mem *mem, gpa_t gpa, gpa_t end, uint64_t offset, uint64_t *sum)
@@ -218,7 +219,7 @@ static int read_region(int fd, const struct mem *mem, const struct mem_region *r
 		int rc;
 
 		if (data < 0 && errno == ENXIO)
-			return 0;	/* the rest of the file is a hole */
+			return 0; /* the rest of the file is a hole */
 		hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
 		if (hole < 0)
 			return -errno;
@@ -243,7 +244,7 @@ static bool is_mapped(int fd, const struct snapshot_header *h, struct mem *mem)
 {
 	for (unsigned int i = 0; i < mem->nr_regions; i++)
 		if (mem_map_file(mem, i, fd, snapshot_ram_at(h, mem->regions[i].start)))
-			return false;	/* what was mapped has the same bytes as what is read now */
+			return false; /* what was mapped has the same bytes as what is read now */
 	return true;
 }
 
@@ -260,6 +261,7 @@ int snapshot_read_ram(int fd, const struct snapshot_header *h, struct mem *mem)
 		rc = -EILSEQ;
 	if (rc)
 		log_error("restore: its memory: %s", rc == -ENODATA ? "the file was cut" :
-			  rc == -EILSEQ ? "the file is damaged" : strerror(-rc));
+						     rc == -EILSEQ  ? "the file is damaged" :
+								      strerror(-rc));
 	return rc;
 }

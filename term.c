@@ -26,34 +26,34 @@
 #include "tty.h"
 #include "util.h"
 
-#define ESCAPE_KEY 0x01			/* Ctrl-A */
-#define INTERRUPT_KEY 0x03		/* Ctrl-C: the guest's, while there is one */
-#define HUNGER_NS 1000000000ull
+#define ESCAPE_KEY    0x01 /* Ctrl-A */
+#define INTERRUPT_KEY 0x03 /* Ctrl-C: the guest's, while there is one */
+#define HUNGER_NS     1000000000ull
 struct term {
 	struct event_loop *loop;
 	struct term_config config;
 	struct sink *out;
 
 	/* Loop's thread. */
-	int in_watch;		/* -1 unless there is room for input */
+	int in_watch; /* -1 unless there is room for input */
 	int wake_fd, wake_watch;
-	int own_in_fd;		/* a description of our own of where input comes from; -1: none */
-	bool in_polls;		/* a regular file: no epoll, just read */
+	int own_in_fd; /* a description of our own of where input comes from; -1: none */
+	bool in_polls; /* a regular file: no epoll, just read */
 	bool in_eof;
-	bool in_background;	/* reading would stop us */
+	bool in_background; /* reading would stop us */
 	bool is_raw;
 	bool escape_seen;
-	bool starves;		/* the guest takes nothing: keys are looked for all the same */
-	bool has_ended;		/* ... will take nothing */
-	bool tells_loss;	/* that input is dropped has been said */
+	bool starves;	 /* the guest takes nothing: keys are looked for all the same */
+	bool has_ended;	 /* ... will take nothing */
+	bool tells_loss; /* that input is dropped has been said */
 	int hunger_timer;
 	void (*listener)(void *arg);
 	void *listener_arg;
 	void (*room_listener)(void *arg);
 	void *room_listener_arg;
-	uint16_t other_columns, other_rows;	/* 0: no other window */
+	uint16_t other_columns, other_rows; /* 0: no other window */
 
-	pthread_mutex_t lock;	/* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	uint8_t input[TERM_INPUT_BYTES];
 	uint32_t input_head, input_tail;
 };
@@ -131,7 +131,7 @@ static bool escape_key(struct term *term, uint8_t key)
 			"Ctrl-A: send Ctrl-A\n");
 		return false;
 	default:
-		return key == ESCAPE_KEY;	/* any other is not a command of ours */
+		return key == ESCAPE_KEY; /* any other is not a command of ours */
 	}
 }
 
@@ -201,7 +201,7 @@ static bool read_input(struct term *term)
 		return false;
 	if (n < 0 && errno == EIO && term->config.refused) {
 		/* A background job of the terminal's, with SIGTTIN blocked; or it has hung up. */
-		term->in_background = true;	/* until term_set_terminal() */
+		term->in_background = true; /* until term_set_terminal() */
 		term_call(term, term->config.refused);
 		return false;
 	}
@@ -263,7 +263,7 @@ static void pump_input(struct term *term)
 static void on_input(void *arg, uint32_t events)
 {
 	(void)events;
-	pump_input(arg);	/* a hang-up shows as end of file */
+	pump_input(arg); /* a hang-up shows as end of file */
 }
 
 bool term_has_input(struct term *term)
@@ -322,7 +322,7 @@ size_t term_get(struct term *term, uint8_t *data, size_t max)
 		data[n++] = term->input[term->input_tail++ % TERM_INPUT_BYTES];
 	pthread_mutex_unlock(&term->lock);
 	if (n && was_full)
-		eventfd_signal(term->wake_fd);	/* there is room again */
+		eventfd_signal(term->wake_fd); /* there is room again */
 	return n;
 }
 

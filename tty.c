@@ -20,12 +20,12 @@
 #include "tty.h"
 #include "util.h"
 
-#define EXIT_FILE_LOST 125	/* EXIT_LKVM of cmd/cmd.h */
+#define EXIT_FILE_LOST 125 /* EXIT_LKVM of cmd/cmd.h */
 
 static struct {
 	atomic_bool active;
 	int fd;
-	pid_t pid;		/* ours; the main thread's id, too */
+	pid_t pid; /* ours; the main thread's id, too */
 	pid_t group;
 	struct termios mode;
 	/* What of our memory is a file, and what to say if that is not there any more. */
@@ -51,7 +51,7 @@ static void on_fatal_signal(int signal, siginfo_t *info, void *context)
 	if (signal == SIGBUS && at >= saved_terminal.file && at < saved_terminal.file_end) {
 		const ssize_t n = write(STDERR_FILENO, saved_terminal.words, strlen(saved_terminal.words));
 
-		(void)n;	/* nobody hears it */
+		(void)n; /* nobody hears it */
 		_exit(EXIT_FILE_LOST);
 	}
 	syscall(SYS_tgkill, saved_terminal.pid, saved_terminal.pid, signal);
@@ -107,7 +107,7 @@ enum tty_state tty_take(int fd)
 	struct termios raw;
 
 	if (state != TTY_RAW) {
-		forget();	/* the shell has given it a mode of its own */
+		forget(); /* the shell has given it a mode of its own */
 		return state;
 	}
 	if (tcgetattr(fd, &raw))

@@ -18,28 +18,28 @@
 #include "uki.h"
 #include "util.h"
 
-#define DOS_HEADER_BYTES	64u
-#define DOS_PE_OFFSET		0x3cu
-#define PE_SIGNATURE_BYTES	4u
-#define PE_HEADER_BYTES		24u	/* the signature and the COFF header */
-#define MACHINE_I386		0x14cu
-#define MACHINE_X86_64		0x8664u
-#define MAX_SECTIONS		96u	/* of what Windows loads; such images have ten */
-#define CMDLINE_MAX		0xffffu
+#define DOS_HEADER_BYTES   64u
+#define DOS_PE_OFFSET	   0x3cu
+#define PE_SIGNATURE_BYTES 4u
+#define PE_HEADER_BYTES	   24u /* the signature and the COFF header */
+#define MACHINE_I386	   0x14cu
+#define MACHINE_X86_64	   0x8664u
+#define MAX_SECTIONS	   96u /* of what Windows loads; such images have ten */
+#define CMDLINE_MAX	   0xffffu
 
 struct coff_header {
 	uint16_t machine;
 	uint16_t nr_sections;
 	uint32_t unused[3];
-	uint16_t optional_bytes;	/* of the header between this one and the table */
+	uint16_t optional_bytes; /* of the header between this one and the table */
 	uint16_t flags;
 };
 
 struct section {
-	char name[8];			/* without a NUL if it is full */
+	char name[8]; /* without a NUL if it is full */
 	uint32_t virtual_bytes;
 	uint32_t virtual_address;
-	uint32_t file_bytes;		/* virtual_bytes, rounded up */
+	uint32_t file_bytes; /* virtual_bytes, rounded up */
 	uint32_t offset;
 	uint32_t unused[4];
 };

@@ -25,7 +25,7 @@
 #include "util.h"
 
 #define ANSWER_NS 5000000000ull
-#define OUT_ROOM 65536u
+#define OUT_ROOM  65536u
 
 /* ---- the connection ---- */
 
@@ -225,7 +225,7 @@ static void attach_read_stdin(struct attach *a, size_t room)
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 && errno == EIO && a->raw) {	/* in the background; or it has hung up */
+	if (n < 0 && errno == EIO && a->raw) { /* in the background; or it has hung up */
 		attach_take_terminal(a);
 		if (a->tty == TTY_BACKGROUND)
 			return;
@@ -291,7 +291,14 @@ static void take_frames(struct attach *a)
 
 /* ---- all of it ---- */
 
-enum { POLL_SIGNALS, POLL_SOCKET, POLL_STDIN, POLL_STREAM, POLL_OTHER, NR_POLLS };
+enum {
+	POLL_SIGNALS,
+	POLL_SOCKET,
+	POLL_STDIN,
+	POLL_STREAM,
+	POLL_OTHER,
+	NR_POLLS,
+};
 
 static void attach_turn(struct attach *a)
 {
@@ -299,8 +306,10 @@ static void attach_turn(struct attach *a)
 	const bool sends = !frame_writer_is_empty(&a->out), writes = a->stream >= 0;
 	struct pollfd p[NR_POLLS] = {
 		[POLL_SIGNALS] = { .fd = a->signals.fd, .events = POLLIN },
-		[POLL_SOCKET] = { .fd = writes && !sends ? -1 : a->fd,
-				  .events = (short)((writes ? 0 : POLLIN) | (sends ? POLLOUT : 0)) },
+		[POLL_SOCKET] = {
+			.fd = writes && !sends ? -1 : a->fd,
+			.events = (short)((writes ? 0 : POLLIN) | (sends ? POLLOUT : 0)),
+		},
 		[POLL_STDIN] = { .fd = room ? attach_in_fd(a) : -1, .events = POLLIN },
 		[POLL_STREAM] = { .fd = writes ? a->streams[a->stream].fd : -1, .events = POLLOUT },
 		[POLL_OTHER] = { .fd = a->other_fd, .events = POLLIN },
@@ -318,7 +327,7 @@ static void attach_turn(struct attach *a)
 	if (p[POLL_OTHER].revents && !a->over)
 		a->ops->other(a);
 	rc = frame_flush(&a->out, a->fd);
-	if (rc && rc != -EAGAIN)	/* nobody hears it; what was said before that is there still */
+	if (rc && rc != -EAGAIN) /* nobody hears it; what was said before that is there still */
 		a->out.at = a->out.until = 0;
 	if (p[POLL_STREAM].revents || p[POLL_SOCKET].revents)
 		take_frames(a);
@@ -338,7 +347,7 @@ void attach_run(struct attach *a)
 	}
 	tty_init();
 	attach_take_terminal(a);
-	take_frames(a);			/* those that came with the answer */
+	take_frames(a); /* those that came with the answer */
 	while (!a->over) {
 		if (a->ops->fill)
 			a->ops->fill(a);

@@ -28,23 +28,23 @@
 #include "x86/cpuid.h"
 #include "x86/layout.h"
 
-#define PROBE_RAM_BYTES MIB(4)
-#define PROBE_SECONDS 5
-#define SPEED_FIRST_TURNS 50000ull
-#define SPEED_MAX_TURNS 500000000ull
-#define SPEED_MIN_NS 100000000ull	/* shorter runs measure the VM's start */
+#define PROBE_RAM_BYTES	      MIB(4)
+#define PROBE_SECONDS	      5
+#define SPEED_FIRST_TURNS     50000ull
+#define SPEED_MAX_TURNS	      500000000ull
+#define SPEED_MIN_NS	      100000000ull /* shorter runs measure the VM's start */
 #define INSTRUCTIONS_PER_TURN 2
 
 enum need {
-	NEED_ANY,	/* without it no guest runs */
-	NEED_STOCK,	/* without it stock kernels do not run */
+	NEED_ANY,   /* without it no guest runs */
+	NEED_STOCK, /* without it stock kernels do not run */
 };
 
 static const struct probe {
-	const char *key;	/* in --json */
+	const char *key; /* in --json */
 	const char *question;
 	enum need need;
-	const uint8_t *entry;	/* NULL: the real-mode guest */
+	const uint8_t *entry; /* NULL: the real-mode guest */
 } probes[] = {
 	{ "real_mode", "real mode", NEED_ANY, NULL },
 	{ "long_mode_cpl0", "long mode at CPL 0", NEED_ANY, probe_cpl0 },
@@ -65,7 +65,7 @@ static const struct speed {
 
 struct result {
 	bool ok;
-	char why[96];		/* if not */
+	char why[96]; /* if not */
 };
 
 /* One VM for one probe. */
@@ -73,7 +73,7 @@ struct probe_vm {
 	int kvm_fd;
 	struct mem *mem;
 	struct vm *vm;
-	struct bus bus;		/* nothing is on it */
+	struct bus bus; /* nothing is on it */
 	struct vcpu *vcpu;
 };
 
@@ -253,7 +253,7 @@ static double measure_speed(int kvm_fd, const uint8_t *entry)
 struct findings {
 	struct result results[ARRAY_SIZE(probes)];
 	double mips[ARRAY_SIZE(speeds)];
-	int layers[SANDBOX_MAX_LAYERS];	/* of the sandbox: 0 or -errno */
+	int layers[SANDBOX_MAX_LAYERS]; /* of the sandbox: 0 or -errno */
 	unsigned int nr_layers;
 	bool any, stock;
 };
@@ -283,9 +283,9 @@ static const char *verdict(const struct findings *f)
 		return "stock kernels will run here";
 	if (f->any)
 		return kvm_is_pvm() ?
-			"only small guests will run here: this host's KVM (kvm_pvm) emulates guest "
-			"kernel code and lacks what stock kernels need" :
-			"only small guests will run here: stock kernels need what failed above";
+			       "only small guests will run here: this host's KVM (kvm_pvm) emulates guest "
+			       "kernel code and lacks what stock kernels need" :
+			       "only small guests will run here: stock kernels need what failed above";
 	return "no guest will run here";
 }
 
@@ -343,5 +343,7 @@ int cmd_check(int argc, char **argv, uint64_t start_ns)
 		print_json(&f);
 	else
 		print_text(&f);
-	return f.stock ? EXIT_OK : f.any ? EXIT_SMALL_ONLY : EXIT_LKVM;
+	return f.stock ? EXIT_OK :
+	       f.any   ? EXIT_SMALL_ONLY :
+			 EXIT_LKVM;
 }

@@ -22,10 +22,15 @@
 static const struct {
 	const char *name, *options, *file;
 } vm_commands[] = {
-	{ "stop", " --all --timeout --force", NULL }, { "pause", "", NULL }, { "resume", "", NULL },
-	{ "wait", "", NULL }, { "stat", " --json --watch", NULL }, { "console", " --log", NULL },
+	{ "stop", " --all --timeout --force", NULL },
+	{ "pause", "", NULL },
+	{ "resume", "", NULL },
+	{ "wait", "", NULL },
+	{ "stat", " --json --watch", NULL },
+	{ "console", " --log", NULL },
 	{ "debug", " --regs --json --nmi --sysrq --dump --gdb", "--dump" },
-	{ "snapshot", " --stop", "/" }, { "exec", " -i --interactive -t --tty -e --env -w --workdir -u --user", NULL },
+	{ "snapshot", " --stop", "/" },
+	{ "exec", " -i --interactive -t --tty -e --env -w --workdir -u --user", NULL },
 };
 
 /* ---- what an argument may be ---- */
@@ -53,7 +58,7 @@ static unsigned int print_words(const char *argument, const char *before, const 
 	unsigned int nr = 0;
 
 	/* Behind a "NAME=" none of them stands alone. */
-	for (const char *p = strchr(argument, '=') ? "" : argument; *p; ) {
+	for (const char *p = strchr(argument, '=') ? "" : argument; *p;) {
 		size_t len = strcspn(p, "|");
 
 		if (is_word(p, len))
@@ -84,65 +89,65 @@ static void print_description(const char *help, const char *escaped)
 /* ---- bash ---- */
 
 static const char bash_start[] =
-"# Completion of lkvm's command line in bash; printed by \"lkvm completion bash\".\n"
-"_lkvm_reply()\n"
-"{\n"
-"	case \" $* \" in *\" -f \"* | *\" -d \"*) compopt -o filenames 2>/dev/null ;; esac\n"
-"	mapfile -t COMPREPLY < <(compgen \"$@\" -- \"$cur\")\n"
-"}\n"
-"\n"
-"# Behind \"--\": a command, and what it is given.\n"
-"_lkvm_behind()\n"
-"{\n"
-"	local i\n"
-"\n"
-"	for ((i = 2; i < COMP_CWORD; i++)); do\n"
-"		[ \"${COMP_WORDS[i]}\" = -- ] || continue\n"
-"		if ((i == COMP_CWORD - 1)); then _lkvm_reply -c -f; else _lkvm_reply -f; fi\n"
-"		return 0\n"
-"	done\n"
-"	return 1\n"
-"}\n"
-"\n"
-"# The name of a VM that runs, or one of these options.\n"
-"_lkvm_vm()\n"
-"{\n"
-"	case $cur in\n"
-"	-*) _lkvm_reply -W \"$*\" ;;\n"
-"	*) _lkvm_reply -W \"$(\"${COMP_WORDS[0]}\" list -q 2>/dev/null)\" ;;\n"
-"	esac\n"
-"}\n"
-"\n"
-"_lkvm_run()\n"
-"{\n"
-"	_lkvm_behind && return\n"
-"	case $option in\n";
+	"# Completion of lkvm's command line in bash; printed by \"lkvm completion bash\".\n"
+	"_lkvm_reply()\n"
+	"{\n"
+	"	case \" $* \" in *\" -f \"* | *\" -d \"*) compopt -o filenames 2>/dev/null ;; esac\n"
+	"	mapfile -t COMPREPLY < <(compgen \"$@\" -- \"$cur\")\n"
+	"}\n"
+	"\n"
+	"# Behind \"--\": a command, and what it is given.\n"
+	"_lkvm_behind()\n"
+	"{\n"
+	"	local i\n"
+	"\n"
+	"	for ((i = 2; i < COMP_CWORD; i++)); do\n"
+	"		[ \"${COMP_WORDS[i]}\" = -- ] || continue\n"
+	"		if ((i == COMP_CWORD - 1)); then _lkvm_reply -c -f; else _lkvm_reply -f; fi\n"
+	"		return 0\n"
+	"	done\n"
+	"	return 1\n"
+	"}\n"
+	"\n"
+	"# The name of a VM that runs, or one of these options.\n"
+	"_lkvm_vm()\n"
+	"{\n"
+	"	case $cur in\n"
+	"	-*) _lkvm_reply -W \"$*\" ;;\n"
+	"	*) _lkvm_reply -W \"$(\"${COMP_WORDS[0]}\" list -q 2>/dev/null)\" ;;\n"
+	"	esac\n"
+	"}\n"
+	"\n"
+	"_lkvm_run()\n"
+	"{\n"
+	"	_lkvm_behind && return\n"
+	"	case $option in\n";
 
 static const char bash_end[] =
-"	esac\n"
-"}\n"
-"\n"
-"_lkvm()\n"
-"{\n"
-"	local cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]}\n"
-"\n"
-"	COMPREPLY=()\n"
-"	# \"--option=value\" is three words to bash.\n"
-"	[ \"$cur\" != = ] || cur=\n"
-"	[ \"$option\" != = ] || option=${COMP_WORDS[COMP_CWORD - 2]}\n"
-"	case $COMP_CWORD:${COMP_WORDS[1]} in\n"
-"	1:* | 2:help) _lkvm_reply -W \"$_lkvm_commands\" ;;\n"
-"	*:run) _lkvm_run ;;\n";
+	"	esac\n"
+	"}\n"
+	"\n"
+	"_lkvm()\n"
+	"{\n"
+	"	local cur=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]}\n"
+	"\n"
+	"	COMPREPLY=()\n"
+	"	# \"--option=value\" is three words to bash.\n"
+	"	[ \"$cur\" != = ] || cur=\n"
+	"	[ \"$option\" != = ] || option=${COMP_WORDS[COMP_CWORD - 2]}\n"
+	"	case $COMP_CWORD:${COMP_WORDS[1]} in\n"
+	"	1:* | 2:help) _lkvm_reply -W \"$_lkvm_commands\" ;;\n"
+	"	*:run) _lkvm_run ;;\n";
 
 /* Between these two: the commands about VMs. */
 static const char bash_rest[] =
-"	*:list) _lkvm_reply -W \"--json -q --quiet -h --help\" ;;\n"
-"	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"
-"	2:completion) _lkvm_reply -W \"bash zsh fish\" ;;\n"
-"	esac\n"
-"}\n"
-"\n"
-"complete -F _lkvm lkvm\n";
+	"	*:list) _lkvm_reply -W \"--json -q --quiet -h --help\" ;;\n"
+	"	*:check) _lkvm_reply -W \"--json -h --help\" ;;\n"
+	"	2:completion) _lkvm_reply -W \"bash zsh fish\" ;;\n"
+	"	esac\n"
+	"}\n"
+	"\n"
+	"complete -F _lkvm lkvm\n";
 
 /* After an option that has an argument. */
 static void print_bash_argument(const struct option_row *row)
@@ -195,64 +200,64 @@ static void print_bash(const struct option_row *rows, size_t nr)
 /* ---- zsh ---- */
 
 static const char zsh_start[] =
-")\n"
-"\n"
-"_lkvm_value()\n"
-"{\n"
-"	case $1 in\n"
-"	-f) _files; shift ;;\n"
-"	-d) _files -/; shift ;;\n"
-"	esac\n"
-"	(( ! $# )) || compadd -- \"$@\"\n"
-"}\n"
-"\n"
-"_lkvm_vms()\n"
-"{\n"
-"	compadd -- ${(f)\"$(_call_program vms lkvm list -q 2>/dev/null)\"}\n"
-"}\n"
-"\n"
-"_lkvm_run()\n"
-"{\n"
-"	local i=${words[(i)--]}\n"
-"\n"
-"	# Behind \"--\": a command, and what it is given.\n"
-"	if (( i < CURRENT )); then\n"
-"		words=(\"${(@)words[i + 1, -1]}\")\n"
-"		(( CURRENT -= i ))\n"
-"		_normal\n"
-"		return\n"
-"	fi\n"
-"	_arguments -s -S";
+	")\n"
+	"\n"
+	"_lkvm_value()\n"
+	"{\n"
+	"	case $1 in\n"
+	"	-f) _files; shift ;;\n"
+	"	-d) _files -/; shift ;;\n"
+	"	esac\n"
+	"	(( ! $# )) || compadd -- \"$@\"\n"
+	"}\n"
+	"\n"
+	"_lkvm_vms()\n"
+	"{\n"
+	"	compadd -- ${(f)\"$(_call_program vms lkvm list -q 2>/dev/null)\"}\n"
+	"}\n"
+	"\n"
+	"_lkvm_run()\n"
+	"{\n"
+	"	local i=${words[(i)--]}\n"
+	"\n"
+	"	# Behind \"--\": a command, and what it is given.\n"
+	"	if (( i < CURRENT )); then\n"
+	"		words=(\"${(@)words[i + 1, -1]}\")\n"
+	"		(( CURRENT -= i ))\n"
+	"		_normal\n"
+	"		return\n"
+	"	fi\n"
+	"	_arguments -s -S";
 
 static const char zsh_end[] =
-" \\\n"
-"		'1:kernel:_files'\n"
-"}\n"
-"\n"
-"_lkvm()\n"
-"{\n"
-"	local command=$words[2]\n"
-"\n"
-"	if (( CURRENT == 2 )); then\n"
-"		compadd -- $_lkvm_commands\n"
-"		return\n"
-"	fi\n"
-"	shift words\n"
-"	(( CURRENT-- ))\n"
-"	case $CURRENT:$command in\n"
-"	2:help) compadd -- $_lkvm_commands ;;\n"
-"	*:run) _lkvm_run ;;\n"
-"	*:list) _arguments --json -q --quiet -h --help ;;\n";
+	" \\\n"
+	"		'1:kernel:_files'\n"
+	"}\n"
+	"\n"
+	"_lkvm()\n"
+	"{\n"
+	"	local command=$words[2]\n"
+	"\n"
+	"	if (( CURRENT == 2 )); then\n"
+	"		compadd -- $_lkvm_commands\n"
+	"		return\n"
+	"	fi\n"
+	"	shift words\n"
+	"	(( CURRENT-- ))\n"
+	"	case $CURRENT:$command in\n"
+	"	2:help) compadd -- $_lkvm_commands ;;\n"
+	"	*:run) _lkvm_run ;;\n"
+	"	*:list) _arguments --json -q --quiet -h --help ;;\n";
 
 /* Between these two: the commands about VMs. */
 static const char zsh_rest[] =
-"	*:check) _arguments --json -h --help ;;\n"
-"	2:completion) compadd -- bash zsh fish ;;\n"
-"	esac\n"
-"}\n"
-"\n"
-"# A file of fpath is called in its function's place; one that is sourced only defines.\n"
-"if [[ $funcstack[1] = _lkvm ]]; then _lkvm \"$@\"; else compdef _lkvm lkvm; fi\n";
+	"	*:check) _arguments --json -h --help ;;\n"
+	"	2:completion) compadd -- bash zsh fish ;;\n"
+	"	esac\n"
+	"}\n"
+	"\n"
+	"# A file of fpath is called in its function's place; one that is sourced only defines.\n"
+	"if [[ $funcstack[1] = _lkvm ]]; then _lkvm \"$@\"; else compdef _lkvm lkvm; fi\n";
 
 static void print_zsh_option(const struct option_row *row, const char *option, const char *joint)
 {
@@ -261,7 +266,9 @@ static void print_zsh_option(const struct option_row *row, const char *option, c
 	printf("]");
 	if (row->argument) {
 		printf(":%s:{_lkvm_value%s", row->name,
-		       is_file(row->argument) ? " -f" : is_folder(row->argument) ? " -d" : "");
+		       is_file(row->argument)	? " -f" :
+		       is_folder(row->argument) ? " -d" :
+						  "");
 		print_words(row->argument, " ", " ");
 		printf("}");
 	}
@@ -295,34 +302,34 @@ static void print_zsh(const struct option_row *rows, size_t nr)
 /* ---- fish ---- */
 
 static const char fish_start[] =
-"# Completion of lkvm's command line in fish; printed by \"lkvm completion fish\".\n"
-"function __lkvm_words\n"
-"	commandline -opc\n"
-"end\n"
-"\n"
-"# lkvm's own words, up to \"--\", behind subcommand $argv[1].\n"
-"function __lkvm_is_in\n"
-"	set -l words (__lkvm_words)\n"
-"	test (count $words) -gt 1; and test \"$words[2]\" = $argv[1]; and not contains -- -- $words\n"
-"end\n"
-"\n"
-"function __lkvm_is_behind\n"
-"	set -l words (__lkvm_words)\n"
-"	test (count $words) -gt 2; and test \"$words[2]\" = run; and contains -- -- $words\n"
-"end\n"
-"\n"
-"# A command, and what it is given.\n"
-"function __lkvm_command\n"
-"	set -l words (__lkvm_words)\n"
-"	set -l at (contains -i -- -- $words)\n"
-"	complete -C (string join ' ' -- (string escape -- $words[(math $at + 1)..-1]) (commandline -ct))\n"
-"end\n"
-"\n"
-"complete -c lkvm -f\n"
-"complete -c lkvm -n __lkvm_is_behind -f -a '(__lkvm_command)'\n"
-"complete -c lkvm -n '__lkvm_is_in run' -F\n"
-"complete -c lkvm -n '__lkvm_is_in check' -l json -l help -s h\n"
-"complete -c lkvm -n '__lkvm_is_in completion' -a 'bash zsh fish'\n";
+	"# Completion of lkvm's command line in fish; printed by \"lkvm completion fish\".\n"
+	"function __lkvm_words\n"
+	"	commandline -opc\n"
+	"end\n"
+	"\n"
+	"# lkvm's own words, up to \"--\", behind subcommand $argv[1].\n"
+	"function __lkvm_is_in\n"
+	"	set -l words (__lkvm_words)\n"
+	"	test (count $words) -gt 1; and test \"$words[2]\" = $argv[1]; and not contains -- -- $words\n"
+	"end\n"
+	"\n"
+	"function __lkvm_is_behind\n"
+	"	set -l words (__lkvm_words)\n"
+	"	test (count $words) -gt 2; and test \"$words[2]\" = run; and contains -- -- $words\n"
+	"end\n"
+	"\n"
+	"# A command, and what it is given.\n"
+	"function __lkvm_command\n"
+	"	set -l words (__lkvm_words)\n"
+	"	set -l at (contains -i -- -- $words)\n"
+	"	complete -C (string join ' ' -- (string escape -- $words[(math $at + 1)..-1]) (commandline -ct))\n"
+	"end\n"
+	"\n"
+	"complete -c lkvm -f\n"
+	"complete -c lkvm -n __lkvm_is_behind -f -a '(__lkvm_command)'\n"
+	"complete -c lkvm -n '__lkvm_is_in run' -F\n"
+	"complete -c lkvm -n '__lkvm_is_in check' -l json -l help -s h\n"
+	"complete -c lkvm -n '__lkvm_is_in completion' -a 'bash zsh fish'\n";
 
 static void print_fish_argument(const char *argument)
 {

@@ -15,13 +15,13 @@
 #include "log.h"
 #include "util.h"
 
-#define ESCAPE_KEY 0x01		/* Ctrl-A */
+#define ESCAPE_KEY 0x01 /* Ctrl-A */
 
 struct console_client {
-	struct attach attach;	/* first: attach_ops hand it back */
-	bool log;		/* only what has come */
-	bool greeted;		/* the VM has said whether we may type */
-	bool types;		/* we may */
+	struct attach attach; /* first: attach_ops hand it back */
+	bool log;	      /* only what has come */
+	bool greeted;	      /* the VM has said whether we may type */
+	bool types;	      /* we may */
 	bool escape_seen;
 };
 
@@ -39,8 +39,9 @@ static void console_greet(struct console_client *c, uint32_t why)
 		attach_send(a, CONSOLE_SIZE, &size, sizeof(size));
 	if (on_terminal)
 		log_notice("console: %s%s. Ctrl-A d leaves.", a->name,
-			   !why ? "" : why == CONSOLE_HAS_WRITER ? ", where another types: you only read" :
-			   ", whose command has no terminal: you only read");
+			   !why			     ? "" :
+			   why == CONSOLE_HAS_WRITER ? ", where another types: you only read" :
+						       ", whose command has no terminal: you only read");
 }
 
 static void console_hear_lost(uint64_t bytes)
@@ -228,8 +229,9 @@ int cmd_console(int argc, char **argv, uint64_t start_ns)
 		return EXIT_LKVM;
 	}
 	c.attach.raw = !c.log;
-	status = attach_open(&c.attach, "console", argv[optind], c.log ?
-			     "{\"v\":1,\"do\":\"console\",\"log\":true}\n" : "{\"v\":1,\"do\":\"console\"}\n");
+	status = attach_open(&c.attach, "console", argv[optind],
+			     c.log ? "{\"v\":1,\"do\":\"console\",\"log\":true}\n" :
+				     "{\"v\":1,\"do\":\"console\"}\n");
 	if (status < 0) {
 		attach_run(&c.attach);
 		status = c.attach.status;

@@ -31,26 +31,32 @@
 #include "log.h"
 #include "util.h"
 
-#define ANSWER_NS 1000000000ull		/* for all VMs together */
-#define PAUSE_NS 10000000000ull		/* a VM may take MACHINE_PAUSE_NS */
-#define STAT_NS 3000000000ull		/* for all that it has */
-#define WATCH_NS 2000000000ull
-#define STOP_NS 10000000000ull		/* the default of stop --timeout */
-#define AGAIN_NS 300000000ull		/* with --grace, the first SIGTERM only asks */
-#define END_NS 12000000000ull		/* for a VM that was sent SIGTERM: disks may take 10 s */
-#define KILLED_NS 3000000000ull		/* ... SIGKILL */
+#define ANSWER_NS 1000000000ull	 /* for all VMs together */
+#define PAUSE_NS  10000000000ull /* a VM may take MACHINE_PAUSE_NS */
+#define STAT_NS	  3000000000ull	 /* for all that it has */
+#define WATCH_NS  2000000000ull
+#define STOP_NS	  10000000000ull /* the default of stop --timeout */
+#define AGAIN_NS  300000000ull	 /* with --grace, the first SIGTERM only asks */
+#define END_NS	  12000000000ull /* for a VM that was sent SIGTERM: disks may take 10 s */
+#define KILLED_NS 3000000000ull	 /* ... SIGKILL */
 
-enum { OPTION_JSON = 1, OPTION_QUIET = 2, OPTION_ALL = 4, OPTION_FORCE = 8, OPTION_TIMEOUT = 16,
-       OPTION_WATCH = 32 };
+enum {
+	OPTION_JSON = 1,
+	OPTION_QUIET = 2,
+	OPTION_ALL = 4,
+	OPTION_FORCE = 8,
+	OPTION_TIMEOUT = 16,
+	OPTION_WATCH = 32,
+};
 
 /* What a command is to do, and to which VMs. */
 struct control {
-	unsigned int given;		/* OPTION_* */
+	unsigned int given; /* OPTION_* */
 	uint64_t timeout_ns;
 	struct registry registry;
 	unsigned int nr;
 	struct registry_vm *vms;
-	struct client *clients;		/* one each, once they are asked */
+	struct client *clients; /* one each, once they are asked */
 	int status;
 };
 
@@ -278,7 +284,8 @@ static void tell_unheard(const struct control *c, const struct registry_vm *vm, 
 	else if (!strcmp(asked, "button"))
 		log_notice("stop: %s: it did not switch itself off within %g s: it is ended\n"
 			   "its kernel needs the power button's driver (CONFIG_ACPI_BUTTON), and "
-			   "somebody who listens (systemd-logind, acpid).", vm->name, seconds);
+			   "somebody who listens (systemd-logind, acpid).",
+			   vm->name, seconds);
 	else if (!strcmp(asked, "ending"))
 		log_notice("stop: %s: it has not come to its end within %g s: it is ended", vm->name,
 			   seconds);
@@ -349,7 +356,8 @@ static void control_resume(struct control *c)
 static void report_stat(struct control *c, int rc)
 {
 	const char *why = rc == -ETIMEDOUT ? "it does not answer" :
-			  rc == -EPROTO ? "it gives answers that have no meaning" : strerror(-rc);
+			  rc == -EPROTO	   ? "it gives answers that have no meaning" :
+					     strerror(-rc);
 
 	log_error("stat: %s: %s", c->vms[0].name, why);
 	c->status = EXIT_NOT_DONE;
@@ -393,7 +401,11 @@ static void control_wait(struct control *c)
 
 /* ---- all ---- */
 
-enum which { WHICH_ALL, WHICH_ONE, WHICH_SOME };
+enum which {
+	WHICH_ALL,
+	WHICH_ONE,
+	WHICH_SOME,
+};
 
 static const struct control_command {
 	const char *name;
@@ -558,7 +570,7 @@ int cmd_control(int argc, char **argv, uint64_t start_ns)
 
 	(void)start_ns;
 	while (strcmp(command->name, argv[0]))
-		command++;	/* main.c has these names, too */
+		command++; /* main.c has these names, too */
 	status = take_options(&c, command, argc, argv);
 	if (status < 0)
 		status = check_names(&c, command, argc - optind);

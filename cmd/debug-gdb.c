@@ -26,13 +26,13 @@
 #include "util.h"
 
 #define WAY_BYTES 16384u
-#define LOOK_MS 300
+#define LOOK_MS	  300
 
 /* One direction. */
 struct way {
 	int from, to;
 	size_t at, bytes;
-	bool ended;			/* nothing comes any more, or nobody takes it */
+	bool ended; /* nothing comes any more, or nobody takes it */
 	char data[WAY_BYTES];
 };
 

@@ -20,7 +20,7 @@
 #include "util.h"
 #include "x86/registers.h"
 
-#define AT_ONCE 8u		/* of SERVER_MAX_CLIENTS */
+#define AT_ONCE		  8u /* of SERVER_MAX_CLIENTS */
 #define MAX_REQUEST_BYTES 64u
 
 /* ---- asking ---- */

@@ -17,8 +17,8 @@
 
 static const struct debug_action {
 	const char *name;
-	int has_value;			/* as getopt_long() has it; an optional one may follow the name */
-	bool has_json;			/* --json is its value */
+	int has_value; /* as getopt_long() has it; an optional one may follow the name */
+	bool has_json; /* --json is its value */
 	int (*run)(const struct registry_vm *vm, const char *value);
 } debug_actions[] = {
 	{ "regs", no_argument, true, debug_regs },
@@ -30,7 +30,7 @@ static const struct debug_action {
 
 /* What is to be done, and to which VM. */
 struct debug {
-	const struct debug_action *action;	/* NULL: not yet said */
+	const struct debug_action *action; /* NULL: not yet said */
 	const char *value;
 	const char *name;
 	bool json;
@@ -63,7 +63,8 @@ static int take_debug_names(struct debug *d, char **names, int nr)
 static int take_debug_options(struct debug *d, int argc, char **argv)
 {
 	struct option options[ARRAY_SIZE(debug_actions) + 3] = {
-		{ "help", no_argument, NULL, 'h' }, { "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "json", no_argument, NULL, 'j' },
 	};
 	int option, index;
 

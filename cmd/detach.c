@@ -76,7 +76,7 @@ static bool pass_messages_on(int fd)
 		for (ssize_t done = 0, part; done < n; done += part) {
 			part = write(STDERR_FILENO, text + done, (size_t)(n - done));
 			if (part < 0)
-				break;		/* nobody reads them */
+				break; /* nobody reads them */
 		}
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
@@ -176,7 +176,7 @@ static int open_front(struct front *f, int ends[2], sigset_t *before)
 	for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
 		sigaddset(&set, passed_on[i]);
 	sigprocmask(SIG_BLOCK, &set, before);
-	signal(SIGCHLD, SIG_DFL);	/* ignored, there would be no status */
+	signal(SIGCHLD, SIG_DFL); /* ignored, there would be no status */
 	f->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return f->signals < 0 || fcntl(f->messages, F_SETFL, O_NONBLOCK) ? -errno : 0;
 }

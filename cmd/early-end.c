@@ -28,7 +28,7 @@
 #include "output.h"
 #include "util.h"
 
-#define OPENING_NS 1000000000ull	/* how long an open() that is near its end may take */
+#define OPENING_NS 1000000000ull /* how long an open() that is near its end may take */
 
 static const struct {
 	int signal;
@@ -43,8 +43,8 @@ static const struct {
 
 static struct {
 	atomic_bool armed;
-	atomic_bool opening;		/* by a thread, which then stores: */
-	atomic_int fd;			/* of the report; -errno: there is none */
+	atomic_bool opening; /* by a thread, which then stores: */
+	atomic_int fd;	     /* of the report; -errno: there is none */
 	char *texts[ARRAY_SIZE(endings)];
 	size_t bytes[ARRAY_SIZE(endings)];
 } early = { .fd = -EBADF };

@@ -21,28 +21,28 @@
 #include "log.h"
 #include "util.h"
 
-#define HEADER_BYTES ((int64_t)sizeof(struct protocol_header))
+#define HEADER_BYTES	((int64_t)sizeof(struct protocol_header))
 #define MAX_ENVIRONMENT 256u
-#define MAX_SIGNALS 3u
+#define MAX_SIGNALS	3u
 
 struct exec_client {
-	struct attach attach;		/* first: attach_ops hand it back */
+	struct attach attach; /* first: attach_ops hand it back */
 	bool interactive, terminal;
-	const char *directory, *user;	/* "": none is asked for */
+	const char *directory, *user; /* "": none is asked for */
 	unsigned int nr_environment;
 	const char *environment[MAX_ENVIRONMENT];
-	char *plan;			/* ours */
+	char *plan; /* ours */
 	size_t plan_bytes, plan_at, more_at;
-	bool placed;			/* it has been said where it is */
-	bool joined;			/* of a new container: there is room for it */
-	bool ready, go;			/* ... it is all there, and its holder has been told; it may start */
-	bool told;			/* all of it */
-	int64_t in_room;		/* bytes of stdin that may be sent */
-	uint64_t out_used;		/* bytes that came, for which it is yet to hear that there is room again */
-	bool unread[2];			/* nobody reads that stream of ours any more */
-	bool failed;			/* ... since it takes no more */
+	bool placed;	   /* it has been said where it is */
+	bool joined;	   /* of a new container: there is room for it */
+	bool ready, go;	   /* ... it is all there, and its holder has been told; it may start */
+	bool told;	   /* all of it */
+	int64_t in_room;   /* bytes of stdin that may be sent */
+	uint64_t out_used; /* bytes that came, for which it is yet to hear that there is room again */
+	bool unread[2];	   /* nobody reads that stream of ours any more */
+	bool failed;	   /* ... since it takes no more */
 	unsigned int signals;
-	const struct exec_lent *lent;	/* NULL: a user's command line */
+	const struct exec_lent *lent; /* NULL: a user's command line */
 };
 
 /* ---- what it is ---- */
@@ -176,7 +176,7 @@ static void exec_fill(struct attach *a)
 	if (!c->interactive && !c->terminal)
 		attach_send(a, PROTOCOL_EXEC_INPUT, NULL, 0);
 	c->in_room = (int64_t)PROTOCOL_INPUT_WINDOW - (c->interactive || c->terminal ? 0 : HEADER_BYTES);
-	if (c->terminal && attach_window(&size))	/* its plan is older than its window */
+	if (c->terminal && attach_window(&size)) /* its plan is older than its window */
 		attach_send(a, PROTOCOL_EXEC_SIZE, &size, sizeof(size));
 }
 
@@ -252,8 +252,11 @@ static int status_of_failure(const struct attach *a, int error)
 	if (!c->lent || !c->lent->new)
 		return EXIT_NOT_DONE;
 	if (!c->joined) {
-		log_error("pod: %s: %s", a->name, error == ENOSPC ? "its VM has no disk for one more container\n"
-			  "the annotation lkvm.max_containers of the pod says how many it has." : strerror(error));
+		log_error("pod: %s: %s", a->name,
+			  error == ENOSPC ?
+				  "its VM has no disk for one more container\n"
+				  "the annotation lkvm.max_containers of the pod says how many it has." :
+				  strerror(error));
 		return EXIT_LKVM;
 	}
 	return error == ENOENT || error == ENOTDIR ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
@@ -345,7 +348,7 @@ static void exec_signaled(struct attach *a, int signal)
 	const struct protocol_signal s = { .number = (uint32_t)signal };
 
 	if (c->lent ? !c->told : ++c->signals == MAX_SIGNALS)
-		attach_end(a, EXIT_SIGNAL(signal));	/* or nobody is there yet who has a handler */
+		attach_end(a, EXIT_SIGNAL(signal)); /* or nobody is there yet who has a handler */
 	else
 		attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
 }
@@ -482,7 +485,9 @@ static int run_exec(struct exec_client *c, const char *name, char **arguments, i
 int cmd_exec(int argc, char **argv, uint64_t start_ns)
 {
 	struct exec_client c = {
-		.attach = { .ops = &exec_ops }, .directory = "", .user = "",
+		.attach = { .ops = &exec_ops },
+		.directory = "",
+		.user = "",
 	};
 	int status = take_exec_arguments(&c, argc, argv);
 
@@ -496,8 +501,12 @@ int cmd_exec(int argc, char **argv, uint64_t start_ns)
 int exec_run_lent(const struct exec_lent *lent)
 {
 	struct exec_client c = {
-		.attach = { .ops = &exec_ops }, .lent = lent, .interactive = true, .terminal = lent->terminal,
-		.plan = (char *)(uintptr_t)lent->plan, .plan_bytes = lent->plan_bytes,
+		.attach = { .ops = &exec_ops },
+		.lent = lent,
+		.interactive = true,
+		.terminal = lent->terminal,
+		.plan = (char *)(uintptr_t)lent->plan,
+		.plan_bytes = lent->plan_bytes,
 	};
 
 	if (attach_lend(&c.attach, lent->name, lent->fd))

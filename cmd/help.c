@@ -13,151 +13,151 @@
 #include "util.h"
 
 #define HELP_COLUMN 24
-#define HELP_WIDTH 94
+#define HELP_WIDTH  94
 
 static const char overview[] =
-"usage: lkvm run [options] -- COMMAND  run it in a fresh virtual machine; its status is ours\n"
-"       lkvm run [options] [KERNEL]    boot a virtual machine, or a shell in one\n"
-"       lkvm list [--json] [-q]        the virtual machines that run\n"
-"       lkvm stop NAME...|--all        asks them to end, then ends them\n"
-"       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
-"       lkvm stat NAME [--watch]       what its CPUs and devices have done\n"
-"       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
-"       lkvm debug NAME --WHAT         its registers, its memory; gdb; NMI and SysRq\n"
-"       lkvm console NAME [--log]      its console on this terminal; what it has shown\n"
-"       lkvm snapshot NAME DIR         saves it, to go on from by lkvm run --restore DIR\n"
-"       lkvm exec [-it] NAME -- COMMAND  one more command in a virtual machine that runs one\n"
-"       lkvm check [--json]            can this host run one? finds out by trying\n"
-"       lkvm kconfig                   what the kernel of a guest needs\n"
-"       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
-"       lkvm version | help [COMMAND]\n";
+	"usage: lkvm run [options] -- COMMAND  run it in a fresh virtual machine; its status is ours\n"
+	"       lkvm run [options] [KERNEL]    boot a virtual machine, or a shell in one\n"
+	"       lkvm list [--json] [-q]        the virtual machines that run\n"
+	"       lkvm stop NAME...|--all        asks them to end, then ends them\n"
+	"       lkvm pause|resume NAME...      stops their CPUs; lets them go on\n"
+	"       lkvm stat NAME [--watch]       what its CPUs and devices have done\n"
+	"       lkvm wait NAME                 waits for its end, and ends with its exit status\n"
+	"       lkvm debug NAME --WHAT         its registers, its memory; gdb; NMI and SysRq\n"
+	"       lkvm console NAME [--log]      its console on this terminal; what it has shown\n"
+	"       lkvm snapshot NAME DIR         saves it, to go on from by lkvm run --restore DIR\n"
+	"       lkvm exec [-it] NAME -- COMMAND  one more command in a virtual machine that runs one\n"
+	"       lkvm check [--json]            can this host run one? finds out by trying\n"
+	"       lkvm kconfig                   what the kernel of a guest needs\n"
+	"       lkvm completion SHELL          completion of this in bash, zsh or fish\n"
+	"       lkvm version | help [COMMAND]\n";
 
 static const char help_run[] =
-"usage: lkvm run [options] [KERNEL] -- COMMAND [ARG...]\n"
-"       lkvm run [options] [KERNEL]\n"
-"\n"
-"Runs COMMAND in a fresh virtual machine, with files of this host: its output and its status\n"
-"are lkvm's. Without COMMAND, and with nothing else to boot from, it is a shell. Otherwise boots\n"
-"KERNEL; its console is this terminal (Ctrl-A x quits).\n";
+	"usage: lkvm run [options] [KERNEL] -- COMMAND [ARG...]\n"
+	"       lkvm run [options] [KERNEL]\n"
+	"\n"
+	"Runs COMMAND in a fresh virtual machine, with files of this host: its output and its status\n"
+	"are lkvm's. Without COMMAND, and with nothing else to boot from, it is a shell. Otherwise boots\n"
+	"KERNEL; its console is this terminal (Ctrl-A x quits).\n";
 
 /* Between the two: the options. */
 static const char help_run_end[] =
-"\n"
-"exit status\n"
-"  0    the guest powered off or rebooted; a COMMAND's own status is lkvm's\n"
-"  124  --timeout expired\n"
-"  125  lkvm failed: usage, no /dev/kvm, bad kernel\n"
-"  126, 127  COMMAND cannot be executed, is not there\n"
-"  255  the guest was lost: panic, triple fault, KVM error, a reset without a shutdown\n"
-"  128+n  ended by signal n (130 for Ctrl-A x)\n";
+	"\n"
+	"exit status\n"
+	"  0    the guest powered off or rebooted; a COMMAND's own status is lkvm's\n"
+	"  124  --timeout expired\n"
+	"  125  lkvm failed: usage, no /dev/kvm, bad kernel\n"
+	"  126, 127  COMMAND cannot be executed, is not there\n"
+	"  255  the guest was lost: panic, triple fault, KVM error, a reset without a shutdown\n"
+	"  128+n  ended by signal n (130 for Ctrl-A x)\n";
 
 static const char help_list[] =
-"usage: lkvm list [--json] [-q]\n"
-"\n"
-"Lists your virtual machines that run. One that does not answer within a second has\n"
-"the state \"?\". -q, --quiet: names only.\n";
+	"usage: lkvm list [--json] [-q]\n"
+	"\n"
+	"Lists your virtual machines that run. One that does not answer within a second has\n"
+	"the state \"?\". -q, --quiet: names only.\n";
 
 static const char help_stop[] =
-"usage: lkvm stop NAME... [--timeout SECONDS] [--force]\n"
-"       lkvm stop --all [--timeout SECONDS] [--force]\n"
-"\n"
-"Asks virtual machines to switch themselves off, by their power button; one that runs\n"
-"a command ends that with SIGTERM. Returns when they are gone. What still runs after\n"
-"SECONDS (10) is ended, by SIGTERM to lkvm and later SIGKILL. --force: at once.\n"
-"Exit status: 0 they are gone, 1 one is not, 125 usage or no such VM.\n";
+	"usage: lkvm stop NAME... [--timeout SECONDS] [--force]\n"
+	"       lkvm stop --all [--timeout SECONDS] [--force]\n"
+	"\n"
+	"Asks virtual machines to switch themselves off, by their power button; one that runs\n"
+	"a command ends that with SIGTERM. Returns when they are gone. What still runs after\n"
+	"SECONDS (10) is ended, by SIGTERM to lkvm and later SIGKILL. --force: at once.\n"
+	"Exit status: 0 they are gone, 1 one is not, 125 usage or no such VM.\n";
 
 static const char help_pause[] =
-"usage: lkvm pause NAME...\n"
-"\n"
-"Stops the CPUs of virtual machines, and returns when their disks are at rest. lkvm resume\n"
-"lets them go on, lkvm stop ends them.\n"
-"Exit status: 0 they are paused, 1 one is not and runs on, 125 usage or no such VM.\n";
+	"usage: lkvm pause NAME...\n"
+	"\n"
+	"Stops the CPUs of virtual machines, and returns when their disks are at rest. lkvm resume\n"
+	"lets them go on, lkvm stop ends them.\n"
+	"Exit status: 0 they are paused, 1 one is not and runs on, 125 usage or no such VM.\n";
 
 static const char help_resume[] =
-"usage: lkvm resume NAME...\n"
-"\n"
-"Lets virtual machines go on that were paused. No time has passed for them.\n";
+	"usage: lkvm resume NAME...\n"
+	"\n"
+	"Lets virtual machines go on that were paused. No time has passed for them.\n";
 
 static const char help_stat[] =
-"usage: lkvm stat NAME [--json] [--watch]\n"
-"\n"
-"Shows what a virtual machine's CPUs and devices have done: CPU time, exits by their kind,\n"
-"requests, bytes to the guest (in) and from it (out), errors, and how much of its memory is\n"
-"in use. --watch: every two seconds, until it is gone.\n"
-"Exit status: 0, 1 it does not answer, 125 usage or no such VM.\n";
+	"usage: lkvm stat NAME [--json] [--watch]\n"
+	"\n"
+	"Shows what a virtual machine's CPUs and devices have done: CPU time, exits by their kind,\n"
+	"requests, bytes to the guest (in) and from it (out), errors, and how much of its memory is\n"
+	"in use. --watch: every two seconds, until it is gone.\n"
+	"Exit status: 0, 1 it does not answer, 125 usage or no such VM.\n";
 
 static const char help_wait[] =
-"usage: lkvm wait NAME\n"
-"\n"
-"Waits until the virtual machine is gone. Exit status: that of its lkvm run; 1 if it was\n"
-"killed and had no time to tell, 125 if there is no such VM.\n";
+	"usage: lkvm wait NAME\n"
+	"\n"
+	"Waits until the virtual machine is gone. Exit status: that of its lkvm run; 1 if it was\n"
+	"killed and had no time to tell, 125 if there is no such VM.\n";
 
 static const char help_debug[] =
-"usage: lkvm debug NAME --WHAT\n"
-"\n"
-"Looks into a virtual machine that runs.\n"
-"\n"
-"  --regs [--json]        the registers of all CPUs, which stand for that moment\n"
-"  --nmi [CPU]            an NMI for that CPU, or for each\n"
-"  --sysrq KEY            a SysRq, typed on the kernel's console: h lists them\n"
-"  --dump FILE            a vmcore: an ELF core file that drgn, crash and makedumpfile\n"
-"                         read. Its CPUs stand meanwhile. A file that is there is only\n"
-"                         replaced if it is a core file\n"
-"  --gdb [[ADDR:]PORT]    gdb, on stdin and stdout; with PORT it connects to 127.0.0.1:PORT\n"
-"                         or ADDR:PORT. Only for lkvm run --gdb. In gdb:\n"
-"                         target remote | lkvm debug NAME --gdb\n"
-"\n"
-"Exit status: 0 done, 1 it could not be done to this VM, 125 usage, no such VM or no such file.\n";
+	"usage: lkvm debug NAME --WHAT\n"
+	"\n"
+	"Looks into a virtual machine that runs.\n"
+	"\n"
+	"  --regs [--json]        the registers of all CPUs, which stand for that moment\n"
+	"  --nmi [CPU]            an NMI for that CPU, or for each\n"
+	"  --sysrq KEY            a SysRq, typed on the kernel's console: h lists them\n"
+	"  --dump FILE            a vmcore: an ELF core file that drgn, crash and makedumpfile\n"
+	"                         read. Its CPUs stand meanwhile. A file that is there is only\n"
+	"                         replaced if it is a core file\n"
+	"  --gdb [[ADDR:]PORT]    gdb, on stdin and stdout; with PORT it connects to 127.0.0.1:PORT\n"
+	"                         or ADDR:PORT. Only for lkvm run --gdb. In gdb:\n"
+	"                         target remote | lkvm debug NAME --gdb\n"
+	"\n"
+	"Exit status: 0 done, 1 it could not be done to this VM, 125 usage, no such VM or no such file.\n";
 
 static const char help_console[] =
-"usage: lkvm console NAME [--log]\n"
-"\n"
-"Shows the console of a virtual machine that runs: its last 64 KiB, and what comes. Many may look;\n"
-"the first of them types, unless its COMMAND has no terminal. Ctrl-A d leaves, Ctrl-A x ends the\n"
-"virtual machine, Ctrl-A ? lists the keys. --log: what has come until now.\n"
-"Exit status: 0; 1 it could not be done to this VM, 125 usage or no such VM.\n";
+	"usage: lkvm console NAME [--log]\n"
+	"\n"
+	"Shows the console of a virtual machine that runs: its last 64 KiB, and what comes. Many may look;\n"
+	"the first of them types, unless its COMMAND has no terminal. Ctrl-A d leaves, Ctrl-A x ends the\n"
+	"virtual machine, Ctrl-A ? lists the keys. --log: what has come until now.\n"
+	"Exit status: 0; 1 it could not be done to this VM, 125 usage or no such VM.\n";
 static const char help_snapshot[] =
-"usage: lkvm snapshot NAME DIR [--stop]\n"
-"\n"
-"Saves a virtual machine in DIR, from which lkvm run --restore DIR goes on, as often as you like and\n"
-"at once. It stands still meanwhile. --stop: it ends with it. The file has all of the guest's memory,\n"
-"with its secrets, and not its disks. One that is there is replaced when the new one is complete.\n"
-"Exit status: 0 done, 1 it could not be done to this VM, which runs on, 125 usage or no such VM.\n";
+	"usage: lkvm snapshot NAME DIR [--stop]\n"
+	"\n"
+	"Saves a virtual machine in DIR, from which lkvm run --restore DIR goes on, as often as you like and\n"
+	"at once. It stands still meanwhile. --stop: it ends with it. The file has all of the guest's memory,\n"
+	"with its secrets, and not its disks. One that is there is replaced when the new one is complete.\n"
+	"Exit status: 0 done, 1 it could not be done to this VM, which runs on, 125 usage or no such VM.\n";
 
 static const char help_exec[] =
-"usage: lkvm exec [-it] [-e NAME[=VALUE]] [-w DIR] [-u USER[:GROUP]] NAME -- COMMAND [ARG...]\n"
-"\n"
-"Runs one more command in a virtual machine that was started with a COMMAND or as a shell.\n"
-"  -i, --interactive  it reads our stdin (otherwise nothing)\n"
-"  -t, --tty          it gets a terminal\n"
-"  -e, --env          a variable of its environment; NAME alone: as it is here\n"
-"  -w, --workdir      where it starts\n"
-"  -u, --user         who runs it (default root)\n"
-"Exit status: COMMAND's, as of lkvm run; 255 the virtual machine has ended before, 1 it could not be\n"
-"done to this VM, 125 usage or no such VM.\n";
+	"usage: lkvm exec [-it] [-e NAME[=VALUE]] [-w DIR] [-u USER[:GROUP]] NAME -- COMMAND [ARG...]\n"
+	"\n"
+	"Runs one more command in a virtual machine that was started with a COMMAND or as a shell.\n"
+	"  -i, --interactive  it reads our stdin (otherwise nothing)\n"
+	"  -t, --tty          it gets a terminal\n"
+	"  -e, --env          a variable of its environment; NAME alone: as it is here\n"
+	"  -w, --workdir      where it starts\n"
+	"  -u, --user         who runs it (default root)\n"
+	"Exit status: COMMAND's, as of lkvm run; 255 the virtual machine has ended before, 1 it could not be\n"
+	"done to this VM, 125 usage or no such VM.\n";
 
 static const char help_check[] =
-"usage: lkvm check [--json]\n"
-"\n"
-"Opens /dev/kvm and runs a tiny guest for each question that matters; tries each\n"
-"layer of the sandbox.\n"
-"Exit status: 0 stock kernels will run, 1 only small guests will, 125 none will.\n";
+	"usage: lkvm check [--json]\n"
+	"\n"
+	"Opens /dev/kvm and runs a tiny guest for each question that matters; tries each\n"
+	"layer of the sandbox.\n"
+	"Exit status: 0 stock kernels will run, 1 only small guests will, 125 none will.\n";
 
 static const char help_kconfig[] =
-"usage: lkvm kconfig\n"
-"\n"
-"Prints the kernel options that a command in a VM needs, for a kernel that you build:\n"
-"  lkvm kconfig >lkvm.config\n"
-"  scripts/kconfig/merge_config.sh .config lkvm.config\n"
-"Modules are as good as =y; lkvm finds them in the tree.\n";
+	"usage: lkvm kconfig\n"
+	"\n"
+	"Prints the kernel options that a command in a VM needs, for a kernel that you build:\n"
+	"  lkvm kconfig >lkvm.config\n"
+	"  scripts/kconfig/merge_config.sh .config lkvm.config\n"
+	"Modules are as good as =y; lkvm finds them in the tree.\n";
 
 static const char help_completion[] =
-"usage: lkvm completion bash|zsh|fish\n"
-"\n"
-"Prints what makes that shell complete lkvm's command line; \"make install\" puts it where\n"
-"they look for it (bash: with bash-completion). Elsewhere, in bash and zsh:\n"
-"  . <(lkvm completion bash)\n"
-"and in fish: lkvm completion fish | source\n";
+	"usage: lkvm completion bash|zsh|fish\n"
+	"\n"
+	"Prints what makes that shell complete lkvm's command line; \"make install\" puts it where\n"
+	"they look for it (bash: with bash-completion). Elsewhere, in bash and zsh:\n"
+	"  . <(lkvm completion bash)\n"
+	"and in fish: lkvm completion fish | source\n";
 
 static const char help_version[] = "usage: lkvm version\n";
 static const char help_help[] = "usage: lkvm help [COMMAND]\n";

@@ -13,9 +13,9 @@
 #include "guest/kernel-options.h"
 
 static const char kconfig_start[] =
-"# What lkvm needs of a guest's kernel. In the kernel's tree, with a .config in it:\n"
-"#   lkvm kconfig >lkvm.config\n"
-"#   scripts/kconfig/merge_config.sh .config lkvm.config\n";
+	"# What lkvm needs of a guest's kernel. In the kernel's tree, with a .config in it:\n"
+	"#   lkvm kconfig >lkvm.config\n"
+	"#   scripts/kconfig/merge_config.sh .config lkvm.config\n";
 
 static void print_option_set(const char *name, int len)
 {

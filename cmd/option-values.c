@@ -19,7 +19,7 @@
 #include "util.h"
 #include "virtio/blk.h"
 
-#define MAX_SECONDS 1e9
+#define MAX_SECONDS   1e9
 #define MAX_PORT_NAME 32u
 
 int value_refuse(struct value_error *why, const char *format, ...)
@@ -179,7 +179,8 @@ int value_disk(struct machine_disk *disk, char *text, struct value_error *why)
 		const char *word = next_word(&text);
 
 		if (set_disk_word(disk, word))
-			return value_refuse(why, "unknown suffix \"%.250s\"\nit may be ro, cow, direct, "
+			return value_refuse(why,
+					    "unknown suffix \"%.250s\"\nit may be ro, cow, direct, "
 					    "discard=off, format=raw, format=qcow2, backing=on or serial= "
 					    "with up to 20 characters; a comma in a name is written twice.",
 					    word);
@@ -198,14 +199,17 @@ static bool parse_mac(const char *text, uint8_t mac[NET_MAC_BYTES])
 		mac[i] = (uint8_t)strtoul(text, NULL, 16);
 		text += 3;
 	}
-	return !(mac[0] & 1);	/* a group has no network card */
+	return !(mac[0] & 1); /* a group has no network card */
 }
 
 static bool parse_mode(const char *text, enum net_mode *mode)
 {
 	static const char *const names[] = {
-		[NET_MODE_NONE] = "none", [NET_MODE_TAP] = "tap", [NET_MODE_FD] = "fd",
-		[NET_MODE_PASST] = "passt", [NET_MODE_STREAM] = "stream",
+		[NET_MODE_NONE] = "none",
+		[NET_MODE_TAP] = "tap",
+		[NET_MODE_FD] = "fd",
+		[NET_MODE_PASST] = "passt",
+		[NET_MODE_STREAM] = "stream",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -328,12 +332,15 @@ int value_network(struct net_config *net, char *text, struct value_error *why)
 			has_mode |= !strcmp(word, "mode");
 		}
 		if (rc == -ENOENT)
-			return value_refuse(why, "unknown key \"%.250s\"\nit may be mode, tapif, queues, "
+			return value_refuse(why,
+					    "unknown key \"%.250s\"\nit may be mode, tapif, queues, "
 					    "fd, path, server, publish, host, guest_mac, mtu, ip, gw, dns, vhost "
-					    "or pcap, with a value.", word);
+					    "or pcap, with a value.",
+					    word);
 		if (rc)
 			return value_refuse(why, "%s=%.250s: not possible\n"
-					    "`lkvm help run` tells what is.", word, value);
+						 "`lkvm help run` tells what is.",
+					    word, value);
 	}
 	if (!has_mode)
 		return value_refuse(why, "needs a mode: tap, fd, passt, stream or none");
@@ -373,7 +380,7 @@ int value_dir(char *text, const char **host, const char **guest, struct value_er
 		return value_refuse(why, "its place in the guest must not have \"..\" in it");
 	if (*guest && (**guest != '/' || strlen(*guest) >= 4096))
 		return value_refuse(why, "its place in the guest must begin with a slash\n"
-				    "a colon in a name is written twice.");
+					 "a colon in a name is written twice.");
 	return 0;
 }
 
@@ -385,7 +392,7 @@ int value_port(struct port_config *port, char *text, struct value_error *why)
 
 	if (!target || target == text || target - text > MAX_PORT_NAME)
 		return value_refuse(why, "must be NAME=unix:PATH, file:PATH, fd:N or pty; "
-				    "NAME has 1 to 32 characters");
+					 "NAME has 1 to 32 characters");
 	*target++ = '\0';
 	*port = (struct port_config){ .name = text, .fd = -1 };
 	if (!value_is_name(text))

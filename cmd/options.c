@@ -22,7 +22,7 @@
 #include "x86/layout.h"
 
 #define DEFAULT_RAM_BYTES MIB(512)
-#define MAX_NAME_BYTES 64u
+#define MAX_NAME_BYTES	  64u
 
 /*
  * What rows name as set(): 0 or -errno. One that has said itself what is wrong leaves the reason
@@ -114,7 +114,7 @@ static int set_cpus(struct run_options *o, const char *value, struct value_error
 
 	if (!value_number(value, 1, MACHINE_MAX_CPUS, &n))
 		return value_refuse(why, "must be a number from 1 to 255 (without interrupt remapping "
-				    "Linux starts no more)");
+					 "Linux starts no more)");
 	o->machine.board.cpus = (unsigned int)n;
 	return 0;
 }
@@ -337,13 +337,13 @@ static int set_modules(struct run_options *o, const char *value, struct value_er
 	return 0;
 }
 
-#define FIELD(field)	offsetof(struct run_options, field), NULL
-#define FLAG(field)	KIND_FLAG, FIELD(field)
-#define FIRST(field)	KIND_FIRST, FIELD(field)
-#define SECOND(field)	KIND_SECOND, FIELD(field)
-#define WORD(field)	KIND_WORD, FIELD(field)
-#define STRING(field)	KIND_STRING, FIELD(field)
-#define VALUE(set)	KIND_VALUE, 0, set
+#define FIELD(field)  offsetof(struct run_options, field), NULL
+#define FLAG(field)   KIND_FLAG, FIELD(field)
+#define FIRST(field)  KIND_FIRST, FIELD(field)
+#define SECOND(field) KIND_SECOND, FIELD(field)
+#define WORD(field)   KIND_WORD, FIELD(field)
+#define STRING(field) KIND_STRING, FIELD(field)
+#define VALUE(set)    KIND_VALUE, 0, set
 
 static const struct option_row options[] = {
 	{ "kernel", 'k', GROUP_BOOT, "FILE",
@@ -619,13 +619,14 @@ void options_set_defaults(struct run_options *o)
 /* getopt's tables from ours; the value it returns is the index + 256. */
 static void make_tables(struct option *long_options, char *letters)
 {
-	*letters++ = '-';	/* arguments that are no options come in their order, as options 1 */
-	*letters++ = ':';	/* a missing value is reported by us */
+	*letters++ = '-'; /* arguments that are no options come in their order, as options 1 */
+	*letters++ = ':'; /* a missing value is reported by us */
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		long_options[i] = (struct option){
 			.name = options[i].name,
-			.has_arg = options[i].argument ? required_argument :
-				   options[i].kind == KIND_VALUE ? optional_argument : no_argument,
+			.has_arg = options[i].argument		 ? required_argument :
+				   options[i].kind == KIND_VALUE ? optional_argument :
+								   no_argument,
 			.val = (int)i + 256,
 		};
 		if (!options[i].letter)
@@ -666,7 +667,7 @@ static bool is_fixed(const struct option_row *row)
 {
 	static const char *const names[] = {
 		"kernel", "flat", "initrd", "params", "no-default-params", "kernel-cache", "cpus", "mem",
-		"transport", "acpi", "mptable", "fdt", "dump-dtb", "nested", "rng", "console",
+		"transport", "acpi", "mptable", "fdt", "dump-dtb", "nested", "rng", "console"
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -681,9 +682,12 @@ static int check_restore(const struct run_options *o)
 	if (!o->restore || (!o->fixed && !has_kernel(o) && !o->command.given))
 		return 0;
 	log_error("--restore: %s: it goes on with what it has: %s%s cannot be given\n"
-		  "disks, directories, networks, ports and the console are named anew.", o->restore,
+		  "disks, directories, networks, ports and the console are named anew.",
+		  o->restore,
 		  o->fixed ? "--" : "",
-		  o->fixed ? o->fixed : o->command.given ? "a command" : "a kernel");
+		  o->fixed	   ? o->fixed :
+		  o->command.given ? "a command" :
+				     "a kernel");
 	return -EINVAL;
 }
 
@@ -711,7 +715,7 @@ static int take_argument(struct run_options *o, const char *argument)
 {
 	if (has_kernel(o))
 		return bad("argument", argument, "unexpected; one kernel is enough\n"
-			   "a command for the guest stands behind --.");
+						 "a command for the guest stands behind --.");
 	return set_kernel(o, argument, NULL);
 }
 
@@ -733,7 +737,7 @@ int options_parse(struct run_options *out, int argc, char **argv)
 	options_set_defaults(out);
 	make_tables(long_options, letters);
 	opterr = 0;
-	optind = 0;		/* glibc: start over */
+	optind = 0; /* glibc: start over */
 	while ((value = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		int i = value == '?' || value == ':' ? -1 : find_option(value);
 

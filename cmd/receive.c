@@ -18,12 +18,12 @@
 #include "log.h"
 #include "util.h"
 
-#define ANSWER_NS 10000000000ull
-#define STATUS_NS 1000000000ull
-#define READ_BYTES 262144u
-#define LOOK_MS 100
-#define PATIENCE_NS 60000000000ull	/* with a VM that sends nothing: it may be stopped itself */
-#define SHOW_NS 200000000ull
+#define ANSWER_NS   10000000000ull
+#define STATUS_NS   1000000000ull
+#define READ_BYTES  262144u
+#define LOOK_MS	    100
+#define PATIENCE_NS 60000000000ull /* with a VM that sends nothing: it may be stopped itself */
+#define SHOW_NS	    200000000ull
 
 /* ---- what a user sees ---- */
 
@@ -66,9 +66,9 @@ static void report_failure(const struct receive *r, int rc)
 		log_error("%s: %s: what it says makes no sense", r->what, name);
 		break;
 	case -EPIPE:
-		log_error("%s: %s: %s", r->what, name, still_runs(r) ?
-			  "it has given up, and goes on: for half a minute nothing of it was taken" :
-			  "it has ended meanwhile");
+		log_error("%s: %s: %s", r->what, name,
+			  still_runs(r) ? "it has given up, and goes on: for half a minute nothing of it was taken" :
+					  "it has ended meanwhile");
 		break;
 	case -ETIMEDOUT:
 		log_error("%s: %s: it does not go on", r->what, name);
@@ -174,7 +174,11 @@ void receive_begin(struct receive *r, const char *what, const struct registry_vm
 		   const char *path, struct vmcore_file *file)
 {
 	*r = (struct receive){
-		.what = what, .vm = vm, .path = path, .file = file, .socket = -1,
+		.what = what,
+		.vm = vm,
+		.path = path,
+		.file = file,
+		.socket = -1,
 		.shows = isatty(STDERR_FILENO) && log_shows(LOG_NOTICE),
 	};
 	client_init(&r->client, vm->socket_path, "");
@@ -186,5 +190,5 @@ void receive_end(struct receive *r)
 	if (r->socket >= 0)
 		close(r->socket);
 	client_fini(&r->client);
-	set_end_signals(SIG_UNBLOCK);	/* ends us if there was one */
+	set_end_signals(SIG_UNBLOCK); /* ends us if there was one */
 }

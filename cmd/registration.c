@@ -43,7 +43,7 @@ static void serve_stop(void *arg, struct server_connection *c, const struct json
 static const char *pause_error(int rc)
 {
 	return rc == -ETIMEDOUT ? "it did not come to rest in time, and runs on" :
-	       "it is ending, or was resumed meanwhile";
+				  "it is ending, or was resumed meanwhile";
 }
 
 static void on_machine_paused(void *registration, int rc)
@@ -253,13 +253,13 @@ static void serve_snapshot(void *arg, struct server_connection *c, const struct 
 /* What a VM can be asked for, but for its status: {"v":1,"do":NAME} and what the line says. */
 static const struct server_request requests[] = {
 	{ "stop", serve_stop },
-	{ "pause", serve_pause },	/* answered when it is */
+	{ "pause", serve_pause }, /* answered when it is */
 	{ "resume", serve_resume },
-	{ "regs", serve_regs },		/* control/inspect.h */
+	{ "regs", serve_regs }, /* control/inspect.h */
 	{ "nmi", serve_nmi },
 	{ "sysrq", serve_sysrq },
 	{ "stat", serve_stat },
-	{ "snapshot", serve_snapshot },	/* control/snapshot.h */
+	{ "snapshot", serve_snapshot }, /* control/snapshot.h */
 	{ "dump", serve_dump },		/* control/dump.h */
 	{ "console", serve_console },	/* becomes a stream (control/frames.h); "log":true: of what has come */
 	{ "gdb", serve_gdb },		/* becomes a stream */
@@ -299,7 +299,7 @@ int registration_claim(struct registration *r, const char *name, const char *why
 }
 
 int registration_serve(struct registration *r, struct machine *machine,
-			struct machine_config *config, const struct command_options *command)
+		       struct machine_config *config, const struct command_options *command)
 {
 	const struct boot_config *boot = &config->boot;
 	const struct server_vm vm = {
@@ -320,9 +320,9 @@ int registration_serve(struct registration *r, struct machine *machine,
 	if (machine_command(machine) && takes_exec)
 		rc = exec_create(&r->exec, machine_loop(machine), machine_command(machine));
 	if (r->exec)
-		exec_set_disks(r->exec, &(struct exec_disks){
-			lend_disk, serial_of_disk, take_disk_back, release_disk, machine,
-		});
+		exec_set_disks(r->exec,
+			       &(struct exec_disks){ lend_disk, serial_of_disk, take_disk_back,
+						     release_disk, machine });
 	config->exec = take_exec;
 	config->join = take_join;
 	config->exec_arg = r;

@@ -15,7 +15,7 @@
 #include "io.h"
 #include "util.h"
 
-#define SAVE_TIMEOUT_MS 1000	/* for a pipe's reader to make room */
+#define SAVE_TIMEOUT_MS 1000 /* for a pipe's reader to make room */
 
 static const char panicked[] = "its kernel panicked";
 
@@ -41,9 +41,9 @@ static struct outcome reset_outcome(const struct machine_result *r)
 		return lost("panic", panicked);
 	if (r->shutdown == SHUTDOWN_SKIPPED)
 		return lost("panic", "it reset without shutting down, as a kernel does that panics\n"
-			    "it said nothing on its consoles; without quiet or loglevel= it may.");
+				     "it said nothing on its consoles; without quiet or loglevel= it may.");
 	return lost("panic", "it reset, and nothing shows that it was not by a panic\n"
-		    "it said nothing on its consoles; without quiet or loglevel= it may.");
+			     "it said nothing on its consoles; without quiet or loglevel= it may.");
 }
 
 /* Without the means to switch itself off a kernel halts at its end. */
@@ -52,7 +52,7 @@ static struct outcome halt_outcome(const struct machine_result *r)
 	if (is_orderly(r))
 		return (struct outcome){ "poweroff", EXIT_OK, NULL };
 	return lost("panic", r->words == WORDS_PANIC ? panicked :
-		    "every CPU halted with interrupts off");
+						       "every CPU halted with interrupts off");
 }
 
 /* The guest ended by itself, or went on until its time was over. */
@@ -99,7 +99,7 @@ static struct outcome machine_outcome(const struct machine_result *r)
 	case STOP_HALTED:
 		return halt_outcome(r);
 	case STOP_TIMEOUT:
-		if (r->words == WORDS_PANIC)	/* panic=0: it hangs */
+		if (r->words == WORDS_PANIC) /* panic=0: it hangs */
 			return lost("panic", panicked);
 		return (struct outcome){ "timeout", EXIT_TIMEOUT, NULL };
 	case STOP_SIGNAL:
@@ -133,8 +133,8 @@ struct outcome outcome_of(const struct machine_result *r)
 
 struct outcome outcome_with_oops(struct outcome o, const char *oops)
 {
-	if (!*oops || o.lost || (strcmp(o.word, "exited") && strcmp(o.word, "signaled") &&
-				 o.status != EXIT_OK))
+	if (!*oops || o.lost ||
+	    (strcmp(o.word, "exited") && strcmp(o.word, "signaled") && o.status != EXIT_OK))
 		return o;
 	return lost("oops", "its kernel reported trouble, and --oops fail was given");
 }
@@ -214,7 +214,7 @@ int report_save(int fd, const struct report *report)
 	}
 	free(text);
 	if (rc && done && ftruncate(fd, 0))
-		return rc;	/* a pipe keeps what it has */
+		return rc; /* a pipe keeps what it has */
 	return rc;
 }
 
@@ -230,7 +230,7 @@ struct wire {
 
 static const char *const words[] = {
 	"error", "poweroff", "reset", "panic", "triple-fault", "kvm-error", "timeout", "killed",
-	"exited", "signaled", "oops", "snapshot",
+	"exited", "signaled", "oops", "snapshot"
 };
 
 _Static_assert(sizeof(struct wire) <= SUPERVISOR_MAX_REPORT_BYTES, "fits");

@@ -32,7 +32,8 @@ static int check_counts(const struct run_options *o, const struct snapshot_machi
 		if (counts[i].had == counts[i].given)
 			continue;
 		log_error("restore: %s: its machine has %u %s, and the command line names %u\n"
-			  "name them in the order that they had, each with %s.", o->restore, counts[i].had,
+			  "name them in the order that they had, each with %s.",
+			  o->restore, counts[i].had,
 			  counts[i].what, counts[i].given, counts[i].option);
 		return -EINVAL;
 	}
@@ -47,7 +48,8 @@ static int check_directories(const struct run_options *o, const struct snapshot_
 	if (given == s->nr_trees)
 		return 0;
 	log_error("restore: %s: its guest has %u directories, and the command line names %u\n"
-		  "name them as they were named: --root (default /) and each --dir.", o->restore, s->nr_trees, given);
+		  "name them as they were named: --root (default /) and each --dir.",
+		  o->restore, s->nr_trees, given);
 	return -EINVAL;
 }
 
@@ -65,7 +67,8 @@ int restore_prepare(struct run_options *o, struct run_command *c, struct snapsho
 	m->parent = o->texts[o->nr_texts] ? o->texts[o->nr_texts++] : o->restore;
 	if (s->waits) {
 		log_error("restore: %s: its guest waits for a command\nlkvm run --warm -- COMMAND goes on from such a one by "
-			  "itself.", o->restore);
+			  "itself.",
+			  o->restore);
 		return -EINVAL;
 	}
 	m->boot.ram_bytes = s->ram_bytes;

@@ -20,9 +20,9 @@
 #include "util.h"
 
 #define DEFAULT_HOSTNAME "lkvm"
-#define DEFAULT_RESULTS "/out"
-#define MIN_MAJOR 5u	/* EROFS as it is now */
-#define MIN_MINOR 4u
+#define DEFAULT_RESULTS	 "/out"
+#define MIN_MAJOR	 5u /* EROFS as it is now */
+#define MIN_MINOR	 4u
 
 bool run_command_is_wanted(const struct run_options *o)
 {
@@ -143,8 +143,11 @@ static void set_directory(struct run_command *c, const struct command_options *o
 
 /* passt's card needs no address from the user: these are nobody else's, the host is behind them. */
 static const struct net_address passt_guest = {
-	.given = true, .prefix_bits = 24,
-	.address = { 10, 0, 2, 15 }, .gateway = { 10, 0, 2, 2 }, .dns = { 10, 0, 2, 3 },
+	.given = true,
+	.prefix_bits = 24,
+	.address = { 10, 0, 2, 15 },
+	.gateway = { 10, 0, 2, 2 },
+	.dns = { 10, 0, 2, 3 },
 };
 
 static void set_networks(struct run_command *c, struct run_options *o)
@@ -175,21 +178,23 @@ static void set_networks(struct run_command *c, struct run_options *o)
 		KERNEL_BIT(KERNEL_TMPFS) | KERNEL_BIT(KERNEL_DEVTMPFS) | KERNEL_BIT(KERNEL_PROC) | \
 		KERNEL_BIT(KERNEL_SYSFS) | KERNEL_BIT(KERNEL_ELF))
 #define FOR_FILES (KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY))
-#define OPTIONAL KERNEL_BIT(KERNEL_VIRTIO_RNG)
+#define OPTIONAL  KERNEL_BIT(KERNEL_VIRTIO_RNG)
 
 static int command_check_kernel(struct run_command *c, const struct machine_config *m)
 {
 	c->has_release = !kernel_release_read(&c->release, m->boot.kernel);
 	if (!c->has_release)
-		return 0;	/* init finds out */
+		return 0; /* init finds out */
 	if (!c->release.is_64bit) {
 		log_error("kernel: %s: is a 32-bit one, which cannot run a command\n"
-			  "boot it with a disk or an initrd (-d, -i).", m->boot.kernel);
+			  "boot it with a disk or an initrd (-d, -i).",
+			  m->boot.kernel);
 		return -ENOTSUP;
 	}
 	if (kernel_release_is_older(&c->release, MIN_MAJOR, MIN_MINOR)) {
 		log_error("kernel: %s: Linux %s is too old to run a command: it takes %u.%u\n"
-			  "boot it with a disk or an initrd (-d, -i).", m->boot.kernel, c->release.text,
+			  "boot it with a disk or an initrd (-d, -i).",
+			  m->boot.kernel, c->release.text,
 			  MIN_MAJOR, MIN_MINOR);
 		return -ENOTSUP;
 	}
@@ -201,7 +206,7 @@ static uint32_t needed_of(const struct machine_config *m, bool terminal)
 	uint32_t needed = NEEDED;
 
 	needed |= KERNEL_BIT(m->board.transport == TRANSPORT_PCI ? KERNEL_VIRTIO_PCI :
-			     KERNEL_VIRTIO_MMIO);
+								   KERNEL_VIRTIO_MMIO);
 	if (m->nr_nets)
 		needed |= KERNEL_BIT(KERNEL_NET) | KERNEL_BIT(KERNEL_VIRTIO_NET);
 	if (terminal)
@@ -245,7 +250,8 @@ static int choose_drivers(struct run_command *c, const struct run_options *o)
 static void command_add_mount(struct run_command *c, const char *path, const char *serial)
 {
 	c->config.mounts[c->config.nr_mounts++] = (struct command_mount){
-		.path = path, .serial = serial,
+		.path = path,
+		.serial = serial,
 	};
 }
 
@@ -270,7 +276,10 @@ static int put_root_into_initramfs(struct run_command *c, const struct command_o
 	log_verbose("root: %s: copied into the initramfs, since the kernel lacks what else it takes",
 		    root);
 	archive->trees[archive->nr_trees++] = (struct initramfs_tree){
-		.option = "--root", .path = root, .to = "lkvm/root", .own_is_root = own_is_root(o, root),
+		.option = "--root",
+		.path = root,
+		.to = "lkvm/root",
+		.own_is_root = own_is_root(o, root),
 	};
 	command_add_mount(c, "/", NULL);
 	return 0;
@@ -366,7 +375,8 @@ static int add_spares(struct run_command *c, struct run_options *o)
 	for (unsigned int i = 0; i < nr; i++) {
 		snprintf(c->spares[i], sizeof(c->spares[0]), "lkvm.pod.%u", i);
 		m->disks[m->nr_disks++] = (struct machine_disk){
-			.disk = { .path = "a container of the pod", .spare = true }, .tree = -1,
+			.disk = { .path = "a container of the pod", .spare = true },
+			.tree = -1,
 			.serial = c->spares[i],
 		};
 	}
@@ -375,8 +385,9 @@ static int add_spares(struct run_command *c, struct run_options *o)
 
 static int check_devices(const struct run_command *c, const struct run_options *o)
 {
-	const unsigned int ports = c->config.results ? 5 : 4, devices = options_nr_virtio(o) +
-				   !(o->machine.virtio_console || o->machine.nr_ports);
+	const unsigned int ports = c->config.results ? 5 : 4;
+	const unsigned int devices = options_nr_virtio(o) +
+				     !(o->machine.virtio_console || o->machine.nr_ports);
 
 	if (devices > BOARD_MAX_VIRTIO) {
 		log_error("machine: disks, directories, networks, console and rng are %u devices; %u fit",
@@ -398,7 +409,8 @@ static int set_files(struct run_command *c, struct run_options *o)
 		.modules = &c->modules->choice,
 	};
 	int rc = modules_missing(c->modules, FOR_FILES) ?
-		 put_root_into_initramfs(c, &o->command, &archive) : add_trees(c, o);
+			 put_root_into_initramfs(c, &o->command, &archive) :
+			 add_trees(c, o);
 
 	if (!rc)
 		rc = add_spares(c, o);
@@ -450,7 +462,9 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	config->nr_arguments = from->nr_arguments;
 	config->user = from->user;
 	config->hostname = o->name ? o->name : DEFAULT_HOSTNAME;
-	config->results = !from->out.host ? NULL : from->out.guest ? from->out.guest : DEFAULT_RESULTS;
+	config->results = !from->out.host ? NULL :
+			  from->out.guest ? from->out.guest :
+					    DEFAULT_RESULTS;
 	o->machine.results_path = from->out.host;
 	config->terminal = has_terminal(from, o->detach);
 	o->machine.is_job = !from->container && has_shell_for_jobs();

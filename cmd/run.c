@@ -42,14 +42,14 @@
  * Each makes a VM boot faster or end properly and takes nothing from its user.
  */
 static const char *const default_params[] = {
-	"console=ttyS0",	/* the kernel's log, whatever the terminal is attached to */
-	"panic=-1",		/* a panic ends the VM instead of leaving it hanging */
-	"pci=noearly",		/* no scan of 256 buses through ports: 33 000 exits */
-	"cryptomgr.notests",	/* self-tests of algorithms: half of a cloud kernel's boot */
+	"console=ttyS0",     /* the kernel's log, whatever the terminal is attached to */
+	"panic=-1",	     /* a panic ends the VM instead of leaving it hanging */
+	"pci=noearly",	     /* no scan of 256 buses through ports: 33 000 exits */
+	"cryptomgr.notests", /* self-tests of algorithms: half of a cloud kernel's boot */
 };
 
 struct run {
-	struct run_options options;	/* with the machine's configuration */
+	struct run_options options; /* with the machine's configuration */
 	struct run_command command;
 	char *cmdline;
 	char kernel_path[256];
@@ -59,17 +59,17 @@ struct run {
 	struct report report;
 	struct registration registration;
 	struct detach detach;
-	struct vmcore_saver saver;	/* of --dump-on-panic */
-	const struct run_client *client;	/* NULL: none */
-	bool disks_stuck;	/* the VM's memory may still be written to: nothing can be freed */
-	struct snapshot_header snapshot;	/* with --restore, and of a warm start */
+	struct vmcore_saver saver;	 /* of --dump-on-panic */
+	const struct run_client *client; /* NULL: none */
+	bool disks_stuck;		 /* the VM's memory may still be written to: nothing can be freed */
+	struct snapshot_header snapshot; /* with --restore, and of a warm start */
 	struct warm warm;
 };
 
 static int find_kernel(struct run *run)
 {
 	static const char *const places[] = {
-		"arch/x86/boot/bzImage", "bzImage", "../../arch/x86/boot/bzImage",
+		"arch/x86/boot/bzImage", "bzImage", "../../arch/x86/boot/bzImage"
 	};
 	struct utsname uts;
 
@@ -348,7 +348,8 @@ static void on_warm_saved(void *arg, int rc)
 	struct run *run = arg;
 
 	log_verbose("warm: %s", rc == -ECANCELED ? "to save it takes too long" :
-		    rc ? strerror(-rc) : "its snapshot is there");
+				rc		 ? strerror(-rc) :
+						   "its snapshot is there");
 	command_release(machine_command(run->registration.snapshot.machine));
 }
 
@@ -392,7 +393,9 @@ static int run_prepare(struct run *run, uint64_t start_ns)
 		rc = prepare_networks(run);
 	if (!rc)
 		rc = !restores && run_command_is_wanted(&run->options) ?
-		     run_command_prepare(&run->command, &run->options) : m->command ? 0 : check_no_address(m);
+			     run_command_prepare(&run->command, &run->options) :
+		     m->command ? 0 :
+				  check_no_address(m);
 	if (!rc)
 		rc = build_cmdline(run, 0);
 	if (!rc)
@@ -442,8 +445,10 @@ static void tell_times(const struct report *r, int64_t end_ns)
 		const char *what;
 		int64_t ns;
 	} marks[] = {
-		{ "kernel in memory", r->kernel_ns }, { "guest entered", r->boot_ns },
-		{ "its first device access", r->awake_ns }, { "init", r->init_ns },
+		{ "kernel in memory", r->kernel_ns },
+		{ "guest entered", r->boot_ns },
+		{ "its first device access", r->awake_ns },
+		{ "init", r->init_ns },
 		{ "end", end_ns },
 	};
 	char text[256];
@@ -472,8 +477,8 @@ static void save_dump(struct run *run)
 	log_verbose("dump: %s: writing", path);
 	rc = dump_save(&run->registration.dump, &run->saver, end);
 	if (rc)
-		log_error("dump: %s: %s", path, rc == -ECANCELED ? "given up, since lkvm is to end" :
-			  strerror(-rc));
+		log_error("dump: %s: %s", path,
+			  rc == -ECANCELED ? "given up, since lkvm is to end" : strerror(-rc));
 	else
 		log_notice("dump: %s: the guest's memory and registers, for drgn and crash", path);
 }
@@ -518,7 +523,7 @@ static void create_and_run(struct run *run, struct machine *machine, uint64_t st
 		log_error("dump: %s", strerror(-rc));
 		return;
 	}
-	fds_close_kept(&run->named);	/* who needs one has a copy */
+	fds_close_kept(&run->named); /* who needs one has a copy */
 	restore_close(&run->options);
 	announce(run, machine);
 	if (run->options.dry_run)
@@ -584,8 +589,10 @@ static int run_separate(struct run *run, struct machine *machine)
 	rc = registration_serve(r, machine, &run->options.machine, &run->options.command);
 	if (rc && (run->detach.fd >= 0 || run->options.machine.gdb))
 		return rc;
-	rc = machine_separate(machine, (const int[]){ run->json_fd, r->entry.lock, r->entry.directory,
-						      run->warm.folder }, &end);
+	rc = machine_separate(machine,
+			      (const int[]){ run->json_fd, r->entry.lock, r->entry.directory,
+					     run->warm.folder },
+			      &end);
 	if (!rc)
 		registry_give_away(&r->entry);
 	if (!rc && !machine_is_supervised(machine))
@@ -612,7 +619,9 @@ static void forget_bad_snapshot(struct run *run)
 /* What it has to be found for; NULL: it may run all the same. */
 static const char *why_found(const struct run *run)
 {
-	return run->detach.fd >= 0 ? "detach" : run->options.machine.gdb ? "gdb" : NULL;
+	return run->detach.fd >= 0	? "detach" :
+	       run->options.machine.gdb ? "gdb" :
+					  NULL;
 }
 
 /* From options to the end of the guest; what happened is in run->report. */

@@ -29,10 +29,10 @@
 #include "snapshot-file.h"
 #include "util.h"
 
-#define SNAPSHOT_END_NS 15000000000ull	/* for its disks */
-#define GONE_NS 1000000000ull	/* for a process that was killed */
-#define HIDDEN_NAME "." SNAPSHOT_NAME ".new"
-#define OLD_NAME "." SNAPSHOT_NAME ".old"
+#define SNAPSHOT_END_NS 15000000000ull /* for its disks */
+#define GONE_NS		1000000000ull  /* for a process that was killed */
+#define HIDDEN_NAME	"." SNAPSHOT_NAME ".new"
+#define OLD_NAME	"." SNAPSHOT_NAME ".old"
 
 struct snapshot_command {
 	const char *name, *path;
@@ -71,8 +71,8 @@ static int take_arguments(struct snapshot_command *s, int argc, char **argv)
 
 static int refuse_directory(const struct snapshot_command *s, int error)
 {
-	log_error("snapshot: %s: %s", s->path, error == -EWOULDBLOCK ?
-		  "another snapshot is being written there" : strerror(-error));
+	log_error("snapshot: %s: %s", s->path,
+		  error == -EWOULDBLOCK ? "another snapshot is being written there" : strerror(-error));
 	return error;
 }
 
@@ -93,7 +93,7 @@ static int open_snapshot_file(const struct snapshot_command *s, struct vmcore_fi
 	else if (!fstatat(f->dir, SNAPSHOT_NAME, &st, AT_SYMLINK_NOFOLLOW) && !S_ISREG(st.st_mode))
 		rc = -EEXIST;
 	if (!rc) {
-		unlinkat(f->dir, HIDDEN_NAME, 0);	/* of one that was killed: the lock is ours */
+		unlinkat(f->dir, HIDDEN_NAME, 0); /* of one that was killed: the lock is ours */
 		unlinkat(f->dir, OLD_NAME, 0);
 		f->fd = openat(f->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 		if (f->fd < 0) {
@@ -161,9 +161,9 @@ static bool vm_has_taken_word(const struct receive *r)
 
 static int refuse_late(const struct snapshot_command *s, bool is_back)
 {
-	log_error("snapshot: %s: it runs on: the file was on the disk too late\n%s", s->name, is_back ?
-		  "what was there before is there still; another disk may be faster." :
-		  "the file is of that moment, and the older one is gone.");
+	log_error("snapshot: %s: it runs on: the file was on the disk too late\n%s", s->name,
+		  is_back ? "what was there before is there still; another disk may be faster." :
+			    "the file is of that moment, and the older one is gone.");
 	return -ETIMEDOUT;
 }
 
@@ -200,19 +200,22 @@ static int commit_snapshot(const struct snapshot_command *s, const struct receiv
 	if (rc || s->stop)
 		return rc ? rc : commit_and_end(s, r, f);
 	rc = vmcore_file_commit(f);
-	return rc ? rc : fsync(f->dir) ? -errno : 0;
+	return rc	     ? rc :
+	       fsync(f->dir) ? -errno :
+			       0;
 }
 
 static int take_snapshot(const struct snapshot_command *s, struct receive *r, struct vmcore_file *f)
 {
 	int rc = receive_file(r, s->stop ? "{\"v\":1,\"do\":\"snapshot\",\"stop\":true}\n" :
-			      "{\"v\":1,\"do\":\"snapshot\"}\n");
+					   "{\"v\":1,\"do\":\"snapshot\"}\n");
 
 	if (rc)
 		return EXIT_NOT_DONE;
 	if (f->what & VMCORE_LACKS_STATE) {
 		log_error("snapshot: %s: its state cannot be saved, and it runs on\n"
-			  "what it has said itself tells why.", s->name);
+			  "what it has said itself tells why.",
+			  s->name);
 		return EXIT_NOT_DONE;
 	}
 	rc = commit_snapshot(s, r, f);

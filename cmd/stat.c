@@ -15,31 +15,39 @@
 #include "control/registry.h"
 #include "util.h"
 
-#define AT_ONCE 8u	/* of SERVER_MAX_CLIENTS */
+#define AT_ONCE 8u /* of SERVER_MAX_CLIENTS */
 
 struct column {
 	const char *title;
-	const char *member;	/* of the answer; a number */
+	const char *member; /* of the answer; a number */
 	int width;
 };
 
 static const struct column cpu_columns[] = {
-	{ "TIME/ms", "time_ms", 10 }, { "EXITS", "exits", 10 }, { "IO", "io_exits", 9 },
-	{ "MMIO", "mmio_exits", 9 }, { "HALT", "halt_exits", 9 }, { "IRQ", "irq_exits", 9 },
-	{ "SIGNAL", "signal_exits", 8 }, { "HYPERCALL", "hypercalls", 9 },
-	{ "EMULATED", "insn_emulation", 9 }, { "FAULT", "pf_taken", 9 },
+	{ "TIME/ms", "time_ms", 10 },
+	{ "EXITS", "exits", 10 },
+	{ "IO", "io_exits", 9 },
+	{ "MMIO", "mmio_exits", 9 },
+	{ "HALT", "halt_exits", 9 },
+	{ "IRQ", "irq_exits", 9 },
+	{ "SIGNAL", "signal_exits", 8 },
+	{ "HYPERCALL", "hypercalls", 9 },
+	{ "EMULATED", "insn_emulation", 9 },
+	{ "FAULT", "pf_taken", 9 },
 };
 
 static const struct column device_columns[] = {
-	{ "REQUESTS", "requests", 12 }, { "BYTES-IN", "bytes_in", 16 },
-	{ "BYTES-OUT", "bytes_out", 16 }, { "ERRORS", "errors", 8 },
+	{ "REQUESTS", "requests", 12 },
+	{ "BYTES-IN", "bytes_in", 16 },
+	{ "BYTES-OUT", "bytes_out", 16 },
+	{ "ERRORS", "errors", 8 },
 };
 
 struct stat_report {
 	FILE *out;
 	const char *name;
 	bool json;
-	unsigned int cpus, devices;	/* that were written */
+	unsigned int cpus, devices; /* that were written */
 };
 
 /* ---- as a line of JSON ---- */
@@ -108,8 +116,10 @@ static void put_machine(struct stat_report *r, const struct json_object *o)
 	json_get_count(o, "uptime_ms", &ms);
 	json_get_count(o, "mem_mib", &mem);
 	json_get_count(o, "resident_kib", &resident);
+	/* clang-format off */
 	fprintf(r->out, "%s: %s, up %" PRIu64 ".%03" PRIu64 " s, %" PRIu64 " MiB of memory, %" PRIu64
 		" KiB resident\n", r->name, stat_name(o, "state"), ms / 1000, ms % 1000, mem, resident);
+	/* clang-format on */
 }
 
 static void put_cpu(struct stat_report *r, const struct json_object *o)

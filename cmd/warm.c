@@ -41,17 +41,17 @@
 #include "util.h"
 #include "x86/cpuid.h"
 
-#define SUFFIX		".warm"
-#define USES_SUFFIX	".uses"
-#define WARM_CACHE_BYTES	GIB(1)		/* of all entries, on disk */
-#define WARM_SUM_DIGITS	32u		/* of an entry's name */
-#define NEW_ENTRY_TRIES	3u
-#define MAX_AGE_S	3600
-#define MAX_USES	1000
-#define ORDER_REMOVE	'r'
-#define ANSWER_GONE	'g'
+#define SUFFIX		    ".warm"
+#define USES_SUFFIX	    ".uses"
+#define WARM_CACHE_BYTES    GIB(1) /* of all entries, on disk */
+#define WARM_SUM_DIGITS	    32u	   /* of an entry's name */
+#define NEW_ENTRY_TRIES	    3u
+#define MAX_AGE_S	    3600
+#define MAX_USES	    1000
+#define ORDER_REMOVE	    'r'
+#define ANSWER_GONE	    'g'
 #define REMOVER_PATIENCE_MS 3000
-#define HASH_PRIME	0x100000001b3ull
+#define HASH_PRIME	    0x100000001b3ull
 
 /* ---- the sum ---- */
 
@@ -127,7 +127,7 @@ static void sum_host(struct warm_sum *s)
 
 		__get_cpuid_count(leaves[i], 0, &r[0], &r[1], &r[2], &r[3]);
 		if (leaves[i] == 1)
-			r[1] &= 0x00ffffff;	/* which CPU asks */
+			r[1] &= 0x00ffffff; /* which CPU asks */
 		sum_bytes(s, r, sizeof(r));
 	}
 }
@@ -140,9 +140,9 @@ static void sum_kvm(struct warm_sum *s)
 	struct cpuid_table table;
 
 	if (fd < 0)
-		return;		/* this will be told */
+		return; /* this will be told */
 	if (!cpuid_read_supported(&table, fd)) {
-		cpuid_fit(&table, &machine);	/* not the CPU that was asked */
+		cpuid_fit(&table, &machine); /* not the CPU that was asked */
 		for (uint32_t i = 0; i < table.nent; i++)
 			if (!cpuid_is_of_caches(table.entries[i].function))
 				sum_bytes(s, &table.entries[i], sizeof(table.entries[i]));
@@ -171,7 +171,7 @@ static void sum_card(struct warm_sum *s, const struct net_config *n)
 
 	if (n->mode == NET_MODE_FD) {
 		if (ioctl(n->fd, TUNGETIFF, &ifr))
-			return;		/* this will be told */
+			return; /* this will be told */
 		sum_word(s, (uint16_t)ifr.ifr_flags);
 	} else if (n->mode == NET_MODE_TAP && n->tapif) {
 		snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", n->tapif);
@@ -447,7 +447,7 @@ static int open_new_entry(int folder, const char *hidden)
 			return -EBUSY;
 		if (lock_named(folder, fd, hidden))
 			return fd;
-		close(fd);	/* somebody took it for a leftover */
+		close(fd); /* somebody took it for a leftover */
 	}
 	return -EBUSY;
 }

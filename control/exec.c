@@ -31,17 +31,17 @@
 
 struct exec_session {
 	struct exec *exec;
-	int fd, watch;			/* -1: there is no client */
-	bool known;			/* the guest has heard of it; both ends have not been said */
-	bool hangup_due;		/* it is to hear that nobody is there any more */
-	bool hung_up;			/* it has been told */
-	bool has_frame;			/* the next that the client says is there */
-	bool over;			/* the guest has said how it ended: the client has yet to read that */
-	int files;			/* of a container that waits for a disk; -1 */
-	int disk;			/* that it has; -1: none */
-	bool disk_due;			/* the guest is to hear of it */
-	bool taken_back;		/* nothing is on it any more */
-	bool released;			/* the guest does not use it any more */
+	int fd, watch;	 /* -1: there is no client */
+	bool known;	 /* the guest has heard of it; both ends have not been said */
+	bool hangup_due; /* it is to hear that nobody is there any more */
+	bool hung_up;	 /* it has been told */
+	bool has_frame;	 /* the next that the client says is there */
+	bool over;	 /* the guest has said how it ended: the client has yet to read that */
+	int files;	 /* of a container that waits for a disk; -1 */
+	int disk;	 /* that it has; -1: none */
+	bool disk_due;	 /* the guest is to hear of it */
+	bool taken_back; /* nothing is on it any more */
+	bool released;	 /* the guest does not use it any more */
 	struct frame_reader in;
 	struct frame_writer out;
 };
@@ -49,8 +49,8 @@ struct exec_session {
 struct exec {
 	struct event_loop *loop;
 	struct command *command;
-	unsigned int turn;		/* whose frame is next */
-	struct exec_disks disks;	/* all NULL: there are none */
+	unsigned int turn;	 /* whose frame is next */
+	struct exec_disks disks; /* all NULL: there are none */
 	struct exec_session all[PROTOCOL_MAX_SESSIONS];
 };
 
@@ -166,7 +166,7 @@ static void session_drop(struct exec_session *s)
 	session_take_back(s);
 	session_hang_up(s);
 	if (!s->known) {
-		s->released = true;	/* it has never heard of it */
+		s->released = true; /* it has never heard of it */
 		session_let_disk_go(s);
 	}
 }
@@ -212,10 +212,11 @@ static void on_session(void *arg, uint32_t events)
 /* ---- to the guest ---- */
 
 static size_t exec_put_message(uint8_t *message, unsigned int session, uint32_t kind, const void *payload,
-			  size_t bytes)
+			       size_t bytes)
 {
 	const struct protocol_header h = {
-		.kind = PROTOCOL_OF_SESSION(session, kind), .bytes = (uint32_t)bytes,
+		.kind = PROTOCOL_OF_SESSION(session, kind),
+		.bytes = (uint32_t)bytes,
 	};
 
 	memcpy(message, &h, sizeof(h));
@@ -293,7 +294,7 @@ static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uin
 	if (kind == PROTOCOL_EXEC_EXITED) {
 		s->has_frame = false;
 		s->over = true;
-		session_take_back(s);	/* before its client knows */
+		session_take_back(s); /* before its client knows */
 		session_hang_up(s);
 		session_settle(s);
 	}
@@ -401,11 +402,11 @@ void exec_destroy(struct exec *e)
 	if (!e)
 		return;
 	command_set_sessions(e->command, NULL);
-	e->disks = (struct exec_disks){ 0 };	/* they end with the machine */
+	e->disks = (struct exec_disks){ 0 }; /* they end with the machine */
 	for (unsigned int i = 0; i < PROTOCOL_MAX_SESSIONS; i++) {
 		struct exec_session *s = &e->all[i];
 
-		s->known = false;	/* it does not hear any more */
+		s->known = false; /* it does not hear any more */
 		session_flush(s);
 		if (s->fd >= 0)
 			session_drop(s);

@@ -12,10 +12,10 @@
 #include "control/gdb-breaks.h"
 #include "util.h"
 
-#define INT3 0xcc
+#define INT3	     0xcc
 #define EXCEPTION_DB 1u
 #define EXCEPTION_BP 3u
-#define DR7_FIXED 0x400u
+#define DR7_FIXED    0x400u
 
 /* ---- memory ---- */
 
@@ -223,7 +223,9 @@ void gdb_break_remove_all(struct gdb_breaks *b)
 /* Of register 7: enabled for all, when, and how many bytes. */
 static uint64_t control_bits(unsigned int i, unsigned int type, unsigned int bytes)
 {
-	const uint64_t when = type == GDB_HARD ? 0 : type == GDB_WATCH_WRITE ? 1 : 3;
+	const uint64_t when = type == GDB_HARD	      ? 0 :
+			      type == GDB_WATCH_WRITE ? 1 :
+							3;
 	const uint64_t length = bytes == 8 ? 2 : bytes - 1;
 
 	return 2ull << 2 * i | (when | length << 2) << (16 + 4 * i);
@@ -259,7 +261,7 @@ static struct gdb_hit hit_of_hard(const struct gdb_breaks *b, unsigned int i)
 	if (b->hard[i].type == GDB_HARD)
 		return (struct gdb_hit){ .trap = GDB_TRAP_HARD };
 	return (struct gdb_hit){
-		GDB_TRAP_WATCH, b->hard[i].type, b->hard[i].bytes, b->hard[i].address,
+		GDB_TRAP_WATCH, b->hard[i].type, b->hard[i].bytes, b->hard[i].address
 	};
 }
 

@@ -22,10 +22,10 @@
 #include "util.h"
 #include "x86/board.h"
 
-#define MEMORY_BYTES ((GDB_PACKET_BYTES - 32u) / 2)	/* in one packet, as digits */
+#define MEMORY_BYTES  ((GDB_PACKET_BYTES - 32u) / 2) /* in one packet, as digits */
 #define MONITOR_BYTES 4096u
-#define ERROR_USAGE "E01"
-#define ERROR_MEMORY "E14"
+#define ERROR_USAGE   "E01"
+#define ERROR_MEMORY  "E14"
 
 static unsigned int nr_threads(const struct gdb_target *t)
 {
@@ -169,7 +169,7 @@ static void get_memory(struct gdb_target *t, struct gdb_text text, struct gdb_re
 }
 
 static void set_bytes(struct gdb_target *t, uint64_t address, const void *data, size_t bytes,
-			struct gdb_reply *reply)
+		      struct gdb_reply *reply)
 {
 	const struct gdb_view view = { &t->registers, &t->boot };
 	bool done = gdb_target_load(t) &&
@@ -214,9 +214,11 @@ static void change_break(struct gdb_target *t, struct gdb_text text, struct gdb_
 	if (gdb_take_number(&text, &type) && type <= UINT8_MAX && gdb_take_char(&text, ',') &&
 	    take_range(&text, &address, &bytes) && gdb_target_load(t))
 		rc = insert ? gdb_break_insert(&t->breaks, &view, (unsigned int)type, address, bytes) :
-		     gdb_break_remove(&t->breaks, (unsigned int)type, address, bytes);
+			      gdb_break_remove(&t->breaks, (unsigned int)type, address, bytes);
 	if (rc != -EOPNOTSUPP)
-		gdb_put(reply, rc == 0 ? "OK" : rc == -EFAULT ? ERROR_MEMORY : ERROR_USAGE);
+		gdb_put(reply, rc == 0	     ? "OK" :
+			       rc == -EFAULT ? ERROR_MEMORY :
+					       ERROR_USAGE);
 }
 
 static void insert_break(struct gdb_target *t, struct gdb_text text, struct gdb_reply *reply)
@@ -330,7 +332,8 @@ static void tell_supported(struct gdb_target *t, struct gdb_text text, struct gd
 	(void)t;
 	(void)text;
 	gdb_put(reply, "PacketSize=%x;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+;"
-		"QStartNoAckMode+", GDB_PACKET_BYTES);
+		       "QStartNoAckMode+",
+		GDB_PACKET_BYTES);
 }
 
 static void tell_description(struct gdb_target *t, struct gdb_text text, struct gdb_reply *reply)
@@ -449,14 +452,27 @@ static const struct {
 	const char *word;
 	gdb_serve_fn fn;
 } gdb_packets[] = {
-	{ "g", get_all }, { "G", set_all }, { "p", get_one }, { "P", set_one },
-	{ "m", get_memory }, { "M", set_memory }, { "X", set_binary },
-	{ "Z", insert_break }, { "z", remove_break },
-	{ "H", select_thread }, { "T", is_thread_alive }, { "?", tell_stop },
-	{ "qfThreadInfo", list_threads }, { "qsThreadInfo", end_threads },
-	{ "qThreadExtraInfo", tell_thread }, { "qSupported", tell_supported },
-	{ "qXfer:features:read:", tell_description }, { "qAttached", tell_attached },
-	{ "qSymbol:", say_ok }, { "qRcmd,", run_monitor }, { "vCont?", tell_actions },
+	{ "g", get_all },
+	{ "G", set_all },
+	{ "p", get_one },
+	{ "P", set_one },
+	{ "m", get_memory },
+	{ "M", set_memory },
+	{ "X", set_binary },
+	{ "Z", insert_break },
+	{ "z", remove_break },
+	{ "H", select_thread },
+	{ "T", is_thread_alive },
+	{ "?", tell_stop },
+	{ "qfThreadInfo", list_threads },
+	{ "qsThreadInfo", end_threads },
+	{ "qThreadExtraInfo", tell_thread },
+	{ "qSupported", tell_supported },
+	{ "qXfer:features:read:", tell_description },
+	{ "qAttached", tell_attached },
+	{ "qSymbol:", say_ok },
+	{ "qRcmd,", run_monitor },
+	{ "vCont?", tell_actions },
 };
 
 enum gdb_action gdb_serve(struct gdb_target *t, struct gdb_text text, struct gdb_reply *reply,

@@ -16,16 +16,16 @@
 #include "util.h"
 #include "x86/board.h"
 
-#define TEXT_START 0xffffffff80000000ull	/* __START_KERNEL_map */
-#define TEXT_LINKED 0xffffffff81000000ull	/* ... and CONFIG_PHYSICAL_START */
-#define TEXT_BYTES GIB(1)
-#define TEXT_STEP MIB(2)
+#define TEXT_START  0xffffffff80000000ull /* __START_KERNEL_map */
+#define TEXT_LINKED 0xffffffff81000000ull /* ... and CONFIG_PHYSICAL_START */
+#define TEXT_BYTES  GIB(1)
+#define TEXT_STEP   MIB(2)
 
 static const char monitor_help[] =
-"help           this\n"
-"info version   which lkvm this is\n"
-"kaslr          where the kernel is, and what to type to tell gdb\n"
-"regs [THREAD]  all registers of it, or of the thread that gdb has looked at last\n";
+	"help           this\n"
+	"info version   which lkvm this is\n"
+	"kaslr          where the kernel is, and what to type to tell gdb\n"
+	"regs [THREAD]  all registers of it, or of the thread that gdb has looked at last\n";
 
 /* False if the boot CPU's page tables have no kernel (yet). */
 static bool find_kernel_text(const struct gdb_target *t, uint64_t *shift)
@@ -52,8 +52,9 @@ static void monitor_kaslr(struct gdb_target *t, char *text, size_t room)
 	if (!find_kernel_text(t, &shift) && !machine_kernel_shift(t->machine, &shift))
 		snprintf(text, room, "the kernel is not where it will be yet, or is none that is known\n");
 	else if (shift)
-		snprintf(text, room, "the kernel is %#llx above where it was linked\n"
-			 GDB_SYMBOLS_LINE "\n", (unsigned long long)shift,
+		snprintf(text, room,
+			 "the kernel is %#llx above where it was linked\n" GDB_SYMBOLS_LINE "\n",
+			 (unsigned long long)shift,
 			 (unsigned long long)shift);
 	else
 		snprintf(text, room, "the kernel is where it was linked\nsymbol-file vmlinux\n");

@@ -12,9 +12,9 @@
 
 #include "control/gdb-packet.h"
 
-#define ESCAPE '}'
+#define ESCAPE	   '}'
 #define ESCAPE_XOR 0x20
-#define CTRL_C 0x03
+#define CTRL_C	   0x03
 
 static int hex_digit(int c)
 {
@@ -58,7 +58,7 @@ static enum gdb_event feed_outside(struct gdb_packet *p, uint8_t byte)
 
 static enum gdb_event feed_inside(struct gdb_packet *p, uint8_t byte)
 {
-	if (byte == '$') {	/* the end of the other one was lost */
+	if (byte == '$') { /* the end of the other one was lost */
 		packet_start(p);
 		return GDB_NOTHING;
 	}
@@ -82,8 +82,10 @@ static enum gdb_event packet_end(struct gdb_packet *p, uint8_t byte)
 
 	p->state = GDB_OUTSIDE;
 	p->text[p->bytes] = '\0';
-	return !p->too_long && p->high >= 0 && low >= 0 && p->high << 4 == (p->sum & 0xf0) &&
-	       low == (p->sum & 0xf) ? GDB_PACKET : GDB_BROKEN;
+	return (!p->too_long && p->high >= 0 && low >= 0 && p->high << 4 == (p->sum & 0xf0) &&
+		low == (p->sum & 0xf)) ?
+		       GDB_PACKET :
+		       GDB_BROKEN;
 }
 
 enum gdb_event gdb_packet_feed(struct gdb_packet *p, uint8_t byte)

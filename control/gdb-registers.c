@@ -15,17 +15,18 @@
 #include "control/gdb-registers.h"
 #include "util.h"
 
-#define RIP 16u
+#define RIP  16u
 #define FTAG 34u
 
 #define R(name, bits, type) "<reg name=\"" name "\" bitsize=\"" bits "\" type=\"" type "\"/>"
-#define LONG(name) R(name, "64", "int64")
-#define WORD(name) R(name, "32", "int32")
-#define ST(name) R(name, "80", "i387_ext")
-#define FLOAT(name) "<reg name=\"" name "\" bitsize=\"32\" type=\"int\" group=\"float\"/>"
-#define XMM(name) R(name, "128", "vec128")
-#define FIELD(name, bit) "<field name=\"" name "\" start=\"" bit "\" end=\"" bit "\"/>"
+#define LONG(name)	    R(name, "64", "int64")
+#define WORD(name)	    R(name, "32", "int32")
+#define ST(name)	    R(name, "80", "i387_ext")
+#define FLOAT(name)	    "<reg name=\"" name "\" bitsize=\"32\" type=\"int\" group=\"float\"/>"
+#define XMM(name)	    R(name, "128", "vec128")
+#define FIELD(name, bit)    "<field name=\"" name "\" start=\"" bit "\" end=\"" bit "\"/>"
 
+/* clang-format off */
 const char gdb_description[] =
 "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>"
 "<architecture>i386:x86-64</architecture>"
@@ -59,14 +60,16 @@ LONG("fs_base") LONG("gs_base")
 "</feature><feature name=\"org.lkvm.system\">"
 LONG("k_gs_base") LONG("cr0") LONG("cr2") LONG("cr3") LONG("cr4") LONG("cr8") LONG("efer")
 "</feature></target>";
+/* clang-format on */
 
 /* Where a register is, and how large there: with zeros behind it up to gdb's size. */
 struct gdb_place {
-	uint16_t offset;	/* in struct registers */
+	uint16_t offset; /* in struct registers */
 	uint8_t bytes, gdb_bytes;
-	uint8_t changes;	/* what is set with it; 0: it cannot be set */
+	uint8_t changes; /* what is set with it; 0: it cannot be set */
 };
 
+/* clang-format off */
 #define AT(field, gdb_bytes, changes) { offsetof(struct registers, field), \
 	sizeof(((struct registers *)0)->field), gdb_bytes, changes }
 #define GENERAL(name) AT(regs.name, 8, GDB_CHANGED_REGS)
@@ -93,6 +96,7 @@ static const struct gdb_place places[GDB_NR_REGISTERS] = {
 	AT(kernel_gs_base, 8, 0), AT(sregs.cr0, 8, 0), AT(sregs.cr2, 8, 0), AT(sregs.cr3, 8, 0),
 	AT(sregs.cr4, 8, 0), AT(sregs.cr8, 8, 0), AT(sregs.efer, 8, 0),
 };
+/* clang-format on */
 
 static uint64_t code_base(const struct registers *r)
 {

@@ -31,31 +31,31 @@
 #include "util.h"
 #include "x86/board.h"
 
-#define EXCEPTION_BP 3u
+#define EXCEPTION_BP	3u
 #define GDB_INPUT_BYTES 4096u
-#define STEP_FLAGS (KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ)
+#define STEP_FLAGS	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_BLOCKIRQ)
 
 enum gdb_state {
-	GDB_AWAY,		/* nobody is connected */
-	GDB_LEAVING,		/* nobody is, and something is left to be undone when all CPUs stand */
-	GDB_STOPPING,		/* CPUs are to stand */
-	GDB_STOPPED,		/* they do: it is gdb's turn */
+	GDB_AWAY,     /* nobody is connected */
+	GDB_LEAVING,  /* nobody is, and something is left to be undone when all CPUs stand */
+	GDB_STOPPING, /* CPUs are to stand */
+	GDB_STOPPED,  /* they do: it is gdb's turn */
 	GDB_RUNNING,
 };
 
 struct gdb {
-	struct machine *machine;	/* lent */
+	struct machine *machine; /* lent */
 	struct event_loop *loop;
 	struct gdb_target target;
 	enum gdb_state state;
-	bool is_first;			/* none was connected yet: the VM waits for it */
-	bool tells;			/* a stop has to be reported, not only to be known */
-	struct gdb_resume resume;	/* how CPUs run */
-	struct kvm_guest_debug *told;	/* of each CPU: what KVM knows */
-	struct gdb_hit *held;		/* of each CPU: what it has watched, not reported yet */
+	bool is_first;		      /* none was connected yet: the VM waits for it */
+	bool tells;		      /* a stop has to be reported, not only to be known */
+	struct gdb_resume resume;     /* how CPUs run */
+	struct kvm_guest_debug *told; /* of each CPU: what KVM knows */
+	struct gdb_hit *held;	      /* of each CPU: what it has watched, not reported yet */
 
-	int fd, watch;			/* -1: none */
-	bool has_packet;		/* in packet, not yet served */
+	int fd, watch;	 /* -1: none */
+	bool has_packet; /* in packet, not yet served */
 	bool no_acks;
 	size_t in_at, in_bytes;
 	size_t out_at, out_bytes;
@@ -81,8 +81,7 @@ static bool gdb_can_take(const struct gdb *g)
 
 static void gdb_watch(struct gdb *g)
 {
-	event_modify(g->loop, g->watch, (g->out_bytes ? EPOLLOUT : 0u) |
-		     (gdb_can_take(g) ? EPOLLIN : 0u));
+	event_modify(g->loop, g->watch, (g->out_bytes ? EPOLLOUT : 0u) | (gdb_can_take(g) ? EPOLLIN : 0u));
 }
 
 static void close_gdb(struct gdb *g)
@@ -160,8 +159,10 @@ static bool is_stepped(const struct gdb *g, unsigned int cpu)
 /* An exception that is the guest's own, as if nobody had looked. */
 static void give_back(struct gdb *g, struct vcpu *vcpu)
 {
-	tell_debug(g, vcpu->index, KVM_GUESTDBG_ENABLE | (vcpu->trap.exception == EXCEPTION_BP ?
-							  KVM_GUESTDBG_INJECT_BP : KVM_GUESTDBG_INJECT_DB));
+	tell_debug(g, vcpu->index,
+		   KVM_GUESTDBG_ENABLE | (vcpu->trap.exception == EXCEPTION_BP ?
+						  KVM_GUESTDBG_INJECT_BP :
+						  KVM_GUESTDBG_INJECT_DB));
 	vcpu->trapped = false;
 }
 
@@ -185,7 +186,10 @@ static void take_hit(struct gdb *g, unsigned int cpu, const struct gdb_hit *hit)
 {
 	g->target.cpu = cpu;
 	g->target.stop = (struct gdb_stop){
-		.signal = SIGTRAP, .trap = hit->trap, .watch_type = hit->type, .watched = hit->address,
+		.signal = SIGTRAP,
+		.trap = hit->trap,
+		.watch_type = hit->type,
+		.watched = hit->address,
 	};
 }
 
@@ -256,7 +260,7 @@ static void gdb_on_halt(void *arg)
 		gdb_clean_up(g);
 		if (g->fd < 0)
 			return;
-		g->state = GDB_STOPPING;	/* the next one is there already */
+		g->state = GDB_STOPPING; /* the next one is there already */
 		machine_halt(g->machine, MACHINE_GDB);
 		return;
 	}
@@ -290,7 +294,7 @@ static void gdb_resume(struct gdb *g)
 	g->tells = true;
 	gdb_target_flush(&g->target);
 	if (take_held(g))
-		gdb_report_stop(g);	/* what another CPU has watched */
+		gdb_report_stop(g); /* what another CPU has watched */
 	else
 		gdb_go_on(g);
 }
@@ -354,7 +358,7 @@ static void take_byte(struct gdb *g, uint8_t byte)
 		gdb_interrupt(g);
 		break;
 	case GDB_NAK:
-		gdb_lose(g);	/* what has gone wrong on a local socket? */
+		gdb_lose(g); /* what has gone wrong on a local socket? */
 		break;
 	case GDB_NOTHING:
 		break;
@@ -426,7 +430,7 @@ void gdb_connect(struct gdb *g, int socket)
 	g->target.breaks.mem = gdb_board(g)->host->mem;
 	gdb_target_reset(&g->target);
 	if (g->state == GDB_LEAVING)
-		return;		/* of the one before something is still to be undone */
+		return; /* of the one before something is still to be undone */
 	g->state = GDB_STOPPING;
 	machine_halt(g->machine, MACHINE_GDB);
 }
@@ -437,8 +441,13 @@ int gdb_create(struct gdb **out, struct machine *machine, unsigned int cpus, con
 
 	if (!g)
 		return -ENOMEM;
-	*g = (struct gdb){ .machine = machine, .loop = machine_loop(machine), .fd = -1, .watch = -1,
-			   .is_first = true };
+	*g = (struct gdb){
+		.machine = machine,
+		.loop = machine_loop(machine),
+		.fd = -1,
+		.watch = -1,
+		.is_first = true,
+	};
 	g->told = calloc(cpus, sizeof(*g->told));
 	g->held = calloc(cpus, sizeof(*g->held));
 	if (!g->told || !g->held) {

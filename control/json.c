@@ -107,7 +107,10 @@ static bool read_code_point(struct reader *r, uint32_t *code)
 /* As UTF-8 (RFC 3629). Returns behind it. */
 static char *put_code_point(char *out, uint32_t code)
 {
-	unsigned int more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+	unsigned int more = code < 0x80	   ? 0 :
+			    code < 0x800   ? 1 :
+			    code < 0x10000 ? 2 :
+					     3;
 	static const uint8_t first[] = { 0, 0xc0, 0xe0, 0xf0 };
 
 	*out++ = (char)(first[more] | code >> 6 * more);
@@ -164,7 +167,7 @@ static bool read_string(struct reader *r, const char **text)
 		r->next += n;
 	}
 	r->next++;
-	*out = '\0';	/* the closing quote's place, or one before it */
+	*out = '\0'; /* the closing quote's place, or one before it */
 	return true;
 }
 
@@ -209,7 +212,9 @@ static bool read_number(struct reader *r, struct json_member *m)
 static bool read_value(struct reader *r, struct json_member *m)
 {
 	static const char *const words[] = {
-		[JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true",
+		[JSON_NULL] = "null",
+		[JSON_FALSE] = "false",
+		[JSON_TRUE] = "true",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

@@ -11,7 +11,7 @@
 #include "util.h"
 
 #define WINDOW_BYTES RAM_SCAN_WINDOW_BYTES
-#define NO_WINDOW 1u
+#define NO_WINDOW    1u
 
 void ram_scan_init(struct ram_scan *scan, const struct mem *mem, int pagemap)
 {

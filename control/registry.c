@@ -25,12 +25,12 @@
 #include "io.h"
 #include "util.h"
 
-#define LOCK_SUFFIX ".lock"
-#define SOCKET_SUFFIX ".sock"
-#define RECORD_BYTES 32u
-#define ASKED_NS 1000000000ull	/* how long others may take to ask whether a VM is alive */
+#define LOCK_SUFFIX	  ".lock"
+#define SOCKET_SUFFIX	  ".sock"
+#define RECORD_BYTES	  32u
+#define ASKED_NS	  1000000000ull /* how long others may take to ask whether a VM is alive */
 #define MAX_DEFAULT_NAMES 16u
-#define WAIT_MS 5
+#define WAIT_MS		  5
 
 struct lock_file {
 	char name[REGISTRY_MAX_NAME_BYTES + sizeof(LOCK_SUFFIX)];

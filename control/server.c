@@ -26,30 +26,30 @@
 #include "listener.h"
 #include "util.h"
 
-#define MAX_TOLD_BYTES 512u	/* of its kernel, its command, its snapshot */
-#define MAX_ANSWER_BYTES (3 * 6 * MAX_TOLD_BYTES + 1024u)	/* six characters for one, as JSON has it */
+#define MAX_TOLD_BYTES	 512u				  /* of its kernel, its command, its snapshot */
+#define MAX_ANSWER_BYTES (3 * 6 * MAX_TOLD_BYTES + 1024u) /* six characters for one, as JSON has it */
 
 _Static_assert(MAX_ANSWER_BYTES <= CLIENT_MAX_ANSWER_BYTES, "they have room for it");
 
 struct server_connection {
 	struct server *server;
-	int fd;				/* -1: free */
+	int fd; /* -1: free */
 	int watch;
-	const void *waits;		/* what its request waits for; NULL: for nothing */
-	void (*gone)(void *arg);	/* while it waits; or NULL */
+	const void *waits;	 /* what its request waits for; NULL: for nothing */
+	void (*gone)(void *arg); /* while it waits; or NULL */
 	void *gone_arg;
-	bool has_more;			/* than the request that is served */
-	bool is_read;			/* take_lines() is at work on it */
-	uint64_t active_ns;		/* when it was last heard */
+	bool has_more;	    /* than the request that is served */
+	bool is_read;	    /* take_lines() is at work on it */
+	uint64_t active_ns; /* when it was last heard */
 	size_t bytes;
-	char *text;			/* SERVER_MAX_REQUEST_BYTES, of the server's requests */
+	char *text; /* SERVER_MAX_REQUEST_BYTES, of the server's requests */
 };
 
 struct server {
 	struct event_loop *loop;
 	struct server_vm vm;
 	struct listener listener;
-	char *facts;			/* what is the same in each answer to "status" */
+	char *facts; /* what is the same in each answer to "status" */
 	/* SERVER_MAX_CLIENTS texts, apart from the rest: what no client has filled takes no memory. */
 	char *requests;
 	struct server_connection connections[SERVER_MAX_CLIENTS];

@@ -21,15 +21,15 @@
 #include "term.h"
 #include "util.h"
 
-#define OUT_BYTES (FRAME_ROOM + 64u)	/* a frame of output, and short ones */
-#define FRAMES_AT_ONCE 16u		/* of keys, before others have their turn */
+#define OUT_BYTES      (FRAME_ROOM + 64u) /* a frame of output, and short ones */
+#define FRAMES_AT_ONCE 16u		  /* of keys, before others have their turn */
 
 struct viewer {
 	struct viewers *viewers;
-	int fd, watch;			/* -1: free */
-	uint64_t at;			/* what it gets next */
-	uint64_t until;			/* it wants no more than that; UINT64_MAX: it does */
-	bool ending;			/* it has got all that it wants */
+	int fd, watch;	/* -1: free */
+	uint64_t at;	/* what it gets next */
+	uint64_t until; /* it wants no more than that; UINT64_MAX: it does */
+	bool ending;	/* it has got all that it wants */
 	struct frame_writer out;
 };
 
@@ -37,9 +37,9 @@ struct viewers {
 	struct event_loop *loop;
 	struct viewers_vm vm;
 	struct sink *sink;
-	struct viewer *writer;		/* the one that may type; NULL: none does */
-	struct frame_reader in;		/* from it */
-	size_t typed;			/* bytes of that frame that are typed */
+	struct viewer *writer;	/* the one that may type; NULL: none does */
+	struct frame_reader in; /* from it */
+	size_t typed;		/* bytes of that frame that are typed */
 	struct viewer all[VIEWERS_MAX];
 };
 
@@ -60,7 +60,8 @@ static bool next_output(struct viewer *w, uint64_t until)
 	uint8_t data[FRAME_MAX_BYTES];
 	uint64_t from = w->at, lost;
 	size_t n = from < until ? sink_copy(w->viewers->sink, &w->at, data,
-					    min_u64(sizeof(data), until - from)) : 0;
+					    min_u64(sizeof(data), until - from)) :
+				  0;
 
 	lost = w->at - from;
 	if (lost)
@@ -157,7 +158,7 @@ static void hear_writer(struct viewer *w)
 	if (rc < 0)
 		viewer_drop(w);
 	else if (rc)
-		event_modify(v->loop, w->watch, EPOLLIN | EPOLLOUT | EPOLLET);	/* there may be more */
+		event_modify(v->loop, w->watch, EPOLLIN | EPOLLOUT | EPOLLET); /* there may be more */
 }
 
 static void on_key_room(void *arg)
@@ -175,7 +176,7 @@ static void on_viewer(void *arg, uint32_t events)
 
 	if (w == w->viewers->writer)
 		hear_writer(w);
-	else if (socket_recv(w->fd, &byte, 1) >= 0)	/* its end, or what it may not say */
+	else if (socket_recv(w->fd, &byte, 1) >= 0) /* its end, or what it may not say */
 		viewer_drop(w);
 	if (w->fd >= 0 && events & (EPOLLHUP | EPOLLERR))
 		viewer_drop(w);
@@ -196,7 +197,9 @@ bool viewers_are_full(const struct viewers *v)
 static void greet(struct viewer *w, bool log)
 {
 	struct viewers *v = w->viewers;
-	uint32_t why = !v->vm.takes_keys ? CONSOLE_HAS_STREAMS : v->writer ? CONSOLE_HAS_WRITER : 0;
+	uint32_t why = !v->vm.takes_keys ? CONSOLE_HAS_STREAMS :
+		       v->writer	 ? CONSOLE_HAS_WRITER :
+					   0;
 
 	if (!why && !log) {
 		v->writer = w;
@@ -219,7 +222,7 @@ void viewers_add(struct viewers *v, int fd, bool log)
 		close(fd);
 		return;
 	}
-	event_keep(v->loop, w->watch);	/* until readers have what the guest has left */
+	event_keep(v->loop, w->watch); /* until readers have what the guest has left */
 	w->fd = fd;
 	w->at = newest > VIEWERS_HISTORY_BYTES ? newest - VIEWERS_HISTORY_BYTES : 0;
 	w->until = log ? newest : UINT64_MAX;

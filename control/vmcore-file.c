@@ -32,7 +32,8 @@ static bool is_core_file(const char *path, const struct stat *st)
 	Elf64_Ehdr header = { 0 };
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	bool is_core = fd >= 0 && (!st->st_size || (pread_all(fd, &header, sizeof(header), 0) == 0 &&
-		       !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_type == ET_CORE));
+						    !memcmp(header.e_ident, ELFMAG, SELFMAG) &&
+						    header.e_type == ET_CORE));
 
 	if (fd >= 0)
 		close(fd);
@@ -45,7 +46,7 @@ static int check_name_is_free(const char *what, const char *path)
 	struct stat st;
 
 	if (stat(path, &st))
-		return 0;	/* whatever is wrong, opening it says */
+		return 0; /* whatever is wrong, opening it says */
 	if (!S_ISREG(st.st_mode)) {
 		log_error("%s: %s: not a regular file", what, path);
 		return -EINVAL;
@@ -53,7 +54,8 @@ static int check_name_is_free(const char *what, const char *path)
 	if (is_core_file(path, &st))
 		return 0;
 	log_error("%s: %s: there is a file of that name, and it is no core file\n"
-		  "remove it, or name another.", what, path);
+		  "remove it, or name another.",
+		  what, path);
 	return -EEXIST;
 }
 
@@ -66,7 +68,8 @@ static int open_directory_of(const char *path, char name[NAME_MAX + 1])
 	if (whole) {
 		slash = strrchr(whole, '/');
 		rc = snprintf(name, NAME_MAX + 1, "%s", slash ? slash + 1 : whole) > NAME_MAX ? -ENAMETOOLONG :
-		     *name ? 0 : -EISDIR;
+		     *name								      ? 0 :
+												-EISDIR;
 		if (slash)
 			slash[slash == whole] = '\0';
 		if (!rc)
@@ -243,7 +246,7 @@ int vmcore_file_feed(struct vmcore_file *f, const void *data, size_t bytes)
 
 	while (bytes && !rc) {
 		size_t n = min_u64(bytes, f->data_left ? f->data_left :
-				   sizeof(f->record) - f->record_bytes);
+							 sizeof(f->record) - f->record_bytes);
 
 		if (f->data_left) {
 			rc = take_data(f, p, n);

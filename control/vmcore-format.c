@@ -17,12 +17,12 @@
 #include "util.h"
 
 #define PAGE_BYTES 4096u
-#define LOW_BYTES MIB(1)
+#define LOW_BYTES  MIB(1)
 
 #define QEMU_STATE_VERSION 1u
-#define NOTE_ALIGN 4u
-#define KERNEL_ALIGN MIB(2)
-#define KERNEL_MAX_BYTES MIB(256)
+#define NOTE_ALIGN	   4u
+#define KERNEL_ALIGN	   MIB(2)
+#define KERNEL_MAX_BYTES   MIB(256)
 
 /* ---- notes ---- */
 
@@ -51,7 +51,7 @@ struct qemu_state {
 	uint64_t kernel_gs_base;
 };
 
-struct __attribute__((packed)) cpu_notes {	/* notes are aligned to 4 bytes only */
+struct __attribute__((packed)) cpu_notes { /* notes are aligned to 4 bytes only */
 	Elf64_Nhdr core;
 	char core_name[8];
 	struct prstatus status;
@@ -64,13 +64,15 @@ _Static_assert(sizeof(struct prstatus) == 336 && offsetof(struct prstatus, r15) 
 _Static_assert(sizeof(struct qemu_state) == 440, "its form");
 _Static_assert(sizeof(struct cpu_notes) == VMCORE_CPU_BYTES, "without holes");
 _Static_assert(VMCORE_HEADER_BYTES + MACHINE_MAX_CPUS * VMCORE_CPU_BYTES + VMCORE_INFO_BYTES + PAGE_BYTES <=
-	       VMCORE_MOST_BESIDE_RAM, "they fit");
+		       VMCORE_MOST_BESIDE_RAM,
+	       "they fit");
 
 static struct prstatus prstatus_of(const struct registers *cpu, unsigned int index)
 {
 	const struct kvm_regs *r = &cpu->regs;
 	const struct kvm_sregs *s = &cpu->sregs;
 
+	/* clang-format off */
 	return (struct prstatus){
 		.pid = index + 1,	/* drgn looks for CPU N as thread N + 1 */
 		.r15 = r->r15, .r14 = r->r14, .r13 = r->r13, .r12 = r->r12, .rbp = r->rbp, .rbx = r->rbx,
@@ -80,6 +82,7 @@ static struct prstatus prstatus_of(const struct registers *cpu, unsigned int ind
 		.ss = s->ss.selector, .fs_base = s->fs.base, .gs_base = s->gs.base,
 		.ds = s->ds.selector, .es = s->es.selector, .fs = s->fs.selector, .gs = s->gs.selector,
 	};
+	/* clang-format on */
 }
 
 /* Flags as in the second half of a descriptor (SDM volume 3A §3.4.5). */
@@ -99,6 +102,7 @@ static struct qemu_state qemu_state_of(const struct registers *cpu)
 	const struct kvm_regs *r = &cpu->regs;
 	const struct kvm_sregs *s = &cpu->sregs;
 
+	/* clang-format off */
 	return (struct qemu_state){
 		.version = QEMU_STATE_VERSION, .size = sizeof(struct qemu_state),
 		.rax = r->rax, .rbx = r->rbx, .rcx = r->rcx, .rdx = r->rdx, .rsi = r->rsi, .rdi = r->rdi,
@@ -113,6 +117,7 @@ static struct qemu_state qemu_state_of(const struct registers *cpu)
 		.cr = { s->cr0, 0, s->cr2, s->cr3, s->cr4 },
 		.kernel_gs_base = cpu->kernel_gs_base,
 	};
+	/* clang-format on */
 }
 
 void vmcore_put_cpu(const struct registers *cpu, unsigned int index, uint8_t out[VMCORE_CPU_BYTES])
@@ -164,7 +169,7 @@ void vmcore_plan(struct vmcore_layout *l, const struct mem *mem, unsigned int nr
  */
 static bool map_kernel(const struct vmcore_layout *l, uint64_t text, gpa_t text_gpa, Elf64_Phdr *segment)
 {
-	const uint64_t before = text % KERNEL_ALIGN;	/* what stands before _stext */
+	const uint64_t before = text % KERNEL_ALIGN; /* what stands before _stext */
 
 	for (unsigned int i = 0; i < l->nr_pieces && text; i++) {
 		const struct vmcore_piece *p = &l->pieces[i];
@@ -175,9 +180,13 @@ static bool map_kernel(const struct vmcore_layout *l, uint64_t text, gpa_t text_
 			continue;
 		bytes = min_u64(p->bytes - (start - p->start), KERNEL_MAX_BYTES);
 		*segment = (Elf64_Phdr){
-			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X,
+			.p_type = PT_LOAD,
+			.p_flags = PF_R | PF_W | PF_X,
 			.p_offset = p->offset + (start - p->start),
-			.p_vaddr = text - before, .p_paddr = start, .p_filesz = bytes, .p_memsz = bytes,
+			.p_vaddr = text - before,
+			.p_paddr = start,
+			.p_filesz = bytes,
+			.p_memsz = bytes,
 		};
 		return true;
 	}
@@ -189,12 +198,18 @@ void vmcore_put_header(const struct vmcore_layout *l, uint64_t info_bytes, uint6
 {
 	Elf64_Ehdr header = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_CORE, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
-		.e_phoff = sizeof(header), .e_ehsize = sizeof(header),
-		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = (Elf64_Half)(1 + l->nr_pieces),
+		.e_type = ET_CORE,
+		.e_machine = EM_X86_64,
+		.e_version = EV_CURRENT,
+		.e_phoff = sizeof(header),
+		.e_ehsize = sizeof(header),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = (Elf64_Half)(1 + l->nr_pieces),
 	};
 	Elf64_Phdr segments[2 + VMCORE_MAX_PIECES] = { {
-		.p_type = PT_NOTE, .p_offset = l->notes_offset, .p_align = NOTE_ALIGN,
+		.p_type = PT_NOTE,
+		.p_offset = l->notes_offset,
+		.p_align = NOTE_ALIGN,
 		.p_filesz = l->info_offset - l->notes_offset + info_bytes,
 	} };
 
@@ -204,8 +219,11 @@ void vmcore_put_header(const struct vmcore_layout *l, uint64_t info_bytes, uint6
 	 */
 	for (unsigned int i = 0; i < l->nr_pieces; i++)
 		segments[1 + i] = (Elf64_Phdr){
-			.p_type = PT_LOAD, .p_flags = PF_R | PF_W | PF_X, .p_offset = l->pieces[i].offset,
-			.p_paddr = l->pieces[i].start, .p_filesz = l->pieces[i].bytes,
+			.p_type = PT_LOAD,
+			.p_flags = PF_R | PF_W | PF_X,
+			.p_offset = l->pieces[i].offset,
+			.p_paddr = l->pieces[i].start,
+			.p_filesz = l->pieces[i].bytes,
 			.p_memsz = l->pieces[i].bytes,
 		};
 	header.e_phnum += map_kernel(l, text, text_gpa, &segments[1 + l->nr_pieces]);

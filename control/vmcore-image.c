@@ -38,7 +38,7 @@ static void next_ram(struct vmcore_image *image, struct vmcore_record *r, const 
 	*r = (struct vmcore_record){ p->offset + image->done, 0, VMCORE_AT };
 	if (run.to > run.from) {
 		*r = (struct vmcore_record){
-			p->offset + run.from - p->start, (uint32_t)(run.to - run.from), VMCORE_DATA,
+			p->offset + run.from - p->start, (uint32_t)(run.to - run.from), VMCORE_DATA
 		};
 		*data = mem_ptr(image->mem, run.from, run.to - run.from);
 	}

@@ -15,16 +15,16 @@
 #include "control/vmcore-info.h"
 #include "util.h"
 
-#define NAME "VMCOREINFO"
-#define FIRST_LINE "OSRELEASE="
-#define HEAD_BYTES 24u			/* Elf64_Nhdr and the name */
+#define NAME	       "VMCOREINFO"
+#define FIRST_LINE     "OSRELEASE="
+#define HEAD_BYTES     24u /* Elf64_Nhdr and the name */
 #define MAX_TEXT_BYTES 4096u
-#define LINKED_AT 0xffffffff80000000ull	/* __START_KERNEL_map */
+#define LINKED_AT      0xffffffff80000000ull /* __START_KERNEL_map */
 
 struct info_note {
-	uint32_t bytes;			/* all of it, with padding */
+	uint32_t bytes; /* all of it, with padding */
 	uint8_t note[VMCORE_INFO_BYTES];
-	char text[MAX_TEXT_BYTES + 1];	/* the same as a string */
+	char text[MAX_TEXT_BYTES + 1]; /* the same as a string */
 };
 
 /* ---- one note ---- */

@@ -17,7 +17,7 @@
 #include "sandbox/helper.h"
 #include "sandbox/sandbox.h"
 
-#define ORDER_END 'e'
+#define ORDER_END   'e'
 #define PATIENCE_MS 3000u
 
 static int confine_saver(const struct vmcore_saver *s)
@@ -68,7 +68,7 @@ int vmcore_saver_begin(struct vmcore_saver *s, const char *name, struct sandbox 
 	if (s->socket < 0)
 		log_error("%s: starting a process: %s", name, strerror(-s->socket));
 	else
-		*s->file.hidden = '\0';		/* it is the process's to remove */
+		*s->file.hidden = '\0'; /* it is the process's to remove */
 	vmcore_file_close(&s->file);
 	return s->socket < 0 ? s->socket : 0;
 }

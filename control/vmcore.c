@@ -16,22 +16,22 @@
 #include "io.h"
 #include "util.h"
 
-#define TURN_NS 3000000u
-#define TICK_NS 100000000u
-#define ANSWER_PATIENCES 10u	/* for an answer: gigabytes may have to be on a disk by then */
+#define TURN_NS		 3000000u
+#define TICK_NS		 100000000u
+#define ANSWER_PATIENCES 10u /* for an answer: gigabytes may have to be on a disk by then */
 
 struct vmcore {
 	struct vmcore_source source;
 	int pagemap;
 	int timer, watch;
-	struct vmcore_client client;	/* its socket is -1: none is under way */
-	bool waits;			/* for CPUs to stand */
+	struct vmcore_client client; /* its socket is -1: none is under way */
+	bool waits;		     /* for CPUs to stand */
 	bool all_sent;
-	uint64_t moved_ns;		/* when it last took something */
+	uint64_t moved_ns; /* when it last took something */
 	struct vmcore_image image;
-	struct vmcore_record record;	/* what is sent of: it and its data */
+	struct vmcore_record record; /* what is sent of: it and its data */
 	const void *data;
-	uint32_t record_bytes, sent;	/* 0: the next one is to be made */
+	uint32_t record_bytes, sent; /* 0: the next one is to be made */
 };
 
 void vmcore_drop(struct vmcore *v)
@@ -68,7 +68,7 @@ static size_t rest_of_record(const struct vmcore *v, struct iovec iov[2])
 static bool next_record(struct vmcore *v)
 {
 	return v->client.next ? v->client.next(v->client.maker, &v->record, &v->data) :
-	       vmcore_image_next(&v->image, &v->record, &v->data);
+				vmcore_image_next(&v->image, &v->record, &v->data);
 }
 
 /* 0: more may be sent; -EAGAIN: not now; -ENODATA: all is; -errno of the socket. */
@@ -206,7 +206,7 @@ int vmcore_create(struct vmcore **out, const struct vmcore_source *source)
 		return -ENOMEM;
 	v->source = *source;
 	v->watch = v->client.socket = -1;
-	v->pagemap = mem_open_pagemap();	/* without it all pages are looked at */
+	v->pagemap = mem_open_pagemap(); /* without it all pages are looked at */
 	v->timer = event_timer_create(v->source.loop, vmcore_on_tick, v);
 	if (v->timer < 0) {
 		int rc = v->timer;

@@ -46,44 +46,44 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define SPARE_WORKERS	3u	/* beside one for each client */
-#define MAX_FILES	64u
-#define MAX_DEPTH	1024u
-#define LONE_MAX_BYTES	MIB(1)	/* what the loop may copy at a time */
-#define BOUNCE_BYTES	KIB(128)
-#define MAX_BLOCKING	2u	/* of a client: fsync or fallocate, by threads of the kernel */
-#define KERNEL_THREADS	128u	/* 32 clients; these two, and some for writes to each of its files */
-#define RETRY_MS	1	/* after the kernel has refused what was submitted */
+#define SPARE_WORKERS  3u /* beside one for each client */
+#define MAX_FILES      64u
+#define MAX_DEPTH      1024u
+#define LONE_MAX_BYTES MIB(1) /* what the loop may copy at a time */
+#define BOUNCE_BYTES   KIB(128)
+#define MAX_BLOCKING   2u   /* of a client: fsync or fallocate, by threads of the kernel */
+#define KERNEL_THREADS 128u /* 32 clients; these two, and some for writes to each of its files */
+#define RETRY_MS       1    /* after the kernel has refused what was submitted */
 
 struct aio {
 	struct event_loop *loop;
 	bool uring;
 	bool fixed_files;
-	bool refused;			/* the kernel has not taken all of the ring */
-	int done_fd;			/* threads: eventfd, completions wait */
+	bool refused; /* the kernel has not taken all of the ring */
+	int done_fd;  /* threads: eventfd, completions wait */
 	int watch, retry_timer;
-	int news_fd;			/* while aio_wait() waits; -1 */
+	int news_fd; /* while aio_wait() waits; -1 */
 	void (*news)(void *arg);
 	void *news_arg;
 	uint64_t deadline;
 	struct event_deferred submit;
-	struct aio_op *lone;		/* the only operation of this round so far */
-	struct aio_list for_ring;	/* wait for room in it */
-	unsigned int in_flight, held;	/* of all clients */
+	struct aio_op *lone;	      /* the only operation of this round so far */
+	struct aio_list for_ring;     /* wait for room in it */
+	unsigned int in_flight, held; /* of all clients */
 	uint64_t completed;
-	uint64_t files_used;		/* registered slots */
+	uint64_t files_used; /* registered slots */
 	struct io_uring ring;
 
 	/* Threads. */
-	struct sandbox *sandbox;	/* lent to them */
+	struct sandbox *sandbox; /* lent to them */
 	pthread_t *workers;
 	unsigned int nr_workers;
-	pthread_mutex_t lock;		/* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t work;
-	struct aio_client *clients;	/* who was served last is last */
+	struct aio_client *clients; /* who was served last is last */
 	unsigned int nr_clients;
-	unsigned int spare;		/* workers that are kept for nobody */
-	unsigned int spare_taken;	/* ... by clients that have another one */
+	unsigned int spare;	  /* workers that are kept for nobody */
+	unsigned int spare_taken; /* ... by clients that have another one */
 	struct aio_list done;
 	bool quit;
 };
@@ -361,7 +361,7 @@ static void submit_batch(void *arg)
 		event_timer_set(aio->loop, aio->retry_timer, RETRY_MS * 1000000ull, 0);
 	else if (aio->for_ring.head)
 		event_defer(aio->loop, &aio->submit);
-	reap(aio);	/* what needed no waiting; then epoll does not see it either */
+	reap(aio); /* what needed no waiting; then epoll does not see it either */
 }
 
 static void on_retry(void *arg, uint32_t events)
@@ -388,11 +388,11 @@ static int restrict_uring(struct aio *aio)
 {
 	static const uint8_t ops[] = {
 		IORING_OP_READ, IORING_OP_READV, IORING_OP_WRITE, IORING_OP_WRITEV,
-		IORING_OP_FSYNC, IORING_OP_FALLOCATE,
+		IORING_OP_FSYNC, IORING_OP_FALLOCATE
 	};
 	static const uint8_t registers[] = {
 		IORING_REGISTER_ENABLE_RINGS, IORING_REGISTER_FILES2, IORING_REGISTER_FILES_UPDATE,
-		IORING_UNREGISTER_FILES,
+		IORING_UNREGISTER_FILES
 	};
 	struct io_uring_restriction r[ARRAY_SIZE(ops) + ARRAY_SIZE(registers) + 1];
 	unsigned int nr = 0;
@@ -419,7 +419,7 @@ static int restrict_uring(struct aio *aio)
  */
 static void allow_kernel_threads(struct aio *aio)
 {
-	unsigned int max[2] = { 0, 0 };		/* bounded, unbounded; 0: as it is */
+	unsigned int max[2] = { 0, 0 }; /* bounded, unbounded; 0: as it is */
 
 	if (register_uring(aio, IORING_REGISTER_IOWQ_MAX_WORKERS, max, 2) || max[0] >= KERNEL_THREADS)
 		return;
@@ -717,7 +717,7 @@ void aio_release(struct aio_client *client)
 {
 	client->held--;
 	client->aio->held--;
-	client->aio->completed++;	/* it may end without I/O, and its disk be idle now */
+	client->aio->completed++; /* it may end without I/O, and its disk be idle now */
 }
 
 bool aio_is_idle(const struct aio_client *client)
@@ -782,7 +782,7 @@ static int wait_for_completions(struct aio *aio)
 	start_ns = now_ns();
 	ms = wait_ms(aio);
 	poll_fds(p, ARRAY_SIZE(p), ms);
-	if (aio->deadline)	/* a disk is not to blame for a stop */
+	if (aio->deadline) /* a disk is not to blame for a stop */
 		aio->deadline += stopped_ns(start_ns, ms);
 	if (p[1].revents)
 		aio->news(aio->news_arg);
@@ -914,7 +914,7 @@ static int start_engine(struct aio *aio, enum aio_engine engine, unsigned int de
 {
 	int rc = -ENOSYS;
 
-#ifdef SANDBOX_HOOK	/* tests/lib/hook.c wants to try the threads */
+#ifdef SANDBOX_HOOK /* tests/lib/hook.c wants to try the threads */
 	if (getenv("NO_IO_URING"))
 		engine = AIO_THREADS;
 #endif

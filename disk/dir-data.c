@@ -193,7 +193,9 @@ static void on_open_done(struct files_question *q, int error)
 static bool start_opening(struct dir *d, struct dir_file *file)
 {
 	static const struct files_ops ops = {
-		.name = on_open_name, .open = on_open, .done = on_open_done,
+		.name = on_open_name,
+		.open = on_open,
+		.done = on_open_done,
 	};
 	struct dir_open *o = find_unused(d);
 
@@ -205,7 +207,10 @@ static bool start_opening(struct dir *d, struct dir_file *file)
 	o->opening = true;
 	o->failed_until_ns = 0;
 	o->question = (struct files_question){
-		.ops = &ops, .kind = FILES_OPEN, .tree = (uint8_t)d->tree, .nr = 1,
+		.ops = &ops,
+		.kind = FILES_OPEN,
+		.tree = (uint8_t)d->tree,
+		.nr = 1,
 		.numbers = { file->number },
 	};
 	files_ask(d->files, &o->question);
@@ -238,7 +243,7 @@ static void data_read_done(struct aio_op *op, int error)
 		req->done(req, error);
 	else
 		dir_wait(d, req);
-	dir_look_again(d);	/* also who waits for a descriptor */
+	dir_look_again(d); /* also who waits for a descriptor */
 }
 
 static void data_start_read(struct dir_open *o, struct disk_request *req, uint64_t offset,

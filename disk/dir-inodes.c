@@ -22,11 +22,11 @@
 #include "state.h"
 
 #define DIR_SLOT_BYTES	1024u
-#define FILE_SLOT_BYTES	128u
+#define FILE_SLOT_BYTES 128u
 #define DIRS_IN_BLOCK	(EROFS_BLOCK_BYTES / DIR_SLOT_BYTES)
 #define FILES_IN_BLOCK	(EROFS_BLOCK_BYTES / FILE_SLOT_BYTES)
 #define NIDS_IN_BLOCK	(EROFS_BLOCK_BYTES / EROFS_NID_BYTES)
-#define IDS_IN_BLOCK	(EROFS_BLOCK_BYTES / 4)	/* of shared attributes */
+#define IDS_IN_BLOCK	(EROFS_BLOCK_BYTES / 4) /* of shared attributes */
 #define NO_PLACE	UINT32_MAX
 
 _Static_assert(FILES_IN_BLOCK <= FILES_MAX_NUMBERS, "one question for a block");
@@ -34,28 +34,28 @@ _Static_assert(FILES_IN_BLOCK <= FILES_MAX_NUMBERS, "one question for a block");
 struct fill;
 
 struct inode_block {
-	uint8_t *bytes;		/* NULL: nobody has read it */
-	struct fill *fill;	/* NULL: it is not being made */
-	int error;		/* -errno: it cannot be made */
+	uint8_t *bytes;	   /* NULL: nobody has read it */
+	struct fill *fill; /* NULL: it is not being made */
+	int error;	   /* -errno: it cannot be made */
 };
 
 struct dir_inodes {
-	uint64_t parent_nid;		/* of the directory that they are in */
-	uint32_t nr_dirs, nr_others;	/* places; some of the last ones may be free */
+	uint64_t parent_nid;	     /* of the directory that they are in */
+	uint32_t nr_dirs, nr_others; /* places; some of the last ones may be free */
 	uint32_t dir_blocks, nr_blocks;
-	uint32_t *numbers;		/* of the files plus 1, by place; 0: free */
-	bool is_listing, is_lost;	/* their directory is; it could not be listed to its end */
-	bool is_nameless;		/* they have no names in the snapshot that is being saved */
+	uint32_t *numbers;	  /* of the files plus 1, by place; 0: free */
+	bool is_listing, is_lost; /* their directory is; it could not be listed to its end */
+	bool is_nameless;	  /* they have no names in the snapshot that is being saved */
 	struct inode_block blocks[];
 };
 
 /* A block of inodes that is being made. */
 struct fill {
-	struct files_question question;	/* about all of them */
+	struct files_question question; /* about all of them */
 	struct dir *dir;
 	struct dir_inodes *inodes;
-	uint32_t first, index;		/* of the blocks; this one */
-	unsigned int open;		/* that question, and listings */
+	uint32_t first, index; /* of the blocks; this one */
+	unsigned int open;     /* that question, and listings */
 	int error;
 	uint8_t *bytes;
 };
@@ -67,15 +67,15 @@ struct listing {
 	unsigned int slot;
 	struct tree_attr attr;
 	uint32_t xattr_bytes;
-	bool refused;			/* by us */
-	struct dir_inodes *children;	/* NULL: none */
-	uint32_t first;			/* block of theirs */
+	bool refused;		     /* by us */
+	struct dir_inodes *children; /* NULL: none */
+	uint32_t first;		     /* block of theirs */
 	uint32_t next_dir, next_other;
-	unsigned int dots;		/* "." and "..", as far as they are among the names */
+	unsigned int dots; /* "." and "..", as far as they are among the names */
 	uint32_t nr_blocks, room_blocks;
 	struct dir_bytes *blocks;
 	uint8_t last_bytes;
-	char last[TREE_MAX_NAME_BYTES];	/* name */
+	char last[TREE_MAX_NAME_BYTES]; /* name */
 	struct erofs_dirents dirents;
 	uint8_t tail[EROFS_BLOCK_BYTES];
 };
@@ -141,7 +141,9 @@ static struct dir_inodes *inodes_create(struct dir *d, uint64_t parent_nid, uint
 {
 	uint32_t dir_blocks = (nr_dirs + DIRS_IN_BLOCK - 1) / DIRS_IN_BLOCK;
 	const struct dir_inodes plan = {
-		.parent_nid = parent_nid, .nr_dirs = nr_dirs, .nr_others = nr_others,
+		.parent_nid = parent_nid,
+		.nr_dirs = nr_dirs,
+		.nr_others = nr_others,
 		.dir_blocks = dir_blocks,
 		.nr_blocks = dir_blocks + (nr_others + FILES_IN_BLOCK - 1) / FILES_IN_BLOCK,
 	};
@@ -187,7 +189,8 @@ static uint32_t place_bytes(struct dir *d, enum space_place place, struct dir_by
 {
 	const struct space_range range = {
 		.nr = b ? (uint32_t)(align_up(b->bytes, EROFS_BLOCK_BYTES) >> EROFS_BLOCK_BITS) : 0,
-		.kind = SPACE_BYTES, .owner = b,
+		.kind = SPACE_BYTES,
+		.owner = b,
 	};
 	uint32_t block = space_take(&d->space, place, &range);
 
@@ -224,7 +227,8 @@ static uint32_t put_xattrs(struct dir *d, uint8_t *slot, uint32_t slot_bytes, co
 		return bytes;
 	block = share_xattrs(d, x);
 	return block ? erofs_put_xattr_ids(slot + EROFS_INODE_BYTES, room, x,
-					   (block - SPACE_XATTRS) * IDS_IN_BLOCK) : 0;
+					   (block - SPACE_XATTRS) * IDS_IN_BLOCK) :
+		       0;
 }
 
 /* ---- inodes of all but directories ---- */
@@ -246,8 +250,10 @@ static uint32_t place_data(struct dir *d, struct dir_file *file, uint64_t offset
 {
 	uint64_t nr = align_up(bytes, EROFS_BLOCK_BYTES) >> EROFS_BLOCK_BITS;
 	struct space_range range = {
-		.nr = (uint32_t)nr, .offset = (uint32_t)(offset >> EROFS_BLOCK_BITS),
-		.kind = SPACE_FILE, .owner = file,
+		.nr = (uint32_t)nr,
+		.offset = (uint32_t)(offset >> EROFS_BLOCK_BITS),
+		.kind = SPACE_FILE,
+		.owner = file,
 	};
 	uint32_t block = nr < SPACE_NR_BLOCKS ? space_take(&d->space, SPACE_OF_DATA, &range) : 0;
 
@@ -327,7 +333,8 @@ static void put_other(struct fill *f, unsigned int slot, const struct tree_stat 
 	uint32_t slot_bytes = slot_bytes_of(f->inodes, f->index);
 	uint8_t *out = f->bytes + (size_t)slot * slot_bytes;
 	struct erofs_inode inode = {
-		.nid = nid_of(f->inodes, f->first, place), .attr = st->attr,
+		.nid = nid_of(f->inodes, f->first, place),
+		.attr = st->attr,
 		.xattr_bytes = put_xattrs(f->dir, out, slot_bytes, st),
 	};
 	uint32_t chunks[TREE_MAX_CHUNKS];
@@ -419,7 +426,7 @@ static int on_total(struct files_question *q, const struct files_total *total)
 static int end_block(struct listing *l)
 {
 	if (l->nr_blocks == l->room_blocks)
-		return -EPROTO;	/* there are more names than was said */
+		return -EPROTO; /* there are more names than was said */
 	erofs_put_dirents(&l->dirents, l->blocks->data + (size_t)l->nr_blocks++ * EROFS_BLOCK_BYTES);
 	return 0;
 }
@@ -499,7 +506,7 @@ static int take_name(struct listing *l, uint32_t number, unsigned int type, cons
 	int rc;
 
 	if (l->last_bytes && erofs_compare_names(l->last, l->last_bytes, name, bytes) >= 0)
-		return -EPROTO;	/* a guest would not find them */
+		return -EPROTO; /* a guest would not find them */
 	memcpy(l->last, name, bytes);
 	l->last_bytes = (uint8_t)bytes;
 	rc = put_dots(l, name, bytes);
@@ -527,7 +534,7 @@ static int place_names(struct listing *l, bool tail_inside, uint32_t tail_bytes,
 
 	*block = 0;
 	l->blocks = NULL;
-	if (!tail_inside && (!b || bytes > b->bytes)) {	/* one block more: exactly what it takes */
+	if (!tail_inside && (!b || bytes > b->bytes)) { /* one block more: exactly what it takes */
 		struct dir_bytes *more = dir_alloc(d, sizeof(*more) + bytes);
 
 		if (more) {
@@ -609,7 +616,9 @@ static void listing_done(struct files_question *q, int error)
 static void list_dir(struct fill *f, unsigned int slot, uint32_t number, const struct tree_stat *st)
 {
 	static const struct files_ops ops = {
-		.total = on_total, .entry = on_entry, .done = listing_done,
+		.total = on_total,
+		.entry = on_entry,
+		.done = listing_done,
 	};
 	uint32_t slot_bytes = slot_bytes_of(f->inodes, f->index);
 	struct listing *l = calloc(1, sizeof(*l));
@@ -623,7 +632,10 @@ static void list_dir(struct fill *f, unsigned int slot, uint32_t number, const s
 	l->attr = st->attr;
 	l->xattr_bytes = put_xattrs(f->dir, f->bytes + (size_t)slot * slot_bytes, slot_bytes, st);
 	l->question = (struct files_question){
-		.ops = &ops, .kind = FILES_LIST, .tree = (uint8_t)f->dir->tree, .nr = 1,
+		.ops = &ops,
+		.kind = FILES_LIST,
+		.tree = (uint8_t)f->dir->tree,
+		.nr = 1,
 		.numbers = { number },
 	};
 	f->open++;
@@ -678,7 +690,9 @@ static void ask_for_all(struct fill *f)
 	uint32_t nr, place = places_of(f->inodes, f->index, &nr);
 
 	f->question = (struct files_question){
-		.ops = &ops, .kind = FILES_STAT, .tree = (uint8_t)f->dir->tree,
+		.ops = &ops,
+		.kind = FILES_STAT,
+		.tree = (uint8_t)f->dir->tree,
 	};
 	for (uint32_t i = 0; i < nr && f->inodes->numbers[place + i]; i++)
 		f->question.numbers[f->question.nr++] = f->inodes->numbers[place + i] - 1;
@@ -755,10 +769,10 @@ void dir_inodes_destroy(struct dir_inodes *inodes)
 /* ---- snapshots ---- */
 
 struct dir_place {
-	const struct dir_inodes *inodes;	/* that it is one of */
-	const uint8_t *slot;		/* its inode; NULL: it was not made */
+	const struct dir_inodes *inodes; /* that it is one of */
+	const uint8_t *slot;		 /* its inode; NULL: it was not made */
 	uint32_t slot_bytes;
-	uint32_t number;		/* of the file; TREE_ROOT: also none */
+	uint32_t number; /* of the file; TREE_ROOT: also none */
 };
 
 /* What inode @nid is. False: it is none that has a place. */
@@ -862,8 +876,10 @@ void dir_inodes_carry(struct dir *d, struct space_range *r, struct state *s)
 
 	if (inodes)
 		plan = (struct dir_inodes){
-			.parent_nid = inodes->parent_nid, .nr_dirs = inodes->nr_dirs,
-			.nr_others = inodes->nr_others, .is_lost = inodes->is_lost,
+			.parent_nid = inodes->parent_nid,
+			.nr_dirs = inodes->nr_dirs,
+			.nr_others = inodes->nr_others,
+			.is_lost = inodes->is_lost,
 		};
 	state_u64(s, &plan.parent_nid);
 	state_count(s, &plan.nr_dirs, TREE_MAX_NUMBERS, "more directories than there are");

@@ -20,7 +20,7 @@
 /* Of one disk, while it is carried. */
 struct carried {
 	struct dir *dir;
-	struct dir_file *last;		/* file of the range before, or NULL */
+	struct dir_file *last; /* file of the range before, or NULL */
 };
 
 static uint64_t range_bytes(const struct space_range *r)
@@ -108,12 +108,12 @@ void dir_map_carry(struct disk *disk, struct state *s)
 	space_carry(&c.dir->space, s, owner_carry, &c);
 }
 
-#define LEAST_ENTRY_BYTES 13u	/* of a directory's block, with a name */
+#define LEAST_ENTRY_BYTES 13u /* of a directory's block, with a name */
 
 struct names {
 	struct dir *dir;
 	struct state *s;
-	uint64_t left;		/* blocks and names that may be looked at */
+	uint64_t left; /* blocks and names that may be looked at */
 };
 
 static void save_range(void *arg, struct space_range *r)

@@ -222,7 +222,7 @@ void space_burn(struct space *s, uint32_t first, uint32_t nr)
 
 /* ---- snapshots ---- */
 
-#define MAX_BURN_BITS 32u	/* then all of it is one */
+#define MAX_BURN_BITS 32u /* then all of it is one */
 
 static void burned_carry(struct space_area *a, struct state *s)
 {
@@ -245,8 +245,9 @@ static void burned_carry(struct space_area *a, struct state *s)
 
 static bool range_is_possible(const struct space_area *a, enum space_place place, const struct space_range *r)
 {
-	const bool fits = place == SPACE_OF_INODES ? r->kind == SPACE_INODE_BLOCKS :
-			  r->kind == SPACE_BYTES || (place == SPACE_OF_DATA && r->kind == SPACE_FILE);
+	const bool fits = place == SPACE_OF_INODES ?
+				  r->kind == SPACE_INODE_BLOCKS :
+				  r->kind == SPACE_BYTES || (place == SPACE_OF_DATA && r->kind == SPACE_FILE);
 
 	return fits && r->nr && r->block >= a->next && range_within(r->block, r->nr, a->end);
 }

@@ -40,9 +40,9 @@
 #include "log.h"
 #include "util.h"
 
-#define ROUND_BYTES MIB(16)	/* in one go: a few milliseconds */
-#define DISK_BYTES ((uint64_t)SPACE_NR_BLOCKS * EROFS_BLOCK_BYTES)
-#define ROOT_NID (SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES))
+#define ROUND_BYTES MIB(16) /* in one go: a few milliseconds */
+#define DISK_BYTES  ((uint64_t)SPACE_NR_BLOCKS * EROFS_BLOCK_BYTES)
+#define ROOT_NID    (SPACE_ROOT * (EROFS_BLOCK_BYTES / EROFS_NID_BYTES))
 
 _Static_assert(ROOT_NID <= UINT16_MAX, "the superblock has 16 bits for it");
 
@@ -209,7 +209,7 @@ static void dir_on_change(void *arg)
 	struct disk_request *req = take_waiting(d), *next;
 	uint64_t moved = 0;
 
-	if (d->is_empty && !d->in_flight)	/* what it was until now has waited for that */
+	if (d->is_empty && !d->in_flight) /* what it was until now has waited for that */
 		forget_image(d);
 	for (; req && moved < ROUND_BYTES; req = next) {
 		next = req->next;

@@ -26,8 +26,8 @@
  * What one round of the loop begins, give or take one request: data that are in memory are
  * copied then and there.
  */
-#define ROUND_BYTES MIB(16)
-#define RANGE_BYTES_PER_BYTE 64	/* a range costs that much less than data */
+#define ROUND_BYTES	     MIB(16)
+#define RANGE_BYTES_PER_BYTE 64 /* a range costs that much less than data */
 
 /* Reads from @fd for a look; what is not there stays zero. 0 or -EIO after a message. */
 static int look_at(int fd, const char *path, void *bytes, size_t len, uint64_t offset)
@@ -63,7 +63,8 @@ static int refuse_format(const char *path, const struct probe_format *f)
 			  path, f->name, f->command, path);
 	else
 		log_error("disk: %s: it looks like a %s image, which lkvm cannot read\n"
-			  "convert it: %s %s NEW; or say format=raw.", path, f->name, f->command, path);
+			  "convert it: %s %s NEW; or say format=raw.",
+			  path, f->name, f->command, path);
 	return -ENOTSUP;
 }
 
@@ -131,7 +132,7 @@ int disk_open(struct disk **out, struct aio *aio, const struct disk_config *conf
 
 /* ---- the end ---- */
 
-#define UNTOUCHED 2	/* states beside 0 and -errno; 1 is of disk_ops */
+#define UNTOUCHED 2 /* states beside 0 and -errno; 1 is of disk_ops */
 
 /* Each disk of which nothing is in flight goes on. True if one has not come to its end. */
 static bool go_on_finishing(struct disk *const disks[], unsigned int nr, int states[])

@@ -18,13 +18,13 @@
 #include "disk/erofs.h"
 #include "util.h"
 
-#define SUPER_OFFSET	1024u
-#define SUPER_MAGIC	0xe0f5e1e2u
-#define FEATURE_CHUNKS	0x4u		/* incompatible: INCOMPAT_CHUNKED_FILE */
-#define EXTENDED	1u		/* bit 0 of i_format */
-#define DIRENT_BYTES	12u
+#define SUPER_OFFSET	  1024u
+#define SUPER_MAGIC	  0xe0f5e1e2u
+#define FEATURE_CHUNKS	  0x4u /* incompatible: INCOMPAT_CHUNKED_FILE */
+#define EXTENDED	  1u   /* bit 0 of i_format */
+#define DIRENT_BYTES	  12u
 #define XATTR_ENTRY_BYTES 4u
-#define MAX_CHUNK_BITS	31u		/* a 32-bit kernel computes a chunk's size in 32 bits */
+#define MAX_CHUNK_BITS	  31u /* a 32-bit kernel computes a chunk's size in 32 bits */
 
 /* ---- extended attributes ---- */
 
@@ -116,7 +116,7 @@ uint32_t erofs_put_xattr_ids(uint8_t *out, uint32_t room, const struct erofs_xat
 		return 0;
 	nr = (uint32_t)min_u64(x->nr, (room - EROFS_XATTRS_BYTES) / EROFS_XATTR_ID_BYTES);
 	memset(out, 0, EROFS_XATTRS_BYTES);
-	out[4] = (uint8_t)nr;		/* h_shared_count */
+	out[4] = (uint8_t)nr; /* h_shared_count */
 	for (uint32_t i = 0; i < nr; i++)
 		put_le32(out + EROFS_XATTRS_BYTES + (size_t)i * EROFS_XATTR_ID_BYTES,
 			 first_id + x->offsets[i]);
@@ -136,7 +136,13 @@ static bool chunks_are_good(const struct tree_attr *a)
 bool erofs_attr_is_good(const struct tree_attr *a)
 {
 	switch (a->mode & S_IFMT) {
-	case S_IFREG: case S_IFDIR: case S_IFLNK: case S_IFCHR: case S_IFBLK: case S_IFIFO: case S_IFSOCK:
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
 		break;
 	default:
 		return false;
@@ -159,7 +165,7 @@ static uint32_t inode_union(const struct erofs_inode *inode)
 	if (S_ISCHR(mode) || S_ISBLK(mode))
 		return encode_device(&inode->attr);
 	if (inode->layout == EROFS_CHUNKS)
-		return inode->attr.chunk_bits - EROFS_BLOCK_BITS;	/* entries of 4 bytes */
+		return inode->attr.chunk_bits - EROFS_BLOCK_BITS; /* entries of 4 bytes */
 	return inode->block;
 }
 
@@ -286,7 +292,7 @@ bool erofs_get_dir(const uint8_t *slot, size_t slot_bytes, struct erofs_dir_inod
 /* Where the name of the entry at @at begins; @bytes if there is no such entry. */
 static uint32_t name_at(const uint8_t *block, uint32_t bytes, uint32_t at)
 {
-	const uint32_t end = bytes < DIRENT_BYTES ? 0 : get_le16(block + 8);	/* of all entries */
+	const uint32_t end = bytes < DIRENT_BYTES ? 0 : get_le16(block + 8); /* of all entries */
 
 	return at + DIRENT_BYTES <= end && end <= bytes ? (uint32_t)get_le16(block + at + 8) : bytes;
 }
@@ -315,9 +321,9 @@ void erofs_put_super(uint8_t block[EROFS_BLOCK_BYTES], uint16_t root_nid, uint32
 	put_le32(s, SUPER_MAGIC);
 	s[12] = EROFS_BLOCK_BITS;
 	put_le16(s + 14, root_nid);
-	put_le64(s + 16, 1);		/* inodes: nobody knows yet */
-	put_le32(s + 36, 0xffffffffu);	/* blocks: as many as there can be */
-	put_le32(s + 40, 0);		/* inode n is at byte 32 * n of the disk itself */
+	put_le64(s + 16, 1);	       /* inodes: nobody knows yet */
+	put_le32(s + 36, 0xffffffffu); /* blocks: as many as there can be */
+	put_le32(s + 40, 0);	       /* inode n is at byte 32 * n of the disk itself */
 	put_le32(s + 44, xattr_block);
 	put_le32(s + 80, FEATURE_CHUNKS);
 }

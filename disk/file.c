@@ -27,16 +27,16 @@
 #include "log.h"
 #include "util.h"
 
-#define PATIENCE_NS	1000000000ull	/* with who holds a lock */
+#define PATIENCE_NS 1000000000ull /* with who holds a lock */
 
-#define USES_BASE	100
-#define UNSHARED_BASE	200
+#define USES_BASE     100
+#define UNSHARED_BASE 200
 
 /* Permissions: their numbers in the locks. */
-#define PERM_READ	0
-#define PERM_WRITE	1
-#define PERM_RESIZE	3
-#define NR_PERMS	5
+#define PERM_READ   0
+#define PERM_WRITE  1
+#define PERM_RESIZE 3
+#define NR_PERMS    5
 
 /* Bit n: permission n. A reader is stable, if it can be; see lock_image(). */
 static const struct {
@@ -65,8 +65,12 @@ static bool is_locked(int fd, int byte)
 
 static void unlock_all(int fd)
 {
-	struct flock fl = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = USES_BASE,
-			    .l_len = UNSHARED_BASE + NR_PERMS - USES_BASE };
+	struct flock fl = {
+		.l_type = F_UNLCK,
+		.l_whence = SEEK_SET,
+		.l_start = USES_BASE,
+		.l_len = UNSHARED_BASE + NR_PERMS - USES_BASE,
+	};
 
 	fcntl(fd, F_OFD_SETLK, &fl);
 }
@@ -178,7 +182,8 @@ static int lock_image(int fd, const char *path, enum file_use use)
 	/* File systems without locks exist; who uses them has to take care himself. */
 	if (rc == -EINVAL || rc == -ENOLCK || rc == -EOPNOTSUPP || rc == -ENOSYS) {
 		log_notice("disk: %s: its file system has no locks (%s): make sure that "
-			   "nobody else uses it", path, strerror(-rc));
+			   "nobody else uses it",
+			   path, strerror(-rc));
 		return 0;
 	}
 	if (!rc)
@@ -189,7 +194,7 @@ static int lock_image(int fd, const char *path, enum file_use use)
 	else if (holder < 0)
 		snprintf(who, sizeof(who), "this or another process");
 	if (use == FILE_READ) {
-		unlock_all(fd);		/* or the writer would find us in its way */
+		unlock_all(fd); /* or the writer would find us in its way */
 		log_notice("disk: %s: in use by %s, which may write to it while you read", path,
 			   who);
 		return 0;
@@ -210,7 +215,8 @@ int file_open(const char *path, enum file_use use)
 		rc = -errno;
 		if ((rc == -EACCES || rc == -EROFS) && writable && !access(path, R_OK))
 			log_error("disk: %s: you may read it but not write: %s\n"
-				  "use ,ro or ,cow.", path, strerror(-rc));
+				  "use ,ro or ,cow.",
+				  path, strerror(-rc));
 		else
 			log_error("disk: %s: %s", path, strerror(-rc));
 		return rc;

@@ -22,11 +22,11 @@
 #include "io.h"
 #include "util.h"
 
-#define LIST_MESSAGE_BYTES KIB(8)	/* who takes it does all of one in a turn, with memory for each name */
-#define SPARE_ENTRIES 4096u	/* of a list that is kept for the next directory */
+#define LIST_MESSAGE_BYTES KIB(8) /* who takes it does all of one in a turn, with memory for each name */
+#define SPARE_ENTRIES	   4096u  /* of a list that is kept for the next directory */
 
 struct list_entry {
-	uint32_t number, name;		/* where it is in names */
+	uint32_t number, name; /* where it is in names */
 	uint8_t type, name_bytes;
 };
 
@@ -35,14 +35,14 @@ struct tree_list {
 	size_t nr, nr_dirs, room;
 	char *names;
 	size_t name_bytes, name_room;
-	uint32_t step, first;		/* tree_list_renumber() */
+	uint32_t step, first; /* tree_list_renumber() */
 };
 
 /* An answer while it is made. */
 struct answer {
 	int socket;
-	bool failed;			/* nobody takes it */
-	size_t bytes, room;		/* in the message, with its head */
+	bool failed;	    /* nobody takes it */
+	size_t bytes, room; /* in the message, with its head */
 	struct files_head head;
 	uint8_t message[FILES_MESSAGE_BYTES];
 };
@@ -60,9 +60,13 @@ struct files_server {
 static void send_answer(struct answer *a, bool last, int fd)
 {
 	struct iovec iov = { a->message, a->bytes };
-	union socket_ancillary anc = { .header = {
-		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	} };
+	union socket_ancillary anc = {
+		.header = {
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -136,8 +140,10 @@ int tree_list_add(struct tree_list *list, uint32_t number, unsigned int type, co
 	     !grow((void **)&list->names, &list->name_room, KIB(64), 1)))
 		return -ENOMEM;
 	list->entries[list->nr++] = (struct list_entry){
-		.number = number, .name = (uint32_t)list->name_bytes,
-		.type = (uint8_t)type, .name_bytes = (uint8_t)bytes,
+		.number = number,
+		.name = (uint32_t)list->name_bytes,
+		.type = (uint8_t)type,
+		.name_bytes = (uint8_t)bytes,
 	};
 	memcpy(list->names + list->name_bytes, name, bytes);
 	list->name_bytes += bytes;
@@ -208,7 +214,8 @@ static void empty_list(struct tree_list *list)
 static void add_entries(struct answer *a, const struct tree_list *list)
 {
 	const struct files_total total = {
-		.nr_dirs = (uint32_t)list->nr_dirs, .nr_others = (uint32_t)(list->nr - list->nr_dirs),
+		.nr_dirs = (uint32_t)list->nr_dirs,
+		.nr_others = (uint32_t)(list->nr - list->nr_dirs),
 		.name_bytes = list->name_bytes,
 	};
 
@@ -216,7 +223,9 @@ static void add_entries(struct answer *a, const struct tree_list *list)
 	for (size_t i = 0; i < list->nr && !a->failed; i++) {
 		const struct list_entry *from = &list->entries[i];
 		const struct files_entry e = {
-			.number = from->number, .type = from->type, .name_bytes = from->name_bytes,
+			.number = from->number,
+			.type = from->type,
+			.name_bytes = from->name_bytes,
 		};
 		uint8_t *p = add_to_answer(a, sizeof(e) + e.name_bytes);
 
@@ -252,7 +261,7 @@ static void answer_stat(struct files_server *s, struct tree_source *source,
 		memset(&st->attr, 0, sizeof(st->attr));
 		st->target_bytes = st->xattr_bytes = 0;
 		source->ops->stat(source, ask->numbers[i], st);
-		if (!erofs_attr_is_good(&st->attr)) {	/* EROFS has no word for it */
+		if (!erofs_attr_is_good(&st->attr)) { /* EROFS has no word for it */
 			st->attr = (struct tree_attr){ .mode = S_IFREG, .nlink = 1, .size_bytes = 1 };
 			st->target_bytes = st->xattr_bytes = 0;
 		}
@@ -329,9 +338,11 @@ static int begin_sources(struct tree_source *const sources[], unsigned int nr)
 static void serve_questions(struct files_server *s, struct tree_source *const sources[],
 			    unsigned int nr)
 {
-	static void (*const answers[])(struct files_server *s, struct tree_source *source,
+	static void (*const answers[])(struct files_server *, struct tree_source *,
 				       const struct files_ask *ask) = {
-		[FILES_LIST] = answer_list, [FILES_STAT] = answer_stat, [FILES_OPEN] = answer_open,
+		[FILES_LIST] = answer_list,
+		[FILES_STAT] = answer_stat,
+		[FILES_OPEN] = answer_open,
 	};
 	struct files_ask ask;
 

@@ -27,32 +27,32 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define MAX_ASKED	16u
-#define ROUND_BYTES	8192u	/* of answers, in a round of the loop: then others have a turn */
-#define END_MS		1000	/* for the process to end in */
-#define ORDER_END	'e'	/* no question */
+#define MAX_ASKED   16u
+#define ROUND_BYTES 8192u /* of answers, in a round of the loop: then others have a turn */
+#define END_MS	    1000  /* for the process to end in */
+#define ORDER_END   'e'	  /* no question */
 
 /* A question on its way. */
 struct asked {
 	uint32_t id;
-	struct files_question *q;	/* NULL: nobody wants the answer any more */
+	struct files_question *q; /* NULL: nobody wants the answer any more */
 };
 
 struct files {
 	int socket, watch;
 	struct event_loop *loop;
 	bool gone;
-	bool is_lent;			/* its process is another's, and may go */
-	struct event_deferred send;	/* what waits, or ends it if the process is gone */
-	struct asked asked[MAX_ASKED];	/* a ring */
-	uint32_t first_id, next_id;	/* of those on their way */
+	bool is_lent;		       /* its process is another's, and may go */
+	struct event_deferred send;    /* what waits, or ends it if the process is gone */
+	struct asked asked[MAX_ASKED]; /* a ring */
+	uint32_t first_id, next_id;    /* of those on their way */
 	struct files_question *waiting, **waiting_tail;
 	/* Until the process has them. */
 	struct sandbox *sandbox;
 	struct tree_source *sources[TREE_MAX_TREES];
 	unsigned int nr_sources;
-	bool joined;			/* they are one tree */
-	struct tree_stat stat;		/* of the answer that is being taken */
+	bool joined;	       /* they are one tree */
+	struct tree_stat stat; /* of the answer that is being taken */
 	struct tree_data data;
 	uint8_t message[FILES_MESSAGE_BYTES];
 };

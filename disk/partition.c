@@ -13,17 +13,17 @@
 #include "disk/partition.h"
 #include "util.h"
 
-#define MBR_ENTRIES	446u
-#define MBR_NR		4u
-#define TYPE_LINUX	0x83
-#define TYPE_GPT	0xee
+#define MBR_ENTRIES 446u
+#define MBR_NR	    4u
+#define TYPE_LINUX  0x83
+#define TYPE_GPT    0xee
 
 /* As they are in an entry: the first three fields are little-endian. */
 static const uint8_t type_linux[16] = {
-	0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4,
+	0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4
 };
 static const uint8_t type_root_x86_64[16] = {
-	0xe3, 0xbc, 0x68, 0x4f, 0xcd, 0xe8, 0xb1, 0x4d, 0x96, 0xe7, 0xfb, 0xca, 0xf9, 0x84, 0xb7, 0x09,
+	0xe3, 0xbc, 0x68, 0x4f, 0xcd, 0xe8, 0xb1, 0x4d, 0x96, 0xe7, 0xfb, 0xca, 0xf9, 0x84, 0xb7, 0x09
 };
 
 static void add_linux(struct partition_table *t, unsigned int number)
@@ -85,14 +85,14 @@ void partition_parse_gpt(const uint8_t *entries, unsigned int nr, uint64_t block
 		roots += is_root;
 		root = is_root ? i + 1 : root;
 	}
-	if (roots == 1)		/* it says what it is for */
+	if (roots == 1) /* it says what it is for */
 		out->root = root;
 }
 
 /* ---- reading ---- */
 
 struct look {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov;
 	int error;
 };
@@ -105,8 +105,13 @@ static void look_done(struct disk_request *req, int error)
 static bool look(struct disk *disk, uint64_t offset, void *data, uint64_t bytes)
 {
 	struct look l = {
-		.req = { .operation = DISK_READ, .offset = offset, .bytes = bytes, .nr_iov = 1,
-			 .done = look_done },
+		.req = {
+			.operation = DISK_READ,
+			.offset = offset,
+			.bytes = bytes,
+			.nr_iov = 1,
+			.done = look_done,
+		},
 		.iov = { data, bytes },
 		.error = -EIO,
 	};

@@ -27,7 +27,7 @@ static const struct {
 	{ { "Parallels", "qemu-img convert -f parallels -O qcow2", false }, 0, 16, "WithouFreSpacExt" },
 	{ { "Bochs", "qemu-img convert -f bochs -O qcow2", false }, 0, 22, "Bochs Virtual HD Image" },
 	{ { "gzip", "gzip -dc", true }, 0, 3, "\x1f\x8b\x08" },
-	{ { "xz", "xz -dc", true }, 0, 6, "\xfd" "7zXZ\0" },
+	{ { "xz", "xz -dc", true }, 0, 6, "\3757zXZ\0" },
 	{ { "zstd", "zstd -dc", true }, 0, 4, "\x28\xb5\x2f\xfd" },
 	{ { "bzip2", "bzip2 -dc", true }, 4, 6, "1AY&SY" },
 	{ { "lz4", "lz4 -dc", true }, 0, 4, "\x04\x22\x4d\x18" },

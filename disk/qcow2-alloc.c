@@ -31,9 +31,11 @@
 /* ---- clusters that belong to the image itself ---- */
 
 static const char *const names[] = {
-	[METADATA_HEADER] = "header", [METADATA_L1] = "L1 table",
+	[METADATA_HEADER] = "header",
+	[METADATA_L1] = "L1 table",
 	[METADATA_REFCOUNT_TABLE] = "refcount table",
-	[METADATA_REFCOUNT_BLOCK] = "refcount block", [METADATA_L2] = "L2 table",
+	[METADATA_REFCOUNT_BLOCK] = "refcount block",
+	[METADATA_L2] = "L2 table",
 	[METADATA_SNAPSHOTS] = "snapshot table",
 	[METADATA_SNAPSHOT_L1] = "L1 table of a snapshot",
 };
@@ -176,7 +178,7 @@ static uint64_t get_count(const struct qcow2_image *img, const uint8_t *slice, u
 	case 6:
 		memcpy(&v64, slice + i * 8, 8);
 		return be64toh(v64);
-	default:	/* several in a byte, the first in the low bits */
+	default: /* several in a byte, the first in the low bits */
 		return slice[i << order >> 3] >> (i << order & 7) & ((1u << (1u << order)) - 1);
 	}
 }
@@ -328,8 +330,8 @@ static int grow_table(struct qcow2_image *img, struct qcow2_waiter *w)
 		blocks++;
 	if (entries < old_entries + blocks)
 		return -EFBIG;
-	if (!qcow2_cache_has_room(img, (unsigned int)((clusters + blocks) /
-						      refcounts_per_slice(img) + blocks + 1))) {
+	if (!qcow2_cache_has_room(img, (unsigned int)((clusters + blocks) / refcounts_per_slice(img) +
+						      blocks + 1))) {
 		qcow2_want_room(img->disk, w);
 		return 0;
 	}
@@ -342,7 +344,7 @@ static int grow_table(struct qcow2_image *img, struct qcow2_waiter *w)
 	t->entries = (uint32_t)entries;
 	t->offset = (base + blocks) << img->cluster_bits;
 	qcow2_set_header(img);
-	for (uint64_t i = 0; i < entries; i++)	/* all of it is new where it is now */
+	for (uint64_t i = 0; i < entries; i++) /* all of it is new where it is now */
 		qcow2_table_set(t, i, qcow2_table_get(t, i));
 	for (uint64_t i = 0; i < blocks; i++) {
 		qcow2_table_set(t, old_entries + i, (base + i) << img->cluster_bits);
@@ -377,7 +379,8 @@ static int find_free(struct qcow2_image *img, struct qcow2_waiter *w, struct qco
 			if (!qcow2_may_change(img->disk, w))
 				return 0;
 			rc = block < img->refcounts.entries ? add_block(img, block, w) :
-			     qcow2_can_free(img, 1, w) ? grow_table(img, w) : 0;
+			     qcow2_can_free(img, 1, w)	    ? grow_table(img, w) :
+							      0;
 			if (rc != 1)
 				return rc;
 			continue;
@@ -503,7 +506,7 @@ void qcow2_free_later(struct qcow2_image *img, uint64_t first, uint64_t count)
 		last->count += count;
 		return;
 	}
-	assert(list->nr < QCOW2_MAX_RANGES);	/* see qcow2_can_free() */
+	assert(list->nr < QCOW2_MAX_RANGES); /* see qcow2_can_free() */
 	list->ranges[list->nr++] = (struct cluster_range){ first, count };
 }
 
@@ -522,7 +525,7 @@ static void drop_reference(struct qcow2_image *img, struct qcow2_slot *slot, uin
 	uint64_t i = cluster % refcounts_per_slice(img), count = get_count(img, slot->data, i);
 
 	if (!count)
-		return;		/* the image was wrong about it before we came */
+		return; /* the image was wrong about it before we came */
 	set_count(img, slot->data, i, count - 1);
 	qcow2_cache_dirty(slot);
 	if (count == 1)

@@ -53,7 +53,7 @@ static void *arena_alloc(void *opaque, unsigned int items, unsigned int size)
 static void arena_free(void *opaque, void *p)
 {
 	(void)opaque;
-	(void)p;	/* all at once, with struct qcow2_decompress */
+	(void)p; /* all at once, with struct qcow2_decompress */
 }
 
 static int start_zstd(struct qcow2_decompress *u)
@@ -64,11 +64,11 @@ static int start_zstd(struct qcow2_decompress *u)
 	if (!u->library)
 		return -ENOTSUP;
 	create_stream = (void *(*)(void))dlsym(u->library, "ZSTD_createDStream");
-	u->init_stream = (size_t (*)(void *))dlsym(u->library, "ZSTD_initDStream");
-	u->decompress = (size_t (*)(void *, struct zstd_buffer *, struct zstd_buffer *))
+	u->init_stream = (size_t(*)(void *))dlsym(u->library, "ZSTD_initDStream");
+	u->decompress = (size_t(*)(void *, struct zstd_buffer *, struct zstd_buffer *))
 		dlsym(u->library, "ZSTD_decompressStream");
 	u->is_error = (unsigned int (*)(size_t))dlsym(u->library, "ZSTD_isError");
-	u->free_stream = (size_t (*)(void *))dlsym(u->library, "ZSTD_freeDStream");
+	u->free_stream = (size_t(*)(void *))dlsym(u->library, "ZSTD_freeDStream");
 	if (!create_stream || !u->init_stream || !u->decompress || !u->is_error ||
 	    !u->free_stream)
 		return -ENOTSUP;
@@ -113,7 +113,7 @@ void qcow2_decompress_destroy(struct qcow2_decompress *u)
 }
 
 static int qcow2_decompress_deflate(struct qcow2_decompress *u, const void *in, size_t in_bytes, void *out,
-			 size_t out_bytes)
+				    size_t out_bytes)
 {
 	int rc;
 
@@ -129,7 +129,7 @@ static int qcow2_decompress_deflate(struct qcow2_decompress *u, const void *in, 
 }
 
 static int qcow2_decompress_zstd(struct qcow2_decompress *u, const void *in, size_t in_bytes, void *out,
-		      size_t out_bytes)
+				 size_t out_bytes)
 {
 	struct zstd_buffer src = { (void *)(uintptr_t)in, in_bytes, 0 };
 	struct zstd_buffer dst = { out, out_bytes, 0 };
@@ -143,7 +143,7 @@ static int qcow2_decompress_zstd(struct qcow2_decompress *u, const void *in, siz
 		if (u->is_error(rc) || (dst.pos == before && src.pos == taken))
 			return -EIO;
 		if (rc == 0 && dst.pos < dst.size)
-			return -EIO;	/* the frame is over */
+			return -EIO; /* the frame is over */
 	}
 	return 0;
 }

@@ -18,7 +18,7 @@
 #include "disk/qcow2-grow.h"
 #include "util.h"
 
-#define EXTEND_BYTES MIB(16)	/* at least as much: fewer operations */
+#define EXTEND_BYTES MIB(16) /* at least as much: fewer operations */
 
 void qcow2_growth_init(struct qcow2_image *img)
 {

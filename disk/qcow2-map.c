@@ -34,15 +34,17 @@ int qcow2_check_entry(struct qcow2_image *img, const struct qcow2_slot *slot, ui
 	} else if (offset & (img->cluster_bytes - 1) ||
 		   entry & ~(QCOW2_OFFSET_MASK | QCOW2_COPIED | QCOW2_ZERO)) {
 		qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu is %#llx, which is "
-				     "no cluster", (unsigned long long)slot->offset,
-				     (unsigned long long)i, (unsigned long long)entry);
+				   "no cluster",
+			      (unsigned long long)slot->offset,
+			      (unsigned long long)i, (unsigned long long)entry);
 		return -EIO;
 	}
 	if (offset && offset >= img->file_bytes) {
 		qcow2_corrupt(img, "L2 table slice at %#llx: entry %llu points to %#llx, past "
-				     "the end of the file (%#llx)", (unsigned long long)slot->offset,
-				     (unsigned long long)i, (unsigned long long)offset,
-				     (unsigned long long)img->file_bytes);
+				   "the end of the file (%#llx)",
+			      (unsigned long long)slot->offset,
+			      (unsigned long long)i, (unsigned long long)offset,
+			      (unsigned long long)img->file_bytes);
 		return -EIO;
 	}
 	return 0;
@@ -87,8 +89,10 @@ static int look_up(struct qcow2_image *img, uint64_t pos, uint64_t max, struct q
 	int rc;
 
 	if (!qcow2_has_table(img, pos)) {
-		*e = (struct extent){ .kind = EXTENT_NONE,
-				      .bytes = min_u64(max, per_table - pos % per_table) };
+		*e = (struct extent){
+			.kind = EXTENT_NONE,
+			.bytes = min_u64(max, per_table - pos % per_table),
+		};
 		return 1;
 	}
 	rc = qcow2_get_slice(img, pos, w, &slot, &i);
@@ -132,7 +136,11 @@ int qcow2_map(const struct qcow2 *q, uint64_t pos, uint64_t max, struct qcow2_wa
 	if (!q->has_base || pos >= q->base_bytes)
 		*e = (struct extent){ .kind = EXTENT_ZERO, .bytes = max };
 	else
-		*e = (struct extent){ .kind = EXTENT_DATA, .host = pos, .file = &q->base,
-				      .bytes = min_u64(max, q->base_bytes - pos) };
+		*e = (struct extent){
+			.kind = EXTENT_DATA,
+			.host = pos,
+			.file = &q->base,
+			.bytes = min_u64(max, q->base_bytes - pos),
+		};
 	return 1;
 }

@@ -34,23 +34,23 @@
 #include "disk/qcow2-table.h"
 #include "util.h"
 
-#define MAGIC			0x514649fbu
-#define MAX_L1_BYTES		MIB(32)
+#define MAGIC			 0x514649fbu
+#define MAX_L1_BYTES		 MIB(32)
 #define MAX_REFCOUNT_TABLE_BYTES MIB(8)
-#define MAX_SNAPSHOTS		65536u
-#define MAX_BACKING_NAME	1023u
-#define TEMPORARY_CLUSTER_BITS	16u
+#define MAX_SNAPSHOTS		 65536u
+#define MAX_BACKING_NAME	 1023u
+#define TEMPORARY_CLUSTER_BITS	 16u
 
-#define INCOMPATIBLE_DIRTY	1ull
-#define INCOMPATIBLE_CORRUPT	2ull
-#define INCOMPATIBLE_DATA_FILE	4ull
+#define INCOMPATIBLE_DIRTY	 1ull
+#define INCOMPATIBLE_CORRUPT	 2ull
+#define INCOMPATIBLE_DATA_FILE	 4ull
 #define INCOMPATIBLE_COMPRESSION 8ull
 #define INCOMPATIBLE_EXTENDED_L2 16ull
 
-#define EXTENSION_END		0u
+#define EXTENSION_END		 0u
 #define EXTENSION_BACKING_FORMAT 0xe2792acau
-#define EXTENSION_FEATURE_NAMES	0x6803f857u
-#define FEATURE_NAME_BYTES	48u
+#define EXTENSION_FEATURE_NAMES	 0x6803f857u
+#define FEATURE_NAME_BYTES	 48u
 
 /* What the header says, in our byte order. */
 struct header {
@@ -59,7 +59,7 @@ struct header {
 	uint64_t size_bytes, l1_offset, refcount_table_offset, snapshots_offset;
 	uint64_t incompatible, autoclear;
 	uint8_t compression;
-	uint8_t bytes[QCOW2_HEADER_BYTES];	/* as they are in the file */
+	uint8_t bytes[QCOW2_HEADER_BYTES]; /* as they are in the file */
 	char backing[MAX_BACKING_NAME + 1];
 	char backing_format[16];
 };
@@ -129,7 +129,8 @@ static int check_fixed(const struct qcow2_image *img, const struct header *h)
 		return qcow2_refuse(img, "clusters of 2^%u bytes (9 to 21 are valid)", h->cluster_bits);
 	if (h->encryption)
 		return qcow2_refuse(img, "it is encrypted (method %u), which lkvm cannot read\n"
-			      "convert it with qemu-img.", h->encryption);
+					 "convert it with qemu-img.",
+				    h->encryption);
 	if (h->version == 3 && (h->header_bytes < QCOW2_HEADER_BYTES || h->header_bytes % 8 ||
 				h->header_bytes > 1u << h->cluster_bits))
 		return qcow2_refuse(img, "a header of %u bytes", h->header_bytes);
@@ -143,7 +144,7 @@ static void feature_name(const uint8_t *ext, uint32_t bytes, unsigned int bit, c
 {
 	snprintf(name, 47, "bit %u", bit);
 	for (; ext && bytes >= FEATURE_NAME_BYTES; ext += FEATURE_NAME_BYTES,
-						    bytes -= FEATURE_NAME_BYTES)
+						   bytes -= FEATURE_NAME_BYTES)
 		if (ext[0] == 0 && ext[1] == bit)
 			snprintf(name, 47, "%.46s", (const char *)ext + 2);
 }
@@ -157,20 +158,22 @@ static int check_features(const struct qcow2_image *img, const struct header *h,
 
 	if (h->incompatible & INCOMPATIBLE_DATA_FILE)
 		return qcow2_refuse(img, "its data is in another file (data_file), which lkvm cannot read\n"
-			      "convert it with qemu-img.");
+					 "convert it with qemu-img.");
 	if (h->incompatible & INCOMPATIBLE_EXTENDED_L2)
 		return qcow2_refuse(img, "it has extended L2 entries (extended_l2), which lkvm cannot read\n"
-			      "convert it with qemu-img.");
+					 "convert it with qemu-img.");
 	if (unknown) {
 		feature_name(names, names_bytes, (unsigned int)__builtin_ctzll(unknown), name);
 		return qcow2_refuse(img, "it uses a feature that lkvm does not know: %s", name);
 	}
 	if (h->incompatible & INCOMPATIBLE_CORRUPT && img->writable)
 		return qcow2_refuse(img, "it is marked corrupt\n"
-			      "repair it: qemu-img check -r all %s; or use ,ro.", img->path);
+					 "repair it: qemu-img check -r all %s; or use ,ro.",
+				    img->path);
 	if (h->incompatible & INCOMPATIBLE_DIRTY && img->writable)
 		return qcow2_refuse(img, "it was not closed properly and its refcounts are not up to date\n"
-			      "repair them: qemu-img check -r all %s; or use ,ro.", img->path);
+					 "repair them: qemu-img check -r all %s; or use ,ro.",
+				    img->path);
 	if (h->compression > QCOW2_DECOMPRESS_ZSTD ||
 	    (h->compression && !(h->incompatible & INCOMPATIBLE_COMPRESSION)))
 		return qcow2_refuse(img, "its compression type %u is unknown", h->compression);
@@ -190,7 +193,7 @@ static int parse_extensions(const struct qcow2_image *img, struct header *h, con
 		at += 8;
 		if (len > bytes - at)
 			return qcow2_refuse(img, "header extension %#x at %u is longer than the header's cluster",
-				      type, at - 8);
+					    type, at - 8);
 		if (type == EXTENSION_BACKING_FORMAT)
 			snprintf(h->backing_format, sizeof(h->backing_format), "%.*s", (int)len,
 				 (const char *)p + at);
@@ -213,7 +216,8 @@ static int parse_backing(const struct qcow2_image *img, struct header *h, const 
 		return 0;
 	if (len > MAX_BACKING_NAME || !range_within(offset, len, bytes))
 		return qcow2_refuse(img, "the name of its backing file (%u bytes at %#llx) is not in its first "
-			      "cluster", len, (unsigned long long)offset);
+					 "cluster",
+				    len, (unsigned long long)offset);
 	memcpy(h->backing, p + offset, len);
 	return 0;
 }
@@ -256,11 +260,11 @@ static int check_place(const struct qcow2_image *img, const char *what, uint64_t
 {
 	if (offset & (img->cluster_bytes - 1))
 		return qcow2_refuse(img, "the %s at %#llx is not at the start of a cluster", what,
-			      (unsigned long long)offset);
+				    (unsigned long long)offset);
 	if (!range_within(offset, bytes, align_up(img->file_bytes, img->cluster_bytes)))
 		return qcow2_refuse(img, "the %s at %#llx, %llu bytes, is past the end of the file (%#llx)",
-			      what, (unsigned long long)offset, (unsigned long long)bytes,
-			      (unsigned long long)img->file_bytes);
+				    what, (unsigned long long)offset, (unsigned long long)bytes,
+				    (unsigned long long)img->file_bytes);
 	return 0;
 }
 
@@ -274,7 +278,7 @@ static int read_table(struct qcow2_image *img, struct qcow2_table *t, const char
 	rc = qcow2_table_read(img, t, offset, (uint32_t)entries, max_entries);
 	if (rc)
 		return qcow2_refuse(img, "reading the %s at %#llx: %s", what, (unsigned long long)offset,
-			      strerror(-rc));
+				    strerror(-rc));
 	return 0;
 }
 
@@ -285,11 +289,11 @@ static int read_l1(struct qcow2_image *img, const struct header *h)
 
 	if (h->l1_entries * 8ull > MAX_L1_BYTES || needed * 8 > MAX_L1_BYTES)
 		return qcow2_refuse(img, "its L1 table has %u entries, more than lkvm reads (%llu)",
-			      h->l1_entries, MAX_L1_BYTES / 8ull);
+				    h->l1_entries, MAX_L1_BYTES / 8ull);
 	if (h->l1_entries < needed)
 		return qcow2_refuse(img, "its L1 table at %#llx has %u entries; %llu are needed for its size",
-			      (unsigned long long)h->l1_offset, h->l1_entries,
-			      (unsigned long long)needed);
+				    (unsigned long long)h->l1_offset, h->l1_entries,
+				    (unsigned long long)needed);
 	return read_table(img, &img->l1, "L1 table", h->l1_offset, h->l1_entries, h->l1_entries);
 }
 
@@ -318,8 +322,8 @@ static int read_refcounts(struct qcow2_image *img, const struct header *h)
 
 	if (!bytes || bytes > MAX_REFCOUNT_TABLE_BYTES)
 		return qcow2_refuse(img, "its refcount table at %#llx has %u clusters",
-			      (unsigned long long)h->refcount_table_offset,
-			      h->refcount_table_clusters);
+				    (unsigned long long)h->refcount_table_offset,
+				    h->refcount_table_clusters);
 	rc = read_table(img, &img->refcounts, "refcount table", h->refcount_table_offset, bytes / 8,
 			MAX_REFCOUNT_TABLE_BYTES / 8);
 	for (uint32_t i = 0; i < img->refcounts.entries && !rc; i++) {
@@ -350,7 +354,7 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 
 		if (pread_all(img->fd, s, sizeof(s), at))
 			return qcow2_refuse(img, "the snapshot table at %#llx is past the end of the file",
-				      (unsigned long long)h->snapshots_offset);
+					    (unsigned long long)h->snapshots_offset);
 		l1 = be64(s);
 		l1_bytes = be32(s + 8) * 8ull;
 		rc = check_place(img, "L1 table of a snapshot", l1, l1_bytes);
@@ -358,7 +362,7 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 			return rc;
 		if (l1_bytes > MAX_L1_BYTES)
 			return qcow2_refuse(img, "the L1 table of a snapshot at %#llx is too long",
-				      (unsigned long long)l1);
+					    (unsigned long long)l1);
 		rc = qcow2_metadata_note(img, l1, l1_bytes, METADATA_SNAPSHOT_L1);
 		if (rc)
 			return rc;
@@ -366,8 +370,8 @@ static int note_snapshots(struct qcow2_image *img, const struct header *h)
 		at += sizeof(s) + be32(s + 36) + (s[12] << 8 | s[13]) + (s[14] << 8 | s[15]);
 		if (at > img->file_bytes)
 			return qcow2_refuse(img, "the snapshot table at %#llx is past the end of the file",
-				      (unsigned long long)h->snapshots_offset);
-		at = align_up(at, 8);	/* but for the last, which may end the file */
+					    (unsigned long long)h->snapshots_offset);
+		at = align_up(at, 8); /* but for the last, which may end the file */
 	}
 	return qcow2_metadata_note(img, h->snapshots_offset, at - h->snapshots_offset, METADATA_SNAPSHOTS);
 }
@@ -403,7 +407,7 @@ static int prepare_writing(struct qcow2_image *img, const struct header *h)
 	qcow2_growth_init(img);
 	img->fresh_from = align_up(img->file_bytes, img->cluster_bytes) >> img->cluster_bits;
 	if (!img->regular)
-		img->fresh_from = UINT64_MAX;	/* a device is never fresh */
+		img->fresh_from = UINT64_MAX; /* a device is never fresh */
 	return rc;
 }
 
@@ -559,7 +563,7 @@ static bool same_directory(const char *a, const char *b)
 	char real_a[PATH_MAX], real_b[PATH_MAX];
 
 	if (!realpath(a, real_a) || !realpath(b, real_b))
-		return true;	/* opening it says what is wrong */
+		return true; /* opening it says what is wrong */
 	return !strcmp(dirname(real_a), dirname(real_b));
 }
 
@@ -568,17 +572,18 @@ static int open_backing(struct qcow2 *q, const struct qcow2_image *img, const st
 {
 	if (q->nr_images == QCOW2_MAX_CHAIN)
 		return qcow2_refuse(img, "its chain of backing files loops or has more than %u images",
-			      QCOW2_MAX_CHAIN);
+				    QCOW2_MAX_CHAIN);
 	if (resolve(img->path, h->backing, path))
 		return qcow2_refuse(img, "the name of its backing file is too long");
 	if (!anywhere && !same_directory(img->path, path))
 		return qcow2_refuse(img, "its backing file is in another directory: %s\n"
-			      "if that is what you want, say backing=on.", path);
+					 "if that is what you want, say backing=on.",
+				    path);
 	if (strcmp(h->backing_format, "raw") && strcmp(h->backing_format, "qcow2"))
 		return qcow2_refuse(img, "it does not say which format its backing file has%s%s\n"
-			      "record it: qemu-img rebase -u -b %s -F qcow2 (or raw) %s",
-			      *h->backing_format ? " that lkvm can read: " : "", h->backing_format,
-			      h->backing, img->path);
+					 "record it: qemu-img rebase -u -b %s -F qcow2 (or raw) %s",
+				    *h->backing_format ? " that lkvm can read: " : "", h->backing_format,
+				    h->backing, img->path);
 	return file_open(path, FILE_READ_STABLE);
 }
 
@@ -632,7 +637,8 @@ static int create_temporary_file(void)
 		fd = open_nameless("/tmp");
 	if (fd < 0)
 		log_error("disk: a temporary file for ,cow in %s: %s\nset TMPDIR to a folder with room "
-			  "for what the guest writes.", folder, strerror(-fd));
+			  "for what the guest writes.",
+			  folder, strerror(-fd));
 	return fd;
 }
 

@@ -41,49 +41,49 @@
 #include "util.h"
 
 enum step {
-	STEP_NEXT,		/* begin the next part */
-	STEP_TABLE_READ,	/* an L2 table that a snapshot shares was read */
-	STEP_TABLE_ALLOC,	/* a new one needs a cluster */
+	STEP_NEXT,	  /* begin the next part */
+	STEP_TABLE_READ,  /* an L2 table that a snapshot shares was read */
+	STEP_TABLE_ALLOC, /* a new one needs a cluster */
 	STEP_TABLE_WRITTEN,
-	STEP_TABLE_NAME,	/* the L1 table is to refer to it */
-	STEP_DATA,		/* data was read or written in place */
-	STEP_UNPACK,		/* a compressed cluster was read, for the guest */
-	STEP_FILL,		/* copy old contents around a write to new clusters */
-	STEP_FILL_READ,		/* ... they were read */
-	STEP_FILL_UNPACK,	/* ... compressed */
+	STEP_TABLE_NAME,  /* the L1 table is to refer to it */
+	STEP_DATA,	  /* data was read or written in place */
+	STEP_UNPACK,	  /* a compressed cluster was read, for the guest */
+	STEP_FILL,	  /* copy old contents around a write to new clusters */
+	STEP_FILL_READ,	  /* ... they were read */
+	STEP_FILL_UNPACK, /* ... compressed */
 	STEP_FILL_WRITTEN,
-	STEP_NEW_DATA,		/* data was written to new clusters */
-	STEP_COMMIT,		/* the L2 entries are to be changed */
-	STEP_PUNCHED,		/* it has failed: the space of its new clusters was given back */
-	STEP_UNALLOC,		/* ... their refcounts follow */
+	STEP_NEW_DATA, /* data was written to new clusters */
+	STEP_COMMIT,   /* the L2 entries are to be changed */
+	STEP_PUNCHED,  /* it has failed: the space of its new clusters was given back */
+	STEP_UNALLOC,  /* ... their refcounts follow */
 	STEP_FLUSHED,
 };
 
 /* How far a request is. */
 struct qcow2_job {
-	struct qcow2_waiter waiter;	/* first */
+	struct qcow2_waiter waiter; /* first */
 	struct qcow2 *disk;
-	struct disk_request *req;	/* NULL: the job is free */
-	uint64_t begun;			/* how many flushes had begun before it */
+	struct disk_request *req; /* NULL: the job is free */
+	uint64_t begun;		  /* how many flushes had begun before it */
 	struct aio_op op;
-	bool in_flight;			/* ... is the engine's */
+	bool in_flight; /* ... is the engine's */
 	enum step step;
-	int error;			/* of the request, in STEP_PUNCHED and STEP_UNALLOC */
-	uint64_t pos, end;		/* guest bytes that are to be done yet */
-	struct iovec *iov;		/* ... their buffers */
+	int error;	   /* of the request, in STEP_PUNCHED and STEP_UNALLOC */
+	uint64_t pos, end; /* guest bytes that are to be done yet */
+	struct iovec *iov; /* ... their buffers */
 	unsigned int nr_iov;
 
 	/* The claim: guest clusters. */
 	bool claimed, wants_claim, exclusive;
 	uint64_t first, last;
-	struct qcow2_job *next;		/* in the list of claims, or of free jobs */
+	struct qcow2_job *next; /* in the list of claims, or of free jobs */
 
 	/* The part. */
 	bool has_buffers, zeroes;
 	unsigned int nr_part;
 	uint64_t bytes;
-	struct iovec cut;		/* its last buffer, as it was */
-	uint64_t cut_bytes;		/* ... how much of it the part is */
+	struct iovec cut;   /* its last buffer, as it was */
+	uint64_t cut_bytes; /* ... how much of it the part is */
 	struct iovec zero_iov;
 
 	/* An L2 table that is being made: its index in the L1 table. */
@@ -91,9 +91,9 @@ struct qcow2_job {
 	uint64_t table;
 
 	/* A write to new clusters, or that table's. */
-	uint64_t host, clusters;	/* where they are in the file, how many */
+	uint64_t host, clusters; /* where they are in the file, how many */
 	bool fresh, tail;
-	uint64_t fill_pos, fill_end;	/* old contents still to be copied */
+	uint64_t fill_pos, fill_end; /* old contents still to be copied */
 	uint64_t fill_bytes;
 	struct iovec fill_iov;
 };
@@ -114,8 +114,8 @@ static void job_op_done(struct aio_op *op, int error)
 }
 
 static void qcow2_start_op(struct qcow2_job *job, enum step next, enum aio_kind kind,
-		     const struct aio_file *file, uint64_t offset, struct iovec *iov,
-		     unsigned int nr_iov, uint64_t bytes)
+			   const struct aio_file *file, uint64_t offset, struct iovec *iov,
+			   unsigned int nr_iov, uint64_t bytes)
 {
 	job->step = next;
 	job->op = (struct aio_op){
@@ -172,7 +172,7 @@ static bool claim(struct qcow2_job *job, uint64_t bytes, bool exclusive)
 	job->last = (job->pos + bytes - 1) >> bits;
 	job->exclusive = exclusive;
 	if (must_wait(q, job)) {
-		q->nr_exclusive += exclusive;	/* others must not overtake it */
+		q->nr_exclusive += exclusive; /* others must not overtake it */
 		job->wants_claim = true;
 		waiter_list_add(&q->blocked, &job->waiter);
 		return false;
@@ -329,7 +329,7 @@ static void fail(struct qcow2_job *job, int error)
 		qcow2_drop_metadata(top, job->host, top->cluster_bytes);
 	job->error = error;
 	qcow2_start_op(job, STEP_PUNCHED, AIO_ALLOCATE, &top->file, job->host, NULL, 0,
-		 job->clusters << top->cluster_bits);
+		       job->clusters << top->cluster_bits);
 }
 
 /* If the refcounts cannot be had the clusters leak, and nothing else. */
@@ -406,11 +406,11 @@ static void read_packed(struct qcow2_job *job, const struct extent *e, enum step
 	struct qcow2 *q = job->disk;
 	uint64_t bytes = qcow2_compressed_bytes(e->image, e->entry);
 
-	q->unpacked_image = e->image;	/* what step @next will make true */
+	q->unpacked_image = e->image; /* what step @next will make true */
 	q->unpacked_entry = e->entry;
 	job->fill_iov = (struct iovec){ q->packed, bytes };
 	qcow2_start_op(job, next, AIO_READ, &e->image->file, qcow2_compressed_offset(e->image, e->entry),
-		 &job->fill_iov, 1, bytes);
+		       &job->fill_iov, 1, bytes);
 }
 
 static int decompress_cluster(struct qcow2_job *job)
@@ -418,7 +418,7 @@ static int decompress_cluster(struct qcow2_job *job)
 	struct qcow2 *q = job->disk;
 	const struct qcow2_image *img = q->unpacked_image;
 	int rc = qcow2_decompress(img->decompress, q->packed, qcow2_compressed_bytes(img, q->unpacked_entry),
-		       q->unpacked, img->cluster_bytes);
+				  q->unpacked, img->cluster_bytes);
 
 	if (rc)
 		qcow2_corrupt((struct qcow2_image *)(uintptr_t)img,
@@ -467,7 +467,7 @@ static bool read_part(struct qcow2_job *job)
 	begin_part(job, e.bytes);
 	if (e.kind == EXTENT_DATA) {
 		qcow2_start_op(job, STEP_DATA, AIO_READ, e.file, e.host, job->iov, job->nr_part,
-			 e.bytes);
+			       e.bytes);
 		return false;
 	}
 	copy_out(job, e.kind == EXTENT_COMPRESSED ? unpacked_at(job, &e, job->pos) : NULL);
@@ -573,9 +573,9 @@ static int check_in_place(struct qcow2_job *job, uint64_t entry, bool *in_place)
 	if (count == 1 && !qcow2_is_metadata(top, cluster))
 		return 1;
 	qcow2_corrupt(top, "guest offset %#llx: the cluster at %#llx %s: not written",
-			     (unsigned long long)job->pos, (unsigned long long)host,
-			     count == 1 ? "belongs to the image's own tables" :
-			     "has the wrong refcount");
+		      (unsigned long long)job->pos, (unsigned long long)host,
+		      count == 1 ? "belongs to the image's own tables" :
+				   "has the wrong refcount");
 	return -EIO;
 }
 
@@ -658,7 +658,7 @@ static bool write_part(struct qcow2_job *job)
 	if (rc == 1 && p.in_place) {
 		begin_part(job, p.bytes);
 		qcow2_start_op(job, STEP_DATA, AIO_WRITE, &top_of(job)->data, p.host, part_iov(job),
-			 job->nr_part, p.bytes);
+			       job->nr_part, p.bytes);
 		return false;
 	}
 	if (rc == 1)
@@ -666,7 +666,7 @@ static bool write_part(struct qcow2_job *job)
 	if (rc < 0)
 		fail(job, rc);
 	if (rc == 0)
-		release_claim(job);	/* it starts over: others may go first */
+		release_claim(job); /* it starts over: others may go first */
 	return rc == 1;
 }
 
@@ -681,7 +681,7 @@ static uint64_t new_host(const struct qcow2_job *job, uint64_t pos)
 static void start_new_data(struct qcow2_job *job)
 {
 	qcow2_start_op(job, STEP_NEW_DATA, AIO_WRITE, &top_of(job)->data, new_host(job, job->pos),
-		 part_iov(job), job->nr_part, job->bytes);
+		       part_iov(job), job->nr_part, job->bytes);
 }
 
 static void write_fill(struct qcow2_job *job, const void *from, uint64_t bytes)
@@ -692,7 +692,7 @@ static void write_fill(struct qcow2_job *job, const void *from, uint64_t bytes)
 	/* Through the page cache: a fill need not be aligned for direct I/O. */
 	job->fill_iov = (struct iovec){ (void *)(uintptr_t)from, bytes };
 	qcow2_start_op(job, STEP_FILL_WRITTEN, AIO_WRITE, &top_of(job)->file, new_host(job, pos),
-		 &job->fill_iov, 1, bytes);
+		       &job->fill_iov, 1, bytes);
 }
 
 static void next_range(struct qcow2_job *job)
@@ -738,7 +738,7 @@ static bool qcow2_fill(struct qcow2_job *job)
 		job->fill_iov = (struct iovec){ q->bounce, e.bytes };
 		job->fill_bytes = e.bytes;
 		qcow2_start_op(job, STEP_FILL_READ, AIO_READ, e.file, e.host, &job->fill_iov, 1,
-			 e.bytes);
+			       e.bytes);
 	} else if (is_unpacked(q, &e)) {
 		write_fill(job, unpacked_at(job, &e, job->fill_pos), e.bytes);
 	} else {
@@ -833,7 +833,7 @@ static uint64_t emptied(const struct qcow2_job *job, uint64_t entry)
 		return job->req->operation == DISK_WRITE_ZEROES && below ? QCOW2_ZERO : entry;
 	if (job->req->operation == DISK_WRITE_ZEROES && !job->req->unmap && kind != EXTENT_COMPRESSED &&
 	    entry & QCOW2_COPIED)
-		return entry | QCOW2_ZERO;	/* version 3: see can_empty() */
+		return entry | QCOW2_ZERO; /* version 3: see can_empty() */
 	return below ? QCOW2_ZERO : 0;
 }
 
@@ -866,7 +866,7 @@ static bool empty_clusters(struct qcow2_job *job, uint64_t bytes)
 
 		if (new == old)
 			continue;
-		if (!(new & QCOW2_OFFSET_MASK))
+		if (!(new &QCOW2_OFFSET_MASK))
 			drop_entry(top, old);
 		set_entry(slot, i + c, new);
 	}
@@ -881,7 +881,7 @@ static bool zero_edge(struct qcow2_job *job, uint64_t bytes)
 	struct extent e;
 	int rc = qcow2_map(job->disk, job->pos, bytes, &job->waiter, &e);
 
-	job->zeroes = false;	/* from a try that had to wait */
+	job->zeroes = false; /* from a try that had to wait */
 	if (rc < 0)
 		fail(job, rc);
 	if (rc != 1)
@@ -919,7 +919,7 @@ static bool empty_part(struct qcow2_job *job)
 		return empty_clusters(job, whole);
 	if (job->req->operation == DISK_WRITE_ZEROES)
 		return zero_edge(job, edge);
-	job->pos += edge;	/* a discard may leave it as it is */
+	job->pos += edge; /* a discard may leave it as it is */
 	return true;
 }
 
@@ -937,7 +937,8 @@ static bool end_autoclear(struct qcow2_job *job)
 		return true;
 	if (top->autoclear & QCOW2_AUTOCLEAR_BITMAPS && !top->header_changed)
 		log_notice("disk: %s: the guest writes to it, and its bitmaps (of changes since a "
-			   "backup) are not valid any more", top->path);
+			   "backup) are not valid any more",
+			   top->path);
 	top->header_changed = true;
 	qcow2_want_flush(job->disk, &job->waiter);
 	return false;
@@ -1031,7 +1032,7 @@ static bool step(struct qcow2_job *job)
 static bool take_error(struct qcow2_job *job, int error)
 {
 	switch (job->step) {
-	case STEP_PUNCHED:	/* no room is won by it */
+	case STEP_PUNCHED: /* no room is won by it */
 		return true;
 	case STEP_UNALLOC:
 		return unalloc(job, error);

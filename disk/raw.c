@@ -21,17 +21,17 @@
 #include "disk/raw.h"
 #include "util.h"
 
-#define FIRST_BYTES 4096u	/* the largest block */
+#define FIRST_BYTES 4096u /* the largest block */
 
 struct raw {
 	struct disk disk;
 	struct aio_file file;
-	int lock_fd;			/* has the locks; see file_open() */
-	int fd;				/* I/O */
+	int lock_fd; /* has the locks; see file_open() */
+	int fd;	     /* I/O */
 	bool guessed, regular;
-	uint8_t *first;			/* private copy of the first block */
+	uint8_t *first; /* private copy of the first block */
 	struct disk_request *first_busy, *first_waiting;
-	struct aio_op last_sync;	/* of raw_finish() */
+	struct aio_op last_sync; /* of raw_finish() */
 	int last_error;
 };
 
@@ -61,13 +61,13 @@ static void raw_start(struct raw *raw, struct disk_request *req, struct aio_op o
 static void raw_transfer(struct raw *raw, struct disk_request *req, enum aio_kind kind)
 {
 	raw_start(raw, req, (struct aio_op){
-		.kind = kind,
-		.offset = req->offset,
-		.bytes = req->bytes,
-		.iov = req->iov,
-		.nr_iov = req->nr_iov,
-		.done = raw_op_done,
-	});
+				    .kind = kind,
+				    .offset = req->offset,
+				    .bytes = req->bytes,
+				    .iov = req->iov,
+				    .nr_iov = req->nr_iov,
+				    .done = raw_op_done,
+			    });
 }
 
 /* ---- zeroes ---- */
@@ -92,13 +92,13 @@ static void write_zeroes_piece(struct raw *raw, struct disk_request *req)
 	req->pos += n;
 	req->part = (struct iovec){ (void *)(uintptr_t)file_zeroes(), n };
 	raw_start(raw, req, (struct aio_op){
-		.kind = AIO_WRITE,
-		.offset = offset,
-		.bytes = n,
-		.iov = &req->part,
-		.nr_iov = 1,
-		.done = zeroes_piece_done,
-	});
+				    .kind = AIO_WRITE,
+				    .offset = offset,
+				    .bytes = n,
+				    .iov = &req->part,
+				    .nr_iov = 1,
+				    .done = zeroes_piece_done,
+			    });
 }
 
 static void zeroes_done(struct aio_op *op, int error)
@@ -128,12 +128,12 @@ static void raw_submit_range(struct raw *raw, struct disk_request *req)
 	bool punch = req->operation == DISK_DISCARD || req->unmap;
 
 	raw_start(raw, req, (struct aio_op){
-		.kind = AIO_ALLOCATE,
-		.offset = req->offset,
-		.bytes = req->bytes,
-		.mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE),
-		.done = req->operation == DISK_DISCARD ? discard_done : zeroes_done,
-	});
+				    .kind = AIO_ALLOCATE,
+				    .offset = req->offset,
+				    .bytes = req->bytes,
+				    .mode = FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE),
+				    .done = req->operation == DISK_DISCARD ? discard_done : zeroes_done,
+			    });
 }
 
 /* ---- the first block of a file whose format was guessed ---- */
@@ -196,23 +196,24 @@ static void write_first(struct raw *raw, struct disk_request *req)
 	}
 	copy_first(raw, req);
 	format = probe_format(raw->first, raw->disk.block_bytes);
-	if (format && !format->compressed) {	/* a compressed stream names no files */
+	if (format && !format->compressed) { /* a compressed stream names no files */
 		log_guest(&raw->disk.log_limit,
 			  "disk: %s: the guest tried to make it look like a %s image: refused\n"
-			  "say format=raw if that is what it is for.", raw->disk.path, format->name);
+			  "say format=raw if that is what it is for.",
+			  raw->disk.path, format->name);
 		req->done(req, -EPERM);
 		return;
 	}
 	raw->first_busy = req;
 	req->part = (struct iovec){ raw->first, raw->disk.block_bytes };
 	raw_start(raw, req, (struct aio_op){
-		.kind = AIO_WRITE,
-		.offset = req->offset,
-		.bytes = raw->disk.block_bytes,
-		.iov = &req->part,
-		.nr_iov = 1,
-		.done = first_done,
-	});
+				    .kind = AIO_WRITE,
+				    .offset = req->offset,
+				    .bytes = raw->disk.block_bytes,
+				    .iov = &req->part,
+				    .nr_iov = 1,
+				    .done = first_done,
+			    });
 }
 
 static void start_write(struct raw *raw, struct disk_request *req)
@@ -261,7 +262,9 @@ static int raw_finish(struct disk *disk, bool again)
 	if (again)
 		return raw->last_error;
 	raw->last_sync = (struct aio_op){
-		.kind = AIO_SYNC, .file = &raw->file, .done = last_sync_done,
+		.kind = AIO_SYNC,
+		.file = &raw->file,
+		.done = last_sync_done,
 	};
 	aio_submit(disk->aio, &raw->last_sync);
 	return 1;
@@ -324,7 +327,8 @@ static int raw_init(struct raw *raw, const struct disk_config *config)
 	disk->size_bytes = align_down(g.size_bytes, g.block_bytes);
 	if (!disk->size_bytes && g.size_bytes) {
 		log_error("disk: %s: its %llu bytes are less than a block of %u\nmake it larger: "
-			  "truncate -s %u %s; or use ,cow.", config->path,
+			  "truncate -s %u %s; or use ,cow.",
+			  config->path,
 			  (unsigned long long)g.size_bytes, g.block_bytes, g.block_bytes, config->path);
 		return -EINVAL;
 	}
@@ -335,7 +339,8 @@ static int raw_init(struct raw *raw, const struct disk_config *config)
 	}
 	if (disk->size_bytes != g.size_bytes)
 		log_notice("disk: %s: the guest does not see its last %llu bytes, "
-			   "which are no whole block", config->path,
+			   "which are no whole block",
+			   config->path,
 			   (unsigned long long)(g.size_bytes - disk->size_bytes));
 	return 0;
 }

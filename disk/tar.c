@@ -18,14 +18,21 @@
 #include "disk/tar.h"
 #include "util.h"
 
-#define NO_ID		65534u		/* as Linux shows those that it cannot */
-#define S_FIRST		4u		/* pieces in a header of GNU's old form, */
-#define S_MORE		21u		/* and in a block that continues it */
-#define DIGITS_MAX	20u
+#define NO_ID	   65534u /* as Linux shows those that it cannot */
+#define S_FIRST	   4u	  /* pieces in a header of GNU's old form, */
+#define S_MORE	   21u	  /* and in a block that continues it */
+#define DIGITS_MAX 20u
 
 /* What was said for an entry, or for all, before its header. */
-enum { SAID_PATH = 1, SAID_LINK = 2, SAID_SIZE = 4, SAID_MTIME = 8, SAID_UID = 16, SAID_GID = 32,
-       SAID_SPARSE_NAME = 64 };
+enum {
+	SAID_PATH = 1,
+	SAID_LINK = 2,
+	SAID_SIZE = 4,
+	SAID_MTIME = 8,
+	SAID_UID = 16,
+	SAID_GID = 32,
+	SAID_SPARSE_NAME = 64,
+};
 
 struct said {
 	unsigned int what;
@@ -41,28 +48,36 @@ struct sparse {
 	uint64_t major, minor, real_bytes, offset;
 };
 
-enum tar_state { IN_HEADER, IN_TEXT, IN_OLD_MAP, IN_MAP, IN_DATA, AT_END, IS_BAD };
+enum tar_state {
+	IN_HEADER,
+	IN_TEXT,
+	IN_OLD_MAP,
+	IN_MAP,
+	IN_DATA,
+	AT_END,
+	IS_BAD,
+};
 
 struct tar {
 	enum tar_state state;
-	const char *why;		/* of IS_BAD */
+	const char *why; /* of IS_BAD */
 	uint64_t offset;
 	uint64_t nr_entries;
-	bool is_said_over;		/* the entry is complete: the next header has nothing of it */
+	bool is_said_over; /* the entry is complete: the next header has nothing of it */
 	struct said own, global;
 	struct sparse sparse;
 	struct tar_entry entry;
 	uint64_t data_left;
-	char name[TAR_NAME_MAX + 1];	/* of the header itself */
+	char name[TAR_NAME_MAX + 1]; /* of the header itself */
 	char link[TAR_NAME_MAX + 1];
 
-	char text_type;			/* 'L', 'K', 'x', 'g' */
+	char text_type; /* 'L', 'K', 'x', 'g' */
 	uint8_t *text;
 	size_t text_bytes, text_left, text_room;
 
 	struct tar_piece *pieces;
 	uint32_t nr_pieces, pieces_room;
-	uint64_t map_numbers, map_number;	/* IN_MAP: still to come; the one that is being read */
+	uint64_t map_numbers, map_number; /* IN_MAP: still to come; the one that is being read */
 	unsigned int map_digits;
 	bool map_has_count;
 
@@ -198,7 +213,7 @@ static bool tar_read_time(const char *text, size_t bytes, int64_t *s, uint32_t *
 static const char *tar_add_piece(struct tar *t, uint64_t offset, uint64_t bytes)
 {
 	if (!bytes)
-		return NULL;	/* at the end of a file that ends in a hole */
+		return NULL; /* at the end of a file that ends in a hole */
 	if (t->nr_pieces == t->pieces_room) {
 		uint32_t room = t->pieces_room ? 2 * t->pieces_room : 16;
 		struct tar_piece *more;
@@ -226,7 +241,7 @@ static bool tar_pieces_are_good(const struct tar *t)
 		if (p->offset < end || !range_within(p->offset, p->bytes, t->entry.size_bytes))
 			return false;
 		end = p->offset + p->bytes;
-		sum += p->bytes;	/* at most the file's size */
+		sum += p->bytes; /* at most the file's size */
 	}
 	return sum == t->entry.stored_bytes;
 }
@@ -389,7 +404,7 @@ static const char *say_sparse_map(struct tar *t, struct said *s, const char *val
 static const char *tar_say_xattr(struct tar *t, const char *name, size_t name_bytes,
 				 const char *value, size_t bytes)
 {
-	uint32_t value_bytes = (uint32_t)bytes;	/* below TAR_PAX_MAX */
+	uint32_t value_bytes = (uint32_t)bytes; /* below TAR_PAX_MAX */
 	size_t all = name_bytes + 1 + sizeof(value_bytes) + bytes;
 	uint8_t *at;
 
@@ -431,7 +446,7 @@ bool tar_next_xattr(const struct tar_entry *e, size_t *at, struct tar_xattr *x)
 static const struct {
 	const char *key;
 	say_fn say;
-	bool is_of_one;		/* not for all of an archive */
+	bool is_of_one; /* not for all of an archive */
 } keys[] = {
 	{ "path", say_path, false },
 	{ "linkpath", say_link, false },
@@ -456,11 +471,12 @@ static const char *tar_say(struct tar *t, bool is_global, const char *key, size_
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (strlen(keys[i].key) == key_bytes && !memcmp(keys[i].key, key, key_bytes))
-			return is_global && keys[i].is_of_one ? NULL :
-			       keys[i].say(t, is_global ? &t->global : &t->own, value, bytes);
+			return is_global && keys[i].is_of_one ?
+				       NULL :
+				       keys[i].say(t, is_global ? &t->global : &t->own, value, bytes);
 	if (key_bytes > prefix && !memcmp(key, XATTR_PREFIX, prefix) && !is_global)
 		return tar_say_xattr(t, key + prefix, key_bytes - prefix, value, bytes);
-	return NULL;	/* comments, times of access, names of users ... */
+	return NULL; /* comments, times of access, names of users ... */
 }
 
 /* "LENGTH KEY=VALUE\n", where the length is that of all of it. */
@@ -613,7 +629,7 @@ static enum tar_step tar_begin_old_sparse(struct tar *t, const struct tar_header
 
 static enum tar_step tar_add_old_pieces(struct tar *t, const uint8_t *block)
 {
-	const char *why = tar_read_old_pieces(t, (const uint8_t (*)[24])(const void *)block, S_MORE);
+	const char *why = tar_read_old_pieces(t, (const uint8_t(*)[24])(const void *)block, S_MORE);
 
 	if (why)
 		return tar_refuse(t, why);
@@ -751,7 +767,7 @@ static enum tar_type tar_type_of(const struct tar *t, uint8_t type)
 	case '4':
 		return TAR_BLOCK_DEVICE;
 	case '5':
-	case 'D':	/* GNU's, with a list of names as its data */
+	case 'D': /* GNU's, with a list of names as its data */
 		return TAR_DIR;
 	case '6':
 		return TAR_FIFO;
@@ -951,7 +967,7 @@ const char *tar_unpacker(const void *block)
 	} known[] = {
 		{ "\x1f\x8b", 2, "gzip" },
 		{ "\x28\xb5\x2f\xfd", 4, "zstd" },
-		{ "\xfd" "7zXZ", 6, "xz" },
+		{ "\3757zXZ", 6, "xz" },
 		{ "BZh", 3, "bzip2" },
 		{ "\x04\x22\x4d\x18", 4, "lz4" },
 	};

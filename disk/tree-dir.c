@@ -40,25 +40,25 @@
 #include "state.h"
 #include "util.h"
 
-#define MAX_OPEN_DIRS	32u	/* 16 trees have half of what a process may mostly open */
-#define LIST_BYTES	KIB(64)		/* of getdents64() */
-#define NAMES_MAX	(UINT32_MAX - TREE_MAX_NAME_BYTES)	/* bytes of all names */
-#define SPARSE_MIN_BYTES MIB(1)		/* smaller files have no holes that matter */
+#define MAX_OPEN_DIRS	   32u				      /* 16 trees have half of what a process may mostly open */
+#define LIST_BYTES	   KIB(64)			      /* of getdents64() */
+#define NAMES_MAX	   (UINT32_MAX - TREE_MAX_NAME_BYTES) /* bytes of all names */
+#define SPARSE_MIN_BYTES   MIB(1)			      /* smaller files have no holes that matter */
 #define SPARSE_SLACK_BYTES KIB(64)
-#define MIN_CHUNK_BITS	12u
-#define MAX_CHUNK_BITS	31u
-#define STAT_MASK	(STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
-#define NO_NODE		UINT32_MAX
+#define MIN_CHUNK_BITS	   12u
+#define MAX_CHUNK_BITS	   31u
+#define STAT_MASK	   (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+#define NO_NODE		   UINT32_MAX
 
 struct dir_node {
-	uint64_t ino;		/* when it was listed */
-	uint32_t parent, name;	/* where it is in names */
-	uint32_t birth;		/* of the file that was looked at, see birth_of(); 0: none was */
+	uint64_t ino;	       /* when it was listed */
+	uint32_t parent, name; /* where it is in names */
+	uint32_t birth;	       /* of the file that was looked at, see birth_of(); 0: none was */
 	uint8_t name_bytes, type;
 };
 
 struct open_dir {
-	uint32_t number;	/* NO_NODE: free */
+	uint32_t number; /* NO_NODE: free */
 	int fd;
 	bool pinned;
 	uint64_t used;
@@ -66,7 +66,7 @@ struct open_dir {
 
 struct tree_dir {
 	struct tree_source source;
-	const void *given;	/* names, of a snapshot; lent */
+	const void *given; /* names, of a snapshot; lent */
 	size_t given_bytes;
 	char *path;
 	bool keeps_owner, is_host_root;
@@ -78,11 +78,11 @@ struct tree_dir {
 	uint32_t nr_nodes, nodes_room;
 	char *names;
 	uint64_t name_bytes, names_room;
-	uint32_t *links;	/* numbers by the hash of their inode's; NO_NODE: free */
-	uint32_t nr_links, links_room;	/* a power of two */
+	uint32_t *links;	       /* numbers by the hash of their inode's; NO_NODE: free */
+	uint32_t nr_links, links_room; /* a power of two */
 	struct open_dir dirs[MAX_OPEN_DIRS];
 	uint64_t clock;
-	uint32_t *way;		/* directories to go through, the deepest first */
+	uint32_t *way; /* directories to go through, the deepest first */
 	uint32_t way_room;
 	uint64_t unreadable, left_out;
 	char list[LIST_BYTES];
@@ -123,8 +123,11 @@ static uint32_t add_node(struct tree_dir *t, uint32_t parent, const char *name, 
 	if (!make_node_room(t, bytes))
 		return NO_NODE;
 	t->nodes[t->nr_nodes] = (struct dir_node){
-		.ino = ino, .parent = parent, .name = (uint32_t)t->name_bytes,
-		.name_bytes = (uint8_t)bytes, .type = (uint8_t)type,
+		.ino = ino,
+		.parent = parent,
+		.name = (uint32_t)t->name_bytes,
+		.name_bytes = (uint8_t)bytes,
+		.type = (uint8_t)type,
 	};
 	memcpy(t->names + t->name_bytes, name, bytes);
 	t->name_bytes += bytes;
@@ -347,7 +350,7 @@ static int list_entry(struct tree_dir *t, const struct open_dir *dir, const stru
 	unsigned int type;
 	uint32_t number;
 
-	if (!tree_name_is_good(d->d_name, bytes))	/* "." and "..", too */
+	if (!tree_name_is_good(d->d_name, bytes)) /* "." and "..", too */
 		return 0;
 	type = type_of_entry(dir, d);
 	number = number_entry(t, dir, d->d_name, type, d->d_ino);
@@ -433,9 +436,11 @@ static void take_given(struct tree_dir *t, struct state *s, uint32_t parent, uin
 	if (n->name_bytes && n->parent != parent)
 		state_refuse(s, "a number of two files");
 	if (n->name_bytes)
-		return;		/* another name that it has there */
+		return; /* another name that it has there */
 	*n = (struct dir_node){
-		.parent = parent, .name = (uint32_t)t->name_bytes, .name_bytes = bytes,
+		.parent = parent,
+		.name = (uint32_t)t->name_bytes,
+		.name_bytes = bytes,
 		.type = is_dir ? DT_DIR : DT_UNKNOWN,
 	};
 	memcpy(t->names + t->name_bytes, name, bytes);
@@ -486,7 +491,7 @@ static bool get_xattr(const char *name, const char *attr, struct tree_stat *out)
 		return false;
 	n = lgetxattr(name, attr, p + before, min_u64(room - before, UINT16_MAX));
 	if (n < 0)
-		return errno == ENODATA;	/* removed meanwhile */
+		return errno == ENODATA; /* removed meanwhile */
 	head.value_bytes = (uint16_t)n;
 	memcpy(p, &head, sizeof(head));
 	memcpy(p + sizeof(head), attr, head.name_bytes);
@@ -609,7 +614,7 @@ static void fill_unknown(struct tree_dir *t, const struct dir_node *node, int er
 	if (error == -ENOENT || error == -ENOTDIR)
 		a->mode = S_IFCHR;
 	else if (a->mode == S_IFREG)
-		a->size_bytes = 1;	/* reading it fails, and does not find it empty */
+		a->size_bytes = 1; /* reading it fails, and does not find it empty */
 	t->unreadable += a->mode != S_IFCHR;
 }
 
@@ -661,7 +666,7 @@ static int tree_dir_open(struct tree_source *source, uint32_t number, struct tre
 
 	if (!rc)
 		rc = look_at_name(AT_FDCWD, name, &st);
-	if (!rc && !S_ISREG(st.stx_mode))	/* opening a device may do things */
+	if (!rc && !S_ISREG(st.stx_mode)) /* opening a device may do things */
 		rc = -ESTALE;
 	if (rc)
 		return rc;
@@ -801,7 +806,7 @@ struct tree_identity tree_identify(const struct tree_config *config)
 			 statx(AT_FDCWD, config->path, 0, TREE_IDENTITY_MASK, &st))
 		return id;
 	id = tree_identity_of(&st);
-	if (!is_archive)	/* what is in a directory may become more */
+	if (!is_archive) /* what is in a directory may become more */
 		id.size_bytes = id.mtime_ns = 0;
 	return id;
 }

@@ -28,53 +28,53 @@
 #include "log.h"
 #include "util.h"
 
-#define READ_BYTES	16384u		/* at once, when headers are looked for */
-#define NO_NAME		UINT32_MAX
-#define NO_INODE	UINT32_MAX
-#define TEXT_MAX	(UINT32_MAX - TAR_NAME_MAX)	/* bytes of all names and targets */
-#define SPARSE_MIN_BYTES MIB(1)		/* smaller files have no holes that matter */
-#define MIN_CHUNK_BITS	12u
-#define MAX_CHUNK_BITS	31u
+#define READ_BYTES	 16384u /* at once, when headers are looked for */
+#define NO_NAME		 UINT32_MAX
+#define NO_INODE	 UINT32_MAX
+#define TEXT_MAX	 (UINT32_MAX - TAR_NAME_MAX) /* bytes of all names and targets */
+#define SPARSE_MIN_BYTES MIB(1)			     /* smaller files have no holes that matter */
+#define MIN_CHUNK_BITS	 12u
+#define MAX_CHUNK_BITS	 31u
 
 struct tar_inode {
-	uint64_t header;		/* where the first of its headers is in the archive */
-	uint64_t data;			/* where its data are; of a symbolic link: its target in text */
+	uint64_t header; /* where the first of its headers is in the archive */
+	uint64_t data;	 /* where its data are; of a symbolic link: its target in text */
 	uint64_t size_bytes;
 	int64_t mtime_s;
 	uint32_t mtime_ns;
 	uint32_t mode, uid, gid, nlink;
 	uint32_t major, minor;
-	uint32_t first;			/* name in a directory; NO_NAME */
-	uint32_t name;			/* the first it had */
-	uint32_t data_chunks;		/* of a sparse file, as in struct tree_attr */
+	uint32_t first;	      /* name in a directory; NO_NAME */
+	uint32_t name;	      /* the first it had */
+	uint32_t data_chunks; /* of a sparse file, as in struct tree_attr */
 	uint8_t chunk_bits;
 	bool has_xattrs, is_sparse;
 };
 
 struct tar_name {
-	uint32_t parent, inode;		/* inodes */
-	uint32_t next;			/* in the directory; NO_NAME */
-	uint32_t text;			/* where it is in text */
+	uint32_t parent, inode; /* inodes */
+	uint32_t next;		/* in the directory; NO_NAME */
+	uint32_t text;		/* where it is in text */
 	uint8_t bytes;
 };
 
 struct tree_tar {
 	struct tree_source source;
-	char *path;			/* what messages call the archive */
+	char *path; /* what messages call the archive */
 	bool keeps_owner;
 	uid_t uid;
 	gid_t gid;
-	struct tree_identity identity;	/* of the archive */
+	struct tree_identity identity; /* of the archive */
 	struct tar_inode *inodes;
 	struct tar_name *names;
 	char *text;
-	uint32_t *places;		/* names by their hash; NO_NAME: free */
-	uint64_t seed;			/* of the hash: no archive has names that collide on purpose */
+	uint32_t *places; /* names by their hash; NO_NAME: free */
+	uint64_t seed;	  /* of the hash: no archive has names that collide on purpose */
 	uint64_t nr_inodes, inodes_room, nr_names, names_room, text_bytes, text_room, places_room;
 	uint64_t nr_left;
 	char left_name[LOG_NAME_BYTES];
 	const char *left_why;
-	uint64_t window, window_bytes;	/* what of the archive is in: */
+	uint64_t window, window_bytes; /* what of the archive is in: */
 	uint8_t read[READ_BYTES];
 };
 
@@ -181,7 +181,10 @@ static uint32_t add_name(struct tree_tar *t, uint32_t parent, const char *name, 
 		return NO_NAME;
 	t->places[name_place(t, parent, name, bytes)] = nr;
 	t->names[nr] = (struct tar_name){
-		.parent = parent, .inode = inode, .next = t->inodes[parent].first, .text = text,
+		.parent = parent,
+		.inode = inode,
+		.next = t->inodes[parent].first,
+		.text = text,
 		.bytes = (uint8_t)bytes,
 	};
 	t->inodes[parent].first = nr;
@@ -253,7 +256,7 @@ static uint32_t make_dir_inode(struct tree_tar *t, int64_t mtime_s)
 struct place {
 	uint32_t parent;
 	const char *name;
-	size_t bytes;		/* 0: it is the root */
+	size_t bytes; /* 0: it is the root */
 };
 
 /*
@@ -261,7 +264,7 @@ struct place {
  * *@why.
  */
 static int place_of_path(struct tree_tar *t, const char *path, bool makes, int64_t mtime_s, struct place *p,
-		      const char **why)
+			 const char **why)
 {
 	const char *name;
 	size_t bytes;
@@ -308,8 +311,12 @@ static void tree_tar_leave(struct tree_tar *t, const struct tar_entry *e, const 
 static uint32_t mode_of(const struct tar_entry *e)
 {
 	static const uint32_t types[] = {
-		[TAR_FILE] = S_IFREG, [TAR_SYMLINK] = S_IFLNK, [TAR_CHAR_DEVICE] = S_IFCHR,
-		[TAR_BLOCK_DEVICE] = S_IFBLK, [TAR_DIR] = S_IFDIR, [TAR_FIFO] = S_IFIFO,
+		[TAR_FILE] = S_IFREG,
+		[TAR_SYMLINK] = S_IFLNK,
+		[TAR_CHAR_DEVICE] = S_IFCHR,
+		[TAR_BLOCK_DEVICE] = S_IFBLK,
+		[TAR_DIR] = S_IFDIR,
+		[TAR_FIFO] = S_IFIFO,
 	};
 
 	return types[e->type] | e->mode;
@@ -616,10 +623,17 @@ static void tree_tar_stat(struct tree_source *source, uint32_t number, struct tr
 	}
 	i = &t->inodes[number];
 	out->attr = (struct tree_attr){
-		.mode = i->mode, .nlink = i->nlink, .uid = i->uid, .gid = i->gid,
-		.major = i->major, .minor = i->minor,
-		.mtime_sec = i->mtime_s, .mtime_nsec = i->mtime_ns, .size_bytes = i->size_bytes,
-		.chunk_bits = i->chunk_bits, .data_chunks = i->data_chunks,
+		.mode = i->mode,
+		.nlink = i->nlink,
+		.uid = i->uid,
+		.gid = i->gid,
+		.major = i->major,
+		.minor = i->minor,
+		.mtime_sec = i->mtime_s,
+		.mtime_nsec = i->mtime_ns,
+		.size_bytes = i->size_bytes,
+		.chunk_bits = i->chunk_bits,
+		.data_chunks = i->data_chunks,
 	};
 	if (S_ISREG(i->mode))
 		out->attr.identity = t->identity;

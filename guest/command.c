@@ -26,54 +26,60 @@
 #include "util.h"
 #include "virtio/port.h"
 
-#define MAX_NOTICES 20u
-#define RESTORED_SHARE 6u	/* of the time to be ready, in which one that is has to start it */
+#define MAX_NOTICES    20u
+#define RESTORED_SHARE 6u /* of the time to be ready, in which one that is has to start it */
 
-enum { PORT_CONTROL, PORT_STDIN, PORT_STDOUT, PORT_STDERR, PORT_RESULTS };
+enum {
+	PORT_CONTROL,
+	PORT_STDIN,
+	PORT_STDOUT,
+	PORT_STDERR,
+	PORT_RESULTS,
+};
 
 struct stream {
 	struct term *term;
-	uint64_t bytes;		/* that have come */
-	uint64_t until;		/* ... that will have, if known */
+	uint64_t bytes; /* that have come */
+	uint64_t until; /* ... that will have, if known */
 	bool known;
-	bool unread, unread_told;	/* its reader has gone; init knows it */
+	bool unread, unread_told; /* its reader has gone; init knows it */
 };
 
 struct command {
 	struct event_loop *loop;
 	const struct command_config *config;
 	struct command_client client;
-	struct command_sessions sessions;	/* say: NULL: there are none */
+	struct command_sessions sessions; /* say: NULL: there are none */
 	struct term *io, *err;
 	unsigned int nr_ports;
 	struct port *ports[COMMAND_MAX_PORTS];
-	int timer;			/* -1: none */
-	uint64_t limit_ns;		/* for init to be ready; 0: none */
-	bool restored;			/* it was ready before: then it has to start the command */
+	int timer;	   /* -1: none */
+	uint64_t limit_ns; /* for init to be ready; 0: none */
+	bool restored;	   /* it was ready before: then it has to start the command */
 	/* To the guest: the plan, or what came after it. */
 	uint8_t *said;
 	size_t said_at, said_until, said_size;
 	struct protocol_size size;
-	bool size_due;			/* it is yet to be said */
-	bool stop_due;			/* it is to be asked to end */
-	bool seed_due;			/* its kernel is a clone */
-	bool held;			/* nothing is said */
-	uint64_t signals_due[2];	/* 1 << (number - 1): for the command, for all that runs */
-	bool in_told;			/* the end of stdin has been said */
-	bool in_unwanted;		/* the command reads no more */
+	bool size_due;		 /* it is yet to be said */
+	bool stop_due;		 /* it is to be asked to end */
+	bool seed_due;		 /* its kernel is a clone */
+	bool held;		 /* nothing is said */
+	uint64_t signals_due[2]; /* 1 << (number - 1): for the command, for all that runs */
+	bool in_told;		 /* the end of stdin has been said */
+	bool in_unwanted;	 /* the command reads no more */
 	uint64_t in_bytes;
 	/* From the guest. */
 	uint8_t heard[COMMAND_SESSION_BYTES];
 	size_t heard_bytes;
 	struct stream out, errors;
-	struct stream archive;		/* of results; has no terminal */
-	struct results *results;	/* lent; NULL: nobody takes them */
-	bool results_over;		/* they are there, or will not be */
+	struct stream archive;	 /* of results; has no terminal */
+	struct results *results; /* lent; NULL: nobody takes them */
+	bool results_over;	 /* they are there, or will not be */
 	bool results_failed;
-	struct command_result status;	/* what init has said of the end, if status_known */
-	struct command_result result;	/* final when it is over */
+	struct command_result status; /* what init has said of the end, if status_known */
+	struct command_result result; /* final when it is over */
 	bool started, status_known, over;
-	bool refused;			/* it has read the plan, and cannot do it: that may be the user's mistake */
+	bool refused; /* it has read the plan, and cannot do it: that may be the user's mistake */
 	unsigned int notices;
 };
 
@@ -169,7 +175,7 @@ static bool say_plan(struct command *c)
 		ok = command_say(c, PROTOCOL_NETWORK, &p->networks[i], sizeof(p->networks[i]), NULL, 0);
 	return ok && say_seed(c) &&
 	       say_text(c, p->directory_needed ? PROTOCOL_NEEDED_DIRECTORY : PROTOCOL_DIRECTORY,
-			      p->directory) &&
+			p->directory) &&
 	       say_text(c, PROTOCOL_USER, p->user) && say_text(c, PROTOCOL_HOSTNAME, p->hostname) &&
 	       say_text(c, PROTOCOL_RESULTS_PATH, p->results) && say_more(c) &&
 	       command_say(c, PROTOCOL_GO, NULL, 0, NULL, 0);
@@ -297,7 +303,7 @@ static void end_if_complete(struct command *c)
 	    (c->config->results && !c->results_over))
 		return;
 	c->result = c->status;
-	if (c->results_failed)		/* the user was told why */
+	if (c->results_failed) /* the user was told why */
 		c->result.end = COMMAND_FAILED;
 	command_end(c);
 }
@@ -322,7 +328,9 @@ static uint64_t command_limit_ns(const struct command *c)
 {
 	if (c->over || command_has_answered(c))
 		return 0;
-	return !c->result.ready ? c->limit_ns : c->restored ? c->limit_ns / RESTORED_SHARE : 0;
+	return !c->result.ready ? c->limit_ns :
+	       c->restored	? c->limit_ns / RESTORED_SHARE :
+				  0;
 }
 
 static void on_ready_timeout(void *arg, uint32_t events)
@@ -332,9 +340,10 @@ static void on_ready_timeout(void *arg, uint32_t events)
 
 	(void)events;
 	if (!s)
-		return;		/* it had expired when it was set off */
+		return; /* it had expired when it was set off */
 	log_error("guest: nothing was heard of its first process for %u s%s\n"
-		  "-v shows what its kernel says.", s, c->restored ? " since it was restored" : "");
+		  "-v shows what its kernel says.",
+		  s, c->restored ? " since it was restored" : "");
 	command_fail(c);
 }
 
@@ -493,7 +502,9 @@ static void hear_stdin_closed(struct command *c)
 
 static void hear_stream_end(struct command *c, const struct protocol_stream_end *end)
 {
-	struct stream *s = end->stream == 1 ? &c->out : end->stream == 2 ? &c->errors : NULL;
+	struct stream *s = end->stream == 1 ? &c->out :
+			   end->stream == 2 ? &c->errors :
+					      NULL;
 
 	if (!c->result.ready || !s || s->known || end->bytes < s->bytes) {
 		refuse_message(c, "that a stream has ended which is none, or longer, or had ended");
@@ -796,7 +807,7 @@ static void stream_carry(struct stream *st, struct state *s)
 	state_bool(s, &st->unread_told);
 	if (st->known && st->until < st->bytes)
 		state_refuse(s, "a stream that is longer than it was");
-	st->unread = st->unread_told;	/* one that is not read here either is told as any other */
+	st->unread = st->unread_told; /* one that is not read here either is told as any other */
 }
 
 /* What init has said of a message, and what it has not read yet of one. */
@@ -843,7 +854,7 @@ void command_carry(struct command *c, struct state *s)
 
 	state_section(s, "command", 0);
 	if (why)
-		state_refuse(s, why);	/* since it was asked for, more has come */
+		state_refuse(s, why); /* since it was asked for, more has come */
 	state_same(s, c->config->terminal, "a terminal of its own");
 	messages_carry(c, s);
 	stream_carry(&c->out, s);
@@ -990,7 +1001,7 @@ void command_destroy(struct command *c)
 {
 	if (!c)
 		return;
-	if (c->ports[PORT_STDERR]) {	/* all of it was made */
+	if (c->ports[PORT_STDERR]) { /* all of it was made */
 		term_set_listener(c->io, NULL, NULL);
 		term_set_listener(c->err, NULL, NULL);
 	}

@@ -21,7 +21,7 @@ struct gate {
 	int fd;
 	struct command *command;
 	struct gate_client client;
-	bool started, told;	/* told: that it started, or that it will not */
+	bool started, told; /* told: that it started, or that it will not */
 };
 
 static void gate_tell(struct gate *g, enum gate_kind kind, uint32_t value)

@@ -66,7 +66,8 @@ void init_set_seccomp(struct init_plan *p, const char *payload, size_t bytes)
 		init_fail("lkvm sent a bad list of system calls");
 	memcpy(&head, payload, sizeof(head));
 	*s = (struct init_seccomp){
-		.flags = head.flags, .nr = (uint16_t)((bytes - sizeof(head)) / sizeof(struct sock_filter)),
+		.flags = head.flags,
+		.nr = (uint16_t)((bytes - sizeof(head)) / sizeof(struct sock_filter)),
 		.program = s + 1,
 	};
 	memcpy(s->program, payload + sizeof(head), bytes - sizeof(head));
@@ -113,7 +114,7 @@ static int make_directory(const char *path, mode_t mode)
 	if (make_parents(path))
 		return -1;
 	if (!mkdir(path, mode))
-		return chmod(path, mode);	/* whatever the umask is */
+		return chmod(path, mode); /* whatever the umask is */
 	return errno == EEXIST && !stat(path, &st) && S_ISDIR(st.st_mode) ? 0 : -1;
 }
 
@@ -158,8 +159,11 @@ static int make_place(const char *path)
 /* The owner first, as for a file. */
 static int make_node(const char *path, const struct protocol_step *s)
 {
-	return make_parents(path) || mknod(path, (mode_t)s->flags, (dev_t)(uint32_t)s->arg) ||
-	       chown(path, (uid_t)(s->flags >> 32), (gid_t)(s->arg >> 32)) || chmod(path, s->flags & 07777) ? -1 : 0;
+	return (make_parents(path) || mknod(path, (mode_t)s->flags, (dev_t)(uint32_t)s->arg) ||
+		chown(path, (uid_t)(s->flags >> 32), (gid_t)(s->arg >> 32)) ||
+		chmod(path, s->flags & 07777)) ?
+		       -1 :
+		       0;
 }
 
 static int make_target(const char *source, const char *target, unsigned long flags)

@@ -31,39 +31,39 @@
 
 #include "guest/init.h"
 
-#define HEADER_BYTES sizeof(struct protocol_header)
+#define HEADER_BYTES   sizeof(struct protocol_header)
 #define MAX_PLAN_BYTES (PROTOCOL_MAX_STRINGS_BYTES + 16384u)
-#define LEAVE_MS 5000		/* for a container to let go of its disk */
-#define CTRL_D 4
+#define LEAVE_MS       5000 /* for a container to let go of its disk */
+#define CTRL_D	       4
 
 /* What is told in parts. */
 struct told {
-	char *data;		/* NULL: nothing yet, or not any more */
+	char *data; /* NULL: nothing yet, or not any more */
 	size_t bytes;
 };
 
 struct job {
-	bool begun;		/* something was told of it */
+	bool begun; /* something was told of it */
 	struct told plan;
-	struct protocol_in where;	/* the container that it is in, or is; no name: the first one */
-	struct told more;	/* of one that is a container: its messages, for as long as it runs */
-	struct protocol_disk disk;	/* of such a one; no serial number: none */
-	struct init_spaces spaces;	/* ... while it runs, if: */
+	struct protocol_in where;  /* the container that it is in, or is; no name: the first one */
+	struct told more;	   /* of one that is a container: its messages, for as long as it runs */
+	struct protocol_disk disk; /* of such a one; no serial number: none */
+	struct init_spaces spaces; /* ... while it runs, if: */
 	bool spaces_open;
-	bool hung;		/* nobody is there any more, but its end is to be said */
-	int go;			/* of a container's that runs: where its process waits for its name; -1: it has it */
-	uint64_t leaves_by;	/* init_now_ms(): it has ended, but for its disk; 0: it has not */
-	pid_t pid;		/* 0: it does not run */
-	bool over;		/* its end is said: what comes until the hang-up is late */
+	bool hung;	    /* nobody is there any more, but its end is to be said */
+	int go;		    /* of a container's that runs: where its process waits for its name; -1: it has it */
+	uint64_t leaves_by; /* init_now_ms(): it has ended, but for its disk; 0: it has not */
+	pid_t pid;	    /* 0: it does not run */
+	bool over;	    /* its end is said: what comes until the hang-up is late */
 	bool terminal;
 	bool has_credentials;
-	struct protocol_size size;	/* until a container's terminal is there */
-	int report;		/* of one that has credentials: -1: it has told */
-	int in, out, err;	/* ours of its streams; -1: closed. A terminal's are the same */
-	uint64_t room;		/* lkvm has for its output */
-	bool in_over;		/* no more input comes */
+	struct protocol_size size; /* until a container's terminal is there */
+	int report;		   /* of one that has credentials: -1: it has told */
+	int in, out, err;	   /* ours of its streams; -1: closed. A terminal's are the same */
+	uint64_t room;		   /* lkvm has for its output */
+	bool in_over;		   /* no more input comes */
 	size_t in_at, in_until;
-	uint64_t in_used;	/* of the window, yet to be given back */
+	uint64_t in_used; /* of the window, yet to be given back */
 	char input[PROTOCOL_INPUT_WINDOW];
 	bool exited;
 	struct protocol_exited end;
@@ -99,7 +99,7 @@ static void job_close_end(int *fd)
 static void close_output(struct job *j, int *fd)
 {
 	if (j->terminal)
-		*fd = -1;	/* it is the input's, too */
+		*fd = -1; /* it is the input's, too */
 	else
 		job_close_end(fd);
 }
@@ -190,7 +190,7 @@ static void job_take_hangup(struct job *j)
 {
 	if (j->over || !j->begun) {
 		if (!j->over)
-			job_tell_end(j, PROTOCOL_END_SIGNALED, SIGHUP);		/* of one that never was */
+			job_tell_end(j, PROTOCOL_END_SIGNALED, SIGHUP); /* of one that never was */
 		j->over = j->begun = false;
 		return;
 	}
@@ -277,7 +277,9 @@ static void take_more(struct init_plan *p, const struct told *more, bool is_firs
 /* In its process: where its namespaces and its root are. 0 or errno. */
 static int go_where_it_is(struct job *j, struct init_plan *p)
 {
-	const struct job *c = is_container(j) ? j : *j->where.name ? find_container(j) : NULL;
+	const struct job *c = is_container(j) ? j :
+			      *j->where.name  ? find_container(j) :
+						NULL;
 	char group[INIT_GROUP_BYTES];
 
 	p->is_member = c;
@@ -308,7 +310,7 @@ __attribute__((noreturn)) static void become_job(struct job *j, const struct pro
 	static struct init_plan p;
 	int error;
 
-	job_close_end(&j->go);		/* otherwise it would be its own */
+	job_close_end(&j->go); /* otherwise it would be its own */
 	job_wait_for_name(go);
 	init_leave(ends, is_container(j) ? report : -1);
 	error = go_where_it_is(j, &p);
@@ -474,8 +476,14 @@ static void job_prepare(struct job *j, uint32_t kind, const char *payload, size_
 
 	if (!j->begun)
 		*j = (struct job){
-			.begun = true, .in = -1, .out = -1, .err = -1, .report = -1, .go = -1,
-			.room = PROTOCOL_OUTPUT_WINDOW, .spaces = INIT_NO_SPACES,
+			.begun = true,
+			.in = -1,
+			.out = -1,
+			.err = -1,
+			.report = -1,
+			.go = -1,
+			.room = PROTOCOL_OUTPUT_WINDOW,
+			.spaces = INIT_NO_SPACES,
 		};
 	switch (kind) {
 	case PROTOCOL_EXEC_PLAN:
@@ -513,7 +521,7 @@ static void job_take_input(struct job *j, const char *data, size_t bytes)
 		j->in_until -= j->in_at;
 		j->in_at = 0;
 	}
-	if (j->in_until + bytes > sizeof(j->input)) {	/* more than the window */
+	if (j->in_until + bytes > sizeof(j->input)) { /* more than the window */
 		job_hang_up(j);
 		return;
 	}
@@ -596,7 +604,7 @@ void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, si
 	if (kind == PROTOCOL_EXEC_HANGUP)
 		job_take_hangup(j);
 	else if (j->over || j->hung || j->leaves_by)
-		return;		/* it was on its way when that ended */
+		return; /* it was on its way when that ended */
 	else if (is_before_start(kind) && !j->pid)
 		job_prepare(j, kind, payload, bytes);
 	else if (kind == PROTOCOL_EXEC_GO && j->plan.data && !j->pid)
@@ -623,7 +631,7 @@ static void move_job_input(struct job *j)
 		return;
 	j->in_at = j->in_until = 0;
 	if ((n < 0 || j->in_over) && !j->terminal)
-		job_close_end(&j->in);	/* its end, or nobody reads it */
+		job_close_end(&j->in); /* its end, or nobody reads it */
 	if (!j->in_used)
 		return;
 	j->in_used = 0;
@@ -677,11 +685,11 @@ static bool take_report(struct job *j)
 		job_close_end(&terminal[1]);
 		n = init_take_report(j->report, true, &error, terminal);
 	}
-	if (terminal[0] >= 0) {		/* no process of ours sends another */
+	if (terminal[0] >= 0) { /* no process of ours sends another */
 		close(terminal[0]);
 		close(terminal[1]);
 	} else if (n == (ssize_t)sizeof(error)) {
-		move_job_output(j, &j->err, PROTOCOL_EXEC_STDERR);	/* it may have said why */
+		move_job_output(j, &j->err, PROTOCOL_EXEC_STDERR); /* it may have said why */
 		job_end(j, PROTOCOL_END_NOT_STARTED, (uint32_t)error);
 		return false;
 	} else if (!n) {

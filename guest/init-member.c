@@ -70,7 +70,7 @@ static void member_remove_group(const char *name)
 			init_notice("container: %s: %s", path, strerror(errno));
 		close(fd);
 	}
-	rmdir(group);		/* it is there still as long as there are processes in it */
+	rmdir(group); /* it is there still as long as there are processes in it */
 }
 
 bool init_has_left(const struct protocol_in *in, const struct protocol_disk *disk)
@@ -83,7 +83,7 @@ bool init_has_left(const struct protocol_in *in, const struct protocol_disk *dis
 		return true;
 	fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
 	if (fd < 0)
-		return false;	/* or nobody knows, when there is no memory */
+		return false; /* or nobody knows, when there is no memory */
 	close(fd);
 	return true;
 }

@@ -16,13 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_DIGITS 20		/* of a 64-bit number */
-#define LINE_BYTES 2048u	/* what dprintf(3) writes at most */
+#define MAX_DIGITS 20	 /* of a 64-bit number */
+#define LINE_BYTES 2048u /* what dprintf(3) writes at most */
 
 struct print {
 	char *text;
-	size_t bytes;		/* of text, with its NUL */
-	size_t at;		/* how long it would be so far */
+	size_t bytes; /* of text, with its NUL */
+	size_t at;    /* how long it would be so far */
 };
 
 static void print_char(struct print *p, char c)

@@ -28,10 +28,10 @@
 
 #include "guest/init.h"
 
-#define DRIVERS "/lkvm/modules"		/* names of files below /lkvm, one a line, in order */
-#define NEW_ROOT "/lkvm/new"
+#define DRIVERS	     "/lkvm/modules" /* names of files below /lkvm, one a line, in order */
+#define NEW_ROOT     "/lkvm/new"
 #define WAIT_STEP_NS 200000u
-#define WAIT_MS 10000u
+#define WAIT_MS	     10000u
 
 /* ---- drivers and devices ---- */
 
@@ -52,7 +52,9 @@ static void open_console(void)
 void init_mount_kernel(void)
 {
 	static const char *const mounts[][2] = {
-		{ "devtmpfs", "/dev" }, { "proc", "/proc" }, { "sysfs", "/sys" },
+		{ "devtmpfs", "/dev" },
+		{ "proc", "/proc" },
+		{ "sysfs", "/sys" },
 	};
 
 	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
@@ -80,7 +82,7 @@ static void load_driver(const char *name)
 		dprintf(STDERR_FILENO, "lkvm: driver %s: %s\n", name, strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	unlink(path);		/* its memory is of better use */
+	unlink(path); /* its memory is of better use */
 }
 
 void init_load_drivers(void)
@@ -152,7 +154,8 @@ static void need_driver(const char *driver, const char *option)
 	snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/%s", driver);
 	if (access(path, F_OK))
 		init_fail("this kernel lacks %s (%s)\npass --modules DIR, or build with what \"lkvm "
-			  "kconfig\" prints.", driver, option);
+			  "kconfig\" prints.",
+			  driver, option);
 }
 
 static void need_bus(void)
@@ -217,7 +220,7 @@ static int open_in_root(int root, const char *path)
 		end = begin + strcspn(path + begin, "/");
 		memcpy(part, path, end);
 		part[end] = '\0';
-		mkdirat(fd, part + begin, 0755);	/* it mostly is there */
+		mkdirat(fd, part + begin, 0755); /* it mostly is there */
 		next = open_root_directory(root, part);
 		close(fd);
 		fd = next;
@@ -243,7 +246,8 @@ static void fail_to_mount(const char *type, const char *option, const char *path
 {
 	if (errno == ENODEV)
 		init_fail("%s: this kernel lacks %s (%s)\npass --modules DIR, or build with what "
-			  "\"lkvm kconfig\" prints.", path, type, option);
+			  "\"lkvm kconfig\" prints.",
+			  path, type, option);
 	init_fail("cannot mount %s (%s): %s", path, type, strerror(errno));
 }
 
@@ -342,8 +346,10 @@ static bool is_mounted(const struct init_plan *plan, size_t i)
 static void make_device_links(int root)
 {
 	static const char *const links[][2] = {
-		{ "/proc/self/fd", "dev/fd" }, { "fd/0", "dev/stdin" },
-		{ "fd/1", "dev/stdout" }, { "fd/2", "dev/stderr" },
+		{ "/proc/self/fd", "dev/fd" },
+		{ "fd/0", "dev/stdin" },
+		{ "fd/1", "dev/stdout" },
+		{ "fd/2", "dev/stderr" },
 	};
 
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
@@ -409,7 +415,7 @@ void init_make_root(const struct init_plan *plan)
 
 /* ---- roots of other containers ---- */
 
-#define OWN "/sys"	/* a place that is there, and that nobody can have made a link of */
+#define OWN "/sys" /* a place that is there, and that nobody can have made a link of */
 
 /* It was empty until now, and the kernel hears of its size a little later. */
 static void wait_for_size(const char *device)
@@ -516,7 +522,7 @@ static void write_resolver(const uint8_t dns[4])
 {
 	int fd;
 
-	unlink("/etc/resolv.conf");	/* often a link to what no service makes here */
+	unlink("/etc/resolv.conf"); /* often a link to what no service makes here */
 	fd = open("/etc/resolv.conf", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0 || dprintf(fd, "nameserver %u.%u.%u.%u\n", dns[0], dns[1], dns[2], dns[3]) < 0)
 		init_notice("network: cannot write /etc/resolv.conf: %s", strerror(errno));

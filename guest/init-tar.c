@@ -25,14 +25,14 @@
 
 #define BLOCK_BYTES	512u
 #define BUFFER_BYTES	32768u
-#define PATH_BYTES	4096u		/* what lkvm takes */
-#define MAX_DEPTH	256u		/* the same */
-#define MAX_PIECES	1024u		/* of a sparse file; what comes later is packed with its holes */
+#define PATH_BYTES	4096u /* what lkvm takes */
+#define MAX_DEPTH	256u  /* the same */
+#define MAX_PIECES	1024u /* of a sparse file; what comes later is packed with its holes */
 #define MAX_LINKS	1024u
-#define LINK_NAME_BYTES	65536u
+#define LINK_NAME_BYTES 65536u
 #define LIST_BYTES	2048u
 #define PAX_BYTES	(2 * PATH_BYTES + 1024u)
-#define OCTAL_7		07777777ull	/* the largest in a field of eight bytes */
+#define OCTAL_7		07777777ull /* the largest in a field of eight bytes */
 #define OCTAL_11	077777777777ull
 
 struct tar_header {
@@ -50,13 +50,13 @@ struct piece {
 struct link_name {
 	dev_t dev;
 	ino_t ino;
-	size_t name;			/* where it is in names */
+	size_t name; /* where it is in names */
 };
 
 static struct tar_writer {
 	int (*put)(void *arg, const void *data, size_t bytes);
 	void *arg;
-	int error;			/* nothing more is written: whole, or not at all */
+	int error; /* nothing more is written: whole, or not at all */
 	dev_t dev;
 	uint64_t sockets;
 

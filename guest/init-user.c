@@ -19,7 +19,7 @@
 /* Tests have files of their own. */
 #ifndef INIT_PASSWD
 #define INIT_PASSWD "/etc/passwd"
-#define INIT_GROUP "/etc/group"
+#define INIT_GROUP  "/etc/group"
 #endif
 #define MAX_FIELDS 7
 #define ROOT_SHELL "/bin/sh"
@@ -90,7 +90,7 @@ static bool parse_id(const char *text, unsigned int *id)
 
 /* The first line of @path whose field @index is @value, cut up into @fields; the rest are "". */
 static bool init_find_entry(struct init_lines *l, const char *path, unsigned int index,
-		       const char *value, char *fields[MAX_FIELDS])
+			    const char *value, char *fields[MAX_FIELDS])
 {
 	bool found = false;
 	char *line;

@@ -38,49 +38,49 @@
 
 #include "guest/init.h"
 
-#define FLOW_BYTES 32768u	/* what the driver takes at once */
-#define CTRL_D 4
-#define LEAVE_MS 5000		/* for processes that were killed to let go of their output */
-#define END_MS 10000		/* for lkvm to end the machine when something has failed */
+#define FLOW_BYTES   32768u /* what the driver takes at once */
+#define CTRL_D	     4
+#define LEAVE_MS     5000  /* for processes that were killed to let go of their output */
+#define END_MS	     10000 /* for lkvm to end the machine when something has failed */
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-#ifndef RANDOM_DEVICE	/* not this machine's in a fuzzer */
+#ifndef RANDOM_DEVICE /* not this machine's in a fuzzer */
 #define RANDOM_DEVICE "/dev/urandom"
-#define HWRNG_DEVICE "/dev/hwrng"
+#define HWRNG_DEVICE  "/dev/hwrng"
 #endif
 
 /* What the kernel keeps of it (rng_buffer of its core, data of virtio-rng's driver): 64 bytes each. */
 #define HWRNG_STALE_BYTES 128u
-#define HWRNG_TRIES 20u
+#define HWRNG_TRIES	  20u
 
 /* One direction of one stream. */
 struct flow {
-	int from, to;		/* -1: closed */
+	int from, to; /* -1: closed */
 	char data[FLOW_BYTES];
-	size_t at, until;	/* what of it is yet to be written */
-	uint64_t moved;		/* bytes that were written */
-	bool ended;		/* there is no more to read, and all was written */
+	size_t at, until; /* what of it is yet to be written */
+	uint64_t moved;	  /* bytes that were written */
+	bool ended;	  /* there is no more to read, and all was written */
 };
 
 static struct {
-	int control;		/* -1: not yet */
+	int control; /* -1: not yet */
 	int signals;
-	int random;		/* -1: not yet */
+	int random; /* -1: not yet */
 	struct init_plan plan;
 	struct flow in, out, err;
-	uint64_t in_bytes;	/* of stdin altogether, if in_known */
+	uint64_t in_bytes; /* of stdin altogether, if in_known */
 	bool in_known;
-	char in_last;		/* its last byte, so far */
-	bool in_keyed;		/* a terminal's end of it has been typed */
-	int terminal;		/* the master; -1: none */
-	int slave;		/* kept open until the command has ended; -1: none */
-	int results_port, results_dir;	/* -1: none */
+	char in_last;		       /* its last byte, so far */
+	bool in_keyed;		       /* a terminal's end of it has been typed */
+	int terminal;		       /* the master; -1: none */
+	int slave;		       /* kept open until the command has ended; -1: none */
+	int results_port, results_dir; /* -1: none */
 	pid_t command;
 	bool exited;
 	struct protocol_exited end;
-	bool told;		/* the plan is complete */
-	bool is_command;	/* this is not the first process any more, but about to be a command's */
-	int report;		/* ... and this is where its errors are told; -1: nowhere */
+	bool told;	 /* the plan is complete */
+	bool is_command; /* this is not the first process any more, but about to be a command's */
+	int report;	 /* ... and this is where its errors are told; -1: nowhere */
 	/* A message from lkvm, as far as it has come. */
 	size_t message_bytes;
 	char message[sizeof(struct protocol_header) + PROTOCOL_MAX_BYTES + 1];
@@ -92,7 +92,7 @@ __attribute__((noreturn)) static void switch_off(void)
 {
 	sync();
 	reboot(RB_POWER_OFF);
-	for (;;)	/* a kernel that cannot: the console has been told why */
+	for (;;) /* a kernel that cannot: the console has been told why */
 		pause();
 }
 
@@ -213,7 +213,7 @@ static void add_string(char ***list, size_t *nr, char *text)
 {
 	if (*nr == PROTOCOL_MAX_STRINGS)
 		init_fail("more than %u arguments", PROTOCOL_MAX_STRINGS);
-	if (!(*nr & (*nr + 1)))		/* full: 2^n - 1 and the NULL */
+	if (!(*nr & (*nr + 1))) /* full: 2^n - 1 and the NULL */
 		*list = keep_memory(realloc(*list, 2 * (*nr + 1) * sizeof(**list)));
 	(*list)[(*nr)++] = text;
 	(*list)[*nr] = NULL;
@@ -283,7 +283,7 @@ static void drop_stale_random(void)
 		ssize_t n = read(fd, stale, sizeof(stale) - bytes);
 
 		if (n < 0 && errno != EAGAIN)
-			break;		/* there is no device */
+			break; /* there is no device */
 		bytes += n > 0 ? (size_t)n : 0;
 		if (n <= 0)
 			nanosleep(&step, NULL);
@@ -299,7 +299,7 @@ static void drop_stale_random(void)
  */
 static void take_seed(size_t bytes)
 {
-	struct {	/* struct rand_pool_info with its buffer */
+	struct { /* struct rand_pool_info with its buffer */
 		int entropy_count, buf_size;
 		char seed[PROTOCOL_SEED_BYTES];
 	} pool = { .entropy_count = 8 * PROTOCOL_SEED_BYTES, .buf_size = PROTOCOL_SEED_BYTES };
@@ -498,7 +498,7 @@ static bool init_read_message(void)
 		return false;
 	memcpy(&h, init.message, sizeof(h));
 	if (wanted != sizeof(h) + h.bytes)
-		return false;		/* the header is there; now the rest */
+		return false; /* the header is there; now the rest */
 	init.message[wanted] = '\0';
 	last = init_take_message(h.kind, h.bytes);
 	init.message_bytes = 0;
@@ -641,7 +641,9 @@ static bool has_own_terminal(const struct init_plan *p)
 int init_open_report(bool own_terminal, int report[2])
 {
 	return (own_terminal ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, report) :
-		pipe2(report, O_CLOEXEC)) ? errno : 0;
+			       pipe2(report, O_CLOEXEC)) ?
+		       errno :
+		       0;
 }
 
 union init_ancillary {
@@ -654,11 +656,18 @@ static int make_own_terminal(const struct init_plan *p, int ends[3], int report)
 {
 	int ours[3], zero = 0, error = open_terminal(&p->size, ours, ends);
 	struct iovec iov = { &zero, sizeof(zero) };
-	union init_ancillary a = { .header = {
-		.cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	} };
+	union init_ancillary a = {
+		.header = {
+			.cmsg_len = CMSG_LEN(2 * sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
 	const struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &a,
+		.msg_controllen = sizeof(a),
 	};
 
 	if (error)
@@ -731,8 +740,10 @@ static int become_user(const struct init_user *u)
 	gid_t groups[INIT_MAX_GROUPS];
 	unsigned int nr = init_find_groups(u, groups);
 
-	return syscall(SYS_setgroups, nr, groups) || syscall(SYS_setgid, u->gid) ||
-	       syscall(SYS_setuid, u->uid) ? errno : 0;
+	return (syscall(SYS_setgroups, nr, groups) || syscall(SYS_setgid, u->gid) ||
+		syscall(SYS_setuid, u->uid)) ?
+		       errno :
+		       0;
 }
 
 /* errno of the first thing that fails. In the command's process. */
@@ -754,7 +765,7 @@ static int execute(const struct init_user *u, const int given[3], int report)
 		show_own_terminal(ends[0]);
 	if (p->has_terminal)
 		ioctl(ends[0], TIOCSCTTY, 0);
-	for (int i = 0; i < 3; i++) {	/* for who opens /dev/stdout */
+	for (int i = 0; i < 3; i++) { /* for who opens /dev/stdout */
 		fchown(ends[i], p->is_container ? p->credentials.uid : u->uid, (gid_t)-1);
 		dup2(ends[i], i);
 	}
@@ -801,7 +812,7 @@ void init_leave(const int ends[3], int report)
 
 void init_be_command(const struct init_plan *plan, const int ends[3], int report, int error)
 {
-	char *directory = init.plan.directory;	/* the first one's, if it is there */
+	char *directory = init.plan.directory; /* the first one's, if it is there */
 	struct init_seccomp *seccomp = init.plan.seccomp;
 	struct init_user u;
 
@@ -1159,7 +1170,7 @@ int main(void)
 	init_make_root(&init.plan);
 	init_set_networks(&init.plan);
 	init_start_command();
-	setpriority(PRIO_PROCESS, 0, -20);	/* not the command's */
+	setpriority(PRIO_PROCESS, 0, -20); /* not the command's */
 	move_streams();
 	if (init.plan.results)
 		send_results();

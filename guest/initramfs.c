@@ -29,15 +29,15 @@
 #include "log.h"
 #include "util.h"
 
-#define HEADER_BYTES	110u	/* and behind it the name, its NUL, zeroes up to a multiple of 4 */
-#define BUFFER_BYTES	65536u
-#define MAX_DEPTH	64u
+#define HEADER_BYTES 110u /* and behind it the name, its NUL, zeroes up to a multiple of 4 */
+#define BUFFER_BYTES 65536u
+#define MAX_DEPTH    64u
 
 struct archive {
 	int fd;
-	int rc;			/* the first error; nothing is written behind it */
+	int rc; /* the first error; nothing is written behind it */
 	uint32_t inode;
-	uint64_t written;	/* and what is in the buffer */
+	uint64_t written; /* and what is in the buffer */
 	size_t buffered;
 	uint8_t buffer[BUFFER_BYTES];
 };
@@ -131,12 +131,12 @@ struct tree {
 	unsigned int *nr_entries;
 	uint64_t *bytes;
 	unsigned int unreadable;
-	char name[PATH_MAX];	/* of the current entry, in the archive */
-	size_t root_len;	/* of config->to in it */
+	char name[PATH_MAX]; /* of the current entry, in the archive */
+	size_t root_len;     /* of config->to in it */
 };
 
-__attribute__((format(printf, 3, 4)))
-static int tree_fail(const struct tree *t, int rc, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int tree_fail(const struct tree *t, int rc,
+							   const char *fmt, ...)
 {
 	char text[256];
 	va_list ap;
@@ -193,13 +193,14 @@ static int put_contents(struct tree *t, int fd, uint64_t bytes)
 {
 	uint8_t buf[16384];
 
-	for (uint64_t at = 0; at < bytes; ) {
+	for (uint64_t at = 0; at < bytes;) {
 		size_t n = min_u64(sizeof(buf), bytes - at);
 		int rc = pread_all(fd, buf, n, at);
 
 		if (rc)
-			return tree_fail(t, rc, "%s", rc == -ENODATA ?
-					 "became shorter while it was read" : strerror(-rc));
+			return tree_fail(t, rc, "%s",
+					 rc == -ENODATA ? "became shorter while it was read" :
+							  strerror(-rc));
 		archive_put(t->archive, buf, n);
 		at += n;
 	}
@@ -214,7 +215,7 @@ static int put_regular(struct tree *t, int dir_fd, const char *name, const struc
 
 	if (fd < 0)
 		return is_forbidden(errno) ? put_unreadable(t, st) :
-		       tree_fail(t, -errno, "%s", strerror(errno));
+					     tree_fail(t, -errno, "%s", strerror(errno));
 	if (fstat(fd, &now) || !S_ISREG(now.st_mode))
 		rc = tree_fail(t, -ESTALE, "was replaced while it was read");
 	else
@@ -310,7 +311,7 @@ static int put_tree_directory(struct tree *t, int dir_fd, const char *name, cons
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return is_forbidden(errno) && depth ? put_unreadable(t, st) :
-		       tree_fail(t, -errno, "%s", strerror(errno));
+						      tree_fail(t, -errno, "%s", strerror(errno));
 	tree_put_header(t, st, 0);
 	return put_entries(t, fd, depth);
 }
@@ -344,8 +345,13 @@ static int put_whole_tree(struct archive *a, const struct initramfs_tree *config
 		rc = t ? -errno : -ENOMEM;
 		log_error("%s: %s: %s", config->option, config->path, strerror(-rc));
 	} else {
-		*t = (struct tree){ .archive = a, .config = config, .device = st.st_dev,
-				    .nr_entries = nr_entries, .bytes = bytes };
+		*t = (struct tree){
+			.archive = a,
+			.config = config,
+			.device = st.st_dev,
+			.nr_entries = nr_entries,
+			.bytes = bytes,
+		};
 		t->root_len = (size_t)snprintf(t->name, sizeof(t->name), "%s", config->to);
 		rc = put_tree(t, fd, ".", &st, 0);
 		if (t->unreadable)

@@ -22,19 +22,19 @@
 #include "uki.h"
 #include "util.h"
 
-#define HEADER_OFFSET	0x1f1u	/* struct setup_header in the file */
-#define HEADER_MAGIC	0x53726448u	/* "HdrS" */
-#define BOOT_FLAG_MAGIC	0xaa55u
-#define SECTOR_BYTES	512u
-#define TEXT_BASE	0x200u	/* what the field kernel_version counts from */
+#define HEADER_OFFSET	    0x1f1u	/* struct setup_header in the file */
+#define HEADER_MAGIC	    0x53726448u /* "HdrS" */
+#define BOOT_FLAG_MAGIC	    0xaa55u
+#define SECTOR_BYTES	    512u
+#define TEXT_BASE	    0x200u /* what the field kernel_version counts from */
 #define PROTOCOL_XLOADFLAGS 0x020cu
-#define MAX_PHDRS	128u
-#define CHUNK_BYTES	KIB(256)
+#define MAX_PHDRS	    128u
+#define CHUNK_BYTES	    KIB(256)
 
 static const char banner[] = "Linux version ";
 
-#define BANNER_BYTES	(sizeof(banner) - 1)
-#define FOUND_BYTES	(BANNER_BYTES + KERNEL_RELEASE_BYTES)
+#define BANNER_BYTES (sizeof(banner) - 1)
+#define FOUND_BYTES  (BANNER_BYTES + KERNEL_RELEASE_BYTES)
 
 static bool is_release_char(char c)
 {
@@ -146,8 +146,11 @@ static bool read_segment(int fd, const Elf64_Ehdr *e, unsigned int i, uint64_t f
 		if (!range_within(at, sizeof(narrow), file_bytes) ||
 		    pread_all(fd, &narrow, sizeof(narrow), at))
 			return false;
-		p = (Elf64_Phdr){ .p_type = narrow.p_type, .p_offset = narrow.p_offset,
-				  .p_filesz = narrow.p_filesz };
+		p = (Elf64_Phdr){
+			.p_type = narrow.p_type,
+			.p_offset = narrow.p_offset,
+			.p_filesz = narrow.p_filesz,
+		};
 	}
 	*offset = p.p_offset;
 	*bytes = p.p_filesz;

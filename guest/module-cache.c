@@ -18,14 +18,14 @@
 #include "log.h"
 #include "util.h"
 
-#define SUFFIX		".module"
-#define CACHE_LIMIT_BYTES	MIB(64)		/* of all entries, on disk */
-#define NAME_CHARS	96u
+#define SUFFIX		  ".module"
+#define CACHE_LIMIT_BYTES MIB(64) /* of all entries, on disk */
+#define NAME_CHARS	  96u
 
 struct module_header {
 	char magic[8];
 	struct cache_identity module;
-	uint64_t bytes;			/* behind the header, which are all the rest */
+	uint64_t bytes; /* behind the header, which are all the rest */
 };
 
 static const char header_magic[8] = { 'l', 'k', 'v', 'm', 'm', 'o', 'd', '\n' };

@@ -172,7 +172,7 @@ static int chooser_add(struct chooser *c, const char *name, bool optional)
 			make_required(c, name);
 		return c->seen[i].missing ? -ENOENT : 0;
 	}
-	if (!module_index_find(&s->paths, name, path))	/* without a list it may be built in */
+	if (!module_index_find(&s->paths, name, path)) /* without a list it may be built in */
 		return s->builtin.nr && !is_built_in(s, name) ? -ENOENT : 0;
 	if (c->nr_seen == MODULES_MAX)
 		return -E2BIG;

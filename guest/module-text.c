@@ -19,8 +19,8 @@
 #include "util.h"
 
 struct module_line {
-	uint32_t hash;		/* of the module's name */
-	uint32_t at, bytes;	/* its path, in the text */
+	uint32_t hash;	    /* of the module's name */
+	uint32_t at, bytes; /* its path, in the text */
 };
 
 /* ---- words and lines ---- */
@@ -45,7 +45,7 @@ bool module_text_word(struct module_text *rest, const char *separators, struct m
 
 	while (from < rest->bytes && strchr(separators, rest->data[from]))
 		from++;
-	for (to = from; to < rest->bytes && !strchr(separators, rest->data[to]); )
+	for (to = from; to < rest->bytes && !strchr(separators, rest->data[to]);)
 		to++;
 	if (from == to)
 		return false;
@@ -254,7 +254,8 @@ char module_text_config(struct module_text config, const char *option)
 		line = (struct module_text){ line.data + 7, line.bytes - 7 };
 		if (text_take_until(&line, '=', &key) && module_text_equals(key, option))
 			value = module_text_equals(line, "y") || module_text_equals(line, "m") ?
-				line.data[0] : 'n';
+					line.data[0] :
+					'n';
 	}
 	return value;
 }
@@ -272,8 +273,12 @@ static Elf64_Shdr section_at(struct module_text m, bool is_64bit, uint64_t table
 		return s;
 	}
 	memcpy(&narrow, m.data + table + i * sizeof(narrow), sizeof(narrow));
-	return (Elf64_Shdr){ .sh_name = narrow.sh_name, .sh_type = narrow.sh_type,
-			     .sh_offset = narrow.sh_offset, .sh_size = narrow.sh_size };
+	return (Elf64_Shdr){
+		.sh_name = narrow.sh_name,
+		.sh_type = narrow.sh_type,
+		.sh_offset = narrow.sh_offset,
+		.sh_size = narrow.sh_size,
+	};
 }
 
 struct section_table {

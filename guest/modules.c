@@ -26,15 +26,15 @@
 #include "log.h"
 #include "util.h"
 
-#define MAX_TEXT_BYTES MIB(32)	/* of a list; the largest of Debian's has two */
+#define MAX_TEXT_BYTES MIB(32) /* of a list; the largest of Debian's has two */
 
 struct modules_reader {
 	const struct modules *modules;
 	int dir_fd;
-	struct module_text aliases;	/* modules.alias, when it has been asked for */
-	int cache;		/* folder; -1: none */
-	uint64_t left;		/* bytes that modules may still take */
-	uint8_t *scratch;	/* MODULES_MAX_FILE_BYTES for unpacking; NULL until it is needed */
+	struct module_text aliases; /* modules.alias, when it has been asked for */
+	int cache;		    /* folder; -1: none */
+	uint64_t left;		    /* bytes that modules may still take */
+	uint8_t *scratch;	    /* MODULES_MAX_FILE_BYTES for unpacking; NULL until it is needed */
 };
 
 /* ---- reading ---- */
@@ -48,7 +48,9 @@ static int open_regular(int dir_fd, const char *path, uint64_t *bytes)
 
 	if (fd < 0)
 		return -errno;
-	rc = fstat(fd, &st) ? -errno : S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	rc = fstat(fd, &st)	 ? -errno :
+	     S_ISREG(st.st_mode) ? 0 :
+				   -EINVAL;
 	if (rc) {
 		close(fd);
 		return rc;
@@ -100,8 +102,8 @@ static void free_text(struct module_text *text)
 	*text = (struct module_text){ NULL, 0 };
 }
 
-__attribute__((format(printf, 4, 5)))
-static int module_fail(const struct modules_reader *r, const char *path, int rc, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static int module_fail(const struct modules_reader *r,
+							     const char *path, int rc, const char *fmt, ...)
 {
 	char text[256];
 	va_list ap;
@@ -205,7 +207,7 @@ static int check_module(const struct modules_reader *r, const char *path,
 	return module_fail(r, path, -EINVAL, "made for kernel %s, and this one is %s%s",
 			   release.text, m->release,
 			   m->place == MODULES_TREE ? "\nbuild the modules again: make modules" :
-			   "\npass --modules DIR with those of this kernel.");
+						      "\npass --modules DIR with those of this kernel.");
 }
 
 static int read_module(void *ctx, const char *path, struct module_file *file)
@@ -274,12 +276,11 @@ static enum modules_place place_at(const char *dir)
 	if (has_file(dir, "modules.dep"))
 		return MODULES_FOLDER;
 	return has_file(dir, "modules.order") && has_file(dir, ".config") ? MODULES_TREE :
-	       MODULES_ABSENT;
+									    MODULES_ABSENT;
 }
 
 /* True if there is something at "@fmt". */
-__attribute__((format(printf, 2, 3)))
-static bool try_place(struct modules *m, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static bool try_place(struct modules *m, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -296,7 +297,9 @@ static int find_given(struct modules *m, const char *dir)
 {
 	struct stat st;
 
-	int rc = stat(dir, &st) ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+	int rc = stat(dir, &st)	     ? -errno :
+		 S_ISDIR(st.st_mode) ? 0 :
+				       -ENOTDIR;
 
 	if (rc) {
 		log_error("--modules: %s: %s", dir, strerror(-rc));
@@ -309,7 +312,8 @@ static int find_given(struct modules *m, const char *dir)
 		return 0;
 	log_error("--modules: %s: no modules for kernel %s in it\n"
 		  "it has to have modules.dep in it or in lib/modules/%s below it, or be the tree "
-		  "that the kernel was built in.", dir, *m->release ? m->release : "(unknown)",
+		  "that the kernel was built in.",
+		  dir, *m->release ? m->release : "(unknown)",
 		  *m->release ? m->release : "RELEASE");
 	return -ENOENT;
 }
@@ -407,13 +411,19 @@ static void close_lists(struct modules_lists *l)
 static int choose_from_place(struct modules *m, const struct modules_config *c)
 {
 	bool is_there = m->place == MODULES_FOLDER || m->place == MODULES_TREE;
-	struct modules_reader reader = { .modules = m, .dir_fd = -1, .cache = -1,
-					 .left = MODULES_MAX_BYTES };
-	struct modules_lists lists = { .source = {
-		.read = m->place == MODULES_TREE ? read_tree_module : read_module,
-		.aliases = m->place == MODULES_FOLDER ? read_aliases : NULL,
-		.ctx = &reader,
-	} };
+	struct modules_reader reader = {
+		.modules = m,
+		.dir_fd = -1,
+		.cache = -1,
+		.left = MODULES_MAX_BYTES,
+	};
+	struct modules_lists lists = {
+		.source = {
+			.read = m->place == MODULES_TREE ? read_tree_module : read_module,
+			.aliases = m->place == MODULES_FOLDER ? read_aliases : NULL,
+			.ctx = &reader,
+		},
+	};
 	const char *why;
 	int rc = 0;
 
@@ -509,12 +519,14 @@ int modules_report(const struct modules *m, uint32_t options)
 			  m->path, build);
 	else if (m->place == MODULES_TREE)
 		log_error("kernel %s: needs %s, and %s has neither set nor built it\n"
-			  "%s, or make modules.", release, text, m->path, build);
+			  "%s, or make modules.",
+			  release, text, m->path, build);
 	else if (*m->path)
 		log_error("kernel %s: needs %s, and %s%s is missing\npass --modules DIR, or %s.", release,
 			  text, m->path, access(m->path, F_OK) ? "" : "/modules.dep", build);
 	else
 		log_error("kernel %s: needs %s, and nobody says where its modules are\n"
-			  "pass --modules DIR, or %s.", release, text, build);
+			  "pass --modules DIR, or %s.",
+			  release, text, build);
 	return -ENOENT;
 }

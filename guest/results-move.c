@@ -23,17 +23,17 @@
 #include "log.h"
 #include "util.h"
 
-#define LIST_BYTES	2048u		/* in each step of a recursion */
-#define PATH_ROOM	4352u		/* for what disk/tar.h lets through */
-#define LINES		"moved"
-#define NUMBER_CHARS	24u
+#define LIST_BYTES   2048u /* in each step of a recursion */
+#define PATH_ROOM    4352u /* for what disk/tar.h lets through */
+#define LINES	     "moved"
+#define NUMBER_CHARS 24u
 
 struct moving {
 	int from, to, trash;
-	int lines;			/* the file */
+	int lines; /* the file */
 	uint64_t nr, lines_bytes;
 	size_t path_bytes;
-	char path[PATH_ROOM];		/* below both sides */
+	char path[PATH_ROOM]; /* below both sides */
 };
 
 /* ---- listing ---- */
@@ -183,7 +183,7 @@ static int compare_entry(struct moving *m, int from, int to, const char *name)
 		return 0;
 	if (ours.st_dev != there.st_dev)
 		return move_refuse(m, "where the host has another file system", -EXDEV);
-	if (syscall(SYS_faccessat, to, name, W_OK | X_OK))	/* the C library's is another */
+	if (syscall(SYS_faccessat, to, name, W_OK | X_OK)) /* the C library's is another */
 		return move_refuse(m, strerror(errno), -errno);
 	sub = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (sub < 0)
@@ -331,7 +331,7 @@ static int move_below(struct moving *m, int from, int to)
 			if (!rc)
 				rc = move_entry(m, from, to, name);
 			if (!rc)
-				path_leave(m, before);	/* otherwise it is what the message names */
+				path_leave(m, before); /* otherwise it is what the message names */
 		}
 		rc = end_list(&l) && !rc ? l.error : rc;
 	}

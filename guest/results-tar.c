@@ -23,8 +23,8 @@
 #include "log.h"
 #include "util.h"
 
-#define BUFFER_BYTES	65536u
-#define NAME_ROOM	256u		/* of a component with its end: NAME_MAX */
+#define BUFFER_BYTES 65536u
+#define NAME_ROOM    256u /* of a component with its end: NAME_MAX */
 
 /* A directory that is open. The first is the one that is unpacked into. */
 struct level {
@@ -35,18 +35,24 @@ struct level {
 };
 
 /* What is left out, as messages name it. */
-enum left { LEFT_DEVICE, LEFT_FIFO, LEFT_UNKNOWN, LEFT_BITS, NR_LEFT };
+enum left {
+	LEFT_DEVICE,
+	LEFT_FIFO,
+	LEFT_UNKNOWN,
+	LEFT_BITS,
+	NR_LEFT,
+};
 
 struct results_tar {
 	struct tar *tar;
-	int error;			/* it is over */
+	int error; /* it is over */
 	uint64_t nr_entries;
 	struct level levels[RESULTS_MAX_DEPTH + 1];
 	unsigned int nr_levels;
 
-	int file;			/* that data are for; -1 */
-	uint32_t piece;			/* of a sparse file: the one that data are for, */
-	uint64_t piece_done;		/* and how many of its bytes are written */
+	int file;	     /* that data are for; -1 */
+	uint32_t piece;	     /* of a sparse file: the one that data are for, */
+	uint64_t piece_done; /* and how many of its bytes are written */
 
 	struct {
 		uint64_t nr;
@@ -107,7 +113,8 @@ static void leave_out(struct results_tar *rt, enum left what)
 static void say_what_is_left(const struct results_tar *rt)
 {
 	static const char *const whats[NR_LEFT] = {
-		[LEFT_DEVICE] = "a device: left out", [LEFT_FIFO] = "a fifo: left out",
+		[LEFT_DEVICE] = "a device: left out",
+		[LEFT_FIFO] = "a fifo: left out",
 		[LEFT_UNKNOWN] = "not a file, a directory or a link: left out",
 		[LEFT_BITS] = "set-uid, set-gid and sticky bits: left out",
 	};
@@ -193,7 +200,7 @@ static int enter_level(struct results_tar *rt, const char *name)
  */
 static int go_to_parent(struct results_tar *rt, const char *path, char last[NAME_ROOM])
 {
-	unsigned int depth = 0;		/* levels of this path */
+	unsigned int depth = 0; /* levels of this path */
 	char name[NAME_ROOM];
 	const char *why;
 	int rc = 0;
@@ -236,7 +243,7 @@ static int unpack_dir(struct results_tar *rt, const struct tar_entry *e, const c
 	int rc;
 
 	if (!name[0])
-		return 0;	/* the directory itself: DIR of the host is as it is */
+		return 0; /* the directory itself: DIR of the host is as it is */
 	rc = enter_level(rt, name);
 	if (rc == -ELOOP && rt->nr_levels > RESULTS_MAX_DEPTH)
 		return fail_because(rt, "nested too deeply", rc);
@@ -315,7 +322,7 @@ static int end_file(struct results_tar *rt, const struct tar_entry *e)
 	if (!rc && (fchmod(rt->file, permissions(rt, e)) || futimens(rt->file, times)))
 		rc = -errno;
 	if (close(rt->file) && !rc)
-		rc = -errno;	/* some file systems say only now that they are full */
+		rc = -errno; /* some file systems say only now that they are full */
 	rt->file = -1;
 	return rc ? fail_by(rt, rc) : 0;
 }

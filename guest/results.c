@@ -26,34 +26,34 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define PIECE_BYTES	32768u
-#define PATIENCE_MS	3000u
-#define ORDER_DATA	'd'
-#define ORDER_COMMIT	'c'
-#define ORDER_ABORT	'a'
+#define PIECE_BYTES  32768u
+#define PATIENCE_MS  3000u
+#define ORDER_DATA   'd'
+#define ORDER_COMMIT 'c'
+#define ORDER_ABORT  'a'
 
 struct results {
-	int socket;			/* -1: the process has been left */
-	int error;			/* what results_put() has to say; 0 */
+	int socket; /* -1: the process has been left */
+	int error;  /* what results_put() has to say; 0 */
 	struct event_loop *loop;
-	int watch;			/* -1 */
-	bool is_waiting;		/* for room */
-	bool is_over;			/* it has answered, or is gone */
+	int watch;	 /* -1 */
+	bool is_waiting; /* for room */
+	bool is_over;	 /* it has answered, or is gone */
 	bool commits, commit_sent;
 	void (*wake)(void *arg);
 	void *wake_arg;
 	void (*done)(void *arg, int error);
 	void *done_arg;
-	struct event_deferred deferred;	/* what is over before @done was known */
+	struct event_deferred deferred; /* what is over before @done was known */
 
 	/* In the process: */
 	struct sandbox *sandbox;
 	const char *path;
-	int dir;			/* the user's */
-	int above;			/* what that is in, if it was made; -1 */
-	const char *last;		/* its name there */
+	int dir;	  /* the user's */
+	int above;	  /* what that is in, if it was made; -1 */
+	const char *last; /* its name there */
 	char hidden[sizeof(RESULTS_HIDDEN) + 16];
-	struct timespec time_before, time_after;	/* of @dir, when the hidden one was made */
+	struct timespec time_before, time_after; /* of @dir, when the hidden one was made */
 };
 
 /* ---- the process ---- */
@@ -96,7 +96,9 @@ static int receive_all(const struct results *r, int socket, int hidden)
 {
 	int new = make_dir(hidden, "new"), old = make_dir(hidden, "old");
 	struct results_tar *rt = NULL;
-	int rc = new < 0 ? new : old < 0 ? old : results_tar_create(&rt, new);
+	int rc = new < 0 ? new :
+		 old < 0 ? old :
+			   results_tar_create(&rt, new);
 
 	if (rc)
 		log_error("out: %s: %s", r->path, strerror(-rc));
@@ -138,7 +140,8 @@ static void remove_hidden(const struct results *r, int hidden)
 static int confine_results(const struct results *r)
 {
 	const struct sandbox_folder folders[] = {
-		{ r->dir, SANDBOX_READ | SANDBOX_WRITE }, { r->above, SANDBOX_REMOVE_DIRS },
+		{ r->dir, SANDBOX_READ | SANDBOX_WRITE },
+		{ r->above, SANDBOX_REMOVE_DIRS },
 	};
 	int rc = sandbox_keep_folders(r->sandbox, folders, r->above < 0 ? 1 : 2);
 
@@ -180,7 +183,11 @@ static int open_above(const char *path, char **last)
 	if (slash)
 		*slash = '\0';
 	*last = copy ? strdup(slash ? slash + 1 : copy) : NULL;
-	fd = *last ? open(!slash ? "." : *copy ? copy : "/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	fd = *last ? open(!slash ? "." :
+			  *copy	 ? copy :
+				   "/",
+			  O_PATH | O_DIRECTORY | O_CLOEXEC) :
+		     -1;
 	free(copy);
 	return fd;
 }
@@ -413,7 +420,7 @@ void results_abort(struct results *r)
 	r->error = r->error ? r->error : -ECANCELED;
 	if (helper_call(r->socket, ORDER_ABORT))
 		return;
-	close(r->socket);	/* has the same meaning */
+	close(r->socket); /* has the same meaning */
 	r->socket = -1;
 }
 

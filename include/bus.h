@@ -21,7 +21,7 @@ struct bus_ops {
 struct bus_region {
 	uint64_t start;
 	uint64_t len;
-	unsigned int max_access;	/* wider accesses are split; 1, 2, 4 or 8 */
+	unsigned int max_access; /* wider accesses are split; 1, 2, 4 or 8 */
 	const struct bus_ops *ops;
 	void *dev;
 	const char *name;
@@ -32,7 +32,7 @@ struct bus_region {
 struct bus {
 	pthread_rwlock_t lock;
 	unsigned int nr_regions;
-	struct bus_region regions[BUS_MAX_REGIONS];	/* sorted by start */
+	struct bus_region regions[BUS_MAX_REGIONS]; /* sorted by start */
 };
 
 void bus_init(struct bus *bus);

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CACHE_PREFIX	"lkvm-"
+#define CACHE_PREFIX "lkvm-"
 
 /*
  * Opens the folder @path, which is made if it is missing; NULL: lkvm's in the user's cache

@@ -119,9 +119,13 @@ union socket_ancillary {
 static inline ssize_t socket_send_fd(int fd, const void *data, size_t bytes, int passed)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, bytes };
-	union socket_ancillary a = { .header = {
-		.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	} };
+	union socket_ancillary a = {
+		.header = {
+			.cmsg_len = CMSG_LEN(sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
@@ -145,11 +149,18 @@ union socket_ancillary_pair {
 static inline ssize_t socket_send_pair(int fd, const void *data, size_t bytes, const int passed[2])
 {
 	struct iovec iov = { (void *)(uintptr_t)data, bytes };
-	union socket_ancillary_pair a = { .header = {
-		.cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	} };
+	union socket_ancillary_pair a = {
+		.header = {
+			.cmsg_len = CMSG_LEN(2 * sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		},
+	};
 	const struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &a,
+		.msg_controllen = sizeof(a),
 	};
 	ssize_t n;
 
@@ -187,8 +198,10 @@ static inline ssize_t socket_recv_fd(int fd, void *data, size_t bytes, int *pass
 	struct iovec iov = { data, bytes };
 	union socket_ancillary a = { 0 };
 	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a,
-		.msg_controllen = CMSG_LEN(sizeof(int)),	/* with padding, two would fit */
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &a,
+		.msg_controllen = CMSG_LEN(sizeof(int)), /* with padding, two would fit */
 	};
 	ssize_t n;
 

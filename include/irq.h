@@ -11,8 +11,8 @@
 struct vm;
 
 struct irq {
-	struct vm *vm;		/* NULL: the source raises nothing (unit tests count the eventfd) */
-	int fd;			/* -1 when absent */
+	struct vm *vm; /* NULL: the source raises nothing (unit tests count the eventfd) */
+	int fd;	       /* -1 when absent */
 	uint32_t gsi;
 };
 

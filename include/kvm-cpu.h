@@ -23,16 +23,16 @@ struct sandbox;
 struct vm;
 
 /* What the thread is asked to look at when it leaves KVM_RUN. */
-#define VCPU_REQUEST_STOP	1u
-#define VCPU_REQUEST_REPORT	2u	/* is this CPU halted for good? */
-#define VCPU_REQUEST_PAUSED	4u	/* we were stopped: its watchdogs should know */
-#define VCPU_REQUEST_PARK	8u	/* wait for vcpu_unpark() */
-#define VCPU_REQUEST_NMI	16u	/* give it one */
+#define VCPU_REQUEST_STOP   1u
+#define VCPU_REQUEST_REPORT 2u	/* is this CPU halted for good? */
+#define VCPU_REQUEST_PAUSED 4u	/* we were stopped: its watchdogs should know */
+#define VCPU_REQUEST_PARK   8u	/* wait for vcpu_unpark() */
+#define VCPU_REQUEST_NMI    16u /* give it one */
 
 enum vcpu_report {
-	VCPU_REPORT_NONE,	/* not answered yet */
+	VCPU_REPORT_NONE, /* not answered yet */
 	VCPU_REPORT_ALIVE,
-	VCPU_REPORT_DEAD,	/* halted with interrupts off, or never started */
+	VCPU_REPORT_DEAD, /* halted with interrupts off, or never started */
 };
 
 /* How many have parked since somebody set it to 0; @fd is an eventfd that tells of each. */
@@ -42,28 +42,28 @@ struct vcpu_park {
 };
 
 struct vcpu {
-	struct vm *vm;			/* lent, as all pointers but run */
+	struct vm *vm; /* lent, as all pointers but run */
 	struct bus *pio;
 	struct bus *mmio;
 	const struct mem *mem;
-	unsigned int index;		/* 0 is the boot CPU */
+	unsigned int index; /* 0 is the boot CPU */
 	int fd;
-	int stats_fd;		/* kvm-stats.h; -1 */
+	int stats_fd; /* kvm-stats.h; -1 */
 	struct kvm_run *run;
 	bool started;
 	pthread_t thread;
-	atomic_int tid;			/* of the thread, once it runs */
-	struct sandbox *sandbox;	/* lent to the thread */
+	atomic_int tid;		 /* of the thread, once it runs */
+	struct sandbox *sandbox; /* lent to the thread */
 	sem_t may_run;
-	struct vcpu_park *park;		/* lent, for VCPU_REQUEST_PARK */
-	bool traps;			/* KVM_SET_GUEST_DEBUG may be used: KVM_EXIT_DEBUG parks it */
-	bool trapped;			/* it has, and why. The thread's; whoever looks while it is parked */
+	struct vcpu_park *park; /* lent, for VCPU_REQUEST_PARK */
+	bool traps;		/* KVM_SET_GUEST_DEBUG may be used: KVM_EXIT_DEBUG parks it */
+	bool trapped;		/* it has, and why. The thread's; whoever looks while it is parked */
 	struct kvm_debug_exit_arch trap;
 	atomic_uint requests;
-	atomic_int report;		/* enum vcpu_report */
-	uint64_t stopped_offset;	/* x86/clocks.c: of its counter */
-	bool ended;			/* by an access to a port of its own. The thread's */
-	uint64_t first_access_ns;	/* to a device of ours; 0: none yet. The thread's */
+	atomic_int report;	  /* enum vcpu_report */
+	uint64_t stopped_offset;  /* x86/clocks.c: of its counter */
+	bool ended;		  /* by an access to a port of its own. The thread's */
+	uint64_t first_access_ns; /* to a device of ours; 0: none yet. The thread's */
 };
 
 /* @id is the APIC id. 0 or -errno, after a message. */

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KVM_STATS_BLOCK_BYTES 8192u	/* of descriptions, and of numbers; 47 are 3 KiB (Linux 6.18) */
+#define KVM_STATS_BLOCK_BYTES 8192u /* of descriptions, and of numbers; 47 are 3 KiB (Linux 6.18) */
 
 /* The statistics of @fd, a vCPU's or a VM's. A descriptor, or -1. */
 int kvm_stats_open(int fd);

@@ -20,34 +20,34 @@ struct mem;
 /* Why a VM ended; the first reason counts. */
 enum stop_reason {
 	STOP_NONE = 0,
-	STOP_POWEROFF,		/* the guest switched itself off */
-	STOP_RESET,		/* the guest asked for a reset */
-	STOP_PANIC,		/* the guest's kernel reported a panic through pvpanic */
+	STOP_POWEROFF, /* the guest switched itself off */
+	STOP_RESET,    /* the guest asked for a reset */
+	STOP_PANIC,    /* the guest's kernel reported a panic through pvpanic */
 	STOP_TRIPLE_FAULT,
-	STOP_HALTED,		/* every CPU halted with interrupts off */
-	STOP_KVM_ERROR,		/* a vCPU cannot go on */
-	STOP_TIMEOUT,		/* --timeout */
-	STOP_SIGNAL,		/* lkvm was sent a signal: stop_signal */
-	STOP_QUIT,		/* Ctrl-A x */
-	STOP_COMMAND,		/* the command that it was started for has ended */
-	STOP_ERROR,		/* lkvm or the host failed while it ran */
-	STOP_SNAPSHOT,		/* lkvm snapshot --stop */
+	STOP_HALTED,	/* every CPU halted with interrupts off */
+	STOP_KVM_ERROR, /* a vCPU cannot go on */
+	STOP_TIMEOUT,	/* --timeout */
+	STOP_SIGNAL,	/* lkvm was sent a signal: stop_signal */
+	STOP_QUIT,	/* Ctrl-A x */
+	STOP_COMMAND,	/* the command that it was started for has ended */
+	STOP_ERROR,	/* lkvm or the host failed while it ran */
+	STOP_SNAPSHOT,	/* lkvm snapshot --stop */
 };
 
 struct vm {
-	int sys_fd;		/* /dev/kvm */
+	int sys_fd; /* /dev/kvm */
 	int fd;
-	int teardown_ring;	/* has the VM a moment longer than we; -1 */
-	pid_t pid;		/* of this process */
-	bool is_pvm;		/* see kvm_is_pvm(); later nobody can look */
-	int stop_fd;		/* eventfd, readable once a stop was requested */
+	int teardown_ring; /* has the VM a moment longer than we; -1 */
+	pid_t pid;	   /* of this process */
+	bool is_pvm;	   /* see kvm_is_pvm(); later nobody can look */
+	int stop_fd;	   /* eventfd, readable once a stop was requested */
 	unsigned int max_vcpus;
 	uint32_t vcpu_mmap_bytes;
-	atomic_int stop_reason;	/* enum stop_reason */
+	atomic_int stop_reason; /* enum stop_reason */
 	atomic_int stop_signal;
 	pthread_mutex_t routes_lock;
 	struct vm_routes *routes;
-	bool ending;		/* what is registered goes with the VM */
+	bool ending; /* what is registered goes with the VM */
 };
 
 /*
@@ -70,9 +70,9 @@ int kvm_capability(int sys_fd, int cap);
 
 struct vm_config {
 	/* Guest-physical addresses where nothing else is, for KVM's own use (api.rst: KVM_SET_TSS_ADDR). */
-	uint64_t identity_map;	/* a page */
-	uint64_t tss;		/* three pages */
-	bool pit;		/* an 8254. It makes the end longer: two grace periods of the host's kernel */
+	uint64_t identity_map; /* a page */
+	uint64_t tss;	       /* three pages */
+	bool pit;	       /* an 8254. It makes the end longer: two grace periods of the host's kernel */
 };
 
 /*

@@ -23,15 +23,18 @@ struct listener_client {
 struct listener {
 	struct event_loop *loop;
 	struct listener_client client;
-	const char *owner;	/* "net0", for messages; lent as is path */
+	const char *owner; /* "net0", for messages; lent as is path */
 	const char *path;
-	int fd, watch, timer;	/* fd is -1 if nobody listens */
-	struct socket_name name;	/* to be removed, unless somebody else does */
+	int fd, watch, timer;	 /* fd is -1 if nobody listens */
+	struct socket_name name; /* to be removed, unless somebody else does */
 	struct log_limit log_limit;
 };
 
 /* For listener_close() before or without listener_open(). */
-#define LISTENER_CLOSED { .fd = -1, .watch = -1, .timer = -1 }
+#define LISTENER_CLOSED \
+	{ \
+		.fd = -1, .watch = -1, .timer = -1 \
+	}
 
 /* Listens at @path, which must not exist. 0 or -errno; *listener may be closed in either case. */
 int listener_open(struct listener *listener, struct event_loop *loop, const char *owner,

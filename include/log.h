@@ -14,9 +14,9 @@
 #include <time.h>
 
 enum log_level {
-	LOG_ERROR,	/* -q: only what ends or damages the run */
-	LOG_NOTICE,	/* the default */
-	LOG_VERBOSE,	/* -v */
+	LOG_ERROR,   /* -q: only what ends or damages the run */
+	LOG_NOTICE,  /* the default */
+	LOG_VERBOSE, /* -v */
 };
 
 /* Sets what is shown; call before there are threads. */
@@ -81,7 +81,7 @@ void log_raw(const char *text);
 #define LOG_BURST 5
 
 struct log_limit {
-	time_t window;		/* the second that @shown counts */
+	time_t window; /* the second that @shown counts */
 	unsigned int shown;
 	uint64_t dropped;
 };

@@ -32,62 +32,62 @@
 #include "x86/end-watch.h"
 
 /* Linux starts no CPU whose APIC id has more than 8 bits if KVM's own I/O APIC cannot reach it. */
-#define MACHINE_MAX_CPUS 255u
+#define MACHINE_MAX_CPUS      255u
 #define MACHINE_MIN_RAM_BYTES 0x200000ull
-#define MACHINE_LOST_LINES 50u
-#define MACHINE_MAX_NAMES 2u
+#define MACHINE_LOST_LINES    50u
+#define MACHINE_MAX_NAMES     2u
 
 struct cache_identity;
 struct snapshot_header;
 struct state;
 
 struct machine_disk {
-	struct disk_config disk;	/* of a tree: only read */
-	int tree;			/* index in trees; -1: it is an image, or a spare one (disk.spare) */
-	const char *serial;		/* or NULL */
+	struct disk_config disk; /* of a tree: only read */
+	int tree;		 /* index in trees; -1: it is an image, or a spare one (disk.spare) */
+	const char *serial;	 /* or NULL */
 };
 
 struct machine_config {
-	struct boot_config boot;	/* but for its RAM of no use if it is restored */
-	int restore_fd;			/* the file of a snapshot to go on from, with its header; lent */
-	const struct snapshot_header *restore;	/* NULL: it boots */
-	const char *parent;		/* what that is called, for who asks; NULL with @restore NULL */
-	bool boots_instead;		/* ... also if that snapshot cannot be restored; @boot is complete */
+	struct boot_config boot;	       /* but for its RAM of no use if it is restored */
+	int restore_fd;			       /* the file of a snapshot to go on from, with its header; lent */
+	const struct snapshot_header *restore; /* NULL: it boots */
+	const char *parent;		       /* what that is called, for who asks; NULL with @restore NULL */
+	bool boots_instead;		       /* ... also if that snapshot cannot be restored; @boot is complete */
 	struct board_config board;
-	unsigned int nr_trees;		/* directories and archives, each a disk of its own */
+	unsigned int nr_trees; /* directories and archives, each a disk of its own */
 	struct tree_config trees[TREE_MAX_TREES];
 	unsigned int nr_disks;
 	struct machine_disk disks[BOARD_MAX_VIRTIO];
 	enum aio_engine aio;
-	unsigned int nr_nets;		/* without those of mode=none */
-	struct net_config nets[BOARD_MAX_VIRTIO];	/* each has a mac */
-	bool virtio_console;		/* the terminal is hvc0 instead of ttyS0 */
+	unsigned int nr_nets;			  /* without those of mode=none */
+	struct net_config nets[BOARD_MAX_VIRTIO]; /* each has a mac */
+	bool virtio_console;			  /* the terminal is hvc0 instead of ttyS0 */
 	unsigned int nr_ports;
 	struct port_config ports[CONSOLE_MAX_PORTS];
-	bool pit;			/* an 8254 */
-	bool gdb;			/* machine_halt() before the first instruction; CPUs may trap */
+	bool pit; /* an 8254 */
+	bool gdb; /* machine_halt() before the first instruction; CPUs may trap */
 	enum sandbox_mode sandbox;
-	uint64_t timeout_ns;		/* 0: none */
-	uint64_t grace_ns;		/* SIGTERM asks the guest, and ends it so much later; 0: at once */
-	uint64_t start_ns;		/* when lkvm started (CLOCK_MONOTONIC) */
-	int in_fd, out_fd;		/* console */
-	int log_fd;			/* --console-log, or -1; lent */
-	const char *log_path;		/* its name, to open it again */
-	const struct command_config *command;	/* or NULL; lent */
-	int gate_fd;			/* with a command: guest/gate.h; -1: none. Lent */
-	const char *announcement;	/* what runs, for a terminal's user; NULL: as -v says it. Lent */
-	const char *results_path;	/* with a command that has results: where they go */
-	bool detached;			/* nobody is there to read stdout and stderr */
-	void (*waits)(void *arg);	/* with a command that is held: init is ready for it; or NULL */
+	uint64_t timeout_ns;		      /* 0: none */
+	uint64_t grace_ns;		      /* SIGTERM asks the guest, and ends it so much later; 0: at once */
+	uint64_t start_ns;		      /* when lkvm started (CLOCK_MONOTONIC) */
+	int in_fd, out_fd;		      /* console */
+	int log_fd;			      /* --console-log, or -1; lent */
+	const char *log_path;		      /* its name, to open it again */
+	const struct command_config *command; /* or NULL; lent */
+	int gate_fd;			      /* with a command: guest/gate.h; -1: none. Lent */
+	const char *announcement;	      /* what runs, for a terminal's user; NULL: as -v says it. Lent */
+	const char *results_path;	      /* with a command that has results: where they go */
+	bool detached;			      /* nobody is there to read stdout and stderr */
+	void (*waits)(void *arg);	      /* with a command that is held: init is ready for it; or NULL */
 	void *waits_arg;
-	void (*runs)(void *arg);	/* the guest does; with a command: that does. On the loop's thread; or NULL */
+	void (*runs)(void *arg); /* the guest does; with a command: that does. On the loop's thread; or NULL */
 	void *runs_arg;
 	/* With a gate: takes @fd, a client of other commands, on the loop's thread; or NULL. */
 	void (*exec)(void *arg, int fd);
-	void (*join)(void *arg, int fd, int files);	/* the same of another container; see machine_lend_disk() */
+	void (*join)(void *arg, int fd, int files); /* the same of another container; see machine_lend_disk() */
 	void *exec_arg;
-	bool is_job;			/* with a command: a shell lets us go on if we are stopped */
-	bool shows_log;			/* with a command: what goes to ttyS0 is on stderr */
+	bool is_job;	/* with a command: a shell lets us go on if we are stopped */
+	bool shows_log; /* with a command: what goes to ttyS0 is on stderr */
 	/* By which others find this VM, to be removed at its end; lent. Read by machine_separate(). */
 	unsigned int nr_names;
 	struct socket_name names[MACHINE_MAX_NAMES];
@@ -95,18 +95,18 @@ struct machine_config {
 
 struct machine_result {
 	enum stop_reason reason;
-	enum last_words words;		/* of the guest, on its consoles */
-	bool crashed;			/* a crash kernel (kdump) has taken over before */
-	enum shutdown shutdown;		/* with STOP_RESET and STOP_HALTED */
-	char oops[OOPS_TEXT_BYTES];	/* the first report of trouble on its consoles, or "" */
-	int signal;			/* with STOP_SIGNAL */
+	enum last_words words;	    /* of the guest, on its consoles */
+	bool crashed;		    /* a crash kernel (kdump) has taken over before */
+	enum shutdown shutdown;	    /* with STOP_RESET and STOP_HALTED */
+	char oops[OOPS_TEXT_BYTES]; /* the first report of trouble on its consoles, or "" */
+	int signal;		    /* with STOP_SIGNAL */
 	/* CLOCK_MONOTONIC; 0: it never came to that. */
-	uint64_t loaded_ns;		/* when the kernel was in RAM */
-	uint64_t entered_ns;		/* when the first vCPU was started */
-	uint64_t first_access_ns;	/* of a CPU to a device of ours */
-	uint64_t opened_ns;		/* when ttyS0 was first opened: just before init */
-	bool data_lost;			/* a disk could not be written to its end */
-	bool disks_stuck;		/* ... since it does not answer */
+	uint64_t loaded_ns;	  /* when the kernel was in RAM */
+	uint64_t entered_ns;	  /* when the first vCPU was started */
+	uint64_t first_access_ns; /* of a CPU to a device of ours */
+	uint64_t opened_ns;	  /* when ttyS0 was first opened: just before init */
+	bool data_lost;		  /* a disk could not be written to its end */
+	bool disks_stuck;	  /* ... since it does not answer */
 	bool has_command;
 	struct command_result command;
 };
@@ -253,7 +253,13 @@ void machine_resume(struct machine *machine);
  * and again after each machine_step() and whenever a CPU has trapped (of a machine with config.gdb,
  * for MACHINE_GDB, who need not have asked). Never told of a machine that ends.
  */
-enum machine_halter { MACHINE_LOOK, MACHINE_GDB, MACHINE_DUMP, MACHINE_SNAPSHOT, MACHINE_NR_HALTERS };
+enum machine_halter {
+	MACHINE_LOOK,
+	MACHINE_GDB,
+	MACHINE_DUMP,
+	MACHINE_SNAPSHOT,
+	MACHINE_NR_HALTERS,
+};
 typedef void (*machine_halted_fn)(void *arg);
 void machine_on_halt(struct machine *machine, enum machine_halter who, machine_halted_fn halted,
 		     void *arg);

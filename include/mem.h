@@ -23,7 +23,7 @@ typedef uint64_t gpa_t;
 
 #define MEM_HOLE_START	0xc0000000ull
 #define MEM_HOLE_END	0x100000000ull
-#define MEM_MAX_REGIONS	2
+#define MEM_MAX_REGIONS 2
 
 struct mem_region {
 	gpa_t start;
@@ -31,10 +31,10 @@ struct mem_region {
 };
 
 struct mem {
-	uint8_t *base;			/* host address of gpa 0 */
+	uint8_t *base; /* host address of gpa 0 */
 	uint64_t mapping_bytes;
-	uint64_t size_bytes;		/* RAM without the hole */
-	bool starts_zero;		/* what was never touched is zero */
+	uint64_t size_bytes; /* RAM without the hole */
+	bool starts_zero;    /* what was never touched is zero */
 	unsigned int nr_regions;
 	struct mem_region regions[MEM_MAX_REGIONS];
 };
@@ -114,7 +114,7 @@ int mem_open_pagemap(void);
  * is zero. Bits of what is no RAM mean nothing. All are set where nobody can tell (@pagemap may be -1).
  */
 #define MEM_TOUCHED_PAGES 512u
-#define MEM_PAGE_BYTES 4096u
+#define MEM_PAGE_BYTES	  4096u
 void mem_find_touched(const struct mem *mem, int pagemap, gpa_t gpa,
 		      uint64_t touched[MEM_TOUCHED_PAGES / 64]);
 

@@ -16,19 +16,19 @@
 #include <sys/types.h>
 
 enum output_kind {
-	OUTPUT_NONE,		/* nobody is there: all is taken */
-	OUTPUT_FILE,		/* regular file or disk: has no reader to wait for */
-	OUTPUT_NONBLOCK,	/* a description of our own, of whatever it is */
+	OUTPUT_NONE,	 /* nobody is there: all is taken */
+	OUTPUT_FILE,	 /* regular file or disk: has no reader to wait for */
+	OUTPUT_NONBLOCK, /* a description of our own, of whatever it is */
 	OUTPUT_SOCKET,
-	OUTPUT_PIPE,		/* an inherited description of a pipe ... */
-	OUTPUT_DEVICE,		/* ... or of a terminal and the like */
+	OUTPUT_PIPE,   /* an inherited description of a pipe ... */
+	OUTPUT_DEVICE, /* ... or of a terminal and the like */
 };
 
 struct output {
 	enum output_kind kind;
-	int fd;			/* to write to and to poll; -1: none */
-	bool is_ours;		/* opened here */
-	bool is_null;		/* nobody will see it: none, or /dev/null */
+	int fd;	      /* to write to and to poll; -1: none */
+	bool is_ours; /* opened here */
+	bool is_null; /* nobody will see it: none, or /dev/null */
 };
 
 /* For @fd (-1: none), which is lent and stays as it is. */

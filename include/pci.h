@@ -22,7 +22,7 @@ struct state;
 struct vm;
 
 #define PCI_CONFIG_BYTES 256u
-#define PCI_NR_BARS 6u
+#define PCI_NR_BARS	 6u
 
 struct pci;
 struct pci_function;
@@ -46,72 +46,72 @@ struct pci_function_ops {
 /* What identifies a function (PCI 3.0 §6.2.1). */
 struct pci_ids {
 	uint16_t vendor, device, subsystem_vendor, subsystem;
-	uint32_t class;		/* base class, subclass, interface */
+	uint32_t class; /* base class, subclass, interface */
 	uint8_t revision;
 };
 
 struct pci_bar {
-	uint32_t bytes;		/* a power of two; 0: there is none */
+	uint32_t bytes; /* a power of two; 0: there is none */
 	bool pio;
 	const struct bus_ops *ops;
 	void *dev;
-	uint64_t mapped_at;	/* 0: not */
+	uint64_t mapped_at; /* 0: not */
 };
 
 struct msix_vector {
-	uint32_t table[4];	/* address low, high, data, control: as the guest wrote it */
-	int irq_fd;		/* -1 until KVM knows the message */
+	uint32_t table[4]; /* address low, high, data, control: as the guest wrote it */
+	int irq_fd;	   /* -1 until KVM knows the message */
 	int gsi;
 };
 
 struct pci_msix {
-	pthread_mutex_t lock;	/* what the table says and who is masked */
+	pthread_mutex_t lock; /* what the table says and who is masked */
 	unsigned int nr_vectors;
 	struct msix_vector *vectors;
-	uint64_t pending;	/* one bit per vector */
-	bool enabled, masked;	/* from the capability */
-	uint8_t cap;		/* where it is; 0: no MSI-X */
+	uint64_t pending;     /* one bit per vector */
+	bool enabled, masked; /* from the capability */
+	uint8_t cap;	      /* where it is; 0: no MSI-X */
 };
 
 struct pci_function {
 	const struct pci_function_ops *ops;
-	struct pci *pci;	/* NULL until attached */
+	struct pci *pci; /* NULL until attached */
 	unsigned int slot;
 	uint8_t config[PCI_CONFIG_BYTES];
-	uint8_t writable[PCI_CONFIG_BYTES];	/* bits that the guest may change */
+	uint8_t writable[PCI_CONFIG_BYTES]; /* bits that the guest may change */
 	uint8_t caps_end;
 	struct pci_bar bars[PCI_NR_BARS];
 	struct pci_msix msix;
-	bool intx_wanted;	/* by the device; under intx_lock, as the next two */
-	bool intx_disabled;	/* by the guest */
-	bool intx_asserted;	/* the level of its pin */
+	bool intx_wanted;   /* by the device; under intx_lock, as the next two */
+	bool intx_disabled; /* by the guest */
+	bool intx_asserted; /* the level of its pin */
 	struct log_limit log_limit;
 };
 
-#define PCI_SLOTS 32u
+#define PCI_SLOTS      32u
 #define PCI_INTX_LINES 8u
 
 /* Where the bus can be reached, and where it puts what is on it. */
 struct pci_places {
-	uint64_t ports;			/* eight: address, data */
-	uint64_t ecam, ecam_bytes;	/* configuration space in memory */
-	uint32_t window, window_slot_bytes;	/* memory BARs: the start, and the part of each slot */
-	uint32_t ports_window, ports_slot_bytes;	/* BARs of ports */
-	uint32_t first_gsi;		/* of PCI_INTX_LINES; slots share them by their number */
+	uint64_t ports;				 /* eight: address, data */
+	uint64_t ecam, ecam_bytes;		 /* configuration space in memory */
+	uint32_t window, window_slot_bytes;	 /* memory BARs: the start, and the part of each slot */
+	uint32_t ports_window, ports_slot_bytes; /* BARs of ports */
+	uint32_t first_gsi;			 /* of PCI_INTX_LINES; slots share them by their number */
 };
 
 struct pci {
-	pthread_mutex_t lock;	/* configuration space and where BARs are */
-	uint32_t address;	/* port 0xcf8 */
-	const struct pci_places *places;	/* lent */
-	struct vm *vm;		/* NULL in unit tests: no interrupts */
+	pthread_mutex_t lock;		 /* configuration space and where BARs are */
+	uint32_t address;		 /* port 0xcf8 */
+	const struct pci_places *places; /* lent */
+	struct vm *vm;			 /* NULL in unit tests: no interrupts */
 	struct bus *pio, *mmio;
-	struct pci_function bridge;		/* 00:00.0 */
+	struct pci_function bridge; /* 00:00.0 */
 	struct pci_function *slots[PCI_SLOTS];
 	pthread_mutex_t intx_lock;
-	unsigned int intx_levels[PCI_INTX_LINES];	/* functions that hold the line */
-	atomic_bool was_scanned;	/* the guest has looked at a function of ours */
-	atomic_bool ecam_was_read;	/* whose address only ACPI tells */
+	unsigned int intx_levels[PCI_INTX_LINES]; /* functions that hold the line */
+	atomic_bool was_scanned;		  /* the guest has looked at a function of ours */
+	atomic_bool ecam_was_read;		  /* whose address only ACPI tells */
 };
 
 /* All but @pci is lent. 0 or -errno. */

@@ -20,38 +20,38 @@ struct signalfd_siginfo;
 
 enum order_kind {
 	ORDER_NONE,
-	ORDER_END,		/* the VM, with the status of signal @arg */
-	ORDER_TIMEOUT,		/* --timeout, if the VM does not run yet */
+	ORDER_END,     /* the VM, with the status of signal @arg */
+	ORDER_TIMEOUT, /* --timeout, if the VM does not run yet */
 	ORDER_REOPEN_LOG,
-	ORDER_SUSPEND,		/* the job */
-	ORDER_CONTINUED,	/* it was stopped, and goes on */
-	ORDER_RESIZED,		/* the terminal's window */
-	ORDER_TERMINAL,		/* @arg: enum tty_state, of the terminal we have input from */
-	ORDER_CHILD,		/* one has changed its state */
+	ORDER_SUSPEND,	 /* the job */
+	ORDER_CONTINUED, /* it was stopped, and goes on */
+	ORDER_RESIZED,	 /* the terminal's window */
+	ORDER_TERMINAL,	 /* @arg: enum tty_state, of the terminal we have input from */
+	ORDER_CHILD,	 /* one has changed its state */
 	/* From the VM to the supervisor, ORDER_SUSPEND too. */
-	ORDER_READY,		/* orders are read from now on */
-	ORDER_LOOK,		/* at the terminal: is it ours? tell */
-	ORDER_RELEASE,		/* the terminal, for good */
-	ORDER_ENDED,		/* none: the guest has ended in order, and its disks are waited for */
+	ORDER_READY,   /* orders are read from now on */
+	ORDER_LOOK,    /* at the terminal: is it ours? tell */
+	ORDER_RELEASE, /* the terminal, for good */
+	ORDER_ENDED,   /* none: the guest has ended in order, and its disks are waited for */
 	ORDER_NR_KINDS,
 };
 
 /* As it crosses the socket. */
 struct order {
-	uint8_t kind;		/* enum order_kind */
+	uint8_t kind; /* enum order_kind */
 	uint8_t arg;
 };
 
 struct signal_source {
-	int fd;			/* a signalfd, non-blocking; -1 */
-	int terminal;		/* the one that controls us, to see it hang up; -1: none */
-	bool has_log;		/* SIGHUP may ask to open it again */
+	int fd;	      /* a signalfd, non-blocking; -1 */
+	int terminal; /* the one that controls us, to see it hang up; -1: none */
+	bool has_log; /* SIGHUP may ask to open it again */
 };
 
 enum signal_reader {
 	SIGNALS_SUPERVISOR,
-	SIGNALS_VM,		/* the only process there is */
-	SIGNALS_SUPERVISED_VM,	/* what its own process was sent, other than the job */
+	SIGNALS_VM,	       /* the only process there is */
+	SIGNALS_SUPERVISED_VM, /* what its own process was sent, other than the job */
 };
 
 /*

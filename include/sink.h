@@ -27,13 +27,13 @@
 struct event_loop;
 struct sink;
 
-#define SINK_RING_BYTES (1u << 20)
-#define SINK_FLUSH_NS 2000000u
+#define SINK_RING_BYTES	 (1u << 20)
+#define SINK_FLUSH_NS	 2000000u
 #define SINK_PATIENCE_NS 1000000000u
 
 struct sink_config {
-	int fd;			/* lent; -1: nobody reads, but the ring has what was last put in */
-	bool is_own;		/* fd comes from output_open() */
+	int fd;	     /* lent; -1: nobody reads, but the ring has what was last put in */
+	bool is_own; /* fd comes from output_open() */
 };
 
 /* Before the sandbox. 0 or -errno. */

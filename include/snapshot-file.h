@@ -21,28 +21,33 @@
 
 #include "mem.h"
 
-#define SNAPSHOT_NAME		"snapshot"
-#define SNAPSHOT_STATE_AT	4096u
-#define SNAPSHOT_MAX_STATE_BYTES (256u << 20)	/* most of it directories' */
+#define SNAPSHOT_NAME		 "snapshot"
+#define SNAPSHOT_STATE_AT	 4096u
+#define SNAPSHOT_MAX_STATE_BYTES (256u << 20) /* most of it directories' */
 
 /* Another number for whatever changes in the header, in what a device or a CPU carries, or in what init may be told. */
-#define SNAPSHOT_FORMAT		5u
+#define SNAPSHOT_FORMAT 5u
 
-enum snapshot_runs { SNAPSHOT_NO_COMMAND, SNAPSHOT_STREAMS, SNAPSHOT_TERMINAL, SNAPSHOT_NR_COMMANDS };
+enum snapshot_runs {
+	SNAPSHOT_NO_COMMAND,
+	SNAPSHOT_STREAMS,
+	SNAPSHOT_TERMINAL,
+	SNAPSHOT_NR_COMMANDS,
+};
 
 /* Which machine it was: what a machine that is to go on from it is made of. */
 struct snapshot_machine {
 	uint64_t ram_bytes;
 	uint32_t cpus;
-	uint32_t tsc_khz;	/* 0: unknown */
+	uint32_t tsc_khz; /* 0: unknown */
 	uint32_t nr_disks, nr_nets, nr_ports;
-	uint32_t nr_trees;	/* of the disks, the last ones: directories or archives */
+	uint32_t nr_trees; /* of the disks, the last ones: directories or archives */
 	/* 0 or 1: */
-	uint8_t mmio;		/* the transport */
+	uint8_t mmio; /* the transport */
 	uint8_t acpi, pit, rng, virtio_console;
-	uint8_t flat;		/* it runs no kernel */
-	uint8_t waits;		/* its first process is lkvm's, and has not been told what to run */
-	uint8_t command;	/* enum snapshot_runs: one runs, which lkvm's first process has started */
+	uint8_t flat;	 /* it runs no kernel */
+	uint8_t waits;	 /* its first process is lkvm's, and has not been told what to run */
+	uint8_t command; /* enum snapshot_runs: one runs, which lkvm's first process has started */
 };
 
 struct snapshot_header {
@@ -52,8 +57,8 @@ struct snapshot_header {
 	struct snapshot_machine machine;
 	uint64_t state_bytes, state_sum;
 	uint64_t ram_offset, file_bytes;
-	uint64_t ram_sum;	/* of all pages (snapshot_sum_ram()) */
-	uint64_t header_sum;	/* of all before it */
+	uint64_t ram_sum;    /* of all pages (snapshot_sum_ram()) */
+	uint64_t header_sum; /* of all before it */
 };
 
 /* The rest of @h from its machine and the state of so many bytes. */

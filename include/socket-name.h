@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct socket_name {
-	const char *path;	/* lent; NULL: none */
+	const char *path; /* lent; NULL: none */
 	dev_t dev;
 	ino_t ino;
 };
@@ -23,7 +23,7 @@ static inline struct socket_name socket_name_of(const char *path)
 	struct stat st = { 0 };
 
 	if (lstat(path, &st))
-		n.path = NULL;	/* gone already */
+		n.path = NULL; /* gone already */
 	n.dev = st.st_dev;
 	n.ino = st.st_ino;
 	return n;

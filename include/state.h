@@ -24,13 +24,13 @@
 #define STATE_FAULT_BYTES 160u
 
 struct state {
-	uint8_t *bytes;			/* lent */
+	uint8_t *bytes; /* lent */
 	size_t used, size;
 	bool loads;
-	int error;			/* of the first fault; 0: none */
-	const char *section;		/* where we are */
+	int error;	     /* of the first fault; 0: none */
+	const char *section; /* where we are */
 	uint32_t index;
-	char fault[STATE_FAULT_BYTES];	/* what it was, with its section */
+	char fault[STATE_FAULT_BYTES]; /* what it was, with its section */
 };
 
 /* @bytes is room for @size bytes; state.used says how many it took. */

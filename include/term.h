@@ -24,15 +24,15 @@ struct term;
 #define TERM_INPUT_BYTES 65536u
 
 struct term_config {
-	int in_fd;		/* -1: no input */
-	int out_fd;		/* -1: nobody sees the output, but log and last lines have it */
-	struct sink *log;	/* --console-log, or NULL; lent */
+	int in_fd;	  /* -1: no input */
+	int out_fd;	  /* -1: nobody sees the output, but log and last lines have it */
+	struct sink *log; /* --console-log, or NULL; lent */
 	/* Keys after Ctrl-A; on the loop's thread. */
-	void (*quit)(void *arg);	/* x */
-	void (*suspend)(void *arg);	/* z */
-	void (*send_break)(void *arg);	/* b */
-	bool no_keys;			/* none is ours */
-	void (*refused)(void *arg);	/* a read, as by a terminal that has us in the background; or NULL */
+	void (*quit)(void *arg);       /* x */
+	void (*suspend)(void *arg);    /* z */
+	void (*send_break)(void *arg); /* b */
+	bool no_keys;		       /* none is ours */
+	void (*refused)(void *arg);    /* a read, as by a terminal that has us in the background; or NULL */
 	void *arg;
 };
 

@@ -16,10 +16,10 @@
 #define TTY_LOOK_MS 100
 
 enum tty_state {
-	TTY_NONE,		/* no terminal, or not ours any more */
-	TTY_BACKGROUND,		/* somebody else's for now */
-	TTY_RAW,		/* ours */
-	TTY_GONE,		/* it has hung up */
+	TTY_NONE,	/* no terminal, or not ours any more */
+	TTY_BACKGROUND, /* somebody else's for now */
+	TTY_RAW,	/* ours */
+	TTY_GONE,	/* it has hung up */
 };
 
 /* Before the sandbox: the terminal gets its mode back if a fatal signal ends us, too. */

@@ -18,9 +18,9 @@ struct uki_section {
 };
 
 struct uki {
-	struct uki_section kernel;	/* .linux: there is always one */
-	struct uki_section initrd;	/* .initrd */
-	struct uki_section cmdline;	/* .cmdline */
+	struct uki_section kernel;  /* .linux: there is always one */
+	struct uki_section initrd;  /* .initrd */
+	struct uki_section cmdline; /* .cmdline */
 };
 
 /*

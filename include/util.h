@@ -147,7 +147,9 @@ static inline int random_bytes(void *p, size_t n)
 	do
 		got = getrandom(p, n, 0);
 	while (got < 0 && errno == EINTR);
-	return got == (ssize_t)n ? 0 : got < 0 ? -errno : -EIO;
+	return got == (ssize_t)n ? 0 :
+	       got < 0		 ? -errno :
+				   -EIO;
 }
 
 static inline uint64_t now_ns(void)
@@ -159,7 +161,7 @@ static inline uint64_t now_ns(void)
 }
 
 #define WAIT_SLICE_MS 500
-#define BUSY_HOST_NS 1000000000ull
+#define BUSY_HOST_NS  1000000000ull
 
 /*
  * A wait of at most @timeout_ms began at @start_ns (of now_ns()). How much later than a busy host

@@ -47,7 +47,8 @@ static void ask(struct link *link)
 		struct ifinfomsg info;
 	} question = {
 		.header = {
-			.nlmsg_len = sizeof(question), .nlmsg_type = RTM_GETLINK,
+			.nlmsg_len = sizeof(question),
+			.nlmsg_type = RTM_GETLINK,
 			.nlmsg_flags = NLM_F_REQUEST,
 		},
 		.info = { .ifi_index = (int)link->ifindex },
@@ -72,15 +73,15 @@ static void on_news(void *arg, uint32_t events)
 		     m = NLMSG_NEXT(m, left))
 			link_hear(link, m);
 	}
-	if (n < 0 && errno == ENOBUFS)	/* news were lost */
+	if (n < 0 && errno == ENOBUFS) /* news were lost */
 		ask(link);
 }
 
 /* Loads are big-endian, the messages as this machine is. */
-#define TYPE_AT		offsetof(struct nlmsghdr, nlmsg_type)
-#define FLAGS_AT	offsetof(struct nlmsghdr, nlmsg_flags)
-#define FAMILY_AT	(NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_family))
-#define INDEX_AT	(NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_index))
+#define TYPE_AT	  offsetof(struct nlmsghdr, nlmsg_type)
+#define FLAGS_AT  offsetof(struct nlmsghdr, nlmsg_flags)
+#define FAMILY_AT (NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_family))
+#define INDEX_AT  (NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_index))
 
 int link_lock(int fd, unsigned int ifindex)
 {
@@ -113,7 +114,11 @@ int link_open(struct link *link, struct event_loop *loop, unsigned int ifindex,
 	int rc;
 
 	*link = (struct link){
-		.loop = loop, .ifindex = ifindex, .changed = changed, .arg = arg, .watch = -1,
+		.loop = loop,
+		.ifindex = ifindex,
+		.changed = changed,
+		.arg = arg,
+		.watch = -1,
 	};
 	link->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (link->fd < 0)

@@ -22,7 +22,7 @@ static int open_vhost(struct net *net, const struct net_config *config)
 
 int net_open(struct net **out, struct event_loop *loop, const struct net_config *config)
 {
-	static int (*const open_mode[])(struct net **out, struct event_loop *loop,
+	static int (*const open_mode[])(struct net **, struct event_loop *,
 					const struct net_config *config) = {
 		[NET_MODE_TAP] = net_tap_open,
 		[NET_MODE_FD] = net_tap_open,

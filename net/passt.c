@@ -32,22 +32,22 @@
 #include "net/stream.h"
 #include "util.h"
 
-#define CHILD_FD 3
+#define CHILD_FD	3
 #define LOG_CHUNK_BYTES 512u
-#define LOG_EVENT_BYTES 4096u		/* of its messages, before others have their turn */
-#define LOG_PIPE_BYTES 65536u		/* all that it can have left behind */
-#define PATIENCE_NS 1000000000ull	/* with its end */
-#define READY_MS 30000			/* and with its start, on a busy host */
-#define PUBLISH_BYTES 80u
-#define MAX_ARGS (26 + 2 * NET_MAX_PUBLISH)
+#define LOG_EVENT_BYTES 4096u	      /* of its messages, before others have their turn */
+#define LOG_PIPE_BYTES	65536u	      /* all that it can have left behind */
+#define PATIENCE_NS	1000000000ull /* with its end */
+#define READY_MS	30000	      /* and with its start, on a busy host */
+#define PUBLISH_BYTES	80u
+#define MAX_ARGS	(26 + 2 * NET_MAX_PUBLISH)
 
 extern char **environ;
 
 struct passt {
 	struct stream stream;
-	const struct net_config *config;	/* until it is ready */
-	int ready_fd;		/* its stdout, until then */
-	int log_fd, log_watch;	/* its stderr */
+	const struct net_config *config; /* until it is ready */
+	int ready_fd;			 /* its stdout, until then */
+	int log_fd, log_watch;		 /* its stderr */
 	char line[256];
 	size_t line_bytes;
 	char last_line[256];
@@ -59,7 +59,7 @@ static void end_line(struct passt *p)
 	if (p->line_bytes) {
 		if (p->ready_fd >= 0)
 			log_verbose("%s: passt: %s", p->stream.net.name, p->line);
-		else	/* somebody at its other ends may have caused it */
+		else /* somebody at its other ends may have caused it */
 			log_limited(&p->stream.net.log_limit, LOG_VERBOSE, "%s: passt: %s",
 				    p->stream.net.name, p->line);
 		memcpy(p->last_line, p->line, sizeof(p->last_line));
@@ -135,7 +135,7 @@ static void passt_destroy(struct net *net)
 }
 
 struct publish {
-	char text[PUBLISH_BYTES];	/* what the others point into */
+	char text[PUBLISH_BYTES]; /* what the others point into */
 	const char *ip, *host, *guest;
 	bool udp;
 };
@@ -232,7 +232,8 @@ static int explain_end(struct passt *p)
 	}
 	log_error("%s: passt: it does not start: %s%s", config->name, p->last_line,
 		  strstr(p->last_line, "interface") ?
-		  "\nthe guest would share the host's network, but the host has no default route." : "");
+			  "\nthe guest would share the host's network, but the host has no default route." :
+			  "");
 	return -EIO;
 }
 
@@ -308,7 +309,7 @@ static void add_guest(struct arguments *a, const struct net_address *guest)
 static int make_arguments(struct arguments *a, const struct net_config *config)
 {
 	static const char *const fixed[] = {
-		"passt", "--foreground", "--stderr", "--fd", "3", "--pid", "/proc/self/fd/1",
+		"passt", "--foreground", "--stderr", "--fd", "3", "--pid", "/proc/self/fd/1"
 	};
 
 	memcpy(a->argv, fixed, sizeof(fixed));
@@ -357,7 +358,7 @@ static int spawn(struct passt *p, const struct arguments *a, int socket, int rea
 	sigaddset(&set, SIGXFSZ);
 	posix_spawnattr_setsigdefault(&attr, &set);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF |
-				 POSIX_SPAWN_SETSIGMASK);
+						POSIX_SPAWN_SETSIGMASK);
 	rc = posix_spawnp(&p->stream.net.child, "passt", &actions, &attr,
 			  (char *const *)(uintptr_t)a->argv, environ);
 	posix_spawnattr_destroy(&attr);
@@ -414,8 +415,8 @@ static int passt_start(struct passt *p, const struct net_config *config)
 		rc = p->log_watch < 0 ? p->log_watch : 0;
 	}
 	if (rc)
-		log_error("%s: passt: %s%s", config->name, strerror(-rc), rc == -ENOENT ?
-			  "\ninstall it (Debian: apt install passt), or use mode=tap." : "");
+		log_error("%s: passt: %s%s", config->name, strerror(-rc),
+			  rc == -ENOENT ? "\ninstall it (Debian: apt install passt), or use mode=tap." : "");
 	return rc;
 }
 

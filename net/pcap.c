@@ -21,10 +21,10 @@
 #include "output.h"
 
 #define MAGIC_NANOSECONDS 0xa1b23c4du
-#define LINK_ETHERNET 1u
+#define LINK_ETHERNET	  1u
 
 struct pcap {
-	int fd;		/* -1: it has failed */
+	int fd; /* -1: it has failed */
 	const char *path;
 	struct {
 		uint32_t seconds, nanoseconds, captured_bytes, frame_bytes;
@@ -52,8 +52,11 @@ int pcap_create(struct pcap **out, const char *path)
 		uint16_t major, minor;
 		uint32_t zone, accuracy, max_bytes, link;
 	} header = {
-		.magic = MAGIC_NANOSECONDS, .major = 2, .minor = 4,
-		.max_bytes = NET_MAX_FRAME_BYTES, .link = LINK_ETHERNET,
+		.magic = MAGIC_NANOSECONDS,
+		.major = 2,
+		.minor = 4,
+		.max_bytes = NET_MAX_FRAME_BYTES,
+		.link = LINK_ETHERNET,
 	};
 	struct pcap *pcap = calloc(1, sizeof(*pcap));
 	struct stat st;
@@ -68,7 +71,7 @@ int pcap_create(struct pcap **out, const char *path)
 	 */
 	pcap->fd = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
 	if (pcap->fd < 0 || fstat(pcap->fd, &st))
-		rc = errno == ENXIO ? -EINVAL : -errno;		/* such a pipe */
+		rc = errno == ENXIO ? -EINVAL : -errno; /* such a pipe */
 	else if (!S_ISREG(st.st_mode))
 		rc = -EINVAL;
 	else if (ftruncate(pcap->fd, 0) ||

@@ -44,7 +44,7 @@ static void disconnect(struct stream *s)
 	net_set_link(&s->net, false);
 	if (s->lost)
 		s->lost(s);
-	net_writable(&s->net, 0);	/* what waits for room goes nowhere now */
+	net_writable(&s->net, 0); /* what waits for room goes nowhere now */
 }
 
 /* The host is short of memory or asks to wait: the connection is as good as before. */
@@ -235,7 +235,10 @@ int stream_init(struct stream *s, const struct net_ops *ops, struct event_loop *
 		const struct net_config *config)
 {
 	s->net = (struct net){
-		.ops = ops, .name = config->name, .loop = loop, .nr_queues = 1,
+		.ops = ops,
+		.name = config->name,
+		.loop = loop,
+		.nr_queues = 1,
 		.mtu = config->mtu,
 	};
 	s->fd = s->watch = -1;
@@ -257,7 +260,7 @@ void stream_fini(struct stream *s)
 struct stream_mode {
 	struct stream stream;
 	const char *path;
-	struct listener listener;	/* server */
+	struct listener listener; /* server */
 };
 
 static void stream_mode_destroy(struct net *net)
@@ -335,9 +338,10 @@ static int stream_start(struct stream_mode *m, const struct net_config *config)
 	rc = config->server ? listen_at(m, config->dry_run) : connect_to(m, &addr);
 	if (rc)
 		log_error("%s: %s: %s%s", config->name, config->path, strerror(-rc),
-			  rc == -EADDRINUSE ? "\nremove it if nobody listens there any more." :
-			  rc == -ENOENT || rc == -ECONNREFUSED ?
-			  "\nnobody listens there: start the other side first, or say server=on here." : "");
+			  rc == -EADDRINUSE		       ? "\nremove it if nobody listens there any more." :
+			  rc == -ENOENT || rc == -ECONNREFUSED ? "\nnobody listens there: start the other side first, "
+								 "or say server=on here." :
+								 "");
 	return rc;
 }
 

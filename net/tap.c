@@ -29,30 +29,30 @@
 #include "net/net.h"
 #include "util.h"
 
-#ifndef TUN_F_USO4	/* Linux 6.2 */
-#define TUN_F_USO4	0x20
-#define TUN_F_USO6	0x40
+#ifndef TUN_F_USO4 /* Linux 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
 #endif
 
-#define MAX_IOV 1024u
+#define MAX_IOV	    1024u
 #define DEFAULT_MTU 1500u
-#define PATIENCE_NS 1000000000ull	/* with who has the interface */
+#define PATIENCE_NS 1000000000ull /* with who has the interface */
 
 struct tap_queue {
 	struct tap *tap;
 	int fd;
 	int watch;
-	bool reads, writes;	/* what is waited for */
+	bool reads, writes; /* what is waited for */
 };
 
 struct tap {
 	struct net net;
 	char ifname[IFNAMSIZ];
-	bool has_header;		/* frames come with a virtio header */
+	bool has_header; /* frames come with a virtio header */
 	bool multi_queue;
 	struct tap_queue queues[NET_MAX_QUEUES];
 	unsigned int nr_open;
-	struct link link;		/* closed: the interface is in another network namespace */
+	struct link link; /* closed: the interface is in another network namespace */
 };
 
 static void on_tap(void *arg, uint32_t events);
@@ -85,7 +85,7 @@ static void on_tap(void *arg, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		event_remove(net->loop, q->watch);
 		q->watch = -1;
-		q->reads = q->writes = false;	/* for the case that it is attached again */
+		q->reads = q->writes = false; /* for the case that it is attached again */
 		net_writable(net, i);
 	}
 }
@@ -123,7 +123,7 @@ static ssize_t tap_recv(struct net *net, unsigned int queue, const struct iovec 
 		return -EAGAIN;
 	n = -errno;
 	if (n == -EBADFD || n == -ENODEV) {
-		net_set_link(net, false);	/* the interface is gone */
+		net_set_link(net, false); /* the interface is gone */
 		return -EAGAIN;
 	}
 	return n;
@@ -237,8 +237,10 @@ static int refuse_interface(const struct net_config *config, const char *ifname,
 	char advice[200] = "";
 
 	if (error == EPERM)
-		snprintf(advice, sizeof(advice), "it is not yours, or it does not exist and you may not create "
-			 "it. Try: sudo ip tuntap add %s mode tap user $USER", ifname);
+		snprintf(advice, sizeof(advice),
+			 "it is not yours, or it does not exist and you may not create "
+			 "it. Try: sudo ip tuntap add %s mode tap user $USER",
+			 ifname);
 	else if (error == EBUSY)
 		snprintf(advice, sizeof(advice), "another process has it.");
 	else if (error == EINVAL)
@@ -261,8 +263,10 @@ static int open_tun(const struct net_config *config)
 
 	if (fd >= 0)
 		return fd;
-	tap_refuse(config, "/dev/net/tun", strerror(errno), errno == ENOENT || errno == ENODEV ?
-		   "the module tun is not loaded, or the container lacks --device /dev/net/tun." : NULL);
+	tap_refuse(config, "/dev/net/tun", strerror(errno),
+		   (errno == ENOENT || errno == ENODEV) ?
+			   "the module tun is not loaded, or the container lacks --device /dev/net/tun." :
+			   NULL);
 	return -EINVAL;
 }
 
@@ -359,8 +363,9 @@ static int open_by_fd(struct tap *tap, const struct net_config *config)
 
 	snprintf(number, sizeof(number), "fd %d", config->fd);
 	if (ioctl(config->fd, TUNGETIFF, &ifr))
-		return tap_refuse(config, number, errno == EBADF ? strerror(errno) :
-				  "not a tap or macvtap", "it has to be opened by the program that starts lkvm.");
+		return tap_refuse(config, number,
+				  errno == EBADF ? strerror(errno) : "not a tap or macvtap",
+				  "it has to be opened by the program that starts lkvm.");
 	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
 		return tap_refuse(config, number, "not a tap without packet information (IFF_TAP | IFF_NO_PI)",
 				  NULL);
@@ -452,7 +457,10 @@ int net_tap_open(struct net **out, struct event_loop *loop, const struct net_con
 	if (!tap)
 		return log_enomem(config->name);
 	tap->net = (struct net){
-		.ops = &tap_ops, .name = config->name, .loop = loop, .repeats = true,
+		.ops = &tap_ops,
+		.name = config->name,
+		.loop = loop,
+		.repeats = true,
 	};
 	tap->link = (struct link)LINK_CLOSED;
 	rc = tap_init(tap, config);

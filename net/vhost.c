@@ -25,7 +25,7 @@ struct vhost {
 	unsigned int nr_pairs;
 	int fds[NET_MAX_QUEUES];
 	bool running[NET_MAX_QUEUES];
-	uint32_t next_avail[NET_MAX_QUEUES][2];	/* where a stopped ring goes on */
+	uint32_t next_avail[NET_MAX_QUEUES][2]; /* where a stopped ring goes on */
 	uint64_t features;
 };
 
@@ -42,8 +42,10 @@ static int open_pair(struct vhost *v, const char *name)
 
 	if (fd < 0) {
 		rc = -errno;
-		log_error("%s: /dev/vhost-net: %s%s", name, strerror(-rc), rc == -ENOENT || rc == -ENODEV ?
-			  "\nthe module vhost_net is not loaded, or the container lacks the device." : "");
+		log_error("%s: /dev/vhost-net: %s%s", name, strerror(-rc),
+			  (rc == -ENOENT || rc == -ENODEV) ?
+				  "\nthe module vhost_net is not loaded, or the container lacks the device." :
+				  "");
 		return rc;
 	}
 	v->fds[v->nr_pairs++] = fd;
@@ -92,7 +94,7 @@ void vhost_destroy(struct vhost *v)
 int vhost_own(struct vhost *v, const struct mem *mem)
 {
 	_Alignas(struct vhost_memory) uint8_t table[sizeof(struct vhost_memory) +
-		MEM_MAX_REGIONS * sizeof(struct vhost_memory_region)];
+						    MEM_MAX_REGIONS * sizeof(struct vhost_memory_region)];
 	int rc = 0;
 
 	mem_fill_vhost_table(mem, (struct vhost_memory *)table);

@@ -23,7 +23,7 @@
 #include "util.h"
 
 #define CGROUP_MOUNT "/sys/fs/cgroup"
-#define REMOVE_NS 1000000000ull
+#define REMOVE_NS    1000000000ull
 
 static int write_text(const char *dir, const char *file, const char *text)
 {
@@ -128,7 +128,7 @@ static int cgroup_set_memory(const char *path, const struct config_resources *r,
 
 	if (r->memory_bytes > 0)
 		rc = cgroup_set_bytes(path, "memory.max", cgroup_vm_bytes(r->memory_bytes), error);
-	if (!rc && r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes)	/* it counts both */
+	if (!rc && r->memory_bytes > 0 && r->swap_bytes >= r->memory_bytes) /* it counts both */
 		rc = cgroup_set_swap(path, r->swap_bytes - r->memory_bytes, error);
 	if (!rc && r->reservation_bytes > 0)
 		rc = cgroup_set_bytes(path, "memory.low", r->reservation_bytes, error);
@@ -197,7 +197,8 @@ static int cgroup_choose_path(const struct config *c, char *path, struct config_
 	}
 	if (is_version_2())
 		return 0;
-	snprintf(error->text, sizeof(error->text), "cgroup: " CGROUP_MOUNT " is not of version 2, and no other "
+	snprintf(error->text, sizeof(error->text),
+		 "cgroup: " CGROUP_MOUNT " is not of version 2, and no other "
 		 "can be used");
 	return -ENOTSUP;
 }
@@ -238,8 +239,10 @@ int cgroup_make(const struct config *c, char *path, bool *made, struct config_er
 	if (rc == -EEXIST)
 		rc = check_is_empty(path);
 	if (rc == -EBUSY)
-		snprintf(error->text, sizeof(error->text), "config.json: linux.cgroupsPath: %.200s: this group has "
-			 "processes or groups of others in it; a container needs one of its own", path);
+		snprintf(error->text, sizeof(error->text),
+			 "config.json: linux.cgroupsPath: %.200s: this group has "
+			 "processes or groups of others in it; a container needs one of its own",
+			 path);
 	else if (rc)
 		snprintf(error->text, sizeof(error->text), "cgroup: %.200s: cannot be made (%s)", path,
 			 strerror(-rc));
@@ -289,7 +292,7 @@ int cgroup_enter_family(int procs_fd)
 
 	while (!rc && children && fscanf(children, "%d", &pid) == 1) {
 		rc = cgroup_enter(procs_fd, pid);
-		if (rc == -ESRCH)	/* it has ended */
+		if (rc == -ESRCH) /* it has ended */
 			rc = 0;
 	}
 	if (children)

@@ -29,24 +29,24 @@
 #include "utf8.h"
 #include "util.h"
 
-#define READ_NS 10000000000ull
-#define POLL_MS 200
+#define READ_NS		  10000000000ull
+#define POLL_MS		  200
 #define IGNORE_ANNOTATION "lkvm.ignore"
-#define DEFAULT_TYPE "none"
+#define DEFAULT_TYPE	  "none"
 
 struct config_reader {
 	struct config *config;
 	struct config_error *error;
-	int rc;			/* of the first thing that was wrong */
-	const char *ignored;	/* the annotation, or NULL */
+	int rc;		     /* of the first thing that was wrong */
+	const char *ignored; /* the annotation, or NULL */
 	size_t path_bytes;
 	char path[256];
 };
 
 /* ---- what is wrong ---- */
 
-__attribute__((format(printf, 4, 5)))
-static void config_fail(struct config_reader *r, int rc, const char *name, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static void config_fail(struct config_reader *r, int rc,
+							      const char *name, const char *fmt, ...)
 {
 	size_t n;
 	va_list ap;
@@ -69,7 +69,7 @@ static size_t enter_name(struct config_reader *r, const char *name, unsigned int
 {
 	const size_t before = r->path_bytes, room = sizeof(r->path) - before;
 	int n = name ? snprintf(r->path + before, room, "%s%s", before ? "." : "", name) :
-		snprintf(r->path + before, room, "[%u]", index);
+		       snprintf(r->path + before, room, "[%u]", index);
 
 	r->path_bytes = before + (size_t)n < sizeof(r->path) ? before + (size_t)n : sizeof(r->path) - 1;
 	return before;
@@ -92,9 +92,13 @@ static void take_note(struct config_reader *r, const char *name, const char *wha
 /* ---- values ---- */
 
 static const char *const type_names[] = {
-	[json_type_boolean] = "true or false", [json_type_int] = "a whole number",
-	[json_type_object] = "an object", [json_type_array] = "a list", [json_type_string] = "a text",
-	[json_type_double] = "a number", [json_type_null] = "null",
+	[json_type_boolean] = "true or false",
+	[json_type_int] = "a whole number",
+	[json_type_object] = "an object",
+	[json_type_array] = "a list",
+	[json_type_string] = "a text",
+	[json_type_double] = "a number",
+	[json_type_null] = "null",
 };
 
 static bool is_of_type(struct config_reader *r, struct json_object *v, const char *name, json_type type)
@@ -180,7 +184,7 @@ static uint32_t get_u32(struct config_reader *r, struct json_object *o, const ch
 {
 	int64_t n = 0;
 
-	get_number(r, o, name, 0, UINT32_MAX - 1, &n);	/* the last one is no id (setuid(2)) */
+	get_number(r, o, name, 0, UINT32_MAX - 1, &n); /* the last one is no id (setuid(2)) */
 	return (uint32_t)n;
 }
 
@@ -313,8 +317,8 @@ static bool config_is_ignored(const struct config_reader *r, const char *name)
 
 static void config_refuse(struct config_reader *r, const char *name)
 {
-	config_fail(r, -ENOTSUP, name, "lkvm cannot do this; the annotation " IGNORE_ANNOTATION
-		    " with this name drops it");
+	config_fail(r, -ENOTSUP, name,
+		    "lkvm cannot do this; the annotation " IGNORE_ANNOTATION " with this name drops it");
 }
 
 /*
@@ -322,7 +326,7 @@ static void config_refuse(struct config_reader *r, const char *name)
  * the specification.
  */
 static void config_check_names(struct config_reader *r, struct json_object *o, const char *known,
-			const char *refused)
+			       const char *refused)
 {
 	json_object_object_foreach(o, name, value) {
 		if (r->rc || has_word(known, name, strlen(name)))
@@ -474,8 +478,9 @@ static void read_process(struct config_reader *r, struct config_process *p, stru
 	int64_t score = 0;
 
 	config_check_names(r, o, "terminal consoleSize user args env cwd capabilities rlimits noNewPrivileges "
-		    "oomScoreAdj apparmorProfile selinuxLabel", "commandLine ioPriority scheduler "
-		    "execCPUAffinity");
+				 "oomScoreAdj apparmorProfile selinuxLabel",
+			   "commandLine ioPriority scheduler "
+			   "execCPUAffinity");
 	note_label(r, o, "apparmorProfile");
 	note_label(r, o, "selinuxLabel");
 	p->terminal = get_bool(r, o, "terminal");
@@ -577,7 +582,7 @@ static void read_mounts(struct config_reader *r, struct json_object *top)
 static void read_namespace(struct config_reader *r, struct json_object *o)
 {
 	static const char *const names[CONFIG_NR_NAMESPACES] = {
-		"pid", "network", "ipc", "uts", "mount", "cgroup",
+		"pid", "network", "ipc", "uts", "mount", "cgroup"
 	};
 	const char *type = get_text(r, o, "type"), *path = get_full_text(r, o, "path");
 
@@ -599,8 +604,9 @@ static void read_namespace(struct config_reader *r, struct json_object *o)
 	if (config_ignores(r->config, "linux.namespaces"))
 		take_note(r, type, "ignored, as the annotation says");
 	else
-		config_fail(r, -ENOTSUP, "type", "\"%.40s\": lkvm cannot do this; the annotation "
-			    IGNORE_ANNOTATION " with linux.namespaces drops it", type);
+		config_fail(r, -ENOTSUP, "type",
+			    "\"%.40s\": lkvm cannot do this; the annotation " IGNORE_ANNOTATION " with linux.namespaces drops it",
+			    type);
 }
 
 static void read_device(struct config_reader *r, struct config_device *d, struct json_object *o)
@@ -608,7 +614,7 @@ static void read_device(struct config_reader *r, struct config_device *d, struct
 	const char *type = get_text(r, o, "type");
 	int64_t mode;
 
-	d->mode = 0666;		/* what runtimes take where nothing is said */
+	d->mode = 0666; /* what runtimes take where nothing is said */
 	config_check_names(r, o, "path type major minor fileMode uid gid", "");
 	d->path = need_path(r, o, "path");
 	if (!type || !*type || type[1] || !strchr("bcup", *type)) {
@@ -667,7 +673,7 @@ static void read_memory(struct config_reader *r, struct config_resources *to, st
 	if (o) {
 		/* What there is to be checked is checked. */
 		config_check_names(r, o, "limit swap reservation checkBeforeUpdate useHierarchy",
-			    "kernel kernelTCP swappiness disableOOMKiller");
+				   "kernel kernelTCP swappiness disableOOMKiller");
 		get_number(r, o, "limit", -1, INT64_MAX, &to->memory_bytes);
 		get_number(r, o, "swap", -1, INT64_MAX, &to->swap_bytes);
 		get_number(r, o, "reservation", -1, INT64_MAX, &to->reservation_bytes);
@@ -722,8 +728,8 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 
 	if (o) {
 		config_check_names(r, o, "sysctl resources cgroupsPath namespaces devices seccomp maskedPaths "
-			    "readonlyPaths rootfsPropagation mountLabel",
-			    "uidMappings gidMappings netDevices intelRdt personality timeOffsets memoryPolicy");
+					 "readonlyPaths rootfsPropagation mountLabel",
+				   "uidMappings gidMappings netDevices intelRdt personality timeOffsets memoryPolicy");
 		note_label(r, o, "mountLabel");
 		get_pairs(r, o, "sysctl", &c->sysctl);
 		read_resources_of(r, o);
@@ -733,7 +739,7 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 		c->seccomp = get_member(r, o, "seccomp", json_type_object);
 		get_strings(r, o, "maskedPaths", &c->masked_paths);
 		get_strings(r, o, "readonlyPaths", &c->read_only_paths);
-		get_text(r, o, "rootfsPropagation");	/* of a root that nothing else is mounted from */
+		get_text(r, o, "rootfsPropagation"); /* of a root that nothing else is mounted from */
 		if (c->seccomp && config_is_ignored(r, "seccomp")) {
 			take_note(r, "seccomp", "ignored, as the annotation says");
 			c->seccomp = NULL;
@@ -776,7 +782,7 @@ static void config_read_config(struct config_reader *r, struct json_object *top)
 	r->ignored = r->rc ? NULL : config_annotation(c, IGNORE_ANNOTATION);
 	check_version(r, get_text(r, top, "ociVersion"));
 	config_check_names(r, top, "ociVersion process root hostname domainname mounts annotations linux",
-		    "hooks solaris windows vm zos freebsd");
+			   "hooks solaris windows vm zos freebsd");
 	read_root(r, top);
 	c->hostname = get_full_text(r, top, "hostname");
 	c->domainname = get_full_text(r, top, "domainname");
@@ -903,8 +909,10 @@ int config_check_annotations(const struct config *c, const char *allowed, struct
 		if (strncmp(name, prefix, strlen(prefix)) != 0 || has_word("memory cpus max_containers publish", word, strlen(word)) ||
 		    has_word(allowed, word, strlen(word)))
 			continue;
-		snprintf(error->text, sizeof(error->text), "config.json: annotations.%.100s: is not obeyed unless "
-			 "/etc/lkvm/oci.conf has \"annotations = %.100s\", as images could bring it", name, word);
+		snprintf(error->text, sizeof(error->text),
+			 "config.json: annotations.%.100s: is not obeyed unless "
+			 "/etc/lkvm/oci.conf has \"annotations = %.100s\", as images could bring it",
+			 name, word);
 		return -EPERM;
 	}
 	return 0;

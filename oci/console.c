@@ -23,11 +23,11 @@
 #include "oci/console.h"
 
 #define NAME_BYTES 64
-#define SEND_S 5
+#define SEND_S	   5
 
 static int console_send(const char *path, int master, const char *name)
 {
-	const struct timeval most = { .tv_sec = SEND_S };	/* its listener's queue can be full */
+	const struct timeval most = { .tv_sec = SEND_S }; /* its listener's queue can be full */
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int fd, rc = 0;
 

@@ -50,12 +50,12 @@
 #include "sandbox/fds.h"
 #include "util.h"
 
-#define SETTINGS "/etc/lkvm/oci.conf"
-#define PUBLISH "lkvm.publish"
-#define READY_MS 120000
-#define END_NS 12000000000ull
+#define SETTINGS	"/etc/lkvm/oci.conf"
+#define PUBLISH		"lkvm.publish"
+#define READY_MS	120000
+#define END_NS		12000000000ull
 #define LEAST_RAM_BYTES MIB(128)
-#define MAX_ARGUMENTS 32
+#define MAX_ARGUMENTS	32
 
 struct creation {
 	const struct call *call;
@@ -63,30 +63,30 @@ struct creation {
 	struct config config;
 	struct config_error error;
 	struct pod pod;
-	struct store_container sandbox;	/* of a container that joins a pod */
+	struct store_container sandbox; /* of a container that joins a pod */
 	int sandbox_holder;		/* pidfd; -1: none */
 	struct plan plan;
-	char *process;			/* of such a one, for the guest; ours */
+	char *process; /* of such a one, for the guest; ours */
 	size_t process_bytes;
 	struct store_container container;
 	struct store_record record;
 	struct command_container lent;
 	struct scope scope;
 	struct network network;
-	char cards[NETWORK_MAX_CARDS][160];	/* values of options */
-	char passt[NETWORK_PASST_BYTES];	/* likewise; "": the network is not passt's */
+	char cards[NETWORK_MAX_CARDS][160]; /* values of options */
+	char passt[NETWORK_PASST_BYTES];    /* likewise; "": the network is not passt's */
 	struct run_options options;
 	char root[2 * PATH_MAX];
 	char place[2 * PATH_MAX];
-	char memory[32], cpus[32];	/* values of options */
-	char *settings;			/* the text of SETTINGS, cut up; ours */
+	char memory[32], cpus[32]; /* values of options */
+	char *settings;		   /* the text of SETTINGS, cut up; ours */
 	const char *set_kernel, *set_memory, *set_cpus, *set_modules, *set_network;
-	const char *set_annotations;	/* those that are obeyed besides */
-	int messages;			/* memory file; -1 */
-	int terminal;			/* -1: none */
-	int procs;			/* cgroup.procs; -1: none */
+	const char *set_annotations; /* those that are obeyed besides */
+	int messages;		     /* memory file; -1 */
+	int terminal;		     /* -1: none */
+	int procs;		     /* cgroup.procs; -1: none */
 	int gate[2], status[2], caller[2], listener;
-	pid_t vm, holder;		/* 0: not made */
+	pid_t vm, holder; /* 0: not made */
 };
 
 static int fail_creation(struct creation *c, int rc, const char *text)
@@ -143,14 +143,17 @@ static int find_sandbox(struct creation *c)
 	if (!rc)
 		rc = store_load(&c->sandbox, &r);
 	if (rc || r.creating || *r.sandbox || strcmp(call_status_of(&c->sandbox, &r), "running") != 0) {
-		snprintf(c->error.text, sizeof(c->error.text), "pod: its sandbox \"%.130s\" does not run: a container can "
-			 "only join one that does", c->pod.sandbox);
+		snprintf(c->error.text, sizeof(c->error.text),
+			 "pod: its sandbox \"%.130s\" does not run: a container can "
+			 "only join one that does",
+			 c->pod.sandbox);
 		return -ESRCH;
 	}
 	c->sandbox_holder = store_open_process(&r.holder);
 	strcpy(c->record.sandbox, c->sandbox.id);
-	return config_ignores(&c->config, "linux.namespaces") ? 0 :
-	       pod_check_spaces(&c->pod, &c->config, r.holder.pid, &c->error);
+	return config_ignores(&c->config, "linux.namespaces") ?
+		       0 :
+		       pod_check_spaces(&c->pod, &c->config, r.holder.pid, &c->error);
 }
 
 static int check_pod(struct creation *c)
@@ -173,7 +176,8 @@ static int check_call(struct creation *c)
 	if (rc)
 		return rc;
 	if (is_scope(c) && !store_is_hosts_root())
-		return fail_creation(c, -ENOTSUP, "--systemd-cgroup: an ordinary user's systemd is not asked; use the "
+		return fail_creation(c, -ENOTSUP,
+				     "--systemd-cgroup: an ordinary user's systemd is not asked; use the "
 				     "engine's cgroup manager cgroupfs");
 	if (c->args->preserved && strcmp(c->args->preserved, "0") != 0)
 		return fail_creation(c, -ENOTSUP, "--preserve-fds: descriptors cannot go into a VM");
@@ -187,8 +191,11 @@ static void creation_set_one(struct creation *c, const char *name, const char *v
 	const struct {
 		const char *name, **value;
 	} all[] = {
-		{ "kernel", &c->set_kernel }, { "memory", &c->set_memory }, { "cpus", &c->set_cpus },
-		{ "modules", &c->set_modules }, { "network", &c->set_network },
+		{ "kernel", &c->set_kernel },
+		{ "memory", &c->set_memory },
+		{ "cpus", &c->set_cpus },
+		{ "modules", &c->set_modules },
+		{ "network", &c->set_network },
 		{ "annotations", &c->set_annotations },
 	};
 
@@ -268,8 +275,11 @@ static int creation_take_options(struct creation *c)
 	const char *tty = c->config.process.terminal ? "on" : "off";
 	const char *argv[MAX_ARGUMENTS] = { "run", "--tty", tty, "--owner", "keep", "--root", c->root };
 	const char *const given[][2] = {
-		{ "--kernel", c->set_kernel }, { "--mem", c->set_memory }, { "--cpus", c->set_cpus },
-		{ "--modules", c->set_modules }, { "--network", c->set_network },
+		{ "--kernel", c->set_kernel },
+		{ "--mem", c->set_memory },
+		{ "--cpus", c->set_cpus },
+		{ "--modules", c->set_modules },
+		{ "--network", c->set_network },
 	};
 	struct command_options *o = &c->options.command;
 	int argc = 7, rc;
@@ -296,8 +306,11 @@ static int creation_take_options(struct creation *c)
 	o->nr_dirs = c->plan.nr_dirs;
 	memcpy(o->dirs, c->plan.dirs, sizeof(o->dirs));
 	c->lent = (struct command_container){
-		.environment = c->plan.environment.texts, .nr_environment = c->plan.environment.nr,
-		.hostname = c->config.hostname, .plan = c->plan.bytes, .plan_bytes = c->plan.nr_bytes,
+		.environment = c->plan.environment.texts,
+		.nr_environment = c->plan.environment.nr,
+		.hostname = c->config.hostname,
+		.plan = c->plan.bytes,
+		.plan_bytes = c->plan.nr_bytes,
 		.nr_spares = c->pod.nr_spares,
 	};
 	o->container = &c->lent;
@@ -312,7 +325,8 @@ static int choose_passt(struct creation *c, const char *path)
 	if (rc)
 		return rc;
 	if (!network_passt_option(config_annotation(&c->config, PUBLISH), c->passt))
-		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": it has ports that the container "
+		return fail_creation(c, -EINVAL,
+				     "config.json: annotations." PUBLISH ": it has ports that the container "
 				     "serves, as in \"80 53/udp\", 32 at most");
 	c->set_network = c->passt;
 	return 0;
@@ -328,7 +342,8 @@ static int take_network(struct creation *c)
 	if (!store_is_hosts_root())
 		return choose_passt(c, n->path);
 	if (config_annotation(&c->config, PUBLISH))
-		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": it is for ordinary users' engines; "
+		return fail_creation(c, -EINVAL,
+				     "config.json: annotations." PUBLISH ": it is for ordinary users' engines; "
 				     "the VM has all ports of an interface that root's has made");
 	if (strlen(n->path) >= sizeof(c->record.network))
 		return fail_creation(c, -ENAMETOOLONG, "config.json: linux.namespaces: the path is too long");
@@ -349,7 +364,8 @@ static int set_options(struct creation *c)
 		return plan_process(&c->config, "", &c->process, &c->process_bytes);
 	choose_settings(c);
 	if (c->set_network && ports)
-		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": the network is one that the settings "
+		return fail_creation(c, -EINVAL,
+				     "config.json: annotations." PUBLISH ": the network is one that the settings "
 				     "name, with ports of its own");
 	if (!c->set_network)
 		rc = take_network(c);
@@ -371,7 +387,7 @@ static int set_oom_score(const struct config_process *p)
 		rc = -errno;
 	if (fd >= 0)
 		close(fd);
-	return rc == -EACCES ? 0 : rc;	/* an ordinary user may not lower it */
+	return rc == -EACCES ? 0 : rc; /* an ordinary user may not lower it */
 }
 
 static int creation_open_socket(struct creation *c)
@@ -423,7 +439,7 @@ __attribute__((noreturn)) static void be_vm_process(struct creation *c)
 {
 	const struct run_client client = { .status_fd = c->status[1], .opened = creation_on_opened, .arg = c };
 	int keep[7 + NETWORK_MAX_CARDS] = {
-		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate[1], c->status[1], c->messages, c->procs,
+		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate[1], c->status[1], c->messages, c->procs
 	};
 
 	for (unsigned int i = 0; i < NETWORK_MAX_CARDS; i++)
@@ -466,10 +482,18 @@ static unsigned long shared_spaces(const struct creation *c)
 static int start_holder(struct creation *c)
 {
 	const struct holder_config config = {
-		.listener = c->listener, .gate = c->gate[0], .status = c->status[0], .caller = c->caller[1],
-		.place = c->place, .hostname = c->config.hostname, .title = c->call->title,
-		.network = c->network.spaces, .pod = c->sandbox_holder, .shared = shared_spaces(c),
-		.title_bytes = c->call->title_bytes, .command = c->config.process.args.texts,
+		.listener = c->listener,
+		.gate = c->gate[0],
+		.status = c->status[0],
+		.caller = c->caller[1],
+		.place = c->place,
+		.hostname = c->config.hostname,
+		.title = c->call->title,
+		.network = c->network.spaces,
+		.pod = c->sandbox_holder,
+		.shared = shared_spaces(c),
+		.title_bytes = c->call->title_bytes,
+		.command = c->config.process.args.texts,
 	};
 	pid_t pid = holder_start(&config);
 
@@ -501,11 +525,23 @@ static unsigned int flags_in_guest(const struct pod *pod)
 static int start_member(struct creation *c)
 {
 	const struct member_config config = {
-		.id = c->args->id, .sandbox = &c->sandbox, .flags = flags_in_guest(&c->pod), .root = c->root,
-		.nr_dirs = c->plan.nr_dirs, .dirs = c->plan.dirs, .more = c->plan.bytes, .more_bytes = c->plan.nr_bytes,
-		.process = c->process, .process_bytes = c->process_bytes, .has_terminal = c->config.process.terminal,
-		.terminal = c->terminal, .gate = c->gate[1], .status = c->status[1], .messages = c->messages,
-		.procs = c->procs, .holder = pidfd_of(c->holder),
+		.id = c->args->id,
+		.sandbox = &c->sandbox,
+		.flags = flags_in_guest(&c->pod),
+		.root = c->root,
+		.nr_dirs = c->plan.nr_dirs,
+		.dirs = c->plan.dirs,
+		.more = c->plan.bytes,
+		.more_bytes = c->plan.nr_bytes,
+		.process = c->process,
+		.process_bytes = c->process_bytes,
+		.has_terminal = c->config.process.terminal,
+		.terminal = c->terminal,
+		.gate = c->gate[1],
+		.status = c->status[1],
+		.messages = c->messages,
+		.procs = c->procs,
+		.holder = pidfd_of(c->holder),
 	};
 	pid_t pid = config.holder < 0 ? -errno : member_start(&config);
 
@@ -544,8 +580,8 @@ static int wait_until_ready(struct creation *c)
 		n = poll_fds(&p, 1, READY_MS);
 	if (n > 0 && read(c->caller[0], &byte, 1) == 1 && byte == 'R')
 		return 0;
-	return fail_creation(c, -ECHILD, n ? "the VM ended before it was ready" :
-			     "the VM is not ready in time");
+	return fail_creation(c, -ECHILD,
+			     n ? "the VM ended before it was ready" : "the VM is not ready in time");
 }
 
 /* ---- what is written ---- */
@@ -564,7 +600,8 @@ static int write_down_part(struct creation *c)
 	c->record.holder = c->holder ? store_process_of(c->holder) : (struct store_process){ 0 };
 	c->record.vm = c->vm ? store_process_of(c->vm) : (struct store_process){ 0 };
 	return store_save(&c->container, &c->record) ?
-	       fail_creation(c, -EIO, "the container cannot be written down") : 0;
+		       fail_creation(c, -EIO, "the container cannot be written down") :
+		       0;
 }
 
 /* Until it hears this, the holder ends with us. */
@@ -591,7 +628,7 @@ static int creation_claim(struct creation *c)
 	if (rc == -EINVAL)
 		return fail_creation(c, rc, "the container's id has other characters than letters, digits and _+-.");
 	if (rc == -EEXIST && !store_load(&c->container, &old) && old.creating)
-		rc = call_clear(c->call, &c->container, &old, true);	/* it was killed: who creates holds the lock */
+		rc = call_clear(c->call, &c->container, &old, true); /* it was killed: who creates holds the lock */
 	if (rc == -EEXIST)
 		return fail_creation(c, rc, "a container with this id already exists");
 	if (rc == -EBUSY)
@@ -611,13 +648,14 @@ static int make_scope(struct creation *c)
 static int make_group(struct creation *c)
 {
 	int rc = is_scope(c) ? make_scope(c) :
-		 cgroup_make(&c->config, c->record.cgroup, &c->record.cgroup_made, &c->error);
+			       cgroup_make(&c->config, c->record.cgroup, &c->record.cgroup_made, &c->error);
 
 	if (rc)
 		return rc;
 	c->procs = cgroup_open(c->record.cgroup);
 	return c->procs < 0 && *c->record.cgroup ?
-	       fail_creation(c, c->procs, "the container's group cannot be opened") : 0;
+		       fail_creation(c, c->procs, "the container's group cannot be opened") :
+		       0;
 }
 
 static int raise_or_lower_oom_score(struct creation *c)
@@ -700,9 +738,9 @@ static void creation_fini(struct creation *c)
 
 static int take_creation_steps(struct creation *c, bool *claimed)
 {
-	static int (*const steps[])(struct creation *c) = {
+	static int (*const steps[])(struct creation *) = {
 		make_group, write_down_part, set_options, raise_or_lower_oom_score, open_channels, open_terminal_for_vm,
-		start_processes, write_down_part, wait_until_ready, write_down,
+		start_processes, write_down_part, wait_until_ready, write_down
 	};
 	int rc = read_bundle(c);
 
@@ -723,7 +761,7 @@ static int take_creation_steps(struct creation *c, bool *claimed)
 	for (size_t i = 0; i < ARRAY_SIZE(steps) && !rc; i++) {
 		rc = steps[i](c);
 		if (rc == -ENOENT || rc == -EACCES)
-			rc = -EIO;	/* those are the program's */
+			rc = -EIO; /* those are the program's */
 	}
 	return rc;
 }
@@ -737,9 +775,19 @@ int call_create(const struct call *call, const struct call_create *args)
 	if (!c)
 		return call_fail(call, "no memory");
 	*c = (struct creation){
-		.call = call, .args = args, .container = STORE_NO_CONTAINER,
-		.sandbox = STORE_NO_CONTAINER, .sandbox_holder = -1, .procs = -1, .terminal = -1, .network = NETWORK_NONE, .scope = SCOPE_NONE,
-		.gate = { -1, -1 }, .status = { -1, -1 }, .caller = { -1, -1 }, .listener = -1,
+		.call = call,
+		.args = args,
+		.container = STORE_NO_CONTAINER,
+		.sandbox = STORE_NO_CONTAINER,
+		.sandbox_holder = -1,
+		.procs = -1,
+		.terminal = -1,
+		.network = NETWORK_NONE,
+		.scope = SCOPE_NONE,
+		.gate = { -1, -1 },
+		.status = { -1, -1 },
+		.caller = { -1, -1 },
+		.listener = -1,
 		.messages = memfd_create("messages", MFD_CLOEXEC),
 	};
 	log_set_output(c->messages);

@@ -37,7 +37,7 @@
 #include "util.h"
 
 #define STARTED_MS 120000
-#define FAILED 126
+#define FAILED	   126
 
 struct execution {
 	const struct call *call;
@@ -46,13 +46,13 @@ struct execution {
 	struct store_record record;
 	struct config config;
 	struct config_error error;
-	char *plan;			/* ours */
+	char *plan; /* ours */
 	size_t plan_bytes;
-	int vm;				/* the client's end of the socket */
-	int terminal;			/* -1: none */
-	int report[2];			/* errno of the start, or 0 */
-	int procs;			/* -1: no group */
-	int spaces;			/* pidfd of the holder */
+	int vm;	       /* the client's end of the socket */
+	int terminal;  /* -1: none */
+	int report[2]; /* errno of the start, or 0 */
+	int procs;     /* -1: no group */
+	int spaces;    /* pidfd of the holder */
 };
 
 static int fail_execution(struct execution *e, int rc, const char *text)
@@ -190,7 +190,7 @@ static void tell_caller(void *arg, int error)
 	const struct execution *e = arg;
 
 	if (write(e->report[1], &error, sizeof(error)) != (ssize_t)sizeof(error))
-		return;			/* whoever has called is gone, which ends nothing */
+		return; /* whoever has called is gone, which ends nothing */
 }
 
 static int execution_enter(const struct execution *e)
@@ -201,16 +201,21 @@ static int execution_enter(const struct execution *e)
 		return -errno;
 	if (setns(e->spaces, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET))
 		return -errno;
-	return sandbox_drop_capabilities();	/* it reads what the VM's process says */
+	return sandbox_drop_capabilities(); /* it reads what the VM's process says */
 }
 
 __attribute__((noreturn)) static void be_process(struct execution *e)
 {
 	const int keep[] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, e->vm, e->report[1] };
 	const struct exec_lent lent = {
-		.name = e->container.id, .fd = e->vm, .plan = e->plan, .plan_bytes = e->plan_bytes,
-		.terminal = e->config.process.terminal, .container = *e->record.sandbox ? e->container.id : NULL,
-		.started = tell_caller, .arg = e,
+		.name = e->container.id,
+		.fd = e->vm,
+		.plan = e->plan,
+		.plan_bytes = e->plan_bytes,
+		.terminal = e->config.process.terminal,
+		.container = *e->record.sandbox ? e->container.id : NULL,
+		.started = tell_caller,
+		.arg = e,
 	};
 	const struct call *call = e->call;
 	int rc = execution_enter(e);
@@ -249,8 +254,10 @@ static void say_why_not(struct execution *e, int error)
 	const char *name = e->config.process.args.texts[0];
 
 	if (error == ENOENT || error == ENOTDIR)
-		snprintf(e->error.text, sizeof(e->error.text), "executable file \"%.200s\" not found%s, or its "
-			 "directory: No such file or directory", name, strchr(name, '/') ? "" : " in $PATH");
+		snprintf(e->error.text, sizeof(e->error.text),
+			 "executable file \"%.200s\" not found%s, or its "
+			 "directory: No such file or directory",
+			 name, strchr(name, '/') ? "" : " in $PATH");
 	else if (error == EACCES)
 		snprintf(e->error.text, sizeof(e->error.text), "executable file \"%.200s\": Permission denied", name);
 	else
@@ -272,8 +279,9 @@ static int wait_for_start(struct execution *e, pid_t pid)
 		kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	if (!error)
-		return fail_execution(e, 0, n > 0 ? "the VM takes no more commands, or has ended" :
-				      "the VM does not answer");
+		return fail_execution(e, 0,
+				      n > 0 ? "the VM takes no more commands, or has ended" :
+					      "the VM does not answer");
 	say_why_not(e, error);
 	return -error;
 }
@@ -291,7 +299,8 @@ static int execution_status(pid_t pid)
 
 static int take_execution_steps(struct execution *e, int *status)
 {
-	static int (*const steps[])(struct execution *e) = { read_what, execution_make_message, open_all, connect_to_vm };
+	static int (*const steps[])(struct execution *) = { read_what, execution_make_message,
+							    open_all, connect_to_vm };
 	pid_t pid;
 	int rc = 0;
 
@@ -329,8 +338,14 @@ static void execution_fini(struct execution *e)
 int call_exec(const struct call *call, const struct call_exec *args)
 {
 	struct execution e = {
-		.call = call, .args = args, .container = STORE_NO_CONTAINER, .vm = -1, .terminal = -1,
-		.report = { -1, -1 }, .procs = -1, .spaces = -1,
+		.call = call,
+		.args = args,
+		.container = STORE_NO_CONTAINER,
+		.vm = -1,
+		.terminal = -1,
+		.report = { -1, -1 },
+		.procs = -1,
+		.spaces = -1,
 	};
 	const char *state;
 	int rc, status = 1;

@@ -29,20 +29,20 @@
 #include "util.h"
 
 #define MAX_LAST_MESSAGES 16
-#define IDLE_CHECK_MS 200
-#define TITLE_BYTES 4096
-#define PATIENCE_NS 1000000000ull
-#define STATUS_LOST 137		/* as of a process that SIGKILL ended */
+#define IDLE_CHECK_MS	  200
+#define TITLE_BYTES	  4096
+#define PATIENCE_NS	  1000000000ull
+#define STATUS_LOST	  137 /* as of a process that SIGKILL ended */
 
 struct holder {
-	int listener, gate, status, caller;	/* -1: closed */
+	int listener, gate, status, caller; /* -1: closed */
 	int signals;
-	int client;			/* which is heard; -1: none */
-	uint64_t patience;		/* with it, until now_ns() */
-	int waiting;			/* a client that waits for the VM; -1: none */
-	uint32_t awaited;		/* what for: enum holder_kind */
+	int client;	   /* which is heard; -1: none */
+	uint64_t patience; /* with it, until now_ns() */
+	int waiting;	   /* a client that waits for the VM; -1: none */
+	uint32_t awaited;  /* what for: enum holder_kind */
 	bool started, paused;
-	int end_status;			/* of a signal that ended it; 0: the VM's */
+	int end_status; /* of a signal that ended it; 0: the VM's */
 };
 
 static void holder_close_fd(int *fd)
@@ -116,7 +116,7 @@ static int pass_on(const struct holder *h, uint32_t kind, const int passed[2])
 	if (passed[0] < 0 || (passed[1] < 0) != (kind == GATE_EXEC))
 		return -EINVAL;
 	n = kind == GATE_EXEC ? socket_send_fd(h->gate, &m, sizeof(m), passed[0]) :
-	    socket_send_pair(h->gate, &m, sizeof(m), passed);
+				socket_send_pair(h->gate, &m, sizeof(m), passed);
 	return n < 0 ? gate_error() : 0;
 }
 
@@ -138,7 +138,10 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 
 	switch (r->kind) {
 	case HOLDER_START:
-		let_client_wait(h, r->kind, h->started ? -EALREADY : h->waiting >= 0 ? -EBUSY : tell_gate(h, GATE_GO, 0));
+		let_client_wait(h, r->kind,
+				h->started	? -EALREADY :
+				h->waiting >= 0 ? -EBUSY :
+						  tell_gate(h, GATE_GO, 0));
 		return;
 	case HOLDER_PAUSE:
 		let_client_wait(h, r->kind, h->waiting >= 0 ? -EBUSY : tell_gate(h, GATE_PAUSE, 0));
@@ -176,7 +179,7 @@ static void on_client(struct holder *h)
 	if (n == (ssize_t)sizeof(r))
 		holder_take_request(h, &r, passed);
 	else if (n >= 0 || error != EAGAIN)
-		answer_client(h, -EPROTO);	/* nobody hears it */
+		answer_client(h, -EPROTO); /* nobody hears it */
 	holder_close_fd(&passed[0]);
 	holder_close_fd(&passed[1]);
 }
@@ -221,7 +224,9 @@ static void on_message(struct holder *h)
 	h->started |= m.kind == GATE_STARTED;
 	h->paused |= m.kind == GATE_PAUSED && !m.value;
 	if ((m.kind == GATE_STARTED || m.kind == GATE_NOT_STARTED) && h->awaited == HOLDER_START)
-		holder_answer_to(&h->waiting, m.kind == GATE_STARTED ? 0 : m.value ? gate_errno(m.value) : -ECHILD);
+		holder_answer_to(&h->waiting, m.kind == GATE_STARTED ? 0 :
+					      m.value		     ? gate_errno(m.value) :
+								       -ECHILD);
 	if (m.kind == GATE_PAUSED && h->awaited == HOLDER_PAUSE)
 		holder_answer_to(&h->waiting, gate_errno(m.value));
 }
@@ -234,7 +239,7 @@ __attribute__((noreturn)) static void on_status(struct holder *h)
 	if (read(h->status, &status, 1) != 1)
 		status = STATUS_LOST;
 	for (int i = 0; i < MAX_LAST_MESSAGES && h->gate >= 0; i++)
-		on_message(h);	/* what it has said before */
+		on_message(h); /* what it has said before */
 	answer_client(h, -ESRCH);
 	holder_answer_to(&h->waiting, -ESRCH);
 	_exit(h->end_status ? h->end_status : status);
@@ -281,7 +286,7 @@ __attribute__((noreturn)) static void hold(struct holder *h)
 			on_caller(h);
 		if (p[3].revents)
 			on_own_signal(h);
-		if (p[6].revents)	/* it has gone */
+		if (p[6].revents) /* it has gone */
 			holder_close_fd(&h->waiting);
 		if (p[4].revents)
 			on_new_client(h);
@@ -315,7 +320,7 @@ void holder_show_title(char *title, size_t bytes, const char *const *command)
 	size_t at = 0;
 
 	if (!bytes)
-		return;		/* one that has no room may be none at all */
+		return; /* one that has no room may be none at all */
 	for (; *command && at + 1 < room; command++) {
 		size_t n = min_u64(strlen(*command), room - at - 1);
 
@@ -341,8 +346,12 @@ __attribute__((noreturn)) static void be_holder(const struct holder_config *c, i
 	const int keep[] = { c->listener, c->gate, c->status, c->caller, null };
 	const bool own_name = c->hostname && !(c->shared & CLONE_NEWUTS);
 	struct holder h = {
-		.listener = c->listener, .gate = c->gate, .status = c->status, .caller = c->caller,
-		.client = -1, .waiting = -1,
+		.listener = c->listener,
+		.gate = c->gate,
+		.status = c->status,
+		.caller = c->caller,
+		.client = -1,
+		.waiting = -1,
 	};
 	struct sandbox sandbox;
 	int rc = c->network < 0 ? 0 : setns(c->network, CLONE_NEWNET);
@@ -374,7 +383,8 @@ pid_t holder_start(const struct holder_config *c)
 {
 	const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	const unsigned long spaces = (CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
-				      (c->network < 0 ? CLONE_NEWNET : 0ul)) & ~c->shared;
+				      (c->network < 0 ? CLONE_NEWNET : 0ul)) &
+				     ~c->shared;
 	pid_t pid = null < 0 ? -1 : (pid_t)syscall(SYS_clone, spaces | SIGCHLD, 0, 0, 0, 0);
 
 	if (!pid)

@@ -33,7 +33,7 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define ITSELF 0	/* for cgroup_enter(): its number is another in its own namespace */
+#define ITSELF 0 /* for cgroup_enter(): its number is another in its own namespace */
 
 /* The process that reads the root and the other directories: its socket, or -errno after a message. */
 static int member_start_files(const struct member_config *c)
@@ -47,7 +47,9 @@ static int member_start_files(const struct member_config *c)
 	}
 	for (unsigned int i = 0; i < c->nr_dirs; i++)
 		trees[1 + i] = (struct tree_config){
-			.path = c->dirs[i].host, .archive_fd = -1, .owner = TREE_OWNER_KEEP,
+			.path = c->dirs[i].host,
+			.archive_fd = -1,
+			.owner = TREE_OWNER_KEEP,
 		};
 	sandbox_init(&sandbox, SANDBOX_ON);
 	return files_start_lent(&sandbox, trees, 1 + c->nr_dirs);
@@ -79,7 +81,7 @@ static int join(const struct member_config *c)
 static int go_behind_walls(const struct member_config *c, int stream)
 {
 	const int keep[] = {
-		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate, c->status, c->messages, stream,
+		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate, c->status, c->messages, stream
 	};
 	int rc = 0;
 
@@ -96,11 +98,17 @@ static int go_behind_walls(const struct member_config *c, int stream)
 static int run_member(const struct member_config *c)
 {
 	struct exec_new new = {
-		.in = { .flags = c->flags, .nr_dirs = c->nr_dirs }, .more = c->more, .more_bytes = c->more_bytes,
+		.in = { .flags = c->flags, .nr_dirs = c->nr_dirs },
+		.more = c->more,
+		.more_bytes = c->more_bytes,
 		.gate = c->gate,
 	};
 	struct exec_lent lent = {
-		.name = c->id, .plan = c->process, .plan_bytes = c->process_bytes, .terminal = c->has_terminal, .new = &new,
+		.name = c->id,
+		.plan = c->process,
+		.plan_bytes = c->process_bytes,
+		.terminal = c->has_terminal,
+		.new = &new,
 	};
 
 	snprintf(new.in.name, sizeof(new.in.name), "%s", c->id);
@@ -115,7 +123,7 @@ __attribute__((noreturn)) static void be_member(const struct member_config *c)
 {
 	const int keep[] = {
 		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate, c->status, c->messages, c->procs, c->holder,
-		c->sandbox->dir,
+		c->sandbox->dir
 	};
 	uint8_t status = EXIT_LKVM;
 	int rc;

@@ -41,22 +41,22 @@
 #include "oci/network.h"
 #include "util.h"
 
-#define FOUND_MS 60000
+#define FOUND_MS   60000
 #define LINE_BYTES 512
-#define ETHERNET 1
+#define ETHERNET   1
 
 /* What the process says. */
 struct network_report {
-	int32_t rc;			/* 0: a card; 1: there are no more; -errno */
+	int32_t rc; /* 0: a card; 1: there are no more; -errno */
 	struct network_card card;
-	char text[256];			/* of -errno: what it is about */
+	char text[256]; /* of -errno: what it is about */
 };
 
 struct finder {
 	const char *owner, *place;
-	int socket;			/* to who asks */
+	int socket; /* to who asks */
 	int netlink;
-	unsigned int made;		/* macvtaps of ours that are there */
+	unsigned int made; /* macvtaps of ours that are there */
 	struct network_report report;
 };
 
@@ -101,10 +101,13 @@ static int ask_kernel(struct finder *f, struct link_message *m)
 
 static struct link_message link_message(unsigned short type, unsigned short flags)
 {
-	return (struct link_message){ .header = {
-		.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = type,
-		.nlmsg_flags = (unsigned short)(NLM_F_REQUEST | NLM_F_ACK | flags),
-	} };
+	return (struct link_message){
+		.header = {
+			.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+			.nlmsg_type = type,
+			.nlmsg_flags = (unsigned short)(NLM_F_REQUEST | NLM_F_ACK | flags),
+		},
+	};
 }
 
 /* FNV-1a: two containers of one namespace hardly ever share a name, and if they do, the second is refused. */
@@ -438,7 +441,7 @@ int network_open(struct network *n, const char *path, const char *owner, const c
 	rc = network_hear(n, ends[0], error);
 	close(ends[0]);
 	if (pid > 0 && rc)
-		kill(pid, SIGKILL);	/* whatever keeps it */
+		kill(pid, SIGKILL); /* whatever keeps it */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 	return rc;

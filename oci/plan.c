@@ -34,12 +34,12 @@
 #include "oci/seccomp.h"
 #include "util.h"
 
-#define OUR_PLACE PROTOCOL_PLACE
-#define POD_SHM OUR_PLACE "/shm"
-#define CHUNK_BYTES 65536u
+#define OUR_PLACE    PROTOCOL_PLACE
+#define POD_SHM	     OUR_PLACE "/shm"
+#define CHUNK_BYTES  65536u
 #define GUEST_CGROUP PROTOCOL_GROUP
-#define OPTIONAL 1u
-#define AS_MAY_BE 2u	/* whatever becomes of it */
+#define OPTIONAL     1u
+#define AS_MAY_BE    2u /* whatever becomes of it */
 
 struct planner {
 	const struct config *config;
@@ -53,8 +53,7 @@ struct planner {
 	uint64_t file_bytes;
 };
 
-__attribute__((format(printf, 3, 4)))
-static void plan_fail(struct planner *p, int rc, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void plan_fail(struct planner *p, int rc, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -164,7 +163,8 @@ static void put_owned_file(struct planner *p, const char *path, const struct sta
 			   size_t bytes)
 {
 	const struct protocol_step step = {
-		.what = PROTOCOL_DO_FILE, .flags = PROTOCOL_FILE_OWNED | (uint64_t)st->st_uid << 32,
+		.what = PROTOCOL_DO_FILE,
+		.flags = PROTOCOL_FILE_OWNED | (uint64_t)st->st_uid << 32,
 		.arg = (st->st_mode & 07777) | (uint64_t)st->st_gid << 32,
 	};
 
@@ -203,8 +203,8 @@ static void plan_pids(struct planner *p)
 
 /* ---- limits of a container that shares its VM ---- */
 
-__attribute__((format(printf, 3, 4)))
-static void plan_limit(struct planner *p, const char *path, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void plan_limit(struct planner *p, const char *path,
+							     const char *fmt, ...)
 {
 	const struct protocol_step step = { .what = PROTOCOL_DO_FILE, .optional = AS_MAY_BE };
 	char text[64];
@@ -276,16 +276,18 @@ static void plan_device(struct planner *p, const struct config_device *d)
 {
 	const struct protocol_step step = {
 		PROTOCOL_DO_NODE, 0, (d->type == 'c' ? S_IFCHR : S_IFIFO) | d->mode | (uint64_t)d->uid << 32,
-		(uint32_t)makedev(d->major, d->minor) | (uint64_t)d->gid << 32,
+		(uint32_t)makedev(d->major, d->minor) | (uint64_t)d->gid << 32
 	};
 
-	if (d->major >= 1u << 12 || d->minor >= 1u << 20)	/* what Linux has, in 32 bits */
+	if (d->major >= 1u << 12 || d->minor >= 1u << 20) /* what Linux has, in 32 bits */
 		plan_fail(p, -EINVAL, "config.json: linux.devices: %.100s: no device has the number %u:%u", d->path,
 			  d->major, d->minor);
 	if (d->type == 'b')
-		plan_fail(p, -ENOTSUP, "config.json: linux.devices: %.100s: a disk of the host cannot be "
+		plan_fail(p, -ENOTSUP,
+			  "config.json: linux.devices: %.100s: a disk of the host cannot be "
 			  "lent as a device; the annotation lkvm.ignore with linux.devices leaves it out, as for "
-			  "--privileged", d->path);
+			  "--privileged",
+			  d->path);
 	put_step(p, &step, &d->path, 1);
 }
 
@@ -293,13 +295,18 @@ static void plan_device(struct planner *p, const struct config_device *d)
 static void plan_dev(struct planner *p)
 {
 	static const struct config_device devices[] = {
-		{ "/dev/null", 'c', 1, 3, 0666, 0, 0 }, { "/dev/zero", 'c', 1, 5, 0666, 0, 0 },
-		{ "/dev/full", 'c', 1, 7, 0666, 0, 0 }, { "/dev/random", 'c', 1, 8, 0666, 0, 0 },
-		{ "/dev/urandom", 'c', 1, 9, 0666, 0, 0 }, { "/dev/tty", 'c', 5, 0, 0666, 0, 0 },
+		{ "/dev/null", 'c', 1, 3, 0666, 0, 0 },
+		{ "/dev/zero", 'c', 1, 5, 0666, 0, 0 },
+		{ "/dev/full", 'c', 1, 7, 0666, 0, 0 },
+		{ "/dev/random", 'c', 1, 8, 0666, 0, 0 },
+		{ "/dev/urandom", 'c', 1, 9, 0666, 0, 0 },
+		{ "/dev/tty", 'c', 5, 0, 0666, 0, 0 },
 	};
 	static const char *const links[][2] = {
-		{ "/proc/self/fd", "/dev/fd" }, { "/proc/self/fd/0", "/dev/stdin" },
-		{ "/proc/self/fd/1", "/dev/stdout" }, { "/proc/self/fd/2", "/dev/stderr" },
+		{ "/proc/self/fd", "/dev/fd" },
+		{ "/proc/self/fd/0", "/dev/stdin" },
+		{ "/proc/self/fd/1", "/dev/stdout" },
+		{ "/proc/self/fd/2", "/dev/stderr" },
 		{ "pts/ptmx", "/dev/ptmx" },
 	};
 
@@ -334,7 +341,8 @@ static void make_read_only(struct planner *p, const char *path, unsigned long fl
 static void refuse_writing(struct planner *p, const struct config_mount *m, const char *what)
 {
 	plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: a %s of the host cannot be written from a VM; it can "
-		  "be read (ro), and what need not last can be a tmpfs", m->destination, what);
+			       "be read (ro), and what need not last can be a tmpfs",
+		  m->destination, what);
 }
 
 /*
@@ -345,7 +353,7 @@ static bool is_of_engine(const char *path)
 {
 	static const char *const files[] = {
 		"/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv", "/dev/init",
-		"/run/podman-init", "/dev/termination-log",
+		"/run/podman-init", "/dev/termination-log"
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
@@ -364,7 +372,8 @@ static void bind_file(struct planner *p, const struct config_mount *m, int fd, c
 	p->file_bytes += bytes;
 	if (p->file_bytes > PLAN_MAX_FILE_BYTES)
 		plan_fail(p, -EFBIG, "config.json: mounts: %.100s: single files have more than %u MiB; a "
-			  "directory of them can be lent", m->destination, PLAN_MAX_FILE_BYTES >> 20);
+				     "directory of them can be lent",
+			  m->destination, PLAN_MAX_FILE_BYTES >> 20);
 	if (!p->rc)
 		data = malloc(bytes + 1);
 	if (!p->rc && (!data || pread_all(fd, data, bytes, 0)))
@@ -467,7 +476,8 @@ static void plan_bind(struct planner *p, const struct config_mount *m)
 		bind_directory(p, m);
 	else
 		plan_fail(p, -ENOTSUP, "config.json: mounts: %.200s: sockets, pipes and devices of the host "
-			  "cannot be lent to a VM", m->source);
+				       "cannot be lent to a VM",
+			  m->source);
 	if (fd >= 0)
 		close(fd);
 }
@@ -489,8 +499,10 @@ static void plan_copy_up(struct planner *p, const struct config_mount *m)
 	snprintf(layers, sizeof(layers), "lowerdir=%s,upperdir=%s,workdir=%s", m->destination, upper, work);
 	plan_put_directory(p, m->destination, 0755);
 	put_mount(p, "tmpfs", place, "tmpfs", 0, m->data, 0);
-	plan_put_directory(p, upper, !strcmp(m->destination, "/tmp") || !strcmp(m->destination, "/var/tmp") ?
-		      01777 : 0755);
+	plan_put_directory(p, upper,
+			   (!strcmp(m->destination, "/tmp") || !strcmp(m->destination, "/var/tmp")) ?
+				   01777 :
+				   0755);
 	plan_put_directory(p, work, 0700);
 	put_mount(p, "tmpfs", m->destination, "overlay", m->flags, layers, 0);
 	put_path(p, PROTOCOL_DO_UNMOUNT, place);
@@ -501,7 +513,7 @@ static void plan_file_system(struct planner *p, const struct config_mount *m)
 {
 	static const char *const types[] = {
 		"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", "hugetlbfs",
-		"debugfs", "tracefs", "securityfs", "bpf", "configfs",
+		"debugfs", "tracefs", "securityfs", "bpf", "configfs"
 	};
 	const char *type = m->type;
 	bool is_known = false;
@@ -510,7 +522,8 @@ static void plan_file_system(struct planner *p, const struct config_mount *m)
 		is_known |= !strcmp(type, types[i]);
 	if (!is_known) {
 		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: the type \"%.40s\" cannot be mounted in "
-			  "a VM yet", m->destination, type);
+				       "a VM yet",
+			  m->destination, type);
 		return;
 	}
 	if (!strcmp(type, "cgroup"))
@@ -575,13 +588,18 @@ void plan_credentials(const struct config_process *from, struct protocol_credent
 	const struct config_capabilities *caps = &from->capabilities;
 
 	*c = (struct protocol_credentials){
-		.uid = from->uid, .gid = from->gid, .umask = from->umask_given ? from->umask : 022,
+		.uid = from->uid,
+		.gid = from->gid,
+		.umask = from->umask_given ? from->umask : 022,
 		.nr_groups = from->nr_groups,
 		/* Without the object a process has none (config.md). */
 		.has_capabilities = 1,
 		.no_new_privileges = from->no_new_privileges,
-		.bounding = caps->bounding, .effective = caps->effective,
-		.inheritable = caps->inheritable, .permitted = caps->permitted, .ambient = caps->ambient,
+		.bounding = caps->bounding,
+		.effective = caps->effective,
+		.inheritable = caps->inheritable,
+		.permitted = caps->permitted,
+		.ambient = caps->ambient,
 	};
 
 	_Static_assert(PROTOCOL_MAX_GROUPS == CONFIG_MAX_GROUPS, "as many");
@@ -655,7 +673,9 @@ int plan_process(const struct config *c, const char *cwd, char **text, size_t *b
 	struct config_strings environment = { 0 };
 	struct protocol_credentials rights;
 	struct protocol_exec head = {
-		.nr_arguments = p->args.nr, .terminal = p->terminal, .size = { p->columns, p->rows },
+		.nr_arguments = p->args.nr,
+		.terminal = p->terminal,
+		.size = { p->columns, p->rows },
 		.has_credentials = 1,
 	};
 	FILE *out = plan_environment(c, &environment) ? NULL : open_memstream(text, bytes);
@@ -686,8 +706,10 @@ int plan_process(const struct config *c, const char *cwd, char **text, size_t *b
 static void check_namespaces(struct planner *p)
 {
 	static const char *const words[CONFIG_NR_NAMESPACES] = {
-		[CONFIG_NS_PID] = "processes", [CONFIG_NS_NETWORK] = "network",
-		[CONFIG_NS_IPC] = "IPC objects", [CONFIG_NS_UTS] = "host name",
+		[CONFIG_NS_PID] = "processes",
+		[CONFIG_NS_NETWORK] = "network",
+		[CONFIG_NS_IPC] = "IPC objects",
+		[CONFIG_NS_UTS] = "host name",
 	};
 	const struct config_namespace *n = p->config->namespaces;
 
@@ -696,11 +718,13 @@ static void check_namespaces(struct planner *p)
 	for (unsigned int i = 0; i < CONFIG_NR_NAMESPACES; i++) {
 		if (words[i] && !n[i].given)
 			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: a VM cannot share the host's %s; "
-				  "the annotation lkvm.ignore with linux.namespaces gives it its own", words[i]);
+					       "the annotation lkvm.ignore with linux.namespaces gives it its own",
+				  words[i]);
 		else if (words[i] && n[i].path &&
 			 (i != CONFIG_NS_NETWORK || !strncmp(n[i].path, "/proc/", 6)))
 			plan_fail(p, -ENOTSUP, "config.json: linux.namespaces: %.100s: sharing another "
-				  "container's %s is not there yet", n[i].path, words[i]);
+					       "container's %s is not there yet",
+				  n[i].path, words[i]);
 	}
 }
 
@@ -780,7 +804,9 @@ static int look_for_program(const struct config *c, int root_fd, const char *pat
 	fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
 	if (fd < 0)
 		return -ENOENT;
-	rc = fstat(fd, &st) ? -ENOENT : S_ISREG(st.st_mode) && st.st_mode & 0111 ? 0 : -EACCES;
+	rc = fstat(fd, &st)			      ? -ENOENT :
+	     S_ISREG(st.st_mode) && st.st_mode & 0111 ? 0 :
+							-EACCES;
 	close(fd);
 	return rc;
 }
@@ -819,8 +845,10 @@ int plan_find_program(const struct config *c, int root_fd, struct config_error *
 		rc = look_for_program(c, root_fd, path);
 	}
 	if (rc == -ENOENT)
-		snprintf(error->text, sizeof(error->text), "executable file \"%.200s\" not found%s: No such "
-			 "file or directory", name, strchr(name, '/') ? "" : " in $PATH");
+		snprintf(error->text, sizeof(error->text),
+			 "executable file \"%.200s\" not found%s: No such "
+			 "file or directory",
+			 name, strchr(name, '/') ? "" : " in $PATH");
 	else if (rc)
 		snprintf(error->text, sizeof(error->text), "executable file \"%.200s\": Permission denied", name);
 	return rc;

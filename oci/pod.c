@@ -45,8 +45,10 @@ static int set_spares(struct pod *p, const struct config *c, struct config_error
 		return 0;
 	n = strtoul(text, &end, 10);
 	if (*text < '0' || *text > '9' || *end || n > POD_MAX_CONTAINERS) {
-		snprintf(error->text, sizeof(error->text), "config.json: annotations.lkvm.max_containers: \"%.40s\" is "
-			 "no number from 0 to %u", text, POD_MAX_CONTAINERS);
+		snprintf(error->text, sizeof(error->text),
+			 "config.json: annotations.lkvm.max_containers: \"%.40s\" is "
+			 "no number from 0 to %u",
+			 text, POD_MAX_CONTAINERS);
 		return -EINVAL;
 	}
 	p->nr_spares = (unsigned int)n;
@@ -68,13 +70,16 @@ int pod_find(struct pod *p, const struct config *c, struct config_error *error)
 		p->sandbox = sandbox;
 		if (sandbox)
 			return 0;
-		snprintf(error->text, sizeof(error->text), "config.json: annotations: a container of a pod, which has "
+		snprintf(error->text, sizeof(error->text),
+			 "config.json: annotations: a container of a pod, which has "
 			 "no name");
 		return -EINVAL;
 	}
 	if (type && strcmp(type, "sandbox") != 0) {
-		snprintf(error->text, sizeof(error->text), "config.json: annotations: there is no type \"%.40s\" of "
-			 "containers", type);
+		snprintf(error->text, sizeof(error->text),
+			 "config.json: annotations: there is no type \"%.40s\" of "
+			 "containers",
+			 type);
 		return -EINVAL;
 	}
 	if (!type && !(is_podmans && runs_nothing(c)) && !config_annotation(c, "lkvm.max_containers"))
@@ -101,8 +106,10 @@ int pod_check_spaces(struct pod *p, const struct config *c, pid_t holder, struct
 		enum config_namespace_kind kind;
 		const char *name, *words;
 	} all[] = {
-		{ CONFIG_NS_NETWORK, "net", "network" }, { CONFIG_NS_IPC, "ipc", "IPC objects" },
-		{ CONFIG_NS_UTS, "uts", "host name" }, { CONFIG_NS_PID, "pid", "processes" },
+		{ CONFIG_NS_NETWORK, "net", "network" },
+		{ CONFIG_NS_IPC, "ipc", "IPC objects" },
+		{ CONFIG_NS_UTS, "uts", "host name" },
+		{ CONFIG_NS_PID, "pid", "processes" },
 	};
 	const struct config_namespace *n = c->namespaces;
 
@@ -113,8 +120,10 @@ int pod_check_spaces(struct pod *p, const struct config *c, pid_t holder, struct
 			continue;
 		if (one->given && !one->path && all[i].kind != CONFIG_NS_NETWORK)
 			continue;
-		snprintf(error->text, sizeof(error->text), "config.json: linux.namespaces: a container of a pod has "
-			 "the pod's %s, or its own%s", all[i].words,
+		snprintf(error->text, sizeof(error->text),
+			 "config.json: linux.namespaces: a container of a pod has "
+			 "the pod's %s, or its own%s",
+			 all[i].words,
 			 all[i].kind == CONFIG_NS_NETWORK ? " in a pod of its own" : "");
 		return -ENOTSUP;
 	}

@@ -35,13 +35,13 @@
 #include "oci/store.h"
 #include "util.h"
 
-#define VM_ANSWER_MS 120000		/* of the holder after its VM's; without it, the next */
-#define ANSWER_MS 10000
-#define CONNECT_S 10
-#define KILL_NS 5000000000ull
-#define END_NS 12000000000ull
+#define VM_ANSWER_MS  120000 /* of the holder after its VM's; without it, the next */
+#define ANSWER_MS     10000
+#define CONNECT_S     10
+#define KILL_NS	      5000000000ull
+#define END_NS	      12000000000ull
 #define LOOK_AGAIN_NS 200000000ull
-#define MAX_FLAGS 8
+#define MAX_FLAGS     8
 
 /* ---- how it fails ---- */
 
@@ -51,7 +51,8 @@ static void soften(char *text)
 	static const char *const words[][2] = {
 		{ "no such file or directory", "it is not there" },
 		{ "executable file not found in", "no program in" },
-		{ "permission denied", "not allowed" }, { "operation not permitted", "not possible here" },
+		{ "permission denied", "not allowed" },
+		{ "operation not permitted", "not possible here" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -169,14 +170,15 @@ static int ask_holder(const struct store_container *c, enum holder_kind kind, ui
 	int rc = p.fd < 0 ? p.fd : 0, n;
 
 	if (!rc && (passed[1] < 0 ? socket_send_fd(p.fd, &request, sizeof(request), passed[0]) :
-		    socket_send_pair(p.fd, &request, sizeof(request), passed)) < 0)
+				    socket_send_pair(p.fd, &request, sizeof(request), passed)) < 0)
 		rc = softened_error(errno);
 	if (!rc) {
 		do
 			n = poll_fds(&p, 1, answer_ms);
 		while (n < 0 && errno == EINTR);
-		rc = n <= 0 ? -ETIMEDOUT :
-		     socket_recv(p.fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? answer.rc : -ESRCH;
+		rc = n <= 0								   ? -ETIMEDOUT :
+		     socket_recv(p.fd, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? answer.rc :
+											     -ESRCH;
 	}
 	if (p.fd >= 0)
 		close(p.fd);
@@ -208,7 +210,9 @@ const char *call_status_of(const struct store_container *c, const struct store_r
 		started = is & HOLDER_IS_STARTED;
 		paused = is & HOLDER_IS_PAUSED;
 	}
-	return paused ? "paused" : started ? "running" : "created";
+	return paused  ? "paused" :
+	       started ? "running" :
+			 "created";
 }
 
 int call_read_file(struct config *c, enum config_kind kind, int fd, struct config_error *error)
@@ -269,18 +273,20 @@ static int call_start(const struct call *call, const char *id)
 	rc = call_ask(&c, HOLDER_START, 0, -1);
 	if (!rc) {
 		r.started = true;
-		store_save(&c, &r);	/* its holder knows it, too; it runs whether this can be written or not */
+		store_save(&c, &r); /* its holder knows it, too; it runs whether this can be written or not */
 	}
 	if (rc == -ENOENT || rc == -ENOTDIR)
-		status = call_fail_by_words(call, "executable file not found in the container: No such file or "
+		status = call_fail_by_words(call,
+					    "executable file not found in the container: No such file or "
 					    "directory");
 	else if (rc == -EACCES)
 		status = call_fail_by_words(call, "the program cannot be executed: Permission denied");
 	else if (rc)
 		status = call_fail(call, "container \"%s\" cannot be started: %s", id,
 				   rc == -EALREADY ? "it is running already" :
-				   rc == -ECHILD ? "its VM has said why" :
-				   rc == -ESRCH ? "container not running" : strerror(-rc));
+				   rc == -ECHILD   ? "its VM has said why" :
+				   rc == -ESRCH	   ? "container not running" :
+						     strerror(-rc));
 	store_close(&c);
 	return status;
 }
@@ -397,7 +403,8 @@ static int call_kill(const struct call *call, const char *id, const char *text, 
 		rc = signal_by_force(&r);
 	else
 		rc = store_is_alive(&r.holder) ?
-		     call_ask(&c, HOLDER_SIGNAL, (uint32_t)number | (all ? HOLDER_ALL : 0), -1) : -ESRCH;
+			     call_ask(&c, HOLDER_SIGNAL, (uint32_t)number | (all ? HOLDER_ALL : 0), -1) :
+			     -ESRCH;
 	store_close(&c);
 	if (rc == -ESRCH)
 		return call_fail(call, "container not running");
@@ -415,7 +422,9 @@ static void end_container(const struct store_record *r)
 static int remove_group(const struct call *call, const struct store_record *r, bool force)
 {
 	char text[PATH_MAX + 128];
-	int rc = r->cgroup_scope ? scope_wait_gone(r->cgroup) : r->cgroup_made ? cgroup_remove(r->cgroup) : 0;
+	int rc = r->cgroup_scope ? scope_wait_gone(r->cgroup) :
+		 r->cgroup_made	 ? cgroup_remove(r->cgroup) :
+				   0;
 
 	if (!rc || !force)
 		return rc;
@@ -458,7 +467,8 @@ static int delete_unreadable(const struct call *call, struct store_container *c)
 	while (rc != -ESRCH && wait_a_moment(deadline));
 	if (rc != -ESRCH)
 		return call_fail(call, "container \"%s\": its record cannot be read, and its processes do not end (%s): "
-				 "they have to be ended by hand", c->id, rc ? strerror(-rc) : "they still answer");
+				       "they have to be ended by hand",
+				 c->id, rc ? strerror(-rc) : "they still answer");
 	call_note(call, "the container's record cannot be read: its control group is left, if it has one");
 	rc = store_remove(c);
 	return rc ? call_fail(call, "container \"%s\" cannot be removed: %s", c->id, strerror(-rc)) : 0;
@@ -478,7 +488,7 @@ static void end_before_lock(const struct call *call, const char *id)
 /* Locked. A create that has the lock may have made what it waits for only since. */
 static int find_to_delete(const struct call *call, struct store_container *c, const char *id, bool force)
 {
-	const uint64_t deadline = now_ns() + 3 * STORE_LOCK_NS;	/* who has it may ask systemd */
+	const uint64_t deadline = now_ns() + 3 * STORE_LOCK_NS; /* who has it may ask systemd */
 	int rc;
 
 	if (!force)
@@ -510,7 +520,7 @@ static int call_delete(const struct call *call, const char *id, bool force)
 		status = delete_unreadable(call, &c);
 	} else if (rc == -ENOENT || rc == -ENOTDIR || rc == -EINVAL) {
 		if (force && c.lock >= 0)
-			store_remove(&c);	/* a create that was killed */
+			store_remove(&c); /* a create that was killed */
 		status = force ? 0 : call_fail(call, "container \"%s\" does not exist", id);
 	} else {
 		status = call_fail(call, "container \"%s\": %s", id, strerror(-rc));
@@ -527,8 +537,9 @@ static int call_pause(const struct call *call, const char *id, bool pause)
 
 	if (call_find(call, &c, &r, id, true))
 		return 1;
-	rc = strcmp(call_status_of(&c, &r), pause ? "running" : "paused") ? -ENOTTY :
-	     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0, -1);
+	rc = strcmp(call_status_of(&c, &r), pause ? "running" : "paused") ?
+		     -ENOTTY :
+		     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0, -1);
 	if (!rc) {
 		r.paused = pause;
 		rc = store_save(&c, &r);
@@ -537,7 +548,8 @@ static int call_pause(const struct call *call, const char *id, bool pause)
 	if (rc == -ENOTTY)
 		return call_fail(call, "container \"%s\" is not %s", id, pause ? "running" : "paused");
 	return rc ? call_fail(call, "container \"%s\" cannot be %s: %s", id, pause ? "paused" : "resumed",
-			      strerror(-rc)) : 0;
+			      strerror(-rc)) :
+		    0;
 }
 
 static int call_features(void)
@@ -558,9 +570,9 @@ static int call_version(void)
 /* ---- the command line ---- */
 
 struct flag {
-	const char *name;		/* --name; letter: -l or 0 */
+	const char *name; /* --name; letter: -l or 0 */
 	char letter;
-	const char **value;		/* NULL: it has none, and sets given */
+	const char **value; /* NULL: it has none, and sets given */
 	bool *given;
 };
 
@@ -585,8 +597,9 @@ static int parse_flags(const struct call *call, const struct flag *flags, int ar
 		const bool joined = argv[i][bytes] == '=';
 
 		if (!f || (joined && !f->value) || (!joined && f->value && i + 1 == argc)) {
-			call_fail(call, "%s: %s", argv[i], f ? "it needs a value, or has one and takes none" :
-				  "lkvm-oci does not know this option");
+			call_fail(call, "%s: %s", argv[i],
+				  f ? "it needs a value, or has one and takes none" :
+				      "lkvm-oci does not know this option");
 			return -1;
 		}
 		if (f->given)
@@ -617,10 +630,12 @@ static int run_create(const struct call *call, int argc, char **argv)
 	struct call_create args = { 0 };
 	bool ignored;
 	const struct flag flags[] = {
-		{ "bundle", 'b', &args.bundle, NULL }, { "pid-file", 0, &args.pid_file, NULL },
+		{ "bundle", 'b', &args.bundle, NULL },
+		{ "pid-file", 0, &args.pid_file, NULL },
 		{ "console-socket", 0, &args.console_socket, NULL },
 		{ "preserve-fds", 0, &args.preserved, NULL },
-		{ "no-pivot", 0, NULL, &ignored }, { "no-new-keyring", 0, NULL, &ignored },
+		{ "no-pivot", 0, NULL, &ignored },
+		{ "no-new-keyring", 0, NULL, &ignored },
 		{ NULL, 0, NULL, NULL },
 	};
 	int at = parse_command(call, flags, argc, argv, 0);
@@ -666,10 +681,14 @@ static int run_exec_of_call(const struct call *call, int argc, char **argv)
 {
 	struct call_exec args = { 0 };
 	const struct flag flags[] = {
-		{ "process", 'p', &args.process, NULL }, { "pid-file", 0, &args.pid_file, NULL },
-		{ "console-socket", 0, &args.console_socket, NULL }, { "cwd", 0, &args.cwd, NULL },
-		{ "preserve-fds", 0, &args.preserved, NULL }, { "tty", 't', NULL, &args.tty },
-		{ "detach", 'd', NULL, &args.detach }, { NULL, 0, NULL, NULL },
+		{ "process", 'p', &args.process, NULL },
+		{ "pid-file", 0, &args.pid_file, NULL },
+		{ "console-socket", 0, &args.console_socket, NULL },
+		{ "cwd", 0, &args.cwd, NULL },
+		{ "preserve-fds", 0, &args.preserved, NULL },
+		{ "tty", 't', NULL, &args.tty },
+		{ "detach", 'd', NULL, &args.detach },
+		{ NULL, 0, NULL, NULL },
 	};
 	int n = parse_flags(call, flags, argc - 1, argv + 1);
 
@@ -707,7 +726,7 @@ static int run_update(const struct call *call, int argc, char **argv)
 	if (at < 0)
 		return 1;
 	return resources ? call_update(call, argv[at], resources) :
-	       call_fail(call, "update: --resources with a file is missing");
+			   call_fail(call, "update: --resources with a file is missing");
 }
 
 static int run_missing(const struct call *call, int argc, char **argv)
@@ -722,11 +741,21 @@ static int run_command_of_call(const struct call *call, int argc, char **argv)
 		const char *name;
 		int (*run)(const struct call *call, int argc, char **argv);
 	} commands[] = {
-		{ "create", run_create }, { "start", run_simple }, { "state", run_simple },
-		{ "kill", run_kill }, { "delete", run_delete }, { "pause", run_simple },
-		{ "resume", run_simple }, { "exec", run_exec_of_call }, { "ps", run_ps },
-		{ "update", run_update }, { "run", run_missing }, { "list", run_missing },
-		{ "events", run_missing }, { "spec", run_missing }, { "checkpoint", run_missing },
+		{ "create", run_create },
+		{ "start", run_simple },
+		{ "state", run_simple },
+		{ "kill", run_kill },
+		{ "delete", run_delete },
+		{ "pause", run_simple },
+		{ "resume", run_simple },
+		{ "exec", run_exec_of_call },
+		{ "ps", run_ps },
+		{ "update", run_update },
+		{ "run", run_missing },
+		{ "list", run_missing },
+		{ "events", run_missing },
+		{ "spec", run_missing },
+		{ "checkpoint", run_missing },
 		{ "restore", run_missing },
 	};
 
@@ -751,17 +780,21 @@ int oci_main(int argc, char **argv)
 	bool version = false, ignored;
 	const char *rootless;
 	const struct flag flags[] = {
-		{ "root", 0, &call.root_given, NULL }, { "log", 0, &call.log, NULL },
-		{ "log-format", 0, &call.log_format, NULL }, { "debug", 0, NULL, &ignored },
-		{ "systemd-cgroup", 0, NULL, &call.systemd }, { "rootless", 0, &rootless, NULL },
-		{ "version", 'v', NULL, &version }, { NULL, 0, NULL, NULL },
+		{ "root", 0, &call.root_given, NULL },
+		{ "log", 0, &call.log, NULL },
+		{ "log-format", 0, &call.log_format, NULL },
+		{ "debug", 0, NULL, &ignored },
+		{ "systemd-cgroup", 0, NULL, &call.systemd },
+		{ "rootless", 0, &rootless, NULL },
+		{ "version", 'v', NULL, &version },
+		{ NULL, 0, NULL, NULL },
 	};
 	int n = parse_flags(&call, flags, argc - 1, argv + 1);
 
 	if (n < 0)
 		return 1;
 	log_set_level(LOG_ERROR);
-	signal(SIGCHLD, SIG_DFL);	/* an engine may ignore it, and its children do then */
+	signal(SIGCHLD, SIG_DFL); /* an engine may ignore it, and its children do then */
 	find_title(&call, argc, argv);
 	if (version)
 		return call_version();

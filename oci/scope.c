@@ -25,8 +25,8 @@
 #include "util.h"
 
 #define ASKED_NS 15000000000ull
-#define MADE_NS 10000000000ull
-#define GONE_NS 5000000000ull
+#define MADE_NS	 10000000000ull
+#define GONE_NS	 5000000000ull
 
 /* ---- names ---- */
 
@@ -56,14 +56,16 @@ int scope_find_name(const char *cgroups_path, char *name, char *slice, struct co
 		const int prefix_bytes = (int)min_u64((uint64_t)(own - prefix - 1), SCOPE_MAX_NAME);
 
 		m = slice_bytes ? snprintf(slice, SCOPE_MAX_NAME, "%.*s", slice_bytes, cgroups_path) :
-		    snprintf(slice, SCOPE_MAX_NAME, "system.slice");
+				  snprintf(slice, SCOPE_MAX_NAME, "system.slice");
 		n = snprintf(name, SCOPE_MAX_NAME, "%.*s%s%s.scope", prefix_bytes, prefix + 1, prefix_bytes ? "-" : "", own + 1);
 	}
 	if (n > 0 && n < (int)SCOPE_MAX_NAME && m < (int)SCOPE_MAX_NAME && own[1] && is_name_of_unit(name) &&
 	    is_name_of_unit(slice) && ends_with(slice, ".slice"))
 		return 0;
-	snprintf(error->text, sizeof(error->text), "config.json: linux.cgroupsPath: \"%.100s\": with --systemd-cgroup it is "
-		 "SLICE:PREFIX:NAME", cgroups_path);
+	snprintf(error->text, sizeof(error->text),
+		 "config.json: linux.cgroupsPath: \"%.100s\": with --systemd-cgroup it is "
+		 "SLICE:PREFIX:NAME",
+		 cgroups_path);
 	return -EINVAL;
 }
 
@@ -143,7 +145,7 @@ static void scope_begin(struct scope_command *s, const char *method, const char 
 {
 	const char *const words[] = {
 		"busctl", "--timeout=10", "--", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
-		"org.freedesktop.systemd1.Manager", method, signature, name, mode, s->number,
+		"org.freedesktop.systemd1.Manager", method, signature, name, mode, s->number
 	};
 
 	s->nr = s->nr_properties = 0;
@@ -170,7 +172,7 @@ void scope_write_start(struct scope_command *s, const char *name, const char *sl
 	scope_put_cpu(s, r);
 	scope_put_string(s, "PIDs", "au", "1");
 	scope_put_text(s, "%d", pid);
-	scope_put(s, "0");		/* other units */
+	scope_put(s, "0"); /* other units */
 	scope_end(s);
 }
 
@@ -218,8 +220,11 @@ static int ask_systemd(const struct scope_command *s, const char *name, struct c
 	if (said >= 0)
 		close(said);
 	if (rc)
-		snprintf(error->text, sizeof(error->text), "systemd: %.100s: %s; the engine's cgroup manager cgroupfs does "
-			 "without systemd", name, *text ? text : rc == -ENOENT ? "busctl is not there" : strerror(-rc));
+		snprintf(error->text, sizeof(error->text),
+			 "systemd: %.100s: %s; the engine's cgroup manager cgroupfs does "
+			 "without systemd",
+			 name, *text ? text : rc == -ENOENT ? "busctl is not there" :
+							      strerror(-rc));
 	return rc;
 }
 

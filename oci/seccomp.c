@@ -32,33 +32,33 @@
 #include "oci/seccomp.h"
 #include "util.h"
 
-#define MAX_CHECKS 6u		/* arguments of a system call */
-#define MAX_PROGRAM_BYTES 32768u	/* BPF_MAXINSNS of 8 bytes */
-#define MAX_RULES 8192u		/* engines have some hundred; libseccomp looks at all for each */
-#define DEFAULT_ERRNO 1u	/* EPERM */
+#define MAX_CHECKS	  6u	 /* arguments of a system call */
+#define MAX_PROGRAM_BYTES 32768u /* BPF_MAXINSNS of 8 bytes */
+#define MAX_RULES	  8192u	 /* engines have some hundred; libseccomp looks at all for each */
+#define DEFAULT_ERRNO	  1u	 /* EPERM */
 
 #define IGNORE_HINT "; the annotation lkvm.ignore with linux.seccomp drops all of it"
 
 struct seccomp_rule {
 	int call;
 	uint32_t action;
-	bool dropped;		/* another one says more */
+	bool dropped; /* another one says more */
 	unsigned int nr;
-	struct scmp_arg_cmp checks[MAX_CHECKS];	/* all have to be met */
+	struct scmp_arg_cmp checks[MAX_CHECKS]; /* all have to be met */
 };
 
 struct seccomp_reader {
 	scmp_filter_ctx filter;
-	uint32_t otherwise;	/* the default action */
-	bool has_narrow;	/* an architecture of whose arguments libseccomp looks at 32 bits */
+	uint32_t otherwise; /* the default action */
+	bool has_narrow;    /* an architecture of whose arguments libseccomp looks at 32 bits */
 	struct config_error *error;
 	unsigned int nr_rules;
 	struct seccomp_rule *rules;
 	int rc;
 };
 
-__attribute__((format(printf, 3, 4)))
-static void seccomp_fail(struct seccomp_reader *r, int rc, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void seccomp_fail(struct seccomp_reader *r, int rc,
+							       const char *fmt, ...)
 {
 	size_t n;
 	va_list ap;
@@ -154,9 +154,12 @@ static uint32_t read_action(struct seccomp_reader *r, struct json_object *o, con
 		const char *word;
 		uint32_t action;
 	} words[] = {
-		{ "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW }, { "SCMP_ACT_LOG", SCMP_ACT_LOG },
-		{ "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD }, { "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD },
-		{ "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS }, { "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
+		{ "SCMP_ACT_ALLOW", SCMP_ACT_ALLOW },
+		{ "SCMP_ACT_LOG", SCMP_ACT_LOG },
+		{ "SCMP_ACT_KILL", SCMP_ACT_KILL_THREAD },
+		{ "SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD },
+		{ "SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS },
+		{ "SCMP_ACT_TRAP", SCMP_ACT_TRAP },
 	};
 	const char *word = seccomp_text(r, o, action);
 	const uint64_t n = seccomp_number(r, o, number, DEFAULT_ERRNO);
@@ -182,8 +185,12 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 		const char *word;
 		enum scmp_compare compare;
 	} words[] = {
-		{ "SCMP_CMP_NE", SCMP_CMP_NE }, { "SCMP_CMP_LT", SCMP_CMP_LT }, { "SCMP_CMP_LE", SCMP_CMP_LE },
-		{ "SCMP_CMP_EQ", SCMP_CMP_EQ }, { "SCMP_CMP_GE", SCMP_CMP_GE }, { "SCMP_CMP_GT", SCMP_CMP_GT },
+		{ "SCMP_CMP_NE", SCMP_CMP_NE },
+		{ "SCMP_CMP_LT", SCMP_CMP_LT },
+		{ "SCMP_CMP_LE", SCMP_CMP_LE },
+		{ "SCMP_CMP_EQ", SCMP_CMP_EQ },
+		{ "SCMP_CMP_GE", SCMP_CMP_GE },
+		{ "SCMP_CMP_GT", SCMP_CMP_GT },
 		{ "SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ },
 	};
 	const char *word;
@@ -199,8 +206,10 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 	if (index >= MAX_CHECKS)
 		seccomp_fail(r, -EINVAL, "args: index is not from 0 to 5");
 	*check = (struct scmp_arg_cmp){
-		.arg = (unsigned int)index, .op = _SCMP_CMP_MIN,
-		.datum_a = seccomp_number(r, o, "value", 0), .datum_b = seccomp_number(r, o, "valueTwo", 0),
+		.arg = (unsigned int)index,
+		.op = _SCMP_CMP_MIN,
+		.datum_a = seccomp_number(r, o, "value", 0),
+		.datum_b = seccomp_number(r, o, "valueTwo", 0),
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(word, words[i].word))
@@ -210,7 +219,7 @@ static void read_check(struct seccomp_reader *r, struct json_object *o, struct s
 		seccomp_fail(r, -EINVAL, "args: valueTwo has bits that value, the mask, has not: it is never met");
 	if (r->has_narrow && (check->datum_a | check->datum_b) > UINT32_MAX)
 		seccomp_fail(r, -ENOTSUP, "args: of a value of more than 32 bits the architectures X86 and X32 would look "
-			     "at the lower half" IGNORE_HINT);
+					  "at the lower half" IGNORE_HINT);
 	if (check->op == _SCMP_CMP_MIN)
 		seccomp_fail(r, -EINVAL, "args: op \"%.40s\" is no comparison", word);
 }
@@ -242,8 +251,10 @@ static void add_call(struct seccomp_reader *r, uint32_t action, const char *name
 
 	if (call == __NR_SCMP_ERROR) {
 		if (strictness(action) < strictness(r->otherwise))
-			seccomp_fail(r, -ENOTSUP, "names: \"%.60s\": the host's libseccomp does not know this call, "
-				     "and cannot forbid it" IGNORE_HINT, name);
+			seccomp_fail(r, -ENOTSUP,
+				     "names: \"%.60s\": the host's libseccomp does not know this call, "
+				     "and cannot forbid it" IGNORE_HINT,
+				     name);
 		return;
 	}
 	for (unsigned int i = 0; i < nr; i++) {
@@ -252,7 +263,8 @@ static void add_call(struct seccomp_reader *r, uint32_t action, const char *name
 	}
 	if (alternatives && strictness(action) > strictness(r->otherwise))
 		seccomp_fail(r, -ENOTSUP, "args: of %.60s: one argument is there twice, and whether both have to be "
-			     "met is not clear: two rules say that one is enough" IGNORE_HINT, name);
+					  "met is not clear: two rules say that one is enough" IGNORE_HINT,
+			     name);
 	if (!alternatives)
 		keep_rule(r, action, call, checks, nr);
 	for (unsigned int i = 0; i < nr && alternatives; i++)
@@ -301,7 +313,7 @@ static bool is_met(uint64_t value, const struct scmp_arg_cmp *c)
 		return value >= c->datum_a;
 	case SCMP_CMP_GT:
 		return value > c->datum_a;
-	default:	/* SCMP_CMP_MASKED_EQ: a is the mask */
+	default: /* SCMP_CMP_MASKED_EQ: a is the mask */
 		return (value & c->datum_a) == c->datum_b;
 	}
 }
@@ -478,7 +490,9 @@ static int seccomp_export(struct seccomp_reader *r, struct seccomp_program *p)
 	if (!rc) {
 		p->bytes = malloc((size_t)bytes);
 		p->nr_bytes = (size_t)bytes;
-		rc = !p->bytes ? -ENOMEM : pread(fd, p->bytes, p->nr_bytes, 0) == bytes ? 0 : -EIO;
+		rc = !p->bytes					  ? -ENOMEM :
+		     pread(fd, p->bytes, p->nr_bytes, 0) == bytes ? 0 :
+								    -EIO;
 	}
 	if (fd >= 0)
 		close(fd);
@@ -494,7 +508,7 @@ int seccomp_make(struct seccomp_program *p, struct json_object *from, struct con
 
 	*p = (struct seccomp_program){ 0 };
 	check_members(&r, from, "defaultAction defaultErrnoRet architectures flags listenerPath listenerMetadata "
-		      "syscalls");
+				"syscalls");
 	r.otherwise = read_action(&r, from, "defaultAction", "defaultErrnoRet");
 	p->flags = read_flags(&r, from);
 	if (seccomp_member(&r, from, "listenerPath", json_type_string))
@@ -506,7 +520,7 @@ int seccomp_make(struct seccomp_program *p, struct json_object *from, struct con
 	if (!r.filter || !r.rules)
 		seccomp_fail(&r, -ENOMEM, "no memory");
 	if (!r.rc)
-		seccomp_attr_set(r.filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);	/* a tree, not a list of hundreds */
+		seccomp_attr_set(r.filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a list of hundreds */
 	read_architectures(&r, from);
 	nr = seccomp_list(&r, from, "syscalls", &rules);
 	for (size_t i = 0; i < nr && !r.rc; i++)

@@ -25,7 +25,7 @@
 #include "oci/store.h"
 #include "util.h"
 
-#define HOST_ROOT "/run/lkvm-oci"
+#define HOST_ROOT	 "/run/lkvm-oci"
 #define MAX_RECORD_BYTES 32768u
 
 bool store_is_id(const char *id)

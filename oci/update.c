@@ -111,24 +111,30 @@ static bool texts_differ(const char *asked, const char *is)
 /* The first limit of CPU time that would be another one; NULL: none. */
 static const char *changed_cpu(const struct config_resources *asked, const struct config_resources *is)
 {
-	return differs(asked->cpu_quota_us, is->cpu_quota_us) ? "cpu.quota" :
+	return differs(asked->cpu_quota_us, is->cpu_quota_us)	? "cpu.quota" :
 	       differs(asked->cpu_period_us, is->cpu_period_us) ? "cpu.period" :
-	       differs(asked->cpu_shares, is->cpu_shares) ? "cpu.shares" :
-	       texts_differ(asked->cpus, is->cpus) ? "cpu.cpus" : texts_differ(asked->mems, is->mems) ? "cpu.mems" : NULL;
+	       differs(asked->cpu_shares, is->cpu_shares)	? "cpu.shares" :
+	       texts_differ(asked->cpus, is->cpus)		? "cpu.cpus" :
+	       texts_differ(asked->mems, is->mems)		? "cpu.mems" :
+								  NULL;
 }
 
 static int check_update(const struct config_resources *asked, const struct config_resources *is, bool in_pod,
 			struct config_error *error)
 {
-	const char *what = differs(asked->memory_bytes, is->memory_bytes) ? "memory.limit" :
-			   differs(asked->swap_bytes, is->swap_bytes) ? "memory.swap" :
+	const char *what = differs(asked->memory_bytes, is->memory_bytes)	    ? "memory.limit" :
+			   differs(asked->swap_bytes, is->swap_bytes)		    ? "memory.swap" :
 			   differs(asked->reservation_bytes, is->reservation_bytes) ? "memory.reservation" :
-			   differs(asked->pids, is->pids) ? "pids.limit" : in_pod ? changed_cpu(asked, is) : NULL;
+			   differs(asked->pids, is->pids)			    ? "pids.limit" :
+			   in_pod						    ? changed_cpu(asked, is) :
+										      NULL;
 
 	if (!what)
 		return 0;
-	snprintf(error->text, sizeof(error->text), "update: %s: a %s has it from its start; make the container "
-		 "anew with another", what, in_pod ? "container of a pod" : "VM");
+	snprintf(error->text, sizeof(error->text),
+		 "update: %s: a %s has it from its start; make the container "
+		 "anew with another",
+		 what, in_pod ? "container of a pod" : "VM");
 	return -ENOTSUP;
 }
 
@@ -143,7 +149,7 @@ static int update_container(const struct store_record *r, int fd, struct config_
 	rc = call_read_config(&is, r, error);
 	if (!rc) {
 		rc = check_update(&asked.resources, &is.resources, in_pod, error);
-		if (!asked.resources.cpu_period_us)	/* a quota is one of the period that there is */
+		if (!asked.resources.cpu_period_us) /* a quota is one of the period that there is */
 			asked.resources.cpu_period_us = is.resources.cpu_period_us;
 		config_fini(&is);
 	}

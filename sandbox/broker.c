@@ -24,10 +24,10 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define ORDER_LOG 'l'
-#define ORDER_END 'e'
-#define PATIENCE_MS 1000	/* with processes that should have ended */
-#define END_MS 3000		/* the broker's own end may take so long */
+#define ORDER_LOG   'l'
+#define ORDER_END   'e'
+#define PATIENCE_MS 1000 /* with processes that should have ended */
+#define END_MS	    3000 /* the broker's own end may take so long */
 
 void broker_init(struct broker *k, const char *log_path)
 {
@@ -184,7 +184,7 @@ int broker_watch(struct broker *k, struct event_loop *loop, void (*opened)(void 
 void broker_reopen_log(struct broker *k)
 {
 	if (k->asked) {
-		k->asked_again = true;	/* the name may have come to stand for yet another file */
+		k->asked_again = true; /* the name may have come to stand for yet another file */
 		return;
 	}
 	k->asked = k->watch >= 0 && helper_call(k->helper, ORDER_LOG);

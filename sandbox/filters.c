@@ -32,20 +32,20 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define LOOP_GDB (1u << SANDBOX_LOOP_GDB)
-#define LOOP	(1u << SANDBOX_LOOP | LOOP_GDB)
-#define VCPU	(1u << SANDBOX_VCPU)
-#define WORKER	(1u << SANDBOX_WORKER)
-#define STORE	(1u << SANDBOX_STORE)
-#define BROKER	(1u << SANDBOX_BROKER)
-#define SUPERVISOR	(1u << SANDBOX_SUPERVISOR)
-#define RESULTS	(1u << SANDBOX_RESULTS)
-#define FILES	(1u << SANDBOX_FILES)
-#define HOLDER	(1u << SANDBOX_HOLDER)
-#define THREADS	(LOOP | VCPU | WORKER)
-#define ALL	(THREADS | STORE | BROKER | SUPERVISOR | RESULTS | FILES | HOLDER)
+#define LOOP_GDB   (1u << SANDBOX_LOOP_GDB)
+#define LOOP	   (1u << SANDBOX_LOOP | LOOP_GDB)
+#define VCPU	   (1u << SANDBOX_VCPU)
+#define WORKER	   (1u << SANDBOX_WORKER)
+#define STORE	   (1u << SANDBOX_STORE)
+#define BROKER	   (1u << SANDBOX_BROKER)
+#define SUPERVISOR (1u << SANDBOX_SUPERVISOR)
+#define RESULTS	   (1u << SANDBOX_RESULTS)
+#define FILES	   (1u << SANDBOX_FILES)
+#define HOLDER	   (1u << SANDBOX_HOLDER)
+#define THREADS	   (LOOP | VCPU | WORKER)
+#define ALL	   (THREADS | STORE | BROKER | SUPERVISOR | RESULTS | FILES | HOLDER)
 
-#define MAX_CALL 1024u	/* no number beyond has been given out */
+#define MAX_CALL 1024u /* no number beyond has been given out */
 
 struct call {
 	int nr;
@@ -55,12 +55,14 @@ struct call {
 	const char *why;
 };
 
+/* clang-format off */
 #define CALL(name, kinds, why) { SCMP_SYS(name), kinds, 0, { { 0 } }, why }
 #define CALL1(name, kinds, check, why) { SCMP_SYS(name), kinds, 1, { check }, why }
 #define CALL2(name, kinds, a, b, why) { SCMP_SYS(name), kinds, 2, { a, b }, why }
 #define IS(n, value) { n, SCMP_CMP_EQ, value, 0 }
 #define BITS(n, mask, value) { n, SCMP_CMP_MASKED_EQ, mask, value }
-#define NO_EXEC BITS(2, PROT_EXEC, 0)
+/* clang-format on */
+#define NO_EXEC	  BITS(2, PROT_EXEC, 0)
 #define ANONYMOUS BITS(3, MAP_ANONYMOUS, MAP_ANONYMOUS)
 
 static const struct call calls[] = {
@@ -201,16 +203,22 @@ static const struct request requests[] = {
 };
 
 static const char *const kind_names[SANDBOX_NR_KINDS] = {
-	[SANDBOX_LOOP] = "loop", [SANDBOX_LOOP_GDB] = "loop_gdb", [SANDBOX_VCPU] = "vcpu", [SANDBOX_WORKER] = "worker",
-	[SANDBOX_STORE] = "store", [SANDBOX_BROKER] = "broker",
-	[SANDBOX_SUPERVISOR] = "supervisor", [SANDBOX_RESULTS] = "results",
-	[SANDBOX_FILES] = "files", [SANDBOX_HOLDER] = "holder",
+	[SANDBOX_LOOP] = "loop",
+	[SANDBOX_LOOP_GDB] = "loop_gdb",
+	[SANDBOX_VCPU] = "vcpu",
+	[SANDBOX_WORKER] = "worker",
+	[SANDBOX_STORE] = "store",
+	[SANDBOX_BROKER] = "broker",
+	[SANDBOX_SUPERVISOR] = "supervisor",
+	[SANDBOX_RESULTS] = "results",
+	[SANDBOX_FILES] = "files",
+	[SANDBOX_HOLDER] = "holder",
 };
 
 static void filters_die(const char *what, int rc)
 {
 	fprintf(stderr, "sandbox-filters: %s: %s\n", what, strerror(-rc));
-	_exit(1);	/* what was written so far is not used */
+	_exit(1); /* what was written so far is not used */
 }
 
 /* How many system calls a kind may make, whatever their arguments; ioctl() is one of them. */

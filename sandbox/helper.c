@@ -41,7 +41,7 @@ int helper_start(const char *name, void (*fn)(int socket, void *arg), void *arg,
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	sigfillset(&all);
-	sigdelset(&all, SIGSYS);	/* of the sandbox: caused, not sent */
+	sigdelset(&all, SIGSYS); /* of the sandbox: caused, not sent */
 	sigprocmask(SIG_SETMASK, &all, &old);
 	child = fork();
 	rc = child < 0 ? -errno : pair[0];
@@ -80,7 +80,7 @@ bool helper_end(int socket, char order, unsigned int patience_ms)
 {
 	const uint64_t deadline = now_ns() + patience_ms * 1000000ull;
 	struct pollfd p = { .fd = socket, .events = POLLIN };
-	bool ended = !helper_call(socket, order);	/* or told by the end of file */
+	bool ended = !helper_call(socket, order); /* or told by the end of file */
 	char byte;
 
 	while (!ended) {

@@ -39,27 +39,27 @@
 #include "tty.h"
 #include "util.h"
 
-#include "sandbox-filters.h"	/* made from sandbox/filters.c */
+#include "sandbox-filters.h" /* made from sandbox/filters.c */
 
 #ifndef SYS_SECCOMP
-#define SYS_SECCOMP 1	/* si_code of SIGSYS; the C library has none */
+#define SYS_SECCOMP 1 /* si_code of SIGSYS; the C library has none */
 #endif
 
-#define INSNS_MAX	256u	/* of a filter */
-#define LAST_WORDS_MAX	255u	/* of the C library */
-#define UID_MAP		"/proc/self/uid_map"
+#define INSNS_MAX      256u /* of a filter */
+#define LAST_WORDS_MAX 255u /* of the C library */
+#define UID_MAP	       "/proc/self/uid_map"
 
 /* Opened while the guest runs: an eventfd for each interrupt vector, connections to ports. */
-#define SPARE_FDS	4096u
+#define SPARE_FDS 4096u
 
 /* What Debian 12's linux/landlock.h lacks: by version of the interface. */
-#define LANDLOCK_FS_V1	((1ull << 13) - 1)
-#define LANDLOCK_FS_V2	(LANDLOCK_FS_V1 | 1ull << 13)	/* link and rename elsewhere */
-#define LANDLOCK_FS_V3	(LANDLOCK_FS_V2 | 1ull << 14)	/* truncate */
-#define LANDLOCK_FS_V5	(LANDLOCK_FS_V3 | 1ull << 15)	/* ioctl() of devices */
-#define LANDLOCK_NET_V4	3ull				/* bind and connect TCP */
+#define LANDLOCK_FS_V1	  ((1ull << 13) - 1)
+#define LANDLOCK_FS_V2	  (LANDLOCK_FS_V1 | 1ull << 13) /* link and rename elsewhere */
+#define LANDLOCK_FS_V3	  (LANDLOCK_FS_V2 | 1ull << 14) /* truncate */
+#define LANDLOCK_FS_V5	  (LANDLOCK_FS_V3 | 1ull << 15) /* ioctl() of devices */
+#define LANDLOCK_NET_V4	  3ull				/* bind and connect TCP */
 #define LANDLOCK_SCOPE_V6 1ull				/* abstract sockets */
-#define LANDLOCK_REFER	(1ull << 13)
+#define LANDLOCK_REFER	  (1ull << 13)
 #define LANDLOCK_TRUNCATE (1ull << 14)
 
 struct landlock_rules {
@@ -87,7 +87,7 @@ static void sandbox_hook(const char *place)
 
 /* For the handlers of SIGSYS and SIGABRT (DESIGN rule 8): whose thread they run on. */
 static _Thread_local const char *own_name;
-static pid_t own_pid;	/* in this namespace */
+static pid_t own_pid; /* in this namespace */
 
 _Static_assert(sizeof(filter_loop_gdb) / sizeof(filter_loop_gdb[0]) + 3 <= INSNS_MAX, "room for it");
 _Static_assert(sizeof(filter_vcpu) / sizeof(filter_vcpu[0]) + 3 <= INSNS_MAX, "room for it");
@@ -126,7 +126,7 @@ static int enter_pid(void)
 {
 	int rc = unshare_one(CLONE_NEWPID);
 
-	if (rc != -EPERM || access(UID_MAP, W_OK))	/* see keep_user_id() */
+	if (rc != -EPERM || access(UID_MAP, W_OK)) /* see keep_user_id() */
 		return rc;
 	return unshare_one(CLONE_NEWUSER | CLONE_NEWPID);
 }
@@ -321,8 +321,8 @@ static int probe_filters(void)
 static const struct layer {
 	const char *key, *name;
 	int (*enter)(void);
-	bool always;		/* a host without it is broken */
-	uint32_t joinable;	/* CLONE_*: sandbox_build() can make it for us */
+	bool always;	   /* a host without it is broken */
+	uint32_t joinable; /* CLONE_*: sandbox_build() can make it for us */
 } layers[] = {
 	{ "user_namespace", "user namespace", enter_user, false, 0 },
 	{ "pid_namespace", "PID namespace", enter_pid, false, 0 },
@@ -395,7 +395,7 @@ static void on_sigsys(int signal, siginfo_t *info, void *context)
 
 	tty_restore();
 	log_directly();
-	if (info->si_code != SYS_SECCOMP) {	/* somebody sent it */
+	if (info->si_code != SYS_SECCOMP) { /* somebody sent it */
 		log_error("signal %d", signal);
 		_exit(128 + signal);
 	}
@@ -521,7 +521,7 @@ int sandbox_separate(struct sandbox *s)
 
 	if (s->mode == SANDBOX_OFF || SANITIZED)
 		return 0;
-	if (!unshare_one(CLONE_NEWPID))	/* with the rights for it */
+	if (!unshare_one(CLONE_NEWPID)) /* with the rights for it */
 		return 1;
 	for (size_t i = 0; i < ARRAY_SIZE(layers); i++) {
 		if (layers[i].enter != enter_pid)
@@ -626,7 +626,7 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind)
 	else if (kind == SANDBOX_FILES)
 		rc = keep_reading();
 	else
-		rc = give_up_capabilities();	/* without exec() the bounding set is of no use */
+		rc = give_up_capabilities(); /* without exec() the bounding set is of no use */
 	s->filters = !SANITIZED && !probe_filters();
 	if (!rc && s->filters)
 		rc = catch_violations();
@@ -698,7 +698,8 @@ static int install(enum sandbox_kind kind)
 {
 	struct sock_filter insns[INSNS_MAX];
 	struct sock_fprog program = {
-		.len = (unsigned short)(ARRAY_SIZE(no_call) + filters[kind].nr), .filter = insns,
+		.len = (unsigned short)(ARRAY_SIZE(no_call) + filters[kind].nr),
+		.filter = insns,
 	};
 
 	memcpy(insns, no_call, sizeof(no_call));

@@ -31,26 +31,26 @@
  * is a thread in a call that no signal interrupts: a disk that does not answer. The process cannot
  * be waited for until then.
  */
-#define END_TIMEOUT_NS 9500000000ull
+#define END_TIMEOUT_NS	    9500000000ull
 #define REPORTED_TIMEOUT_NS 5000000000ull
-#define KILL_TIMEOUT_NS 2000000000ull	/* of a process that has got SIGKILL */
-#define EXIT_TIMED_OUT 124	/* EXIT_TIMEOUT of cmd/cmd.h */
+#define KILL_TIMEOUT_NS	    2000000000ull /* of a process that has got SIGKILL */
+#define EXIT_TIMED_OUT	    124		  /* EXIT_TIMEOUT of cmd/cmd.h */
 
 struct attendant {
 	pid_t vm;
-	int socket;		/* -1: the VM has closed it */
+	int socket; /* -1: the VM has closed it */
 	struct signal_source signals;
 	const struct supervisor_config *config;
 	struct supervisor_end *end;
-	bool ready;		/* the VM reads orders */
+	bool ready; /* the VM reads orders */
 	bool ended;
-	unsigned int due;	/* orders not sent yet: 1 << kind */
+	unsigned int due; /* orders not sent yet: 1 << kind */
 	uint8_t end_signal;
-	bool asked;		/* by SIGTERM, to end */
-	bool told;		/* to end at once */
-	uint64_t deadline;	/* for the VM's end; 0: none yet */
-	bool has_terminal;	/* the VM has asked for it, and not given it back */
-	bool released;		/* it has: from then on only its end is of interest */
+	bool asked;	   /* by SIGTERM, to end */
+	bool told;	   /* to end at once */
+	uint64_t deadline; /* for the VM's end; 0: none yet */
+	bool has_terminal; /* the VM has asked for it, and not given it back */
+	bool released;	   /* it has: from then on only its end is of interest */
 	enum tty_state tty;
 };
 
@@ -88,7 +88,7 @@ int supervisor_wait(const struct supervisor *f, struct sandbox *s)
 		;
 	if (socket_recv(f->socket, &s->built, sizeof(s->built)) == (ssize_t)sizeof(s->built))
 		return 0;
-	return -EPIPE;	/* after a message of the other */
+	return -EPIPE; /* after a message of the other */
 }
 
 bool supervisor_send(const struct supervisor *f, enum order_kind kind)
@@ -176,7 +176,7 @@ static void leave_vm(struct attendant *a)
 	kill(a->vm, SIGKILL);
 	a->ended = a->end->left = true;
 	a->end->status = SANDBOX_EXIT_STATUS;
-	if (!a->end->report_bytes)	/* otherwise all has been said */
+	if (!a->end->report_bytes) /* otherwise all has been said */
 		log_error("the VM's process does not end: data may be lost\n"
 			  "a disk that does not answer keeps it, perhaps.");
 }
@@ -244,7 +244,7 @@ static bool take_message(struct attendant *a)
 	} else if (order.kind == ORDER_RELEASE) {
 		release_terminal(a);
 	} else if (order.kind == ORDER_ENDED && !a->told) {
-		a->deadline = 0;	/* disks may take as long as they like */
+		a->deadline = 0; /* disks may take as long as they like */
 	}
 	return true;
 }
@@ -263,7 +263,7 @@ static void take_end(struct attendant *a)
 	} else if (WIFSIGNALED(status)) {
 		a->end->signal = WTERMSIG(status);
 		a->end->status = 128 + a->end->signal;
-		tty_give_back();	/* it had no chance to ask for it */
+		tty_give_back(); /* it had no chance to ask for it */
 		log_error("the VM's process was ended by signal %d (%s)", a->end->signal,
 			  strsignal(a->end->signal));
 	} else {
@@ -301,7 +301,7 @@ static void take_signal(struct attendant *a)
 		break;
 	case ORDER_TIMEOUT:
 		a->end->timed_out = !a->ready;
-		if (!a->ready)	/* otherwise it has a timer of its own */
+		if (!a->ready) /* otherwise it has a timer of its own */
 			kill_vm(a, EXIT_TIMED_OUT);
 		a->told = true;
 		expect_end(a, END_TIMEOUT_NS);
@@ -344,7 +344,7 @@ static void attend(struct attendant *a)
 		uint64_t start = now_ns();
 		int ms = supervisor_wait_ms(a), n = poll_fds(p, ARRAY_SIZE(p), ms);
 
-		if (ms >= 0)	/* whoever stopped us stopped the VM, too */
+		if (ms >= 0) /* whoever stopped us stopped the VM, too */
 			put_off_end(a, stopped_ns(start, ms));
 		if (n > 0 && p[0].revents)
 			take_message(a);
@@ -357,7 +357,7 @@ static void attend(struct attendant *a)
 		send_due(a);
 	}
 	while (a->socket >= 0 && take_message(a))
-		;	/* a report that came with the end */
+		; /* a report that came with the end */
 	tty_give_back();
 }
 
@@ -389,7 +389,8 @@ static void be_front(struct attendant *a, struct sandbox *s)
 {
 	const int keep[] = {
 		STDIN_FILENO, STDERR_FILENO, a->socket, a->signals.fd, a->signals.terminal,
-		a->config->keep_fds[0], a->config->keep_fds[1], a->config->keep_fds[2], a->config->keep_fds[3],
+		a->config->keep_fds[0], a->config->keep_fds[1], a->config->keep_fds[2],
+		a->config->keep_fds[3]
 	};
 
 	fds_close_others(keep, ARRAY_SIZE(keep));
@@ -453,7 +454,7 @@ static int split(struct supervisor *f, struct sandbox *s, struct attendant *a)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return -errno;
 	a->socket = pair[0];
-	s->builder = (int)syscall(SYS_pidfd_open, getpid(), 0);	/* or none: then the VM builds */
+	s->builder = (int)syscall(SYS_pidfd_open, getpid(), 0); /* or none: then the VM builds */
 	a->vm = fork_here();
 	if (a->vm < 0)
 		return -errno;
@@ -467,7 +468,7 @@ static int split(struct supervisor *f, struct sandbox *s, struct attendant *a)
 }
 
 int supervisor_separate(struct supervisor *f, struct sandbox *s, const struct supervisor_config *config,
-		   struct supervisor_end *end)
+			struct supervisor_end *end)
 {
 	struct attendant a = { .config = config, .end = end };
 	int rc = sandbox_separate(s);

@@ -27,21 +27,21 @@
 #include "virtio/blk.h"
 #include "virtio/device.h"
 
-#define MAX_SEGMENTS		(VIRTQ_MAX_SIZE - 2)	/* one each for header and status */
-#define MAX_SEGMENT_BYTES	MIB(1)
-#define MAX_DATA_BYTES		(MAX_SEGMENTS * MAX_SEGMENT_BYTES)
-#define MAX_RANGES		16u			/* of one discard or write-zeroes */
-#define MAX_RANGE_SECTORS	(MIB(256) / DISK_SECTOR_BYTES)
-#define PCI_CLASS		0x010000		/* mass storage: SCSI, as drivers expect */
+#define MAX_SEGMENTS	  (VIRTQ_MAX_SIZE - 2) /* one each for header and status */
+#define MAX_SEGMENT_BYTES MIB(1)
+#define MAX_DATA_BYTES	  (MAX_SEGMENTS * MAX_SEGMENT_BYTES)
+#define MAX_RANGES	  16u /* of one discard or write-zeroes */
+#define MAX_RANGE_SECTORS (MIB(256) / DISK_SECTOR_BYTES)
+#define PCI_CLASS	  0x010000 /* mass storage: SCSI, as drivers expect */
 
 struct blk_queue;
 
 struct blk_request {
-	struct disk_request disk;	/* first: done() hands it back */
+	struct disk_request disk; /* first: done() hands it back */
 	struct blk_queue *queue;
-	struct blk_request *next;	/* free */
+	struct blk_request *next; /* free */
 	struct virtq_chain chain;
-	uint8_t *status;		/* in guest memory */
+	uint8_t *status; /* in guest memory */
 	uint32_t type;
 	uint32_t data_bytes;
 	unsigned int nr_ranges, range;
@@ -52,12 +52,12 @@ struct blk_queue {
 	struct blk *blk;
 	unsigned int index;
 	struct blk_request *pool, *free;
-	unsigned int fresh;		/* from here on the pool was never used, nor its memory */
+	unsigned int fresh; /* from here on the pool was never used, nor its memory */
 	struct event_deferred finish;
 };
 
 struct blk {
-	struct virtio_device dev;	/* first: virtio_ops hand it back */
+	struct virtio_device dev; /* first: virtio_ops hand it back */
 	struct disk *disk;
 	char serial[BLK_SERIAL_BYTES];
 	unsigned int nr_queues;
@@ -95,15 +95,19 @@ static void blk_complete(struct blk_request *req, uint8_t status)
 
 static uint8_t status_of(int error)
 {
-	return error == 0 ? VIRTIO_BLK_S_OK :
-	       error == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+	return error == 0	    ? VIRTIO_BLK_S_OK :
+	       error == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP :
+				      VIRTIO_BLK_S_IOERR;
 }
 
 static void blk_report(struct blk_request *req, int error)
 {
 	static const char *const what[] = {
-		[DISK_READ] = "read", [DISK_WRITE] = "write", [DISK_FLUSH] = "flush",
-		[DISK_DISCARD] = "discard", [DISK_WRITE_ZEROES] = "write zeroes",
+		[DISK_READ] = "read",
+		[DISK_WRITE] = "write",
+		[DISK_FLUSH] = "flush",
+		[DISK_DISCARD] = "discard",
+		[DISK_WRITE_ZEROES] = "write zeroes",
 	};
 	struct blk *blk = req->queue->blk;
 
@@ -320,7 +324,7 @@ static void blk_serve(struct blk_queue *q)
 {
 	struct virtio_device *dev = &q->blk->dev;
 	struct blk_request *req;
-	unsigned int budget = VIRTQ_MAX_SIZE;	/* a vCPU that refills the ring must not keep us */
+	unsigned int budget = VIRTQ_MAX_SIZE; /* a vCPU that refills the ring must not keep us */
 
 	virtq_disable_notification(&dev->queues[q->index].ring);
 	while (budget-- && (req = peek_free(q)) && virtio_pop(dev, q->index, &req->chain) > 0) {
@@ -353,7 +357,7 @@ static void blk_kick(struct virtio_device *dev, unsigned int queue)
 
 static void blk_start(struct virtio_device *dev)
 {
-	(void)dev;	/* nothing depends on the features but what is looked up */
+	(void)dev; /* nothing depends on the features but what is looked up */
 }
 
 /* Drivers hear of another capacity; all else they look at once. */

@@ -32,16 +32,21 @@
 #include "virtio/device.h"
 #include "virtio/port.h"
 
-#define PCI_CLASS	0x078000	/* communication controller: other */
-#define CONTROL_RX	2u
-#define CONTROL_TX	3u
-#define BUDGET		64u		/* chains before others have their turn */
+#define PCI_CLASS  0x078000 /* communication controller: other */
+#define CONTROL_RX 2u
+#define CONTROL_TX 3u
+#define BUDGET	   64u /* chains before others have their turn */
 /* The same in bytes, for a port in one direction and a round of the loop: less than a millisecond. */
-#define ROUND_BYTES	((uint32_t)KIB(256))
+#define ROUND_BYTES ((uint32_t)KIB(256))
 
 /* What a port's driver is yet to be told, in this order. */
 enum news {
-	NEWS_ADD, NEWS_CONSOLE, NEWS_SIZE, NEWS_NAME, NEWS_OPEN, NR_NEWS,
+	NEWS_ADD,
+	NEWS_CONSOLE,
+	NEWS_SIZE,
+	NEWS_NAME,
+	NEWS_OPEN,
+	NR_NEWS,
 };
 
 /* What has been moved in a round of the loop. */
@@ -53,25 +58,25 @@ struct round_use {
 struct console_port {
 	struct console *console;
 	unsigned int id;
-	struct port *port;		/* NULL: there is no such port */
-	unsigned int news;		/* bits of enum news */
+	struct port *port; /* NULL: there is no such port */
+	unsigned int news; /* bits of enum news */
 	bool guest_open;
-	bool has_chain;			/* the chain that is being written */
-	bool blocked;			/* ... waits for the host */
+	bool has_chain; /* the chain that is being written */
+	bool blocked;	/* ... waits for the host */
 	struct virtq_chain chain;
-	uint32_t done;			/* bytes of it that are written */
-	uint32_t shown;			/* ... that the watch has seen, at least as many */
-	uint32_t written_before;	/* ... of the next one: it was saved with them */
+	uint32_t done;		 /* bytes of it that are written */
+	uint32_t shown;		 /* ... that the watch has seen, at least as many */
+	uint32_t written_before; /* ... of the next one: it was saved with them */
 	struct round_use sent, received;
 	struct event_deferred finish_tx, finish_rx;
 };
 
 struct console {
-	struct virtio_device dev;	/* first: virtio_ops hand it back */
-	unsigned int nr_ports;		/* ids, with 0 */
+	struct virtio_device dev; /* first: virtio_ops hand it back */
+	unsigned int nr_ports;	  /* ids, with 0 */
 	struct console_port *ports;
 	uint16_t columns, rows;
-	void (*saw)(void *arg, const char *data, size_t len);	/* or NULL */
+	void (*saw)(void *arg, const char *data, size_t len); /* or NULL */
 	void *saw_arg;
 	struct event_deferred finish_control;
 };
@@ -587,10 +592,13 @@ static void init_port(struct console *c, unsigned int id, struct port *port)
 	p->finish_tx = (struct event_deferred){ .fn = finish_tx, .arg = p };
 	p->finish_rx = (struct event_deferred){ .fn = finish_rx, .arg = p };
 	if (port)
-		port_set_client(port, &(struct port_client){
-			.readable = console_on_readable, .writable = console_on_writable, .opened = on_opened,
-			.arg = p,
-		});
+		port_set_client(port,
+				&(struct port_client){
+					.readable = console_on_readable,
+					.writable = console_on_writable,
+					.opened = on_opened,
+					.arg = p,
+				});
 }
 
 static int console_init(struct console *c, struct event_loop *loop, const struct mem *mem,

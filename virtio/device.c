@@ -354,7 +354,7 @@ uint32_t virtio_get_requested(struct virtio_device *dev, uint32_t select)
 void virtio_request_features(struct virtio_device *dev, uint32_t select, uint32_t bits)
 {
 	if (atomic_load(&dev->status) & VIRTIO_CONFIG_S_FEATURES_OK)
-		return;		/* they are final */
+		return; /* they are final */
 	if (select >= 2) {
 		dev->requested_unknown |= bits != 0;
 		return;
@@ -410,7 +410,7 @@ void virtio_kick(struct virtio_device *dev, uint32_t index)
 
 void virtio_freeze(struct virtio_device *dev)
 {
-	dev->frozen |= dev->running;	/* one that was loaded has yet to run */
+	dev->frozen |= dev->running; /* one that was loaded has yet to run */
 	dev->running = false;
 }
 

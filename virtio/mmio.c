@@ -26,9 +26,9 @@
 #include "virtio/device.h"
 #include "virtio/mmio.h"
 
-#define MAGIC		0x74726976u	/* "virt" */
-#define VERSION		2u
-#define VENDOR		0x4d564b4cu	/* "LKVM" */
+#define MAGIC	0x74726976u /* "virt" */
+#define VERSION 2u
+#define VENDOR	0x4d564b4cu /* "LKVM" */
 
 struct virtio_mmio {
 	struct virtio_device *dev;
@@ -36,7 +36,7 @@ struct virtio_mmio {
 	struct bus *bus;
 	uint64_t base;
 	bool on_bus;
-	unsigned int nr_ioeventfds;	/* how many KVM knows */
+	unsigned int nr_ioeventfds; /* how many KVM knows */
 	struct irq irq;
 
 	/* What the guest can observe. */
@@ -112,7 +112,7 @@ static uint64_t virtio_mmio_read(void *dev, uint64_t offset, unsigned int size)
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
 	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		return ~0u;	/* no such region (§4.2.2.1) */
+		return ~0u; /* no such region (§4.2.2.1) */
 	default:
 		virtio_lock(vt->dev);
 		value = virtio_mmio_read_locked(vt, offset);
@@ -145,7 +145,7 @@ static void virtio_mmio_write_queue_register(struct virtio_mmio *vt, uint64_t of
 		return;
 	}
 	if (q->ready)
-		return;		/* its size and place are final */
+		return; /* its size and place are final */
 	switch (offset) {
 	case VIRTIO_MMIO_QUEUE_NUM:
 		/* What does not fit 16 bits is no size either way. */
@@ -204,7 +204,7 @@ static void virtio_mmio_write(void *dev, uint64_t offset, uint64_t value, unsign
 	struct virtio_mmio *vt = dev;
 
 	if (size != 4 || offset % 4 || offset >= VIRTIO_MMIO_CONFIG)
-		return;		/* no device has a configuration that drivers write */
+		return; /* no device has a configuration that drivers write */
 	switch (offset) {
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		virtio_kick(vt->dev, (uint32_t)value);
@@ -220,7 +220,8 @@ static void virtio_mmio_write(void *dev, uint64_t offset, uint64_t value, unsign
 }
 
 static const struct bus_ops registers_ops = {
-	.read = virtio_mmio_read, .write = virtio_mmio_write,
+	.read = virtio_mmio_read,
+	.write = virtio_mmio_write,
 };
 
 static struct vm_ioeventfd virtio_mmio_ioeventfd_of(const struct virtio_mmio *vt, unsigned int queue)
@@ -240,9 +241,13 @@ static int virtio_mmio_init(struct virtio_mmio *vt, uint32_t gsi)
 	if (rc)
 		return rc;
 	rc = bus_add(vt->bus, &(struct bus_region){
-		.start = vt->base, .len = VIRTIO_MMIO_BYTES, .max_access = 8,
-		.ops = &registers_ops, .dev = vt, .name = "virtio-mmio",
-	});
+				      .start = vt->base,
+				      .len = VIRTIO_MMIO_BYTES,
+				      .max_access = 8,
+				      .ops = &registers_ops,
+				      .dev = vt,
+				      .name = "virtio-mmio",
+			      });
 	vt->on_bus = !rc;
 	for (unsigned int i = 0; i < vt->dev->nr_queues && vt->vm && !rc; i++) {
 		struct vm_ioeventfd e = virtio_mmio_ioeventfd_of(vt, i);

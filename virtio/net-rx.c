@@ -21,14 +21,14 @@
 #include "virtio/net-rx.h"
 #include "virtio/net-tx.h"
 
-#define BUDGET		VIRTQ_MAX_SIZE	/* frames before others have their turn */
+#define BUDGET VIRTQ_MAX_SIZE /* frames before others have their turn */
 /* How much is held for the next frame: enough for a small one; or for any. */
-#define SMALL_BYTES	2048u
-#define BIG_BYTES	(NET_HEADER_BYTES + NET_MAX_FRAME_BYTES)
-#define SMALL_AGAIN	64u		/* small frames in a row until we expect small ones */
+#define SMALL_BYTES 2048u
+#define BIG_BYTES   (NET_HEADER_BYTES + NET_MAX_FRAME_BYTES)
+#define SMALL_AGAIN 64u /* small frames in a row until we expect small ones */
 /* A failed read is a frame that is lost, and the next may be good; but not for ever. */
-#define MAX_FAILURES	64u		/* in a row */
-#define RETRY_NS	20000000u
+#define MAX_FAILURES 64u /* in a row */
+#define RETRY_NS     20000000u
 
 static struct virtq *net_rx_ring(const struct net_rx *rx)
 {
@@ -74,7 +74,9 @@ static bool hold_chain(struct net_rx *rx)
 	/* No frame is bigger, and no sum of 256 of these wraps. */
 	bytes = (uint32_t)min_u64(chain.writable_bytes, BIG_BYTES);
 	rx->held[rx->last++] = (struct net_rx_chain){
-		.head = chain.head, .nr_iov = (uint16_t)chain.nr_writable, .bytes = bytes,
+		.head = chain.head,
+		.nr_iov = (uint16_t)chain.nr_writable,
+		.bytes = bytes,
 	};
 	rx->held_bytes += bytes;
 	return true;
@@ -144,11 +146,13 @@ static bool wanted(struct net_rx *rx)
 		return true;
 	n = iov_read(rx->iov + rx->iov_first, nr, NET_HEADER_BYTES, start,
 		     (uint32_t)min_u64(sizeof(start), rx->direct_bytes > NET_HEADER_BYTES ?
-				       rx->direct_bytes - NET_HEADER_BYTES : 0));
+							      rx->direct_bytes - NET_HEADER_BYTES :
+							      0));
 	/* Buffers so small that the addresses are in the tail. */
 	if (n < sizeof(start) && rx->direct_bytes < NET_HEADER_BYTES + sizeof(start))
-		memcpy(start + n, rx->tail + NET_HEADER_BYTES + n -
-		       min_u64(rx->direct_bytes, NET_HEADER_BYTES + n), sizeof(start) - n);
+		memcpy(start + n,
+		       rx->tail + NET_HEADER_BYTES + n - min_u64(rx->direct_bytes, NET_HEADER_BYTES + n),
+		       sizeof(start) - n);
 	return net_filter_accepts(rx->filter, start);
 }
 
@@ -175,7 +179,7 @@ static void push_frame(struct net_rx *rx)
 		rx->held_bytes -= h->bytes;
 		rx->iov_first += h->nr_iov;
 	}
-	virtq_flush(q);	/* all at once: the driver counts on them */
+	virtq_flush(q); /* all at once: the driver counts on them */
 	rx->received++;
 	virtio_count(rx->dev, rx->frame_bytes - min_u64(rx->frame_bytes, NET_HEADER_BYTES), 0);
 	rx->frame_bytes = 0;
@@ -223,8 +227,8 @@ static void net_rx_wait(struct net_rx *rx, enum net_rx_state state)
 	rx->state = rx->dev->running ? state : NET_RX_OFF;
 	net_watch(rx->net, rx->pair, rx->state == NET_RX_NO_FRAME);
 	switch (rx->state) {
-	case NET_RX_OFF:	/* net_rx_start(), or a first kick */
-	case NET_RX_NO_FRAME:	/* readable(), as was just said */
+	case NET_RX_OFF:      /* net_rx_start(), or a first kick */
+	case NET_RX_NO_FRAME: /* readable(), as was just said */
 		break;
 	case NET_RX_SOON:
 		event_defer(rx->dev->loop, &rx->round_end);
@@ -265,7 +269,7 @@ static void net_rx_serve(struct net_rx *rx)
 	enum net_rx_state next = NET_RX_NO_CHAIN;
 	int rc = 1;
 
-	if (!rx->dev->running) {	/* the other half has broken it */
+	if (!rx->dev->running) { /* the other half has broken it */
 		net_rx_wait(rx, NET_RX_OFF);
 		return;
 	}

@@ -16,25 +16,25 @@
 #include "virtio/device.h"
 #include "virtio/net-tx.h"
 
-#ifndef VIRTIO_NET_F_HOST_USO		/* Linux 6.2 */
-#define VIRTIO_NET_F_HOST_USO		56
-#define VIRTIO_NET_HDR_GSO_UDP_L4	5
+#ifndef VIRTIO_NET_F_HOST_USO /* Linux 6.2 */
+#define VIRTIO_NET_F_HOST_USO	  56
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
-#define BUDGET		VIRTQ_MAX_SIZE	/* frames before others have their turn */
+#define BUDGET VIRTQ_MAX_SIZE /* frames before others have their turn */
 /*
  * That a frame has been sent is news that can wait: a driver looks itself when it next
  * receives or sends. An interrupt for each costs 7 of 71 thousand instructions of a
  * round trip (measured).
  */
-#define SENT_NEWS_NS	300000u
+#define SENT_NEWS_NS 300000u
 /*
  * Many frames sent and none received: nobody waits for each of them. While such a stream
  * lasts its ring is looked at by the clock, not at each kick, and many go at once.
  */
-#define STREAM_KICKS	8u		/* in SENT_NEWS_NS: it has begun */
-#define STREAM_NS	100000u		/* from one look to the next */
-#define STREAM_FRAMES	2u		/* found in a look; with fewer it is over */
+#define STREAM_KICKS  8u      /* in SENT_NEWS_NS: it has begun */
+#define STREAM_NS     100000u /* from one look to the next */
+#define STREAM_FRAMES 2u      /* found in a look; with fewer it is over */
 
 static struct virtq *net_tx_ring(const struct net_tx *tx)
 {
@@ -139,9 +139,9 @@ static void net_tx_wait(struct net_tx *tx, enum net_tx_state state)
 {
 	tx->state = tx->dev->running ? state : NET_TX_OFF;
 	switch (tx->state) {
-	case NET_TX_OFF:	/* net_tx_start(), or a first kick */
+	case NET_TX_OFF: /* net_tx_start(), or a first kick */
 		break;
-	case NET_TX_FULL:	/* writable(), which the refusal has promised; what has gone is told */
+	case NET_TX_FULL: /* writable(), which the refusal has promised; what has gone is told */
 	case NET_TX_SERVED:
 		event_defer(tx->dev->loop, &tx->round_end);
 		break;
@@ -256,7 +256,10 @@ void net_tx_stop(struct net_tx *tx)
 int net_tx_init(struct net_tx *tx, struct virtio_device *dev, struct net *net, unsigned int pair)
 {
 	*tx = (struct net_tx){
-		.dev = dev, .net = net, .pair = pair, .queue = 2 * pair + 1,
+		.dev = dev,
+		.net = net,
+		.pair = pair,
+		.queue = 2 * pair + 1,
 		.round_end = { .fn = net_tx_round_end, .arg = tx },
 	};
 	tx->timer = event_timer_create(dev->loop, net_tx_timer, tx);

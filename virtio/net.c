@@ -31,33 +31,33 @@
 #include "virtio/net-tx.h"
 #include "virtio/net.h"
 
-#ifndef VIRTIO_NET_F_GUEST_USO4		/* Linux 6.2 */
-#define VIRTIO_NET_F_GUEST_USO4		54
-#define VIRTIO_NET_F_GUEST_USO6		55
-#define VIRTIO_NET_F_HOST_USO		56
+#ifndef VIRTIO_NET_F_GUEST_USO4 /* Linux 6.2 */
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#define VIRTIO_NET_F_HOST_USO	56
 #endif
 #ifndef TUN_F_USO4
-#define TUN_F_USO4	0x20
-#define TUN_F_USO6	0x40
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
 #endif
 
-#define PCI_CLASS	0x020000	/* Ethernet controller */
-#define SPEED_MBPS	10000u
-#define BUDGET		64u		/* commands before others have their turn */
+#define PCI_CLASS  0x020000 /* Ethernet controller */
+#define SPEED_MBPS 10000u
+#define BUDGET	   64u /* commands before others have their turn */
 
 struct virtio_net {
-	struct virtio_device dev;	/* first: virtio_ops hand it back */
+	struct virtio_device dev; /* first: virtio_ops hand it back */
 	struct net *net;
 	unsigned int nr_pairs;
-	uint8_t mac[NET_MAC_BYTES];	/* as configured */
+	uint8_t mac[NET_MAC_BYTES]; /* as configured */
 	/* What the guest can observe, apart from queues and configuration. */
 	struct {
 		unsigned int active_pairs;
-		unsigned int control;	/* index of the control queue; 0: none */
+		unsigned int control; /* index of the control queue; 0: none */
 		struct net_filter filter;
-		uint64_t offloads;	/* features that frames may need, which it can narrow */
+		uint64_t offloads; /* features that frames may need, which it can narrow */
 	} state;
-	struct net_rx *rx;		/* of each pair */
+	struct net_rx *rx; /* of each pair */
 	struct net_tx *tx;
 	struct event_deferred control_finish;
 	/* With vhost: who interrupts for the kernel when it cannot, and hears of its errors. */
@@ -65,7 +65,7 @@ struct virtio_net {
 		struct virtio_net *vn;
 		unsigned int queue;
 		int call_fd, call_watch;
-	} *lent;			/* one for each queue of a pair */
+	} * lent; /* one for each queue of a pair */
 	int error_fd, error_watch;
 };
 
@@ -201,9 +201,12 @@ static unsigned int tun_offloads(uint64_t features)
 	static const struct {
 		unsigned int feature, flag;
 	} map[] = {
-		{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM }, { VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
-		{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 }, { VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN },
-		{ VIRTIO_NET_F_GUEST_USO4, TUN_F_USO4 }, { VIRTIO_NET_F_GUEST_USO6, TUN_F_USO6 },
+		{ VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM },
+		{ VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4 },
+		{ VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6 },
+		{ VIRTIO_NET_F_GUEST_ECN, TUN_F_TSO_ECN },
+		{ VIRTIO_NET_F_GUEST_USO4, TUN_F_USO4 },
+		{ VIRTIO_NET_F_GUEST_USO6, TUN_F_USO6 },
 	};
 	unsigned int flags = 0;
 
@@ -259,7 +262,7 @@ static void pause_pair(struct virtio_net *vn, unsigned int pair)
 	}
 	net_rx_pause(&vn->rx[pair]);
 	net_tx_stop(&vn->tx[pair]);
-	virtio_notify(&vn->dev, 2 * pair + 1);	/* nobody tells later what was sent */
+	virtio_notify(&vn->dev, 2 * pair + 1); /* nobody tells later what was sent */
 }
 
 static bool set_active_pairs(struct virtio_net *vn, uint16_t pairs)
@@ -288,7 +291,7 @@ static bool run_command(struct virtio_net *vn, const struct virtq_chain *c)
 {
 	struct virtio_net_ctrl_hdr header = { 0 };
 	uint32_t bytes = c->readable_bytes;
-	uint64_t data = 0;	/* all but the tables fit into it */
+	uint64_t data = 0; /* all but the tables fit into it */
 	bool has_data;
 
 	if (bytes < sizeof(header))
@@ -507,7 +510,7 @@ static uint64_t virtio_net_features(const struct virtio_net *vn)
 		f |= F(MQ);
 	if (net->sends_offloads)
 		f |= F(CSUM) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN);
-	if (net->offloads & TUN_F_USO4)		/* a kernel that makes them takes them */
+	if (net->offloads & TUN_F_USO4) /* a kernel that makes them takes them */
 		f |= F(HOST_USO) | F(GUEST_USO4) | F(GUEST_USO6);
 	if (net->offloads & TUN_F_CSUM)
 		f |= F(GUEST_CSUM) | F(CTRL_GUEST_OFFLOADS);
@@ -534,8 +537,10 @@ static int virtio_net_init(struct virtio_net *vn, struct event_loop *loop, const
 			   const struct virtio_net_params *params)
 {
 	const struct net_client client = {
-		.readable = virtio_net_on_readable, .writable = virtio_net_on_writable,
-		.link = virtio_net_on_link, .arg = vn,
+		.readable = virtio_net_on_readable,
+		.writable = virtio_net_on_writable,
+		.link = virtio_net_on_link,
+		.arg = vn,
 	};
 	unsigned int pairs = vn->net->nr_queues;
 	int rc = 0;

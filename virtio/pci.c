@@ -29,28 +29,28 @@
 #include "virtio/device.h"
 #include "virtio/pci.h"
 
-#define VENDOR_VIRTIO	0x1af4
-#define DEVICE_BASE	0x1040		/* + device id */
+#define VENDOR_VIRTIO 0x1af4
+#define DEVICE_BASE   0x1040 /* + device id */
 
-#define REGISTERS_BAR	0u
-#define MSIX_BAR	1u
-#define PAGE		0x1000u
-#define COMMON_PAGE	0x0000u
-#define ISR_PAGE	0x1000u
-#define CONFIG_PAGE	0x2000u
-#define BAR_BYTES	0x4000u
-#define NOTIFY_BAR	2u
-#define NOTIFY_STRIDE	4ul
-#define NOTIFY_BYTES	128u		/* NOTIFY_STRIDE * VIRTIO_MAX_QUEUES */
+#define REGISTERS_BAR 0u
+#define MSIX_BAR      1u
+#define PAGE	      0x1000u
+#define COMMON_PAGE   0x0000u
+#define ISR_PAGE      0x1000u
+#define CONFIG_PAGE   0x2000u
+#define BAR_BYTES     0x4000u
+#define NOTIFY_BAR    2u
+#define NOTIFY_STRIDE 4ul
+#define NOTIFY_BYTES  128u /* NOTIFY_STRIDE * VIRTIO_MAX_QUEUES */
 
-#define ISR_QUEUE	1u
-#define ISR_CONFIG	2u
+#define ISR_QUEUE  1u
+#define ISR_CONFIG 2u
 
 struct virtio_pci {
-	struct pci_function fn;		/* first: the bus hands it back to us */
+	struct pci_function fn; /* first: the bus hands it back to us */
 	struct virtio_device *dev;
 	struct vm *vm;
-	uint64_t ioeventfds_at;		/* the port of BAR 2 that KVM knows; 0: none */
+	uint64_t ioeventfds_at; /* the port of BAR 2 that KVM knows; 0: none */
 
 	/* What the guest can observe. */
 	uint32_t offered_select, requested_select;
@@ -59,7 +59,7 @@ struct virtio_pci {
 	_Atomic uint16_t queue_vectors[VIRTIO_MAX_QUEUES];
 	pthread_mutex_t isr_lock;
 	uint8_t isr;
-	uint8_t cfg_cap;		/* where the PCI configuration access capability is */
+	uint8_t cfg_cap; /* where the PCI configuration access capability is */
 };
 
 /* ---- interrupts, on the loop's thread ---- */
@@ -147,7 +147,7 @@ static uint32_t read_queue_register(struct virtio_pci *vp, uint64_t offset)
 	const gpa_t *address;
 
 	if (!q)
-		return 0;	/* a size of 0 says that there is no such queue */
+		return 0; /* a size of 0 says that there is no such queue */
 	switch (offset) {
 	case VIRTIO_PCI_COMMON_Q_SIZE:
 		return q->setup.size;
@@ -214,7 +214,7 @@ static void virtio_pci_write_queue_register(struct virtio_pci *vp, uint64_t offs
 		break;
 	}
 	if (q->ready)
-		return;		/* its size and place are final */
+		return; /* its size and place are final */
 	address = address_register(q, offset);
 	if (address)
 		set_half(address, value, offset & 4);
@@ -318,12 +318,13 @@ static void virtio_pci_bar_write(void *dev, uint64_t offset, uint64_t value, uns
 		virtio_unlock(vp->dev);
 		return;
 	default:
-		return;		/* no device has a configuration that drivers write */
+		return; /* no device has a configuration that drivers write */
 	}
 }
 
 static const struct bus_ops bar_ops = {
-	.read = virtio_pci_bar_read, .write = virtio_pci_bar_write,
+	.read = virtio_pci_bar_read,
+	.write = virtio_pci_bar_write,
 };
 
 static uint64_t virtio_pci_notify_read(void *dev, uint64_t offset, unsigned int size)
@@ -338,14 +339,15 @@ static void virtio_pci_notify_write(void *dev, uint64_t offset, uint64_t value, 
 {
 	struct virtio_pci *vp = dev;
 
-	(void)value;		/* the queue's number, which the port says as well */
+	(void)value; /* the queue's number, which the port says as well */
 	(void)size;
 	if (offset % NOTIFY_STRIDE == 0)
 		virtio_kick(vp->dev, (uint32_t)(offset / NOTIFY_STRIDE));
 }
 
 static const struct bus_ops notify_ops = {
-	.read = virtio_pci_notify_read, .write = virtio_pci_notify_write,
+	.read = virtio_pci_notify_read,
+	.write = virtio_pci_notify_write,
 };
 
 /* ---- ioeventfds follow the BAR ---- */
@@ -517,12 +519,19 @@ int virtio_pci_create(struct virtio_pci **out, struct virtio_device *dev, struct
 	pthread_mutex_init(&vp->isr_lock, NULL);
 	forget_vectors(vp);
 	pci_function_init(&vp->fn, &function_ops, &ids);
-	pci_add_bar(&vp->fn, REGISTERS_BAR, &(struct pci_bar){
-		.bytes = BAR_BYTES, .ops = &bar_ops, .dev = vp,
-	});
-	pci_add_bar(&vp->fn, NOTIFY_BAR, &(struct pci_bar){
-		.bytes = NOTIFY_BYTES, .pio = true, .ops = &notify_ops, .dev = vp,
-	});
+	pci_add_bar(&vp->fn, REGISTERS_BAR,
+		    &(struct pci_bar){
+			    .bytes = BAR_BYTES,
+			    .ops = &bar_ops,
+			    .dev = vp,
+		    });
+	pci_add_bar(&vp->fn, NOTIFY_BAR,
+		    &(struct pci_bar){
+			    .bytes = NOTIFY_BYTES,
+			    .pio = true,
+			    .ops = &notify_ops,
+			    .dev = vp,
+		    });
 	add_structures(vp);
 	rc = pci_add_msix(&vp->fn, dev->nr_queues + 1, MSIX_BAR);
 	if (!rc)

@@ -30,15 +30,15 @@ struct port {
 	struct event_loop *loop;
 	struct port_config config;
 	struct port_client client;
-	int fd;			/* -1: nobody is there */
-	int watch;		/* of fd; -1: a file, which is always ready */
+	int fd;	   /* -1: nobody is there */
+	int watch; /* of fd; -1: a file, which is always ready */
 	bool is_socket;
 	bool can_read, can_write;
 	enum port_want want;
-	bool writes;		/* room is waited for */
+	bool writes; /* room is waited for */
 	struct listener listener;
-	char label[96];		/* "port NAME", for messages */
-	int slave_fd;		/* of a pseudo-terminal: keeps it from hanging up */
+	char label[96]; /* "port NAME", for messages */
+	int slave_fd;	/* of a pseudo-terminal: keeps it from hanging up */
 	uint64_t dropped;
 };
 
@@ -195,7 +195,7 @@ static size_t bytes_of(const struct iovec *iov, unsigned int nr)
 static ssize_t peer_write(struct port *p, const struct iovec *iov, unsigned int nr)
 {
 	ssize_t n = p->config.peer.write ? p->config.peer.write(p->config.peer.arg, iov, nr) :
-		    (ssize_t)bytes_of(iov, nr);
+					   (ssize_t)bytes_of(iov, nr);
 
 	p->writes |= n == -EAGAIN;
 	return n;
@@ -211,7 +211,7 @@ ssize_t port_write(struct port *p, const struct iovec *iov, unsigned int nr, boo
 		return peer_write(p, iov, nr);
 	if (p->fd >= 0 && p->can_write) {
 		n = p->is_socket ? socket_send_iov(p->fd, iov, nr) :
-		    write_iov(p->fd, iov, nr, NO_OFFSET);
+				   write_iov(p->fd, iov, nr, NO_OFFSET);
 		if (n >= 0)
 			return n;
 		if (errno == EAGAIN || errno == EINTR) {
@@ -269,7 +269,7 @@ static int open_socket(struct port *p)
 {
 	const struct listener_client client = { .accepted = port_on_client, .arg = p };
 	int rc = p->config.dry_run ? listener_check(p->config.path) :
-		 listener_open(&p->listener, p->loop, p->label, p->config.path, &client);
+				     listener_open(&p->listener, p->loop, p->label, p->config.path, &client);
 
 	return rc ? port_refuse(p, p->config.path, rc) : 0;
 }
@@ -378,9 +378,12 @@ static int open_peer(struct port *p)
 
 int port_create(struct port **out, struct event_loop *loop, const struct port_config *config)
 {
-	static int (*const open_kind[])(struct port *p) = {
-		[PORT_TERM] = open_term, [PORT_UNIX] = open_socket, [PORT_FILE] = open_file,
-		[PORT_FD] = open_fd, [PORT_PTY] = open_pty,
+	static int (*const open_kind[])(struct port *) = {
+		[PORT_TERM] = open_term,
+		[PORT_UNIX] = open_socket,
+		[PORT_FILE] = open_file,
+		[PORT_FD] = open_fd,
+		[PORT_PTY] = open_pty,
 		[PORT_PEER] = open_peer,
 	};
 	struct port *p = calloc(1, sizeof(*p));

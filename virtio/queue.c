@@ -17,8 +17,8 @@
 #include "util.h"
 #include "virtio/queue.h"
 
-#define AVAIL_BYTES(size) (6u + 2u * (size))	/* flags, index, ring, used_event */
-#define USED_BYTES(size) (6u + 8u * (size))	/* flags, index, ring, avail_event */
+#define AVAIL_BYTES(size) (6u + 2u * (size)) /* flags, index, ring, used_event */
+#define USED_BYTES(size)  (6u + 8u * (size)) /* flags, index, ring, avail_event */
 
 /* Ring fields that the other side changes while we look. */
 /*@ requires \valid_read(p); assigns \nothing; */
@@ -39,14 +39,18 @@ static struct vring_desc load_desc(const struct vring_desc *p)
 	struct vring_desc d;
 
 	memcpy(&d, p, sizeof(d));
-	__asm__ volatile("" ::: "memory");
+	__asm__ volatile("" ::
+				 : "memory");
 	return d;
 }
 
 /* Everything before it is visible before anything after it, loads after stores too. */
 static void full_barrier(void)
 {
-	__asm__ volatile("lock; addl $0, -4(%%rsp)" : : : "memory", "cc");
+	__asm__ volatile("lock; addl $0, -4(%%rsp)"
+			 :
+			 :
+			 : "memory", "cc");
 }
 
 /*@ requires \valid(q); assigns q->state.broken, q->fault; ensures \result == -EPROTO; */

@@ -19,15 +19,15 @@
 #include "virtio/rng.h"
 
 #define MAX_REQUEST_BYTES 4096u
-#define BUDGET		16u		/* requests before others have their turn */
-#define RETRY_NS	50000000u
-#define PCI_CLASS	0x100000	/* encryption controller, as near as it gets */
+#define BUDGET		  16u /* requests before others have their turn */
+#define RETRY_NS	  50000000u
+#define PCI_CLASS	  0x100000 /* encryption controller, as near as it gets */
 
 struct rng {
-	struct virtio_device dev;	/* first: virtio_ops hand it back */
-	uint64_t rate;			/* bytes per second; 0: no limit */
-	uint64_t tokens;		/* bytes that may be handed out now */
-	uint64_t filled_ns;		/* when tokens were counted */
+	struct virtio_device dev; /* first: virtio_ops hand it back */
+	uint64_t rate;		  /* bytes per second; 0: no limit */
+	uint64_t tokens;	  /* bytes that may be handed out now */
+	uint64_t filled_ns;	  /* when tokens were counted */
 	int timer;
 	struct event_deferred finish;
 };
@@ -79,7 +79,7 @@ static void rng_serve(struct rng *rng)
 			virtq_unpop(q, chain.head);
 			event_timer_set(rng->dev.loop, rng->timer, RETRY_NS, 0);
 			virtio_notify(&rng->dev, 0);
-			return;		/* kicks stay off until the timer expires */
+			return; /* kicks stay off until the timer expires */
 		}
 		if (rng->rate)
 			rng->tokens -= (uint64_t)n;
@@ -109,7 +109,7 @@ static void rng_on_timer(void *arg, uint32_t events)
 
 static void rng_start(struct virtio_device *dev)
 {
-	(void)dev;	/* it has no features */
+	(void)dev; /* it has no features */
 }
 
 static void rng_kick(struct virtio_device *dev, unsigned int queue)
@@ -140,7 +140,7 @@ int rng_create(struct rng **out, struct event_loop *loop, const struct mem *mem,
 	rng->finish = (struct event_deferred){ .fn = rng_finish, .arg = rng };
 	rng->timer = event_timer_create(loop, rng_on_timer, rng);
 	rc = rng->timer < 0 ? rng->timer :
-	     virtio_device_init(&rng->dev, &rng_ops, "rng", loop, mem, 1, 0);
+			      virtio_device_init(&rng->dev, &rng_ops, "rng", loop, mem, 1, 0);
 	if (rc) {
 		rng_destroy(rng);
 		return rc;

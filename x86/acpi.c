@@ -26,39 +26,39 @@
 #include "x86/acpi.h"
 #include "x86/layout.h"
 
-#define TABLE_HEADER_BYTES	36u
-#define RSDP_BYTES		36u
-#define FADT_BYTES		276u
-#define OEM_ID			"LKVM  "
-#define OEM_TABLE_ID		"LKVM    "
-#define CREATOR_ID		"LKVM"
+#define TABLE_HEADER_BYTES 36u
+#define RSDP_BYTES	   36u
+#define FADT_BYTES	   276u
+#define OEM_ID		   "LKVM  "
+#define OEM_TABLE_ID	   "LKVM    "
+#define CREATOR_ID	   "LKVM"
 
 /* FADT fields and flags (ACPI 6.4 table 5.9 to 5.11). */
-#define FADT_DSDT		40u
-#define FADT_IAPC_BOOT_ARCH	109u
-#define FADT_FLAGS		112u
-#define FADT_RESET_REG		116u
-#define FADT_RESET_VALUE	128u
-#define FADT_MINOR_VERSION	131u
-#define FADT_X_DSDT		140u
-#define FADT_SLEEP_CONTROL	244u
-#define FADT_SLEEP_STATUS	256u
-#define FADT_HYPERVISOR_ID	268u
+#define FADT_DSDT		 40u
+#define FADT_IAPC_BOOT_ARCH	 109u
+#define FADT_FLAGS		 112u
+#define FADT_RESET_REG		 116u
+#define FADT_RESET_VALUE	 128u
+#define FADT_MINOR_VERSION	 131u
+#define FADT_X_DSDT		 140u
+#define FADT_SLEEP_CONTROL	 244u
+#define FADT_SLEEP_STATUS	 256u
+#define FADT_HYPERVISOR_ID	 268u
 #define BOOT_ARCH_LEGACY_DEVICES 0x0001u
-#define BOOT_ARCH_NO_VGA	0x0004u
-#define BOOT_ARCH_NO_ASPM	0x0010u
-#define FADT_WBINVD		0x00000001u
-#define FADT_C1_SUPPORTED	0x00000004u
-#define FADT_NO_POWER_BUTTON	0x00000010u
-#define FADT_NO_SLEEP_BUTTON	0x00000020u
-#define FADT_RESET_SUPPORTED	0x00000400u
-#define FADT_HW_REDUCED		0x00100000u
+#define BOOT_ARCH_NO_VGA	 0x0004u
+#define BOOT_ARCH_NO_ASPM	 0x0010u
+#define FADT_WBINVD		 0x00000001u
+#define FADT_C1_SUPPORTED	 0x00000004u
+#define FADT_NO_POWER_BUTTON	 0x00000010u
+#define FADT_NO_SLEEP_BUTTON	 0x00000020u
+#define FADT_RESET_SUPPORTED	 0x00000400u
+#define FADT_HW_REDUCED		 0x00100000u
 
 #define GAS_SYSTEM_IO	1u
-#define GAS_BYTE_ACCESS	1u
+#define GAS_BYTE_ACCESS 1u
 
-#define MADT_PCAT_COMPAT	1u	/* two 8259s exist as well */
-#define MADT_ENABLED		1u
+#define MADT_PCAT_COMPAT 1u /* two 8259s exist as well */
+#define MADT_ENABLED	 1u
 
 struct buffer {
 	uint8_t *data;
@@ -116,12 +116,12 @@ static size_t table_begin(struct buffer *b, const char signature[4], unsigned in
 		put8(b, 0);
 	at = b->len;
 	put(b, signature, 4);
-	put32(b, 0);		/* length, see table_end() */
+	put32(b, 0); /* length, see table_end() */
 	put8(b, revision);
-	put8(b, 0);		/* checksum, see table_end() */
+	put8(b, 0); /* checksum, see table_end() */
 	put(b, OEM_ID, 6);
 	put(b, OEM_TABLE_ID, 8);
-	put32(b, 1);		/* OEM revision */
+	put32(b, 1); /* OEM revision */
 	put(b, CREATOR_ID, 4);
 	put32(b, 1);
 	return at;
@@ -138,7 +138,7 @@ static void table_end(struct buffer *b, size_t at)
 static void gas_io(uint8_t *p, unsigned int port)
 {
 	p[0] = GAS_SYSTEM_IO;
-	p[1] = 8;		/* bits */
+	p[1] = 8; /* bits */
 	p[2] = 0;
 	p[3] = GAS_BYTE_ACCESS;
 	put_le64(p + 4, port);
@@ -157,7 +157,7 @@ static void build_fadt(struct buffer *b, gpa_t dsdt)
 		 BOOT_ARCH_LEGACY_DEVICES | BOOT_ARCH_NO_VGA | BOOT_ARCH_NO_ASPM);
 	put_le32(t + FADT_FLAGS,
 		 FADT_WBINVD | FADT_C1_SUPPORTED | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON |
-		 FADT_RESET_SUPPORTED | FADT_HW_REDUCED);
+			 FADT_RESET_SUPPORTED | FADT_HW_REDUCED);
 	gas_io(t + FADT_RESET_REG, PORT_RESET);
 	t[FADT_RESET_VALUE] = RESET_VALUE;
 	t[FADT_MINOR_VERSION] = 4;
@@ -178,13 +178,13 @@ static void build_madt(struct buffer *b, unsigned int cpus)
 		unsigned int id = layout_apic_id(i);
 
 		if (id <= APIC_ID_MAX_LEGACY) {
-			put8(b, 0);	/* processor local APIC */
+			put8(b, 0); /* processor local APIC */
 			put8(b, 8);
 			put8(b, i);
 			put8(b, id);
 			put32(b, MADT_ENABLED);
 		} else {
-			put8(b, 9);	/* processor local x2APIC */
+			put8(b, 9); /* processor local x2APIC */
 			put8(b, 16);
 			put16(b, 0);
 			put32(b, id);
@@ -192,13 +192,13 @@ static void build_madt(struct buffer *b, unsigned int cpus)
 			put32(b, i);
 		}
 	}
-	put8(b, 1);			/* I/O APIC */
+	put8(b, 1); /* I/O APIC */
 	put8(b, 12);
-	put8(b, 0);			/* id: what KVM's register reads */
+	put8(b, 0); /* id: what KVM's register reads */
 	put8(b, 0);
 	put32(b, LAYOUT_IOAPIC);
-	put32(b, 0);			/* first GSI */
-	put8(b, 4);			/* local APIC NMI: LINT1 of every CPU */
+	put32(b, 0); /* first GSI */
+	put8(b, 4);  /* local APIC NMI: LINT1 of every CPU */
 	put8(b, 6);
 	put8(b, 0xff);
 	put16(b, 0);
@@ -212,8 +212,8 @@ static void build_mcfg(struct buffer *b)
 
 	put_zero(b, 8);
 	put64(b, LAYOUT_ECAM);
-	put16(b, 0);			/* segment */
-	put8(b, 0);			/* first and last bus */
+	put16(b, 0); /* segment */
+	put8(b, 0);  /* first and last bus */
 	put8(b, LAYOUT_ECAM_SIZE / 0x100000 - 1);
 	put32(b, 0);
 	table_end(b, at);
@@ -221,22 +221,22 @@ static void build_mcfg(struct buffer *b)
 
 /* ---- byte code of the DSDT ---- */
 
-#define AML_ZERO	0x00
-#define AML_NAME	0x08
-#define AML_BYTE	0x0a
-#define AML_DWORD	0x0c
-#define AML_STRING	0x0d
-#define AML_SCOPE	0x10
-#define AML_BUFFER	0x11
-#define AML_PACKAGE	0x12
-#define AML_METHOD	0x14
-#define AML_EXT		0x5b
-#define AML_ARG0	0x68
-#define AML_NOTIFY	0x86
-#define AML_EQUAL	0x93
-#define AML_IF		0xa0
-#define AML_EXT_DEVICE	0x82
-#define AML_SERIALIZED	0x08	/* in a method's flags, beside the number of its arguments */
+#define AML_ZERO       0x00
+#define AML_NAME       0x08
+#define AML_BYTE       0x0a
+#define AML_DWORD      0x0c
+#define AML_STRING     0x0d
+#define AML_SCOPE      0x10
+#define AML_BUFFER     0x11
+#define AML_PACKAGE    0x12
+#define AML_METHOD     0x14
+#define AML_EXT	       0x5b
+#define AML_ARG0       0x68
+#define AML_NOTIFY     0x86
+#define AML_EQUAL      0x93
+#define AML_IF	       0xa0
+#define AML_EXT_DEVICE 0x82
+#define AML_SERIALIZED 0x08 /* in a method's flags, beside the number of its arguments */
 
 /* Package lengths are always written in three bytes; filled in by aml_end(). */
 #define PKG_LENGTH_BYTES 3u
@@ -332,8 +332,8 @@ static struct resources resources_begin(struct buffer *b)
 
 static void resources_end(struct buffer *b, struct resources r)
 {
-	put8(b, 0x79);		/* end tag */
-	put8(b, 0);		/* no checksum */
+	put8(b, 0x79); /* end tag */
+	put8(b, 0);    /* no checksum */
 	if (!b->overflow) {
 		assert(b->len - r.size - 1 < 256);
 		b->data[r.size] = (uint8_t)(b->len - r.size - 1);
@@ -344,10 +344,10 @@ static void resources_end(struct buffer *b, struct resources r)
 static void resource_io(struct buffer *b, unsigned int port, unsigned int len)
 {
 	put8(b, 0x47);
-	put8(b, 1);		/* decodes 16 bits */
+	put8(b, 1); /* decodes 16 bits */
 	put16(b, port);
 	put16(b, port);
-	put8(b, 1);		/* alignment */
+	put8(b, 1); /* alignment */
 	put8(b, len);
 }
 
@@ -363,7 +363,7 @@ static void resource_gsi(struct buffer *b, unsigned int gsi)
 {
 	put8(b, 0x89);
 	put16(b, 6);
-	put8(b, 0x0b);		/* consumer, edge, active high, shared */
+	put8(b, 0x0b); /* consumer, edge, active high, shared */
 	put8(b, 1);
 	put32(b, gsi);
 }
@@ -372,7 +372,7 @@ static void resource_memory(struct buffer *b, uint32_t start, uint32_t len)
 {
 	put8(b, 0x86);
 	put16(b, 9);
-	put8(b, 1);		/* read-write */
+	put8(b, 1); /* read-write */
 	put32(b, start);
 	put32(b, len);
 }
@@ -384,7 +384,7 @@ static void resource_word(struct buffer *b, unsigned int kind, unsigned int flag
 	put8(b, 0x88);
 	put16(b, 13);
 	put8(b, kind);
-	put8(b, 0x0c);		/* fixed minimum and maximum */
+	put8(b, 0x0c); /* fixed minimum and maximum */
 	put8(b, flags);
 	put16(b, 0);
 	put16(b, first);
@@ -397,9 +397,9 @@ static void resource_memory_window(struct buffer *b, uint32_t start, uint32_t le
 {
 	put8(b, 0x87);
 	put16(b, 23);
-	put8(b, 0);		/* memory */
+	put8(b, 0); /* memory */
 	put8(b, 0x0c);
-	put8(b, 1);		/* read-write, not cacheable */
+	put8(b, 1); /* read-write, not cacheable */
 	put32(b, 0);
 	put32(b, start);
 	put32(b, start + len - 1);
@@ -421,8 +421,8 @@ static void dsdt_pci_interrupts(struct buffer *b)
 		one = aml_begin(b);
 		put8(b, 4);
 		aml_dword(b, slot << 16 | 0xffff);
-		put8(b, AML_ZERO);	/* INTA# */
-		put8(b, AML_ZERO);	/* no link device: a GSI follows */
+		put8(b, AML_ZERO); /* INTA# */
+		put8(b, AML_ZERO); /* no link device: a GSI follows */
 		put8(b, AML_BYTE);
 		put8(b, layout_pci_gsi(slot));
 		aml_end(b, one);
@@ -500,8 +500,8 @@ static const struct event {
 	const char *device;
 	unsigned int notice;
 } events[] = {
-	{ GSI_POWER_BUTTON, "PWRB", 0x80 },	/* it was pressed */
-	{ GSI_GENERATION, "VGEN", 0x80 },	/* it is another one */
+	{ GSI_POWER_BUTTON, "PWRB", 0x80 }, /* it was pressed */
+	{ GSI_GENERATION, "VGEN", 0x80 },   /* it is another one */
 };
 
 /* If (Arg0 == gsi) { Notify (device, notice) } */
@@ -579,7 +579,7 @@ static void build_dsdt(struct buffer *b, unsigned int nr_virtio_mmio)
 	put8(b, 4);
 	put8(b, AML_BYTE);
 	put8(b, SLEEP_TYPE_S5);
-	put_zero(b, 3);		/* three times AML_ZERO */
+	put_zero(b, 3); /* three times AML_ZERO */
 	aml_end(b, pkg);
 
 	put8(b, AML_SCOPE);
@@ -599,7 +599,7 @@ static void build_rsdp(uint8_t *p, gpa_t xsdt)
 {
 	memcpy(p, "RSD PTR ", 8);
 	memcpy(p + 9, OEM_ID, 6);
-	p[15] = 2;			/* revision */
+	p[15] = 2; /* revision */
 	put_le32(p + 20, RSDP_BYTES);
 	put_le64(p + 24, xsdt);
 	p[8] = checksum_byte(p, 20);

@@ -33,7 +33,7 @@
 #include "x86/cpu-state.h"
 #include "x86/cpuid.h"
 
-#define DEVICE_BYTES KIB(16)	/* of one, with room to spare: the filters of a network card are most of it */
+#define DEVICE_BYTES KIB(16) /* of one, with room to spare: the filters of a network card are most of it */
 
 /* Too big for a stack; one CPU after the other. */
 struct scratch {
@@ -42,9 +42,9 @@ struct scratch {
 	struct chips_state chips;
 	struct cpuid_table cpuid;
 	uint64_t boot_offset;
-	uint64_t tsc_gone;		/* since the clocks were stopped */
-	uint64_t realtime_ns;		/* when that was */
-	uint64_t slept_ns, slept_tsc;	/* since then, until it was loaded */
+	uint64_t tsc_gone;	      /* since the clocks were stopped */
+	uint64_t realtime_ns;	      /* when that was */
+	uint64_t slept_ns, slept_tsc; /* since then, until it was loaded */
 };
 
 void board_freeze(struct board *b)
@@ -79,7 +79,9 @@ uint32_t board_tsc_khz(const struct board *b)
 {
 	int khz = ioctl(b->vcpus[0]->fd, KVM_GET_TSC_KHZ, 0);
 
-	return b->config->tsc_khz ? b->config->tsc_khz : khz > 0 ? (uint32_t)khz : 0;
+	return b->config->tsc_khz ? b->config->tsc_khz :
+	       khz > 0		  ? (uint32_t)khz :
+				    0;
 }
 
 static void cpu_carry(struct board *b, struct scratch *x, struct state *s, unsigned int i)

@@ -36,8 +36,8 @@
 #include "x86/layout.h"
 
 /* More queues than this only cost memory: one thread serves them all. */
-#define MAX_BLK_QUEUES	16u
-#define SIZE_POLL_NS	1000000000ull
+#define MAX_BLK_QUEUES 16u
+#define SIZE_POLL_NS   1000000000ull
 
 /* ---- devices ---- */
 
@@ -297,7 +297,7 @@ static void destroy_rng(struct board *b)
 static const struct {
 	const char *name;
 	int (*create)(struct board *b);
-	void (*destroy)(struct board *b);	/* or NULL: it owns nothing */
+	void (*destroy)(struct board *b); /* or NULL: it owns nothing */
 } devices[] = {
 	{ "power management", create_pm, NULL },
 	{ "pvpanic", create_pvpanic, NULL },
@@ -345,7 +345,8 @@ static int check_address_width(struct board *b)
 
 	if (bits < 64 && b->host->mem->mapping_bytes > 1ull << bits) {
 		log_error("memory: %llu MiB: this host's CPU addresses %u bits (%llu MiB)\n"
-			  "use a smaller -m.", (unsigned long long)(b->host->mem->size_bytes >> 20),
+			  "use a smaller -m.",
+			  (unsigned long long)(b->host->mem->size_bytes >> 20),
 			  bits, 1ull << (bits - 20));
 		return -EINVAL;
 	}
@@ -470,7 +471,8 @@ void board_report_missing_drivers(const struct board *b)
 			first &= b->slots[k].dev->ops != s->dev->ops || !b->slots[k].requested;
 		if (first && s->requested && list_unused(b, s->dev->ops, names, sizeof(names)))
 			log_notice("%s: the guest did not use it\nthe guest's kernel needs %s, built in or "
-				   "loaded by its initrd.", names, s->dev->ops->driver);
+				   "loaded by its initrd.",
+				   names, s->dev->ops->driver);
 	}
 	if (unseen)
 		log_notice("virtio-%s: the guest did not look for devices there\n%s",

@@ -30,22 +30,26 @@
 #include "util.h"
 #include "x86/cpu-state.h"
 
-#define MSR_TSC			0x10u
-#define MSR_TSC_DEADLINE	0x6e0u
-#define MSR_CHUNK		128u	/* KVM takes fewer than 256 at once */
+#define MSR_TSC		 0x10u
+#define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_CHUNK	 128u /* KVM takes fewer than 256 at once */
 
-#define APIC_IRR		0x200u
-#define APIC_ISR		0x100u
-#define APIC_TIMER		0x320u
-#define TIMER_MODE_MASK		0x60000u
-#define TIMER_MODE_DEADLINE	0x40000u
-#define TIMER_MASKED		0x10000u
+#define APIC_IRR	    0x200u
+#define APIC_ISR	    0x100u
+#define APIC_TIMER	    0x320u
+#define TIMER_MODE_MASK	    0x60000u
+#define TIMER_MODE_DEADLINE 0x40000u
+#define TIMER_MASKED	    0x10000u
 
 /* Memory type ranges: the default, sixteen variable registers, eleven fixed ones. */
 static const struct {
 	uint32_t first, nr;
 } unlisted_msrs[] = {
-	{ 0x2ff, 1 }, { 0x200, 16 }, { 0x250, 1 }, { 0x258, 2 }, { 0x268, 8 },
+	{ 0x2ff, 1 },
+	{ 0x200, 16 },
+	{ 0x250, 1 },
+	{ 0x258, 2 },
+	{ 0x268, 8 },
 };
 
 /* struct kvm_msrs with room for its entries. */
@@ -130,7 +134,9 @@ static int get_msr(struct vcpu *vcpu, uint32_t index, uint64_t *value)
 	int n = ioctl(vcpu->fd, KVM_GET_MSRS, &one);
 
 	*value = one.entries[0].data;
-	return n < 0 ? -errno : n == 1 ? 0 : -ENXIO;
+	return n < 0  ? -errno :
+	       n == 1 ? 0 :
+			-ENXIO;
 }
 
 static int set_msr(struct vcpu *vcpu, uint32_t index, uint64_t value)
@@ -138,7 +144,9 @@ static int set_msr(struct vcpu *vcpu, uint32_t index, uint64_t value)
 	struct msr_chunk one = { .nmsrs = 1, .entries = { { .index = index, .data = value } } };
 	int n = ioctl(vcpu->fd, KVM_SET_MSRS, &one);
 
-	return n < 0 ? -errno : n == 1 ? 0 : -EINVAL;
+	return n < 0  ? -errno :
+	       n == 1 ? 0 :
+			-EINVAL;
 }
 
 /* Some can only be read, or exist as long as they are 0. */
@@ -286,10 +294,11 @@ int cpu_state_get(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_sta
 		{ "KVM_GET_XSAVE2", KVM_GET_XSAVE2, cpu->xsave },
 		{ "KVM_GET_XCRS", KVM_GET_XCRS, &cpu->xcrs },
 		{ "KVM_GET_DEBUGREGS", KVM_GET_DEBUGREGS, &cpu->debug },
-	}, last[] = {
-		{ "KVM_GET_LAPIC", KVM_GET_LAPIC, &cpu->lapic },
-		{ "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &cpu->events },
-	};
+	},
+			      last[] = {
+				      { "KVM_GET_LAPIC", KVM_GET_LAPIC, &cpu->lapic },
+				      { "KVM_GET_VCPU_EVENTS", KVM_GET_VCPU_EVENTS, &cpu->events },
+			      };
 	int rc;
 
 	memset(cpu, 0, sizeof(*cpu));
@@ -320,9 +329,10 @@ int cpu_state_set(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_sta
 		{ "KVM_SET_XSAVE", KVM_SET_XSAVE, cpu->xsave },
 		{ "KVM_SET_DEBUGREGS", KVM_SET_DEBUGREGS, &cpu->debug },
 		{ "KVM_SET_LAPIC", KVM_SET_LAPIC, &cpu->lapic },
-	}, last[] = {
-		{ "KVM_SET_VCPU_EVENTS", KVM_SET_VCPU_EVENTS, &cpu->events },
-	};
+	},
+			      last[] = {
+				      { "KVM_SET_VCPU_EVENTS", KVM_SET_VCPU_EVENTS, &cpu->events },
+			      };
 	uint64_t *deadline = find_msr(cpu, MSR_TSC_DEADLINE);
 	int rc = exchange(vcpu, first, ARRAY_SIZE(first), step);
 

@@ -23,55 +23,76 @@
 #include "x86/cpuid.h"
 #include "x86/layout.h"
 
-#define CR0_PE	0x1u
-#define CR0_ET	0x10u
-#define CR0_NE	0x20u
-#define CR0_PG	0x80000000u
-#define CR4_PAE	0x20u
-#define CR4_LA57 0x1000u
-#define EFER_LME 0x100u
-#define EFER_LMA 0x400u
+#define CR0_PE	     0x1u
+#define CR0_ET	     0x10u
+#define CR0_NE	     0x20u
+#define CR0_PG	     0x80000000u
+#define CR4_PAE	     0x20u
+#define CR4_LA57     0x1000u
+#define EFER_LME     0x100u
+#define EFER_LMA     0x400u
 #define RFLAGS_FIXED 0x2u
 
-#define SELECTOR_CODE	0x10	/* __BOOT_CS of the boot protocol */
-#define SELECTOR_DATA	0x18	/* __BOOT_DS */
-#define SELECTOR_TSS	0x20
+#define SELECTOR_CODE 0x10 /* __BOOT_CS of the boot protocol */
+#define SELECTOR_DATA 0x18 /* __BOOT_DS */
+#define SELECTOR_TSS  0x20
 
-#define PTE_PRESENT_WRITE 0x3u
-#define PTE_HUGE 0x80u
-#define PAGE_TABLE_GIBS 4u
+#define PTE_PRESENT_WRITE     0x3u
+#define PTE_HUGE	      0x80u
+#define PAGE_TABLE_GIBS	      4u
 #define PAGE_TABLE_IMAGE_GIBS 2u
 
 #define MSR_MISC_ENABLE		0x1a0
-#define MISC_ENABLE_FAST_STRING	1u
+#define MISC_ENABLE_FAST_STRING 1u
 #define MSR_MTRR_DEF_TYPE	0x2ff
-#define MTRR_ENABLE_WRITE_BACK	0x806u	/* enabled; what no range covers is WB */
+#define MTRR_ENABLE_WRITE_BACK	0x806u /* enabled; what no range covers is WB */
 
-#define APIC_LVT0	0x350
-#define APIC_LVT1	0x360
-#define APIC_MODE_NMI	0x400u
+#define APIC_LVT0	 0x350
+#define APIC_LVT1	 0x360
+#define APIC_MODE_NMI	 0x400u
 #define APIC_MODE_EXTINT 0x700u
-#define APIC_MASKED	0x10000u
+#define APIC_MASKED	 0x10000u
 
 static const struct kvm_segment flat_code32 = {
-	.base = 0, .limit = 0xffffffff, .selector = SELECTOR_CODE,
-	.type = 0xb, .present = 1, .s = 1, .db = 1, .g = 1,
+	.base = 0,
+	.limit = 0xffffffff,
+	.selector = SELECTOR_CODE,
+	.type = 0xb,
+	.present = 1,
+	.s = 1,
+	.db = 1,
+	.g = 1,
 };
 
 static const struct kvm_segment flat_code64 = {
-	.base = 0, .limit = 0xffffffff, .selector = SELECTOR_CODE,
-	.type = 0xb, .present = 1, .s = 1, .l = 1, .g = 1,
+	.base = 0,
+	.limit = 0xffffffff,
+	.selector = SELECTOR_CODE,
+	.type = 0xb,
+	.present = 1,
+	.s = 1,
+	.l = 1,
+	.g = 1,
 };
 
 static const struct kvm_segment flat_data = {
-	.base = 0, .limit = 0xffffffff, .selector = SELECTOR_DATA,
-	.type = 0x3, .present = 1, .s = 1, .db = 1, .g = 1,
+	.base = 0,
+	.limit = 0xffffffff,
+	.selector = SELECTOR_DATA,
+	.type = 0x3,
+	.present = 1,
+	.s = 1,
+	.db = 1,
+	.g = 1,
 };
 
 /* VT-x wants a busy TSS in every mode but real mode; nothing uses it. */
 static const struct kvm_segment boot_tss = {
-	.base = 0, .limit = 0x67, .selector = SELECTOR_TSS,
-	.type = 0xb, .present = 1,
+	.base = 0,
+	.limit = 0x67,
+	.selector = SELECTOR_TSS,
+	.type = 0xb,
+	.present = 1,
 };
 
 static const struct {
@@ -104,7 +125,7 @@ static int write_gdt(const struct mem *mem, enum cpu_entry entry)
 		0, 0,
 		descriptor(templates[entry].code),
 		descriptor(&flat_data),
-		descriptor(&boot_tss), 0,
+		descriptor(&boot_tss), 0
 	};
 
 	return mem_write(mem, LAYOUT_GDT, gdt, sizeof(gdt));
@@ -280,7 +301,7 @@ static int set_tsc_khz(struct vcpu *vcpu, uint32_t khz)
  */
 static int set_msrs(struct vcpu *vcpu)
 {
-	struct {	/* struct kvm_msrs with room for its entries */
+	struct { /* struct kvm_msrs with room for its entries */
 		uint32_t nmsrs;
 		uint32_t padding;
 		struct kvm_msr_entry entries[2];

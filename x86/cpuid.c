@@ -25,37 +25,37 @@
 #include "util.h"
 #include "x86/cpuid.h"
 
-#define LEAF_CLOCK 0x40000010u
-#define APIC_BUS_KHZ 1000000u	/* KVM's local APIC timer counts nanoseconds */
+#define LEAF_CLOCK   0x40000010u
+#define APIC_BUS_KHZ 1000000u /* KVM's local APIC timer counts nanoseconds */
 
-#define LEAF_STRUCTURED		7u
-#define LEAF_XSTATE		0xdu
-#define LEAF_TILES		0x1du		/* of AMX: palettes */
-#define LEAF_TILE_MULTIPLY	0x1eu
-#define LEAF_SVM		0x8000000au
-#define LEAF_ENCRYPTED_MEMORY	0x8000001fu
+#define LEAF_STRUCTURED	      7u
+#define LEAF_XSTATE	      0xdu
+#define LEAF_TILES	      0x1du /* of AMX: palettes */
+#define LEAF_TILE_MULTIPLY    0x1eu
+#define LEAF_SVM	      0x8000000au
+#define LEAF_ENCRYPTED_MEMORY 0x8000001fu
 
 #ifndef ARCH_REQ_XCOMP_GUEST_PERM
-#define ARCH_REQ_XCOMP_GUEST_PERM 0x1025	/* Linux 5.17 */
+#define ARCH_REQ_XCOMP_GUEST_PERM 0x1025 /* Linux 5.17 */
 #endif
-#define XFEATURE_TILE_CONFIG	17u
-#define XFEATURE_TILE_DATA	18u
-#define XCR0_TILES		(1u << XFEATURE_TILE_CONFIG | 1u << XFEATURE_TILE_DATA)
+#define XFEATURE_TILE_CONFIG 17u
+#define XFEATURE_TILE_DATA   18u
+#define XCR0_TILES	     (1u << XFEATURE_TILE_CONFIG | 1u << XFEATURE_TILE_DATA)
 
-#define ECX1_VMX		(1u << 5)
-#define ECX1_X2APIC		(1u << 21)
-#define ECX1_TSC_DEADLINE	(1u << 24)
-#define ECX1_HYPERVISOR		(1u << 31)
-#define EDX1_HTT		(1u << 28)
-#define AMD_ECX_CMP_LEGACY	(1u << 1)
-#define AMD_ECX_SVM		(1u << 2)
-#define ECX7_LA57		(1u << 16)
-#define EDX7_AMX		(1u << 22 | 1u << 24 | 1u << 25)	/* BF16, TILE, INT8 */
-#define EAX7_1_AMX_FP16		(1u << 21)
-#define EDX7_1_AMX_COMPLEX	(1u << 8)
+#define ECX1_VMX	   (1u << 5)
+#define ECX1_X2APIC	   (1u << 21)
+#define ECX1_TSC_DEADLINE  (1u << 24)
+#define ECX1_HYPERVISOR	   (1u << 31)
+#define EDX1_HTT	   (1u << 28)
+#define AMD_ECX_CMP_LEGACY (1u << 1)
+#define AMD_ECX_SVM	   (1u << 2)
+#define ECX7_LA57	   (1u << 16)
+#define EDX7_AMX	   (1u << 22 | 1u << 24 | 1u << 25) /* BF16, TILE, INT8 */
+#define EAX7_1_AMX_FP16	   (1u << 21)
+#define EDX7_1_AMX_COMPLEX (1u << 8)
 
-#define TOPOLOGY_LEVEL_SMT	1u
-#define TOPOLOGY_LEVEL_CORE	2u
+#define TOPOLOGY_LEVEL_SMT  1u
+#define TOPOLOGY_LEVEL_CORE 2u
 
 typedef void (*fit_fn)(struct kvm_cpuid_entry2 *e, const struct cpuid_machine *m);
 
@@ -101,7 +101,7 @@ static void fit_intel_cache(struct kvm_cpuid_entry2 *e, const struct cpuid_machi
 	uint32_t level = e->eax >> 5 & 7;
 
 	if (!(e->eax & 0x1f))
-		return;		/* no more caches */
+		return; /* no more caches */
 	e->eax = (e->eax & 0x3fff) | ids << 26 | (level >= 3 ? ids : 0) << 14;
 }
 
@@ -236,7 +236,9 @@ static void cpuid_add_entry(struct cpuid_table *table, uint32_t function, uint32
 {
 	if (table->nent < CPUID_MAX_ENTRIES)
 		table->entries[table->nent++] = (struct kvm_cpuid_entry2){
-			.function = function, .index = index, .flags = flags,
+			.function = function,
+			.index = index,
+			.flags = flags,
 		};
 }
 
@@ -244,7 +246,7 @@ static void cpuid_add_entry(struct cpuid_table *table, uint32_t function, uint32
 static void make_topology_leaf(struct cpuid_table *table, uint32_t function)
 {
 	if (!cpuid_find(table, function, 0))
-		return;		/* the host's CPU is too old for it */
+		return; /* the host's CPU is too old for it */
 	remove_leaf(table, function);
 	for (uint32_t index = 0; index < 3; index++)
 		cpuid_add_entry(table, function, index, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);

@@ -33,9 +33,9 @@
 #include "x86/end-watch.h"
 #include "x86/layout.h"
 
-#define CLOCK_ENABLED		1u		/* of MSR_KVM_SYSTEM_TIME_NEW */
-#define IOAPIC_ENTRY_MASKED	(1u << 16)
-#define PIC_CASCADE		(1u << 2)	/* of the master: where the slave comes in */
+#define CLOCK_ENABLED	    1u /* of MSR_KVM_SYSTEM_TIME_NEW */
+#define IOAPIC_ENTRY_MASKED (1u << 16)
+#define PIC_CASCADE	    (1u << 2) /* of the master: where the slave comes in */
 
 /* ---- words ---- */
 
@@ -45,10 +45,10 @@ static const struct {
 } messages[] = {
 	{ "Kernel panic - not syncing", WORDS_PANIC },
 	{ "reboot: Restarting system", WORDS_RESTART },
-	{ "sysrq: Resetting", WORDS_RESTART },		/* somebody wanted it: SysRq b */
+	{ "sysrq: Resetting", WORDS_RESTART }, /* somebody wanted it: SysRq b */
 	{ "reboot: System halted", WORDS_HALT },
 	{ "reboot: Power down", WORDS_HALT },
-	{ "reboot: Power off not available", WORDS_HALT },	/* Linux 6.12 */
+	{ "reboot: Power off not available", WORDS_HALT }, /* Linux 6.12 */
 };
 
 #define ALL_MESSAGES ((1u << ARRAY_SIZE(messages)) - 1)
@@ -56,10 +56,10 @@ static const struct {
 /* "[    1.234567] " or, with caller ids, "[    1.234567][    T1] ": what has come of it. */
 enum stamp {
 	STAMP_NONE,
-	STAMP_OPEN,		/* "[" */
-	STAMP_TIME,		/* ... and a digit */
-	STAMP_CLOSED,		/* ... and "]" */
-	STAMP_CALLER,		/* ... and "[" */
+	STAMP_OPEN,   /* "[" */
+	STAMP_TIME,   /* ... and a digit */
+	STAMP_CLOSED, /* ... and "]" */
+	STAMP_CALLER, /* ... and "[" */
 };
 
 static bool is_digit(char c)
@@ -83,7 +83,7 @@ static enum stamp next_stamp(enum stamp now, char c)
 		if (c == '[')
 			return STAMP_CALLER;
 		break;
-	case STAMP_CALLER:	/* a task or a CPU */
+	case STAMP_CALLER: /* a task or a CPU */
 		if (is_digit(c) || c == ' ' || c == 'T' || c == 'C')
 			return STAMP_CALLER;
 		if (c == ']')
@@ -186,19 +186,20 @@ static void read_idt(struct shutdown_traces *t, const struct vcpu *vcpu)
 /* Linux asks KVM for the time of day when it starts to use the clock, and never takes that back. */
 static void read_clock(struct shutdown_traces *t, const struct vcpu *vcpu)
 {
-	struct {	/* struct kvm_msrs with room for its entries */
+	struct { /* struct kvm_msrs with room for its entries */
 		uint32_t nmsrs;
 		uint32_t padding;
 		struct kvm_msr_entry entries[2];
 	} msrs = {
 		.nmsrs = 2,
 		.entries = {
-			{ .index = MSR_KVM_SYSTEM_TIME_NEW }, { .index = MSR_KVM_WALL_CLOCK_NEW },
+			{ .index = MSR_KVM_SYSTEM_TIME_NEW },
+			{ .index = MSR_KVM_WALL_CLOCK_NEW },
 		},
 	};
 
 	if (ioctl(vcpu->fd, KVM_GET_MSRS, &msrs) != 2)
-		return;		/* a KVM without it */
+		return; /* a KVM without it */
 	t->clock_on = msrs.entries[0].data & CLOCK_ENABLED;
 	t->clock_used = t->clock_on || msrs.entries[1].data;
 }
@@ -245,7 +246,9 @@ enum shutdown end_watch_shutdown(const struct end_watch *w, enum stop_reason rea
 	read_pic(&t, w->vm, KVM_IRQCHIP_PIC_MASTER);
 	read_pic(&t, w->vm, KVM_IRQCHIP_PIC_SLAVE);
 	log_verbose("at its end: KVM's clock %s, interrupt lines %s, %u on",
-		    t.clock_on ? "on" : t.clock_used ? "off" : "unused",
+		    t.clock_on	 ? "on" :
+		    t.clock_used ? "off" :
+				   "unused",
 		    t.lines_used ? "used" : "unused", t.lines_on);
 	return shutdown_judge(&t, reason == STOP_HALTED);
 }

@@ -18,11 +18,11 @@
 #include "x86/fdt.h"
 #include "x86/layout.h"
 
-#define PHANDLE_IOAPIC 1u
+#define PHANDLE_IOAPIC	1u
 #define IRQ_EDGE_RISING 0u
-#define UART_CLOCK_HZ 1843200u
+#define UART_CLOCK_HZ	1843200u
 #define PCI_SPACE_MEM32 0x02000000u
-#define ISA_SPACE_IO 1u
+#define ISA_SPACE_IO	1u
 
 /* libfdt does not remember errors: the first one of a sequence is kept here. */
 struct writer {
@@ -68,10 +68,11 @@ static void cells(struct writer *w, const char *name, const uint32_t *values, si
 	}
 }
 
-#define CELLS(w, name, ...) do { \
-	const uint32_t values_[] = { __VA_ARGS__ }; \
-	cells(w, name, values_, ARRAY_SIZE(values_)); \
-} while (0)
+#define CELLS(w, name, ...) \
+	do { \
+		const uint32_t values_[] = { __VA_ARGS__ }; \
+		cells(w, name, values_, ARRAY_SIZE(values_)); \
+	} while (0)
 
 static uint32_t hi(uint64_t v)
 {

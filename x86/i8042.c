@@ -19,35 +19,35 @@
 #include "x86/i8042.h"
 #include "x86/layout.h"
 
-#define STATUS_OBF	0x01u	/* output buffer full */
-#define STATUS_SYSTEM	0x04u	/* self test passed */
-#define STATUS_UNLOCKED	0x10u
-#define STATUS_AUX	0x20u	/* the byte is from the auxiliary port */
+#define STATUS_OBF	0x01u /* output buffer full */
+#define STATUS_SYSTEM	0x04u /* self test passed */
+#define STATUS_UNLOCKED 0x10u
+#define STATUS_AUX	0x20u /* the byte is from the auxiliary port */
 
-#define CONTROL_KBD_IRQ	0x01u
-#define CONTROL_DEFAULT	0x04u
+#define CONTROL_KBD_IRQ 0x01u
+#define CONTROL_DEFAULT 0x04u
 
-#define CMD_READ_CONTROL	0x20
-#define CMD_WRITE_CONTROL	0x60
-#define CMD_DISABLE_AUX		0xa7
-#define CMD_ENABLE_AUX		0xa8
-#define CMD_TEST_AUX		0xa9
-#define CMD_SELF_TEST		0xaa
-#define CMD_TEST_KBD		0xab
-#define CMD_DISABLE_KBD		0xad
-#define CMD_ENABLE_KBD		0xae
-#define CMD_READ_OUTPUT_PORT	0xd0
-#define CMD_WRITE_OUTPUT_PORT	0xd1
-#define CMD_WRITE_KBD_BUFFER	0xd2
-#define CMD_WRITE_AUX_BUFFER	0xd3
-#define CMD_WRITE_AUX		0xd4
-#define CMD_PULSE_MASK		0xf0	/* 0xf0..0xff pulse lines; bit 0 clear = reset */
+#define CMD_READ_CONTROL      0x20
+#define CMD_WRITE_CONTROL     0x60
+#define CMD_DISABLE_AUX	      0xa7
+#define CMD_ENABLE_AUX	      0xa8
+#define CMD_TEST_AUX	      0xa9
+#define CMD_SELF_TEST	      0xaa
+#define CMD_TEST_KBD	      0xab
+#define CMD_DISABLE_KBD	      0xad
+#define CMD_ENABLE_KBD	      0xae
+#define CMD_READ_OUTPUT_PORT  0xd0
+#define CMD_WRITE_OUTPUT_PORT 0xd1
+#define CMD_WRITE_KBD_BUFFER  0xd2
+#define CMD_WRITE_AUX_BUFFER  0xd3
+#define CMD_WRITE_AUX	      0xd4
+#define CMD_PULSE_MASK	      0xf0 /* 0xf0..0xff pulse lines; bit 0 clear = reset */
 
-#define ANSWER_SELF_TEST_OK	0x55
-#define ANSWER_PORT_OK		0x00
-#define ANSWER_CLOCK_STUCK	0x01
-#define ANSWER_RESEND		0xfe
-#define OUTPUT_PORT_NOT_RESET	0x01
+#define ANSWER_SELF_TEST_OK   0x55
+#define ANSWER_PORT_OK	      0x00
+#define ANSWER_CLOCK_STUCK    0x01
+#define ANSWER_RESEND	      0xfe
+#define OUTPUT_PORT_NOT_RESET 0x01
 
 static void answer(struct i8042 *dev, uint8_t byte, uint8_t aux)
 {
@@ -93,7 +93,7 @@ static void write_command(struct i8042 *dev, uint8_t cmd)
 	default:
 		if ((cmd & CMD_PULSE_MASK) == CMD_PULSE_MASK && !(cmd & 1))
 			reset_line(dev);
-		break;	/* enabling and disabling ports without devices changes nothing */
+		break; /* enabling and disabling ports without devices changes nothing */
 	}
 }
 
@@ -114,13 +114,13 @@ static void write_data(struct i8042 *dev, uint8_t byte)
 		answer(dev, byte, 0);
 		break;
 	case CMD_WRITE_AUX_BUFFER:
-		answer(dev, 0, STATUS_AUX);	/* not the byte sent: no such port */
+		answer(dev, 0, STATUS_AUX); /* not the byte sent: no such port */
 		break;
 	case CMD_WRITE_AUX:
 		answer(dev, ANSWER_RESEND, STATUS_AUX);
 		break;
 	default:
-		answer(dev, ANSWER_RESEND, 0);	/* to the keyboard */
+		answer(dev, ANSWER_RESEND, 0); /* to the keyboard */
 		break;
 	}
 }
@@ -186,15 +186,25 @@ int i8042_init(struct i8042 *dev, struct vm *vm, struct bus *pio)
 	pthread_mutex_init(&dev->lock, NULL);
 	rc = irq_line_init(&dev->irq, vm, GSI_KEYBOARD);
 	if (!rc)
-		rc = bus_add(pio, &(struct bus_region){
-			.start = PORT_I8042_DATA, .len = 1, .max_access = 1,
-			.ops = &data_ops, .dev = dev, .name = "i8042",
-		});
+		rc = bus_add(pio,
+			     &(struct bus_region){
+				     .start = PORT_I8042_DATA,
+				     .len = 1,
+				     .max_access = 1,
+				     .ops = &data_ops,
+				     .dev = dev,
+				     .name = "i8042",
+			     });
 	if (!rc)
-		rc = bus_add(pio, &(struct bus_region){
-			.start = PORT_I8042_COMMAND, .len = 1, .max_access = 1,
-			.ops = &command_ops, .dev = dev, .name = "i8042",
-		});
+		rc = bus_add(pio,
+			     &(struct bus_region){
+				     .start = PORT_I8042_COMMAND,
+				     .len = 1,
+				     .max_access = 1,
+				     .ops = &command_ops,
+				     .dev = dev,
+				     .name = "i8042",
+			     });
 	return rc;
 }
 

@@ -18,31 +18,31 @@
 
 #define FLOATING_BYTES	16u
 #define HEADER_BYTES	44u
-#define PROCESSOR_BYTES	20u
-#define ENTRY_BYTES	8u	/* of every other kind */
+#define PROCESSOR_BYTES 20u
+#define ENTRY_BYTES	8u /* of every other kind */
 
-#define ENTRY_PROCESSOR	0
+#define ENTRY_PROCESSOR 0
 #define ENTRY_BUS	1
 #define ENTRY_IOAPIC	2
 #define ENTRY_IO_INT	3
-#define ENTRY_LOCAL_INT	4
+#define ENTRY_LOCAL_INT 4
 
-#define CPU_ENABLED	1u
-#define CPU_BOOT	2u
-#define CPU_SIGNATURE	0x600u	/* family 6 */
-#define CPU_FEATURES	0x201u	/* FPU, APIC: all that the table can say */
+#define CPU_ENABLED   1u
+#define CPU_BOOT      2u
+#define CPU_SIGNATURE 0x600u /* family 6 */
+#define CPU_FEATURES  0x201u /* FPU, APIC: all that the table can say */
 
-#define INT_VECTORED	0
-#define INT_NMI		1
-#define INT_EXTINT	3
-#define ISA_LINES	16u
-#define APIC_VERSION	0x14
-#define IOAPIC_VERSION	0x11
-#define ALL_CPUS	0xff
+#define INT_VECTORED   0
+#define INT_NMI	       1
+#define INT_EXTINT     3
+#define ISA_LINES      16u
+#define APIC_VERSION   0x14
+#define IOAPIC_VERSION 0x11
+#define ALL_CPUS       0xff
 
 /* A PCI bus has the number that it has for PCI itself. */
-#define PCI_BUS		0
-#define ISA_BUS		1
+#define PCI_BUS 0
+#define ISA_BUS 1
 
 struct cursor {
 	uint8_t *p;
@@ -83,7 +83,7 @@ static void add_pci_interrupt(struct cursor *c, unsigned int slot, uint8_t ioapi
 {
 	const uint8_t e[ENTRY_BYTES] = {
 		ENTRY_IO_INT, INT_VECTORED, 0, 0, PCI_BUS, (uint8_t)(slot << 2), ioapic,
-		(uint8_t)layout_pci_gsi(slot),
+		(uint8_t)layout_pci_gsi(slot)
 	};
 
 	mptable_add_entry(c, e);
@@ -117,7 +117,7 @@ int mptable_build(uint8_t *out, size_t out_bytes, gpa_t base, unsigned int cpus)
 
 	memcpy(header, "PCMP", 4);
 	put_le16(header + 4, (uint16_t)(c.p - header));
-	header[6] = 4;			/* MP specification 1.4 */
+	header[6] = 4; /* MP specification 1.4 */
 	memcpy(header + 8, "LKVM    ", 8);
 	memcpy(header + 16, "LKVM        ", 12);
 	put_le16(header + 34, (uint16_t)c.entries);
@@ -126,7 +126,7 @@ int mptable_build(uint8_t *out, size_t out_bytes, gpa_t base, unsigned int cpus)
 
 	memcpy(out, "_MP_", 4);
 	put_le32(out + 4, (uint32_t)(base + FLOATING_BYTES));
-	out[8] = 1;			/* length in 16-byte units */
+	out[8] = 1; /* length in 16-byte units */
 	out[9] = 4;
 	out[10] = checksum_byte(out, FLOATING_BYTES);
 	return (int)need;

@@ -17,22 +17,22 @@
 #include "x86/oops-watch.h"
 
 static const char *const beginnings[] = {
-	"BUG: ",			/* page faults, KASAN, KCSAN, KFENCE, scheduling while atomic */
+	"BUG: ", /* page faults, KASAN, KCSAN, KFENCE, scheduling while atomic */
 	"kernel BUG at ",
 	"Oops: ",
 	"general protection fault",
 	"divide error: ", "invalid opcode: ", "int3: ", "double fault: ", "stack segment: ",
 	"traps: PANIC: ",
-	"WARNING: ",			/* WARN(), and most of lockdep's */
+	"WARNING: ", /* WARN(), and most of lockdep's */
 	"UBSAN: ",
-	"INFO: task ",			/* ... blocked for more than 120 seconds */
-	"INFO: possible ",		/* lockdep before Linux 4.x said so */
-	"INFO: rcu_", "rcu: INFO: ",	/* stalls */
+	"INFO: task ",		     /* ... blocked for more than 120 seconds */
+	"INFO: possible ",	     /* lockdep before Linux 4.x said so */
+	"INFO: rcu_", "rcu: INFO: ", /* stalls */
 	"INFO: suspicious ",
-	"watchdog: BUG: ",		/* soft lockup */
+	"watchdog: BUG: ", /* soft lockup */
 	"NMI watchdog: Watchdog detected hard LOCKUP", "watchdog: Watchdog detected hard LOCKUP",
-	"kmemleak: ",			/* "N new suspected memory leaks" is the rest */
-	"unregister_netdevice: waiting for ",
+	"kmemleak: ", /* "N new suspected memory leaks" is the rest */
+	"unregister_netdevice: waiting for "
 };
 
 bool oops_is_report(const char *line, size_t bytes)

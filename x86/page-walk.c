@@ -15,23 +15,23 @@
 #include "util.h"
 #include "x86/page-walk.h"
 
-#define CR0_PG		0x80000000u
-#define CR4_PSE		0x10u
-#define CR4_PAE		0x20u
-#define CR4_LA57	0x1000u
-#define EFER_LMA	0x400u
-#define PTE_PRESENT	0x1u
-#define PTE_LARGE	0x80u
-#define PTE_ADDRESS	0x000ffffffffff000ull
-#define ISOLATION_BIT	0x1000u		/* Linux: arch/x86/mm/pti.c */
-#define PAGE_SHIFT	12u
+#define CR0_PG	      0x80000000u
+#define CR4_PSE	      0x10u
+#define CR4_PAE	      0x20u
+#define CR4_LA57      0x1000u
+#define EFER_LMA      0x400u
+#define PTE_PRESENT   0x1u
+#define PTE_LARGE     0x80u
+#define PTE_ADDRESS   0x000ffffffffff000ull
+#define ISOLATION_BIT 0x1000u /* Linux: arch/x86/mm/pti.c */
+#define PAGE_SHIFT    12u
 
 struct page_format {
 	unsigned int levels;
-	unsigned int index_bits;	/* of an address, each level */
+	unsigned int index_bits; /* of an address, each level */
 	unsigned int entry_bytes;
-	unsigned int large_levels;	/* a bit for each that may have pages; level 0 has nothing else */
-	uint64_t root_mask;		/* of CR3 */
+	unsigned int large_levels; /* a bit for each that may have pages; level 0 has nothing else */
+	uint64_t root_mask;	   /* of CR3 */
 };
 
 static const struct page_format format_32 = { 2, 10, 4, 0, 0xfffff000u };
@@ -92,7 +92,7 @@ static int walk_tables(const struct page_walk *w, const struct page_format *f, u
 			return 0;
 		}
 		if (entry & PTE_LARGE && f->entry_bytes == 8)
-			return -EFAULT;		/* reserved */
+			return -EFAULT; /* reserved */
 		table = entry & PTE_ADDRESS;
 	}
 	return -EFAULT;

@@ -11,15 +11,15 @@
 #include "x86/layout.h"
 #include "x86/pm.h"
 
-#define SLEEP_ENABLE		0x20u
-#define SLEEP_TYPE(value)	(((value) >> 2) & 7u)
+#define SLEEP_ENABLE	  0x20u
+#define SLEEP_TYPE(value) (((value) >> 2) & 7u)
 
 static uint64_t pm_read(void *dev, uint64_t offset, unsigned int size)
 {
 	(void)dev;
 	(void)offset;
 	(void)size;
-	return 0;	/* never slept: WAK_STS is clear */
+	return 0; /* never slept: WAK_STS is clear */
 }
 
 static void pm_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
@@ -47,9 +47,11 @@ int pm_init(struct pm *pm, struct vm *vm, struct bus *pio)
 {
 	pm->vm = vm;
 	return bus_add(pio, &(struct bus_region){
-		.start = PORT_SLEEP_CONTROL,
-		.len = PORT_RESET + 1 - PORT_SLEEP_CONTROL,
-		.max_access = 1,
-		.ops = &pm_ops, .dev = pm, .name = "pm",
-	});
+				    .start = PORT_SLEEP_CONTROL,
+				    .len = PORT_RESET + 1 - PORT_SLEEP_CONTROL,
+				    .max_access = 1,
+				    .ops = &pm_ops,
+				    .dev = pm,
+				    .name = "pm",
+			    });
 }

@@ -11,15 +11,15 @@
 #include "x86/layout.h"
 #include "x86/pvpanic.h"
 
-#define PVPANIC_PANICKED	1u
-#define PVPANIC_CRASH_LOADED	2u
+#define PVPANIC_PANICKED     1u
+#define PVPANIC_CRASH_LOADED 2u
 
 static uint64_t pvpanic_read(void *dev, uint64_t offset, unsigned int size)
 {
 	(void)dev;
 	(void)offset;
 	(void)size;
-	return PVPANIC_PANICKED | PVPANIC_CRASH_LOADED;	/* the events we know */
+	return PVPANIC_PANICKED | PVPANIC_CRASH_LOADED; /* the events we know */
 }
 
 static void pvpanic_write(void *dev, uint64_t offset, uint64_t value, unsigned int size)
@@ -44,7 +44,11 @@ int pvpanic_init(struct pvpanic *dev, struct vm *vm, struct bus *pio)
 	dev->vm = vm;
 	dev->crashed = false;
 	return bus_add(pio, &(struct bus_region){
-		.start = PORT_PVPANIC, .len = 1, .max_access = 1,
-		.ops = &pvpanic_ops, .dev = dev, .name = "pvpanic",
-	});
+				    .start = PORT_PVPANIC,
+				    .len = 1,
+				    .max_access = 1,
+				    .ops = &pvpanic_ops,
+				    .dev = dev,
+				    .name = "pvpanic",
+			    });
 }

@@ -16,21 +16,21 @@
 #include "x86/registers.h"
 
 #define MSR_KERNEL_GS_BASE 0xc0000102u
-#define NR_SEGMENTS 8u
-#define FIRST_SEGMENT 18u	/* in the list of numbers */
-#define FIRST_TABLE (FIRST_SEGMENT + 4 * NR_SEGMENTS)
-#define FIRST_CONTROL (FIRST_TABLE + 4)
+#define NR_SEGMENTS	   8u
+#define FIRST_SEGMENT	   18u /* in the list of numbers */
+#define FIRST_TABLE	   (FIRST_SEGMENT + 4 * NR_SEGMENTS)
+#define FIRST_CONTROL	   (FIRST_TABLE + 4)
 
 static int read_kernel_gs_base(uint64_t *base, const struct vcpu *vcpu)
 {
-	struct {	/* struct kvm_msrs with room for its entry */
+	struct { /* struct kvm_msrs with room for its entry */
 		uint32_t nmsrs;
 		uint32_t padding;
 		struct kvm_msr_entry entry;
 	} msr = { .nmsrs = 1, .entry = { .index = MSR_KERNEL_GS_BASE } };
 	int n = ioctl(vcpu->fd, KVM_GET_MSRS, &msr);
 
-	*base = n == 1 ? msr.entry.data : 0;	/* a CPU without long mode has none */
+	*base = n == 1 ? msr.entry.data : 0; /* a CPU without long mode has none */
 	return n < 0 ? -errno : 0;
 }
 
@@ -69,8 +69,12 @@ static int read_table_entry(const void *mem, gpa_t gpa, void *dst, uint64_t byte
 void registers_walk(const struct registers *r, const struct mem *mem, struct page_walk *walk)
 {
 	*walk = (struct page_walk){
-		.cr0 = r->sregs.cr0, .cr3 = r->sregs.cr3, .cr4 = r->sregs.cr4,
-		.efer = r->sregs.efer, .read = read_table_entry, .arg = mem,
+		.cr0 = r->sregs.cr0,
+		.cr3 = r->sregs.cr3,
+		.cr4 = r->sregs.cr4,
+		.efer = r->sregs.efer,
+		.read = read_table_entry,
+		.arg = mem,
 	};
 }
 
@@ -84,7 +88,7 @@ static const char *const register_names[REGISTERS_NUMBERS + 1] = {
 	SEGMENT(cs), SEGMENT(ss), SEGMENT(ds), SEGMENT(es), SEGMENT(fs), SEGMENT(gs), SEGMENT(tr),
 	SEGMENT(ldt), "gdt_base", "gdt_limit", "idt_base", "idt_limit",
 	"cr0", "cr2", "cr3", "cr4", "cr8", "efer", "apic_base", "kernel_gs_base",
-	"dr0", "dr1", "dr2", "dr3", "dr6", "dr7",
+	"dr0", "dr1", "dr2", "dr3", "dr6", "dr7"
 };
 
 const char *const *registers_names(void)
@@ -115,17 +119,17 @@ void registers_list(const struct registers *r, uint64_t numbers[REGISTERS_NUMBER
 	const struct kvm_regs *g = &r->regs;
 	const struct kvm_sregs *s = &r->sregs;
 	const struct kvm_segment *segments[NR_SEGMENTS] = {
-		&s->cs, &s->ss, &s->ds, &s->es, &s->fs, &s->gs, &s->tr, &s->ldt,
+		&s->cs, &s->ss, &s->ds, &s->es, &s->fs, &s->gs, &s->tr, &s->ldt
 	};
 	const uint64_t general[FIRST_SEGMENT] = {
 		g->rax, g->rbx, g->rcx, g->rdx, g->rsi, g->rdi, g->rbp, g->rsp, g->r8, g->r9, g->r10,
-		g->r11, g->r12, g->r13, g->r14, g->r15, g->rip, g->rflags,
+		g->r11, g->r12, g->r13, g->r14, g->r15, g->rip, g->rflags
 	};
 	const uint64_t rest[] = {
 		s->gdt.base, s->gdt.limit, s->idt.base, s->idt.limit,
 		s->cr0, s->cr2, s->cr3, s->cr4, s->cr8, s->efer, s->apic_base, r->kernel_gs_base,
 		r->debug.db[0], r->debug.db[1], r->debug.db[2], r->debug.db[3],
-		r->debug.dr6, r->debug.dr7,
+		r->debug.dr6, r->debug.dr7
 	};
 	uint64_t *to = put_numbers(numbers, general, ARRAY_SIZE(general));
 

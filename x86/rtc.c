@@ -19,27 +19,27 @@
 #include "x86/layout.h"
 #include "x86/rtc.h"
 
-#define REG_SECONDS	0
-#define REG_MINUTES	2
-#define REG_HOURS	4
-#define REG_WEEKDAY	6
-#define REG_DAY		7
-#define REG_MONTH	8
-#define REG_YEAR	9
-#define REG_A		10
-#define REG_B		11
-#define REG_C		12
-#define REG_D		13
-#define REG_CENTURY	0x32
+#define REG_SECONDS 0
+#define REG_MINUTES 2
+#define REG_HOURS   4
+#define REG_WEEKDAY 6
+#define REG_DAY	    7
+#define REG_MONTH   8
+#define REG_YEAR    9
+#define REG_A	    10
+#define REG_B	    11
+#define REG_C	    12
+#define REG_D	    13
+#define REG_CENTURY 0x32
 
-#define A_DEFAULT	0x26u	/* 32768 Hz base, 1024 Hz rate; UIP clear */
-#define B_SET		0x80u
-#define B_BINARY	0x04u
-#define B_24H		0x02u
-#define D_VALID		0x80u
-#define HOUR_PM		0x80u
+#define A_DEFAULT 0x26u /* 32768 Hz base, 1024 Hz rate; UIP clear */
+#define B_SET	  0x80u
+#define B_BINARY  0x04u
+#define B_24H	  0x02u
+#define D_VALID	  0x80u
+#define HOUR_PM	  0x80u
 
-#define MAX_OFFSET_S	(20000ll * 366 * 86400)	/* between two years of four digits, and more */
+#define MAX_OFFSET_S (20000ll * 366 * 86400) /* between two years of four digits, and more */
 
 /* Not time(2): without a vDSO it is a call of its own, which the vCPU's filter does not have. */
 static time_t host_utc(void)
@@ -122,7 +122,7 @@ static uint8_t rtc_read_register(struct rtc *rtc, uint8_t reg)
 	case REG_A:
 		return A_DEFAULT;
 	case REG_C:
-		return 0;	/* no interrupt is pending */
+		return 0; /* no interrupt is pending */
 	case REG_D:
 		return D_VALID;
 	default:
@@ -160,7 +160,7 @@ static uint64_t rtc_read(void *dev, uint64_t offset, unsigned int size)
 
 	(void)size;
 	if (offset == 0)
-		return 0xff;	/* the index is write-only */
+		return 0xff; /* the index is write-only */
 	pthread_mutex_lock(&rtc->lock);
 	value = rtc_read_register(rtc, rtc->state.index);
 	pthread_mutex_unlock(&rtc->lock);
@@ -174,7 +174,7 @@ static void rtc_write(void *dev, uint64_t offset, uint64_t value, unsigned int s
 	(void)size;
 	pthread_mutex_lock(&rtc->lock);
 	if (offset == 0)
-		rtc->state.index = value & (RTC_RAM_BYTES - 1);	/* bit 7 masks NMIs */
+		rtc->state.index = value & (RTC_RAM_BYTES - 1); /* bit 7 masks NMIs */
 	else
 		rtc_write_register(rtc, rtc->state.index, (uint8_t)value);
 	pthread_mutex_unlock(&rtc->lock);
@@ -194,9 +194,13 @@ int rtc_init(struct rtc *rtc, struct bus *pio)
 	rtc->state.ram[REG_B] = B_24H;
 	pthread_mutex_init(&rtc->lock, NULL);
 	return bus_add(pio, &(struct bus_region){
-		.start = PORT_RTC, .len = 2, .max_access = 1,
-		.ops = &rtc_ops, .dev = rtc, .name = "rtc",
-	});
+				    .start = PORT_RTC,
+				    .len = 2,
+				    .max_access = 1,
+				    .ops = &rtc_ops,
+				    .dev = rtc,
+				    .name = "rtc",
+			    });
 }
 
 void rtc_carry(struct rtc *rtc, struct state *s)

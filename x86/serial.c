@@ -94,7 +94,7 @@ static void serial_transmit(struct serial *s, uint8_t byte)
 	 * The byte has left at once, unless the terminal is full: then the
 	 * interrupt comes with the room (serial_on_terminal()).
 	 */
-	st->irq = false;	/* THR was written: a new edge is due */
+	st->irq = false; /* THR was written: a new edge is due */
 	offer_thr(s);
 }
 
@@ -165,7 +165,7 @@ static uint8_t interrupt_identification(struct serial *s)
 	uint8_t id = interrupt_id(s);
 
 	if (id == UART_IIR_THRI)
-		s->state.thr_pending = false;	/* reading IIR acknowledges this one */
+		s->state.thr_pending = false; /* reading IIR acknowledges this one */
 	return id | (s->state.fcr & UART_FCR_ENABLE_FIFO ? 0xc0 : 0);
 }
 
@@ -216,7 +216,7 @@ static void write_fcr(struct serial *s, uint8_t value)
 		st->loop_count = 0;
 		st->listens = false;
 	}
-	st->fcr = value & (uint8_t)~(UART_FCR_CLEAR_RCVR | UART_FCR_CLEAR_XMIT);
+	st->fcr = value & (uint8_t) ~(UART_FCR_CLEAR_RCVR | UART_FCR_CLEAR_XMIT);
 }
 
 static void serial_write_register(struct serial *s, uint64_t reg, uint8_t value)
@@ -250,7 +250,7 @@ static void serial_write_register(struct serial *s, uint64_t reg, uint8_t value)
 		st->scr = value;
 		break;
 	default:
-		break;	/* LSR and MSR are read-only */
+		break; /* LSR and MSR are read-only */
 	}
 }
 
@@ -350,7 +350,7 @@ void serial_carry(struct serial *serial, struct state *s)
 void serial_go_on(struct serial *serial)
 {
 	pthread_mutex_lock(&serial->lock);
-	serial->state.irq = false;	/* an edge may have been lost; one too many is none to a driver */
+	serial->state.irq = false; /* an edge may have been lost; one too many is none to a driver */
 	if (serial->state.thr_waits)
 		offer_thr(serial);
 	update_irq(serial);
@@ -371,9 +371,13 @@ int serial_init(struct serial *serial, struct vm *vm, struct bus *pio, struct te
 		return rc;
 	term_set_listener(term, serial_on_terminal, serial);
 	return bus_add(pio, &(struct bus_region){
-		.start = PORT_COM1, .len = 8, .max_access = 1,
-		.ops = &serial_ops, .dev = serial, .name = "serial",
-	});
+				    .start = PORT_COM1,
+				    .len = 8,
+				    .max_access = 1,
+				    .ops = &serial_ops,
+				    .dev = serial,
+				    .name = "serial",
+			    });
 }
 
 void serial_fini(struct serial *serial)

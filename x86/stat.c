@@ -15,7 +15,7 @@
 /* Kinds of exits, and what else KVM does for a guest. */
 static const char *const counted[] = {
 	"exits", "io_exits", "mmio_exits", "halt_exits", "irq_exits", "signal_exits", "hypercalls",
-	"insn_emulation", "pf_taken",
+	"insn_emulation", "pf_taken"
 };
 
 unsigned int stat_items(const struct board *b)
@@ -45,9 +45,11 @@ static int stat_device(const struct virtio_device *dev, char *text, size_t bytes
 
 	if (atomic_load(&dev->lends))
 		return snprintf(text, bytes, ",\"device\":\"%s\"", dev->name);
+	/* clang-format off */
 	return snprintf(text, bytes, ",\"device\":\"%s\",\"requests\":%" PRIu64 ",\"bytes_in\":%" PRIu64
 			",\"bytes_out\":%" PRIu64 ",\"errors\":%" PRIu64, dev->name, c->requests,
 			c->bytes_in, c->bytes_out, c->errors);
+	/* clang-format on */
 }
 
 bool stat_item(const struct board *b, unsigned int item, char *text, size_t bytes)

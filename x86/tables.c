@@ -67,11 +67,11 @@ static int write_mptable(const struct board *b)
 static int write_reset_vector(const struct board *b)
 {
 	static const uint8_t code[] = {
-		0xba, PORT_RESET & 0xff, PORT_RESET >> 8,	/* mov $PORT_RESET, %dx */
-		0xb0, RESET_VALUE,				/* mov $RESET_VALUE, %al */
-		0xee,						/* out %al, %dx */
-		0xf4,						/* hlt */
-		0xeb, 0xfd,					/* jmp to the hlt */
+		0xba, PORT_RESET & 0xff, PORT_RESET >> 8, /* mov $PORT_RESET, %dx */
+		0xb0, RESET_VALUE,			  /* mov $RESET_VALUE, %al */
+		0xee,					  /* out %al, %dx */
+		0xf4,					  /* hlt */
+		0xeb, 0xfd,				  /* jmp to the hlt */
 	};
 
 	return mem_write(b->host->mem, LAYOUT_RESET_VECTOR, code, sizeof(code));
@@ -140,8 +140,9 @@ int tables_write(const struct board *b, struct boot *boot)
 		return rc;
 	}
 	n = build_fdt(b, boot, &dtb);
-	rc = n < 0 ? n : boot_finish(boot, b->host->mem, b->config->fdt ? dtb : NULL, (size_t)n, rsdp,
-				     cpuid_has_five_levels(b->cpuid));
+	rc = n < 0 ? n :
+		     boot_finish(boot, b->host->mem, b->config->fdt ? dtb : NULL, (size_t)n, rsdp,
+				 cpuid_has_five_levels(b->cpuid));
 	free(dtb);
 	return rc;
 }

@@ -27,37 +27,37 @@ struct attach_ops {
 	int (*hear)(struct attach *a, const struct protocol_header *h, const uint8_t *payload);
 	/* ... and went there: 0 or -errno. */
 	void (*wrote)(struct attach *a, int stream, size_t bytes, int error);
-	void (*fill)(struct attach *a);		/* sends what there is room for; or NULL */
+	void (*fill)(struct attach *a); /* sends what there is room for; or NULL */
 	/* How many bytes of stdin are wanted now. */
 	size_t (*room)(struct attach *a);
 	void (*typed)(struct attach *a, const uint8_t *data, size_t bytes);
-	void (*typed_all)(struct attach *a);	/* stdin has ended */
+	void (*typed_all)(struct attach *a); /* stdin has ended */
 	void (*signaled)(struct attach *a, int signal);
 	void (*resized)(struct attach *a, const struct protocol_size *size);
-	void (*lost)(struct attach *a);		/* the VM says no more */
-	void (*other)(struct attach *a);	/* there is something at other_fd; or NULL */
+	void (*lost)(struct attach *a);	 /* the VM says no more */
+	void (*other)(struct attach *a); /* there is something at other_fd; or NULL */
 };
 
 struct attach {
 	const struct attach_ops *ops;
-	const char *name;		/* of the VM */
+	const char *name; /* of the VM */
 	struct client client;
-	const char *early;		/* what came with the answer */
+	const char *early; /* what came with the answer */
 	size_t early_bytes;
 	int fd;
 	struct frame_reader in;
-	int stream;			/* where its payload goes; -1: it is not there, or is done */
-	size_t written;			/* bytes of that */
+	int stream;	/* where its payload goes; -1: it is not there, or is done */
+	size_t written; /* bytes of that */
 	struct frame_writer out;
 	struct output streams[2];
 	struct signal_source signals;
-	bool raw;			/* the terminal is to be */
+	bool raw; /* the terminal is to be */
 	enum tty_state tty;
-	int other_fd;			/* lent; -1: none */
-	int own_in_fd;			/* a description of our own of stdin; -1: none */
+	int other_fd;  /* lent; -1: none */
+	int own_in_fd; /* a description of our own of stdin; -1: none */
 	bool in_ended;
 	bool over;
-	int status;			/* to end with */
+	int status; /* to end with */
 };
 
 /*

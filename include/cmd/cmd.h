@@ -12,19 +12,19 @@
 #define LKVM_VERSION "0.2"
 
 /* Exit statuses that users rely on; 128+n means: ended by signal n. */
-#define EXIT_OK		0	/* the guest powered off or rebooted cleanly */
-#define EXIT_SMALL_ONLY	1	/* `lkvm check`: stock kernels will not run here */
-#define EXIT_NOT_DONE	1	/* `lkvm stop` and the like: it could not be done to this VM */
-#define EXIT_TIMEOUT	124	/* --timeout expired */
-#define EXIT_LKVM	125	/* lkvm itself failed: usage, no /dev/kvm, bad kernel */
-#define EXIT_NOT_EXECUTABLE 126	/* the command that the guest was to run */
-#define EXIT_NOT_FOUND	127
-#define EXIT_LOST	255	/* the guest was lost */
-#define EXIT_SIGNAL(n)	(128 + (n))
+#define EXIT_OK		    0	/* the guest powered off or rebooted cleanly */
+#define EXIT_SMALL_ONLY	    1	/* `lkvm check`: stock kernels will not run here */
+#define EXIT_NOT_DONE	    1	/* `lkvm stop` and the like: it could not be done to this VM */
+#define EXIT_TIMEOUT	    124 /* --timeout expired */
+#define EXIT_LKVM	    125 /* lkvm itself failed: usage, no /dev/kvm, bad kernel */
+#define EXIT_NOT_EXECUTABLE 126 /* the command that the guest was to run */
+#define EXIT_NOT_FOUND	    127
+#define EXIT_LOST	    255 /* the guest was lost */
+#define EXIT_SIGNAL(n)	    (128 + (n))
 
 /* @start_ns: when the process started (CLOCK_MONOTONIC). */
 int cmd_run(int argc, char **argv, uint64_t start_ns);
-int cmd_control(int argc, char **argv, uint64_t start_ns);	/* list, stop ...: argv[0] tells */
+int cmd_control(int argc, char **argv, uint64_t start_ns); /* list, stop ...: argv[0] tells */
 int cmd_snapshot(int argc, char **argv, uint64_t start_ns);
 int cmd_debug(int argc, char **argv, uint64_t start_ns);
 int cmd_console(int argc, char **argv, uint64_t start_ns);

@@ -12,10 +12,13 @@
 #include <stdbool.h>
 
 struct detach {
-	int fd;			/* to who waits in front; -1: nobody does */
+	int fd; /* to who waits in front; -1: nobody does */
 };
 
-#define DETACH_NONE { .fd = -1 }
+#define DETACH_NONE \
+	{ \
+		.fd = -1 \
+	}
 
 /*
  * Before any file or thread is there. False: this is the background, whose stdin (unless the run

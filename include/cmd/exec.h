@@ -14,7 +14,7 @@
 /* A container that joins those in the VM, instead of a command in one of them. */
 struct exec_new {
 	struct protocol_in in;
-	const void *more;		/* its messages (PROTOCOL_EXEC_MORE) */
+	const void *more; /* its messages (PROTOCOL_EXEC_MORE) */
 	size_t more_bytes;
 	/*
 	 * Its holder's, at whose other end this process is what a VM would be (guest/gate.h), but that nobody
@@ -24,14 +24,14 @@ struct exec_new {
 };
 
 struct exec_lent {
-	const char *name;		/* of the VM, for messages */
-	int fd;				/* a stream of frames to it, to be closed at the end */
-	const void *plan;		/* struct protocol_exec and what follows it (guest/protocol.h) */
+	const char *name; /* of the VM, for messages */
+	int fd;		  /* a stream of frames to it, to be closed at the end */
+	const void *plan; /* struct protocol_exec and what follows it (guest/protocol.h) */
 	size_t plan_bytes;
-	bool terminal;			/* it gets one; our own is raw meanwhile */
-	const char *container;		/* that it is in; NULL: the first one */
-	const struct exec_new *new;	/* it is a container itself; or NULL */
-	void (*started)(void *arg, int error);	/* errno: its program does not run, and the end follows. Or NULL */
+	bool terminal;			       /* it gets one; our own is raw meanwhile */
+	const char *container;		       /* that it is in; NULL: the first one */
+	const struct exec_new *new;	       /* it is a container itself; or NULL */
+	void (*started)(void *arg, int error); /* errno: its program does not run, and the end follows. Or NULL */
 	void *arg;
 };
 

@@ -25,8 +25,7 @@ struct value_error {
 };
 
 /* Sets the reason; returns -EINVAL. */
-__attribute__((format(printf, 2, 3)))
-int value_refuse(struct value_error *why, const char *format, ...);
+__attribute__((format(printf, 2, 3))) int value_refuse(struct value_error *why, const char *format, ...);
 
 /* "512" with @unit (bytes per bare number), "64K", "1G" ... 0, -EINVAL or -ERANGE, no reason. */
 int value_size(const char *text, uint64_t unit, uint64_t *bytes);

@@ -5,11 +5,11 @@
 #ifndef LKVM_CMD_PROBES_H
 #define LKVM_CMD_PROBES_H
 
-#define PROBE_ADDRESS	0x100000	/* where the long-mode code is loaded and linked */
+#define PROBE_ADDRESS	   0x100000 /* where the long-mode code is loaded and linked */
 #define PROBE_REAL_ADDRESS 0x10000
-#define PROBE_PORT	0x80		/* a byte written here ends a probe */
-#define PROBE_OK	0x4f
-#define PROBE_FAILED	0x46
+#define PROBE_PORT	   0x80 /* a byte written here ends a probe */
+#define PROBE_OK	   0x4f
+#define PROBE_FAILED	   0x46
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>

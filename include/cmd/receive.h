@@ -17,13 +17,13 @@
 #include "control/vmcore-file.h"
 
 struct receive {
-	const char *what;		/* "dump", for messages */
+	const char *what; /* "dump", for messages */
 	const struct registry_vm *vm;
-	const char *path;		/* of what is written, for messages */
+	const char *path; /* of what is written, for messages */
 	struct vmcore_file *file;
 	struct client client;
-	int socket;			/* -1: none */
-	bool shows;			/* how far it is, on a terminal */
+	int socket; /* -1: none */
+	bool shows; /* how far it is, on a terminal */
 	bool shown;
 	uint64_t shown_ns;
 };

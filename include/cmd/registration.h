@@ -23,16 +23,19 @@ struct exec;
 struct registration {
 	struct registry_entry entry;
 	struct machine *machine;
-	struct server *server;		/* NULL: none */
+	struct server *server; /* NULL: none */
 	struct inspect inspect;
 	struct dump dump;
-	struct exec *exec;		/* NULL: no command of ours runs in it */
-	struct viewers *viewers;	/* of its console; NULL: there can be none */
-	struct gdb *gdb;		/* NULL: it cannot be debugged */
+	struct exec *exec;	 /* NULL: no command of ours runs in it */
+	struct viewers *viewers; /* of its console; NULL: there can be none */
+	struct gdb *gdb;	 /* NULL: it cannot be debugged */
 	struct snapshot snapshot;
 };
 
-#define REGISTRATION_NONE { .entry = REGISTRY_NO_ENTRY }
+#define REGISTRATION_NONE \
+	{ \
+		.entry = REGISTRY_NO_ENTRY \
+	}
 
 /*
  * 0, or -errno after a message: another VM has the name that the user gave, or there can be no entry
@@ -45,7 +48,7 @@ int registration_claim(struct registration *r, const char *name, const char *why
  * @machine's, for their removal. 0, or -errno: it goes on without, unless it has to be found.
  */
 int registration_serve(struct registration *r, struct machine *machine,
-			struct machine_config *config, const struct command_options *command);
+		       struct machine_config *config, const struct command_options *command);
 
 /* In the VM's process, before the sandbox, when @machine has been created. 0 or -errno. */
 int registration_serve_dumps(struct registration *r, struct machine *machine);

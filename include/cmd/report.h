@@ -14,9 +14,9 @@
 #include "sandbox/supervisor.h"
 
 struct outcome {
-	const char *word;	/* "poweroff", "reset", "panic" ... */
-	int status;		/* exit status */
-	const char *lost;	/* why the guest was lost, in words, or NULL */
+	const char *word; /* "poweroff", "reset", "panic" ... */
+	int status;	  /* exit status */
+	const char *lost; /* why the guest was lost, in words, or NULL */
 };
 
 /* Pure. "Lost" is the preset result; only an orderly end changes it. */
@@ -27,18 +27,18 @@ struct outcome outcome_with_oops(struct outcome outcome, const char *oops);
 
 struct report {
 	struct outcome outcome;
-	char oops[OOPS_TEXT_BYTES];	/* the first report of trouble on the guest's console, or "" */
-	bool bad_snapshot;	/* of a warm start: what it was to go on from is to go */
-	const char *name;	/* --name, or NULL */
-	const char *kernel;	/* or NULL if it was never found */
+	char oops[OOPS_TEXT_BYTES]; /* the first report of trouble on the guest's console, or "" */
+	bool bad_snapshot;	    /* of a warm start: what it was to go on from is to go */
+	const char *name;	    /* --name, or NULL */
+	const char *kernel;	    /* or NULL if it was never found */
 	unsigned int cpus;
 	uint64_t ram_bytes;
 	/* Since the start of lkvm; -1: never. */
-	int64_t boot_ns;	/* first guest instruction */
-	int64_t kernel_ns;	/* kernel in memory */
-	int64_t awake_ns;	/* first access of the guest's to a device */
-	int64_t init_ns;	/* ttyS0 opened: init is about to run */
-	int64_t wall_ns;	/* all of it */
+	int64_t boot_ns;   /* first guest instruction */
+	int64_t kernel_ns; /* kernel in memory */
+	int64_t awake_ns;  /* first access of the guest's to a device */
+	int64_t init_ns;   /* ttyS0 opened: init is about to run */
+	int64_t wall_ns;   /* all of it */
 };
 
 /*

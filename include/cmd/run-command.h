@@ -14,24 +14,24 @@
 #include "guest/kernel-release.h"
 #include "guest/modules.h"
 
-#define RUN_COMMAND_MAX_SPARES 16u
+#define RUN_COMMAND_MAX_SPARES	  16u
 #define RUN_COMMAND_MAX_VARIABLES (OPTIONS_MAX_ENVIRONMENT + 4)
 
 /* What the configuration points into. */
 struct run_command {
 	struct command_config config;
 	unsigned int nr_variables;
-	char *variables[RUN_COMMAND_MAX_VARIABLES];	/* ours */
-	char current[PATH_MAX];		/* working directory */
+	char *variables[RUN_COMMAND_MAX_VARIABLES]; /* ours */
+	char current[PATH_MAX];			    /* working directory */
 	struct kernel_release release;
 	char announcement[256];
-	bool has_release;		/* the kernel says what it is */
-	struct modules *modules;	/* NULL: not yet */
+	bool has_release;	 /* the kernel says what it is */
+	struct modules *modules; /* NULL: not yet */
 	char serials[OPTIONS_MAX_DIRS + 1][16], spares[RUN_COMMAND_MAX_SPARES][16];
-	char *dir_paths[OPTIONS_MAX_DIRS];	/* of directories in the guest; ours, or NULL */
-	int initramfs_fd;		/* -1: none */
-	int archive_fd;			/* --root FILE; -1: none */
-	int in_fd;			/* stdin, if it is not ours; -1: it is */
+	char *dir_paths[OPTIONS_MAX_DIRS]; /* of directories in the guest; ours, or NULL */
+	int initramfs_fd;		   /* -1: none */
+	int archive_fd;			   /* --root FILE; -1: none */
+	int in_fd;			   /* stdin, if it is not ours; -1: it is */
 };
 
 /*

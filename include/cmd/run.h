@@ -8,7 +8,7 @@
 #include "cmd/options.h"
 
 struct run_client {
-	int status_fd;		/* one byte, the exit status, is written to it at the end; then it is closed */
+	int status_fd; /* one byte, the exit status, is written to it at the end; then it is closed */
 	/* All of the host's that the VM needs is open, but nothing of it runs: 0 or -errno after a message. */
 	int (*opened)(void *arg);
 	void *arg;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define STAT_MAX_ITEMS 512u	/* more than a machine can have (MACHINE_MAX_CPUS, BOARD_MAX_VIRTIO) */
+#define STAT_MAX_ITEMS 512u /* more than a machine can have (MACHINE_MAX_CPUS, BOARD_MAX_VIRTIO) */
 
 /*
  * Asks the VM called @name at @path and writes a table, or with @json one line, to @out; all of it or

@@ -22,16 +22,23 @@ struct run_command;
 #define WARM_NAME_CHARS 64u
 
 struct warm {
-	enum { WARM_COLD, WARM_MAKES, WARM_FOUND } state;
-	char name[WARM_NAME_CHARS];	/* of its entry in the cache */
-	struct cache_identity kernel;	/* that the name stands for */
-	int folder;			/* the cache, with WARM_FOUND; otherwise -1 */
-	int remover;			/* socket to the process that removes the entry; -1: there is none */
-	struct sandbox *sandbox;	/* in that process */
-	struct vmcore_saver saver;	/* of one that is made; its socket is -1: there is none, or not yet */
+	enum {
+		WARM_COLD,
+		WARM_MAKES,
+		WARM_FOUND,
+	} state;
+	char name[WARM_NAME_CHARS];   /* of its entry in the cache */
+	struct cache_identity kernel; /* that the name stands for */
+	int folder;		      /* the cache, with WARM_FOUND; otherwise -1 */
+	int remover;		      /* socket to the process that removes the entry; -1: there is none */
+	struct sandbox *sandbox;      /* in that process */
+	struct vmcore_saver saver;    /* of one that is made; its socket is -1: there is none, or not yet */
 };
 
-#define WARM_NOTHING { .folder = -1, .remover = -1, .saver = VMCORE_SAVER_NONE }
+#define WARM_NOTHING \
+	{ \
+		.folder = -1, .remover = -1, .saver = VMCORE_SAVER_NONE \
+	}
 
 /*
  * Last of all, when the configuration is complete: looks for one. If it is there the machine's

@@ -17,15 +17,15 @@
 #define CLIENT_MAX_ANSWER_BYTES 16384u
 
 struct client {
-	const char *path;	/* of the socket; lent */
-	const char *request;	/* a line; lent */
-	int fd;			/* -1: not connected */
-	bool done;		/* there will be nothing more */
+	const char *path;    /* of the socket; lent */
+	const char *request; /* a line; lent */
+	int fd;		     /* -1: not connected */
+	bool done;	     /* there will be nothing more */
 	size_t bytes;
 	char text[CLIENT_MAX_ANSWER_BYTES];
-	bool answered;		/* and this is what it is: */
+	bool answered; /* and this is what it is: */
 	struct json_object answer;
-	size_t rest_at;		/* in text: what came behind it */
+	size_t rest_at; /* in text: what came behind it */
 };
 
 void client_init(struct client *c, const char *path, const char *request);

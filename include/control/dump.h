@@ -20,9 +20,9 @@ struct vmcore;
 struct vmcore_saver;
 
 struct dump {
-	struct machine *machine;	/* lent */
-	struct vmcore *vmcore;		/* NULL: there can be none */
-	uint64_t until_ns;		/* for dump_save() */
+	struct machine *machine; /* lent */
+	struct vmcore *vmcore;	 /* NULL: there can be none */
+	uint64_t until_ns;	 /* for dump_save() */
 	int rc;
 };
 

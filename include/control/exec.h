@@ -32,8 +32,8 @@ struct exec_disks {
 	/* What is at @socket is on a disk: its number; -EBUSY: there is none, and @socket is the caller's still; -errno. */
 	int (*lend)(void *arg, int socket);
 	const char *(*serial)(void *arg, unsigned int disk);
-	void (*take_back)(void *arg, unsigned int disk);	/* nothing is on it any more */
-	void (*release)(void *arg, unsigned int disk);		/* and the guest knows: it can be lent again */
+	void (*take_back)(void *arg, unsigned int disk); /* nothing is on it any more */
+	void (*release)(void *arg, unsigned int disk);	 /* and the guest knows: it can be lent again */
 	void *arg;
 };
 

@@ -19,21 +19,21 @@
 #include "guest/protocol.h"
 
 #define FRAME_MAX_BYTES PROTOCOL_MAX_FRAME_BYTES
-#define FRAME_ROOM (sizeof(struct protocol_header) + FRAME_MAX_BYTES)
+#define FRAME_ROOM	(sizeof(struct protocol_header) + FRAME_MAX_BYTES)
 
 enum console_frame {
-	CONSOLE_INPUT = 1,	/* keys; none: it will type no more, and another may */
-	CONSOLE_SIZE,		/* struct protocol_size */
+	CONSOLE_INPUT = 1, /* keys; none: it will type no more, and another may */
+	CONSOLE_SIZE,	   /* struct protocol_size */
 	CONSOLE_BREAK,
-	CONSOLE_QUIT,		/* end the VM as Ctrl-A x does */
+	CONSOLE_QUIT, /* end the VM as Ctrl-A x does */
 	CONSOLE_OUTPUT = 64,
-	CONSOLE_LOST,		/* uint64_t: bytes that the reader was too slow for */
-	CONSOLE_READS_ONLY,	/* uint32_t: enum console_reads_only */
-	CONSOLE_END,		/* that was all of the log */
+	CONSOLE_LOST,	    /* uint64_t: bytes that the reader was too slow for */
+	CONSOLE_READS_ONLY, /* uint32_t: enum console_reads_only */
+	CONSOLE_END,	    /* that was all of the log */
 };
 
 enum console_reads_only {
-	CONSOLE_HAS_WRITER = 1,	/* another types already */
+	CONSOLE_HAS_WRITER = 1, /* another types already */
 	CONSOLE_HAS_STREAMS,	/* nobody may: a command that has no terminal */
 };
 

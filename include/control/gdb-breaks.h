@@ -21,10 +21,16 @@
 #define GDB_MAX_HARD 4u
 
 /* gdb's numbers in "Z" and "z". */
-enum gdb_break_type { GDB_SOFT, GDB_HARD, GDB_WATCH_WRITE, GDB_WATCH_READ, GDB_WATCH_ACCESS };
+enum gdb_break_type {
+	GDB_SOFT,
+	GDB_HARD,
+	GDB_WATCH_WRITE,
+	GDB_WATCH_READ,
+	GDB_WATCH_ACCESS,
+};
 
 struct gdb_breaks {
-	const struct mem *mem;	/* lent */
+	const struct mem *mem; /* lent */
 	struct {
 		bool used;
 		uint8_t original;
@@ -66,7 +72,7 @@ void gdb_breaks_control(const struct gdb_breaks *b, struct kvm_guest_debug *debu
 
 /* What a CPU has run into. */
 enum gdb_trap {
-	GDB_TRAP_FOREIGN,	/* the guest's own int3 or debug exception */
+	GDB_TRAP_FOREIGN, /* the guest's own int3 or debug exception */
 	GDB_TRAP_SOFT,
 	GDB_TRAP_HARD,
 	GDB_TRAP_WATCH,

@@ -18,34 +18,40 @@ struct machine;
 /* Why they stand. */
 struct gdb_stop {
 	int signal;
-	enum gdb_trap trap;		/* with SIGTRAP */
-	unsigned int watch_type;	/* with GDB_TRAP_WATCH */
+	enum gdb_trap trap;	 /* with SIGTRAP */
+	unsigned int watch_type; /* with GDB_TRAP_WATCH */
 	uint64_t watched;
 };
 
 struct gdb_target {
-	struct machine *machine;	/* lent */
-	const char *version;		/* lkvm's */
+	struct machine *machine; /* lent */
+	const char *version;	 /* lkvm's */
 	struct gdb_breaks breaks;
-	unsigned int cpu;		/* that has stopped */
+	unsigned int cpu; /* that has stopped */
 	struct gdb_stop stop;
-	unsigned int general;		/* the CPU that packets are about */
-	unsigned int stepped;		/* ... that old ones about running are about */
+	unsigned int general; /* the CPU that packets are about */
+	unsigned int stepped; /* ... that old ones about running are about */
 	/* Of one CPU, and of the boot CPU: */
 	bool cached;
 	unsigned int cached_cpu;
-	unsigned int changed;		/* what KVM is yet to be told */
+	unsigned int changed; /* what KVM is yet to be told */
 	struct registers registers, boot;
 };
 
 /* How CPUs are to run. */
 struct gdb_resume {
-	bool alone;		/* only CPU @cpu */
-	bool step;		/* CPU @cpu one instruction */
+	bool alone; /* only CPU @cpu */
+	bool step;  /* CPU @cpu one instruction */
 	unsigned int cpu;
 };
 
-enum gdb_action { GDB_ANSWER, GDB_NO_ACKS, GDB_RESUME, GDB_DETACH, GDB_KILL };
+enum gdb_action {
+	GDB_ANSWER,
+	GDB_NO_ACKS,
+	GDB_RESUME,
+	GDB_DETACH,
+	GDB_KILL,
+};
 
 void gdb_target_init(struct gdb_target *t, struct machine *machine, const char *version);
 

@@ -12,25 +12,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GDB_PACKET_BYTES 0x4000u	/* of one's text, either way; gdb is told so */
-#define GDB_FRAME_BYTES (GDB_PACKET_BYTES + 4)
+#define GDB_PACKET_BYTES 0x4000u /* of one's text, either way; gdb is told so */
+#define GDB_FRAME_BYTES	 (GDB_PACKET_BYTES + 4)
 
 /* What a byte of the stream completes. */
 enum gdb_event {
 	GDB_NOTHING,
-	GDB_PACKET,		/* its text is there until the next byte */
-	GDB_BROKEN,		/* one with a wrong sum, or one that is too long */
-	GDB_INTERRUPT,		/* Ctrl-C */
-	GDB_NAK,		/* the last reply was not understood */
+	GDB_PACKET,    /* its text is there until the next byte */
+	GDB_BROKEN,    /* one with a wrong sum, or one that is too long */
+	GDB_INTERRUPT, /* Ctrl-C */
+	GDB_NAK,       /* the last reply was not understood */
 };
 
 struct gdb_packet {
-	enum { GDB_OUTSIDE, GDB_INSIDE, GDB_ESCAPED, GDB_SUM_HIGH, GDB_SUM_LOW } state;
+	enum {
+		GDB_OUTSIDE,
+		GDB_INSIDE,
+		GDB_ESCAPED,
+		GDB_SUM_HIGH,
+		GDB_SUM_LOW,
+	} state;
 	uint8_t sum;
-	int high;		/* the first digit of the sum that came; -1: no digit */
+	int high; /* the first digit of the sum that came; -1: no digit */
 	bool too_long;
 	size_t bytes;
-	char text[GDB_PACKET_BYTES + 1];	/* without escapes; a NUL behind it */
+	char text[GDB_PACKET_BYTES + 1]; /* without escapes; a NUL behind it */
 };
 
 enum gdb_event gdb_packet_feed(struct gdb_packet *p, uint8_t byte);
@@ -45,7 +51,7 @@ struct gdb_text {
 bool gdb_take_char(struct gdb_text *t, char c);
 bool gdb_take_word(struct gdb_text *t, const char *word);
 bool gdb_take_number(struct gdb_text *t, uint64_t *n);		/* up to 16 digits, hexadecimal */
-bool gdb_take_hex(struct gdb_text *t, void *dst, size_t bytes);	/* two digits each */
+bool gdb_take_hex(struct gdb_text *t, void *dst, size_t bytes); /* two digits each */
 
 static inline size_t gdb_text_left(const struct gdb_text *t)
 {

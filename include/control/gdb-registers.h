@@ -11,8 +11,8 @@
 
 #include "x86/registers.h"
 
-#define GDB_NR_REGISTERS 66u
-#define GDB_REGISTER_BYTES 16u	/* the largest one's */
+#define GDB_NR_REGISTERS   66u
+#define GDB_REGISTER_BYTES 16u /* the largest one's */
 
 /* The target's description (target.xml). */
 extern const char gdb_description[];
@@ -24,7 +24,11 @@ extern const char gdb_description[];
 size_t gdb_register_get(const struct registers *r, unsigned int n, uint8_t value[GDB_REGISTER_BYTES]);
 
 /* What has to be given to KVM after a change. */
-enum { GDB_CHANGED_REGS = 1, GDB_CHANGED_SREGS = 2, GDB_CHANGED_FPU = 4 };
+enum {
+	GDB_CHANGED_REGS = 1,
+	GDB_CHANGED_SREGS = 2,
+	GDB_CHANGED_FPU = 4,
+};
 
 /*
  * Sets register @n, and what has changed in *changed. 0; -EINVAL: there is none, or it cannot be set to

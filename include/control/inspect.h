@@ -22,9 +22,9 @@ struct server;
 struct server_connection;
 
 struct inspect {
-	struct machine *machine;	/* lent, as the server */
+	struct machine *machine; /* lent, as the server */
 	struct server *server;
-	bool wanted[MACHINE_MAX_CPUS];	/* registers of these CPUs; the address is the request's tag */
+	bool wanted[MACHINE_MAX_CPUS]; /* registers of these CPUs; the address is the request's tag */
 };
 
 /* server is to be set before the first request. */

@@ -17,9 +17,9 @@ enum json_type {
 	JSON_NULL,
 	JSON_FALSE,
 	JSON_TRUE,
-	JSON_COUNT,		/* a whole number from 0 to UINT64_MAX: number */
+	JSON_COUNT, /* a whole number from 0 to UINT64_MAX: number */
 	JSON_OTHER_NUMBER,
-	JSON_STRING,		/* text, UTF-8 without NUL */
+	JSON_STRING, /* text, UTF-8 without NUL */
 };
 
 struct json_member {

@@ -14,9 +14,9 @@
 #define RAM_SCAN_WINDOW_BYTES ((uint64_t)MEM_TOUCHED_PAGES * MEM_PAGE_BYTES)
 
 struct ram_scan {
-	const struct mem *mem;		/* lent */
-	int pagemap;			/* of mem_open_pagemap(), lent; -1: none */
-	gpa_t window;			/* of 2 MiB, that touched is about; 1: none */
+	const struct mem *mem; /* lent */
+	int pagemap;	       /* of mem_open_pagemap(), lent; -1: none */
+	gpa_t window;	       /* of 2 MiB, that touched is about; 1: none */
 	uint64_t touched[MEM_TOUCHED_PAGES / 64];
 };
 

@@ -22,14 +22,17 @@
 #include "socket-name.h"
 
 #define REGISTRY_MAX_NAME_BYTES 64u
-#define REGISTRY_MAX_VMS 4096u
+#define REGISTRY_MAX_VMS	4096u
 
 struct registry {
-	int fd;			/* of the directory; -1: not open */
+	int fd; /* of the directory; -1: not open */
 	char path[PATH_MAX];
 };
 
-#define REGISTRY_CLOSED { .fd = -1 }
+#define REGISTRY_CLOSED \
+	{ \
+		.fd = -1 \
+	}
 
 /*
  * Opens the directory, and makes it if @make is set and it is not there. 0; -ENOENT; -EPERM if it is
@@ -47,15 +50,18 @@ bool registry_is_name(const char *name);
 /* ---- for the VM ---- */
 
 struct registry_entry {
-	int lock;		/* -1: none. Stays open in each process that is to be waited for */
-	int directory;		/* only in the process that removes the files; otherwise -1 */
+	int lock;      /* -1: none. Stays open in each process that is to be waited for */
+	int directory; /* only in the process that removes the files; otherwise -1 */
 	pid_t pid;
 	char name[REGISTRY_MAX_NAME_BYTES + 1];
 	char lock_path[PATH_MAX], socket_path[PATH_MAX];
 	struct socket_name lock_name;
 };
 
-#define REGISTRY_NO_ENTRY { .lock = -1, .directory = -1 }
+#define REGISTRY_NO_ENTRY \
+	{ \
+		.lock = -1, .directory = -1 \
+	}
 
 /*
  * Takes @name, or, without one, lkvm-PID or the like, and with it the directory that is open. 0;
@@ -76,7 +82,7 @@ void registry_leave(struct registry_entry *e, int status);
 /* ---- for others ---- */
 
 struct registry_vm {
-	int lock;		/* -1: none */
+	int lock; /* -1: none */
 	pid_t pid;
 	char name[REGISTRY_MAX_NAME_BYTES + 1];
 	char socket_path[PATH_MAX];

@@ -26,7 +26,7 @@
 #include "socket-name.h"
 
 #define SERVER_MAX_REQUEST_BYTES 4096u
-#define SERVER_MAX_CLIENTS 16u		/* one more takes the place of one, see server.c */
+#define SERVER_MAX_CLIENTS	 16u /* one more takes the place of one, see server.c */
 
 struct event_loop;
 struct json_object;
@@ -47,16 +47,16 @@ struct server_request {
 
 /* What it can tell, and whom it asks. All of it is lent. */
 struct server_vm {
-	uint64_t start_ns;		/* CLOCK_MONOTONIC */
+	uint64_t start_ns; /* CLOCK_MONOTONIC */
 	unsigned int cpus;
 	uint64_t ram_bytes;
 	const char *kernel;
-	const char *parent;		/* the snapshot that it goes on from; NULL: it has booted */
-	char *const *arguments;		/* of a command in it */
-	unsigned int nr_arguments;	/* 0: there is none */
+	const char *parent;	   /* the snapshot that it goes on from; NULL: it has booted */
+	char *const *arguments;	   /* of a command in it */
+	unsigned int nr_arguments; /* 0: there is none */
 	const char *(*state)(void *arg);
-	const struct server_request *requests;	/* up to one without a name */
-	void *arg;			/* for all of these */
+	const struct server_request *requests; /* up to one without a name */
+	void *arg;			       /* for all of these */
 };
 
 /* Listens at @path, which is this VM's own. Before the sandbox. 0 or -errno. */

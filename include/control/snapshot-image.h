@@ -15,13 +15,20 @@
 #include "snapshot-file.h"
 
 struct snapshot_image {
-	const struct mem *mem;		/* lent */
+	const struct mem *mem; /* lent */
 	struct snapshot_header header;
-	const void *state;		/* lent */
+	const void *state; /* lent */
 	struct ram_scan scan;
-	enum { SNAPSHOT_BEGIN, SNAPSHOT_STATE, SNAPSHOT_RAM, SNAPSHOT_HEADER, SNAPSHOT_END, SNAPSHOT_OVER } at;
-	uint64_t done;			/* of the state, or of a region */
-	uint64_t sum;			/* of RAM until there */
+	enum {
+		SNAPSHOT_BEGIN,
+		SNAPSHOT_STATE,
+		SNAPSHOT_RAM,
+		SNAPSHOT_HEADER,
+		SNAPSHOT_END,
+		SNAPSHOT_OVER,
+	} at;
+	uint64_t done; /* of the state, or of a region */
+	uint64_t sum;  /* of RAM until there */
 	unsigned int region;
 	bool failed;
 };

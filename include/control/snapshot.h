@@ -24,16 +24,21 @@ struct server_connection;
 struct vmcore;
 
 struct snapshot {
-	struct machine *machine;	/* lent */
-	struct vmcore *vmcore;		/* lent: has the socket, and the pace */
-	enum { SNAPSHOT_NONE, SNAPSHOT_HALTS, SNAPSHOT_RESTS, SNAPSHOT_SENDS } stage;
-	int timer;			/* looks whether devices are at rest, until then: */
+	struct machine *machine; /* lent */
+	struct vmcore *vmcore;	 /* lent: has the socket, and the pace */
+	enum {
+		SNAPSHOT_NONE,
+		SNAPSHOT_HALTS,
+		SNAPSHOT_RESTS,
+		SNAPSHOT_SENDS,
+	} stage;
+	int timer; /* looks whether devices are at rest, until then: */
 	uint64_t until_ns;
-	uint64_t end_ns;		/* by then all of it has to be over; 0: as long as it goes on */
-	bool stop;			/* the machine ends with it, if the file is safe */
-	void (*done)(void *arg, int rc);	/* or NULL: a client asked */
+	uint64_t end_ns;		 /* by then all of it has to be over; 0: as long as it goes on */
+	bool stop;			 /* the machine ends with it, if the file is safe */
+	void (*done)(void *arg, int rc); /* or NULL: a client asked */
 	void *arg;
-	void *state;			/* of what is sent; ours */
+	void *state; /* of what is sent; ours */
 	struct snapshot_image image;
 };
 

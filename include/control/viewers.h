@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define VIEWERS_HISTORY_BYTES 65536u
-#define VIEWERS_MAX 8u
+#define VIEWERS_MAX	      8u
 
 struct event_loop;
 struct term;
@@ -23,7 +23,7 @@ struct viewers;
 /* What is shown, and who hears of what the one that types wants. All of it is lent. */
 struct viewers_vm {
 	struct term *term;
-	bool takes_keys;		/* somebody may type */
+	bool takes_keys; /* somebody may type */
 	void (*resized)(void *arg, uint16_t columns, uint16_t rows);
 	void (*send_break)(void *arg);
 	void (*quit)(void *arg);

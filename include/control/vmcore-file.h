@@ -16,20 +16,21 @@
 #include "control/vmcore-image.h"
 
 struct vmcore_file {
-	int dir, fd;			/* -1: not open */
-	char name[NAME_MAX + 1];	/* in dir */
-	char hidden[NAME_MAX + 1];	/* what it is called so far; "": it has no name */
-	const char *between;		/* what it is called while it replaces one, in a directory that is locked; NULL: by chance */
+	int dir, fd;		   /* -1: not open */
+	char name[NAME_MAX + 1];   /* in dir */
+	char hidden[NAME_MAX + 1]; /* what it is called so far; "": it has no name */
+	/* What it is called while it replaces one, in a directory that is locked; NULL: by chance. */
+	const char *between;
 	/* Of the stream: */
-	uint64_t most;			/* bytes that the file may have; 0: as many as any */
-	uint64_t size;			/* of the file; 0: not known yet */
+	uint64_t most; /* bytes that the file may have; 0: as many as any */
+	uint64_t size; /* of the file; 0: not known yet */
 	uint64_t received;
-	uint64_t at;			/* so far it has come */
-	uint64_t steps;			/* ... and so often was told so */
-	uint32_t what;			/* VMCORE_HAS_INFO and the like, when it is complete */
-	struct vmcore_record record;	/* the one that is coming */
-	uint32_t record_bytes;		/* of it that are there */
-	uint32_t data_left;		/* of its data that are not */
+	uint64_t at;		     /* so far it has come */
+	uint64_t steps;		     /* ... and so often was told so */
+	uint32_t what;		     /* VMCORE_HAS_INFO and the like, when it is complete */
+	struct vmcore_record record; /* the one that is coming */
+	uint32_t record_bytes;	     /* of it that are there */
+	uint32_t data_left;	     /* of its data that are not */
 };
 
 /*

@@ -20,16 +20,16 @@
 #include "mem.h"
 #include "x86/registers.h"
 
-#define VMCORE_MAX_PIECES (MEM_MAX_REGIONS + 1)
-#define VMCORE_HEADER_BYTES (64u + 56u * (2 + VMCORE_MAX_PIECES))
-#define VMCORE_CPU_BYTES 816u		/* the notes of one CPU */
-#define VMCORE_INFO_BYTES 4120u		/* at most: a page, and the head of a note */
-#define VMCORE_MOST_BESIDE_RAM (1ull << 20)	/* of all CPUs that there may be */
+#define VMCORE_MAX_PIECES      (MEM_MAX_REGIONS + 1)
+#define VMCORE_HEADER_BYTES    (64u + 56u * (2 + VMCORE_MAX_PIECES))
+#define VMCORE_CPU_BYTES       816u	    /* the notes of one CPU */
+#define VMCORE_INFO_BYTES      4120u	    /* at most: a page, and the head of a note */
+#define VMCORE_MOST_BESIDE_RAM (1ull << 20) /* of all CPUs that there may be */
 
 struct vmcore_piece {
 	gpa_t start;
 	uint64_t bytes;
-	uint64_t offset;		/* in the file */
+	uint64_t offset; /* in the file */
 };
 
 struct vmcore_layout {
@@ -37,7 +37,7 @@ struct vmcore_layout {
 	uint64_t notes_offset, info_offset;
 	unsigned int nr_pieces;
 	struct vmcore_piece pieces[VMCORE_MAX_PIECES];
-	uint64_t bytes;			/* of the file */
+	uint64_t bytes; /* of the file */
 };
 
 void vmcore_plan(struct vmcore_layout *layout, const struct mem *mem, unsigned int nr_cpus);

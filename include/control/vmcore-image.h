@@ -16,15 +16,15 @@
 #include "control/vmcore-info.h"
 
 enum vmcore_kind {
-	VMCORE_BEGIN = 1,	/* offset: bytes of the file; first of all */
-	VMCORE_DATA,		/* bytes of them follow, for offset */
-	VMCORE_AT,		/* offset: so far we have come */
-	VMCORE_END,		/* that was all; bytes: VMCORE_HAS_INFO and the like */
+	VMCORE_BEGIN = 1, /* offset: bytes of the file; first of all */
+	VMCORE_DATA,	  /* bytes of them follow, for offset */
+	VMCORE_AT,	  /* offset: so far we have come */
+	VMCORE_END,	  /* that was all; bytes: VMCORE_HAS_INFO and the like */
 };
 
-#define VMCORE_HAS_INFO 1u	/* VMCOREINFO is there */
-#define VMCORE_LACKS_STATE 4u	/* of a snapshot: it could not be made */
-#define VMCORE_LACKS_CPU 2u	/* registers of a CPU could not be read, and are 0 */
+#define VMCORE_HAS_INFO	      1u /* VMCOREINFO is there */
+#define VMCORE_LACKS_STATE    4u /* of a snapshot: it could not be made */
+#define VMCORE_LACKS_CPU      2u /* registers of a CPU could not be read, and are 0 */
 #define VMCORE_MAX_DATA_BYTES 262144u
 
 /* On the wire, in the order of bytes of this machine: both ends are on it. */
@@ -38,19 +38,27 @@ struct vmcore_record {
 typedef int (*vmcore_cpu_fn)(void *arg, unsigned int index, struct registers *cpu);
 
 struct vmcore_image {
-	const struct mem *mem;		/* lent */
+	const struct mem *mem; /* lent */
 	vmcore_cpu_fn read_cpu;
 	void *arg;
 	struct vmcore_layout layout;
 	struct vmcore_info info;
-	enum { IMAGE_BEGIN, IMAGE_RAM, IMAGE_CPUS, IMAGE_INFO, IMAGE_HEADER, IMAGE_END, IMAGE_OVER } at;
-	unsigned int piece;		/* of RAM, and how far of it */
+	enum {
+		IMAGE_BEGIN,
+		IMAGE_RAM,
+		IMAGE_CPUS,
+		IMAGE_INFO,
+		IMAGE_HEADER,
+		IMAGE_END,
+		IMAGE_OVER,
+	} at;
+	unsigned int piece; /* of RAM, and how far of it */
 	uint64_t done;
 	struct ram_scan scan;
 	unsigned int cpu;
 	uint32_t info_bytes;
 	bool lacks_cpu;
-	uint8_t notes[VMCORE_INFO_BYTES];	/* what is sent of them now */
+	uint8_t notes[VMCORE_INFO_BYTES]; /* what is sent of them now */
 };
 
 void vmcore_image_init(struct vmcore_image *image, const struct mem *mem, int pagemap,

@@ -17,21 +17,24 @@
 
 #include "control/vmcore-format.h"
 
-#define VMCORE_INFO_MAX_FOUND 64u	/* what comes behind them is not looked at */
+#define VMCORE_INFO_MAX_FOUND 64u /* what comes behind them is not looked at */
 
 struct vmcore_info_place {
 	gpa_t gpa;
-	uint64_t text;		/* virtual address of the kernel's code ... */
-	uint64_t text_gpa;	/* ... and where that is; the same if it is not said */
+	uint64_t text;	   /* virtual address of the kernel's code ... */
+	uint64_t text_gpa; /* ... and where that is; the same if it is not said */
 };
 
 struct vmcore_info {
 	unsigned int nr;
-	int chosen;		/* -1: none is the CPUs' so far */
+	int chosen; /* -1: none is the CPUs' so far */
 	struct vmcore_info_place found[VMCORE_INFO_MAX_FOUND];
 };
 
-#define VMCORE_INFO_NONE { .chosen = -1 }
+#define VMCORE_INFO_NONE \
+	{ \
+		.chosen = -1 \
+	}
 
 /* Looks whether there is one at @gpa, the start of a page. */
 void vmcore_info_look(struct vmcore_info *info, const struct mem *mem, gpa_t gpa);

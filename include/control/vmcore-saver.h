@@ -14,13 +14,16 @@
 struct sandbox;
 
 struct vmcore_saver {
-	int socket;			/* for messages, to the process; -1: there is none */
+	int socket; /* for messages, to the process; -1: there is none */
 	/* In the process: */
 	struct sandbox *sandbox;
 	struct vmcore_file file;
 };
 
-#define VMCORE_SAVER_NONE { .socket = -1 }
+#define VMCORE_SAVER_NONE \
+	{ \
+		.socket = -1 \
+	}
 
 /* Before machine_separate(), behind what @sandbox (lent) asks for. 0, or -errno after a message. */
 int vmcore_saver_start(struct vmcore_saver *s, const char *path, uint64_t ram_bytes, struct sandbox *sandbox);

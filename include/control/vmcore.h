@@ -33,8 +33,8 @@ struct vmcore_source {
 };
 
 struct vmcore_client {
-	int socket;		/* non-blocking or for messages; the vmcore's from the start on */
-	bool answers;		/* by an int32_t, when it has all that was sent: 0 or -errno */
+	int socket;   /* non-blocking or for messages; the vmcore's from the start on */
+	bool answers; /* by an int32_t, when it has all that was sent: 0 or -errno */
 	/* It is over: 0; -ETIMEDOUT or -EPIPE of the socket; -ECANCELED: unwanted; what it answers. */
 	void (*done)(void *arg, int rc);
 	/* Other records than a vmcore's, as vmcore_image_next() (control/snapshot.h); NULL: none. */

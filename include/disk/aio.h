@@ -21,15 +21,15 @@ struct sandbox;
 #define AIO_NR_BOUNCES 8u
 
 enum aio_engine {
-	AIO_AUTO,	/* io_uring if the host lets us */
+	AIO_AUTO, /* io_uring if the host lets us */
 	AIO_THREADS,
 };
 
 enum aio_kind {
 	AIO_READ,
 	AIO_WRITE,
-	AIO_SYNC,	/* fdatasync(2) */
-	AIO_ALLOCATE,	/* fallocate(2) with @mode */
+	AIO_SYNC,     /* fdatasync(2) */
+	AIO_ALLOCATE, /* fallocate(2) with @mode */
 };
 
 /* Operations that wait for something, in order. */
@@ -45,9 +45,9 @@ struct aio_client {
 	struct aio *aio;
 	unsigned int in_flight, held;
 	uint8_t *bounce_memory;
-	uint8_t *bounces[AIO_NR_BOUNCES];	/* free ones */
+	uint8_t *bounces[AIO_NR_BOUNCES]; /* free ones */
 	unsigned int nr_bounces;
-	struct aio_list for_bounce;		/* wait for a buffer */
+	struct aio_list for_bounce; /* wait for a buffer */
 
 	/* io_uring: operations for which the kernel needs a thread. */
 	unsigned int blocking;
@@ -56,7 +56,7 @@ struct aio_client {
 	/* Threads; under their lock. */
 	struct aio_client *next;
 	struct aio_list todo;
-	unsigned int running;			/* workers that do something for it */
+	unsigned int running; /* workers that do something for it */
 };
 
 /* A file that operations refer to. All but @fd is for the engine. */
@@ -65,7 +65,7 @@ struct aio_file {
 	struct aio_client *client;
 	int index;
 	bool in_memory;
-	uint32_t align;		/* of buffers' addresses and lengths; 1 without O_DIRECT */
+	uint32_t align; /* of buffers' addresses and lengths; 1 without O_DIRECT */
 };
 
 /* Embedded in its owner, whose it is again when done() is called. */
@@ -73,11 +73,11 @@ struct aio_op {
 	enum aio_kind kind;
 	const struct aio_file *file;
 	uint64_t offset;
-	struct iovec *iov;	/* read, write; both are used up on the way */
+	struct iovec *iov; /* read, write; both are used up on the way */
 	unsigned int nr_iov;
-	uint64_t bytes;		/* all of iov, or the range to allocate */
+	uint64_t bytes; /* all of iov, or the range to allocate */
 	int mode;
-	bool zero_past_end;	/* read: what is past the end of the file is zeros */
+	bool zero_past_end; /* read: what is past the end of the file is zeros */
 	/*
 	 * @error: 0, or -errno, with -EIO for a file that ended early. Not called
 	 * from within aio_submit().
@@ -87,8 +87,8 @@ struct aio_op {
 	/* The engine's. */
 	struct aio_op *next;
 	int error;
-	uint8_t *bounce;	/* holds what is transferred; NULL: the caller's buffers do */
-	struct iovec piece;	/* ... of it */
+	uint8_t *bounce;    /* holds what is transferred; NULL: the caller's buffers do */
+	struct iovec piece; /* ... of it */
 };
 
 /* Nothing is in flight, and nothing will be by what has been submitted. */

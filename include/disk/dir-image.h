@@ -24,13 +24,13 @@
 #include "disk/tree.h"
 #include "util.h"
 
-#define DIR_MAX_BYTES	GIB(2)
-#define DIR_MAX_OPEN	32u
-#define DIR_NIDS	1024u		/* numbers that memory is taken for at a time */
+#define DIR_MAX_BYTES GIB(2)
+#define DIR_MAX_OPEN  32u
+#define DIR_NIDS      1024u /* numbers that memory is taken for at a time */
 
 /* What reading can come to beside a number of bytes and -errno. */
-#define DIR_WAITS	0		/* for what dir_look_again() says has changed */
-#define DIR_STARTED	(-EINPROGRESS)	/* the request is another's now */
+#define DIR_WAITS   0		   /* for what dir_look_again() says has changed */
+#define DIR_STARTED (-EINPROGRESS) /* the request is another's now */
 
 /* Bytes that are on the disk as they are, and zeros behind them. */
 struct dir_bytes {
@@ -44,24 +44,24 @@ struct dir_open;
 struct dir_file {
 	struct tree_identity identity;
 	uint64_t size_bytes;
-	struct dir_open *open;		/* NULL: not now */
+	struct dir_open *open; /* NULL: not now */
 	uint32_t number;
-	uint16_t nr_ranges;		/* of blocks that are this one's */
-	bool is_bad;			/* it cannot be read, and that has been said */
+	uint16_t nr_ranges; /* of blocks that are this one's */
+	bool is_bad;	    /* it cannot be read, and that has been said */
 };
 
 /* One of the files that are open. */
 struct dir_open {
 	struct dir *dir;
-	struct dir_file *file;		/* NULL: free */
+	struct dir_file *file; /* NULL: free */
 	bool opening;
-	unsigned int busy;		/* operations in flight */
-	uint64_t used;			/* when it was last */
-	uint64_t failed_until_ns;	/* it could not be opened, and is not tried again before; 0: it could */
+	unsigned int busy;	  /* operations in flight */
+	uint64_t used;		  /* when it was last */
+	uint64_t failed_until_ns; /* it could not be opened, and is not tried again before; 0: it could */
 	struct aio_file aio;
 	struct tree_extent *extents;
 	uint32_t nr_extents;
-	char *name;			/* for messages */
+	char *name; /* for messages */
 	struct files_question question;
 };
 
@@ -71,19 +71,19 @@ struct dir {
 	struct disk disk;
 	struct files *files;
 	unsigned int tree;
-	struct files *own_files;	/* of a spare one: its alone; otherwise NULL */
-	bool is_empty;			/* a spare one that is nothing now */
-	unsigned int in_flight;		/* operations of the engine */
+	struct files *own_files; /* of a spare one: its alone; otherwise NULL */
+	bool is_empty;		 /* a spare one that is nothing now */
+	unsigned int in_flight;	 /* operations of the engine */
 	uint64_t memory_bytes;
-	uint32_t **nids;		/* by a file's number; 0: it has none yet */
+	uint32_t **nids; /* by a file's number; 0: it has none yet */
 	struct space space;
-	struct space_range root;	/* of its inode */
+	struct space_range root; /* of its inode */
 	struct disk_request *waiting, **waiting_tail;
 	struct event_deferred look_again;
 	uint64_t clock;
 	struct dir_open open[DIR_MAX_OPEN];
-	struct erofs_xattrs xattrs;	/* of the file that is being put */
-	uint32_t shared_block;		/* where the last ones were put that an inode had no room for */
+	struct erofs_xattrs xattrs; /* of the file that is being put */
+	uint32_t shared_block;	    /* where the last ones were put that an inode had no room for */
 	struct dir_bytes *shared;
 };
 

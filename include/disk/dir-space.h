@@ -24,8 +24,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SPACE_NR_BLOCKS	0xfffffffeu	/* of the disk */
-#define SPACE_NOWHERE	0xfffffffeu	/* a block behind its end: reading it fails in the guest */
+#define SPACE_NR_BLOCKS 0xfffffffeu /* of the disk */
+#define SPACE_NOWHERE	0xfffffffeu /* a block behind its end: reading it fails in the guest */
 #define SPACE_ROOT	300u
 #define SPACE_INODES	2048u
 #define SPACE_XATTRS	(1u << 25)
@@ -33,8 +33,8 @@
 #define SPACE_END	(SPACE_NR_BLOCKS - 2048u)
 
 #define SPACE_MAX_BURNED 512u
-#define SPACE_SEGMENT	2048u		/* ranges that memory is taken for at a time */
-#define SPACE_SEGMENTS	8192u
+#define SPACE_SEGMENT	 2048u /* ranges that memory is taken for at a time */
+#define SPACE_SEGMENTS	 8192u
 
 enum space_kind {
 	SPACE_INODE_BLOCKS,
@@ -46,7 +46,7 @@ struct state;
 
 struct space_range {
 	uint32_t block, nr;
-	uint32_t offset;	/* of the first in what its owner has, in blocks */
+	uint32_t offset; /* of the first in what its owner has, in blocks */
 	uint32_t kind;
 	void *owner;
 };
@@ -59,9 +59,9 @@ struct space_area {
 	uint32_t next, end;
 	struct space_range **segments;
 	uint32_t nr_ranges;
-	struct space_burned burned[SPACE_MAX_BURNED];	/* at or behind next, in order, apart */
+	struct space_burned burned[SPACE_MAX_BURNED]; /* at or behind next, in order, apart */
 	unsigned int nr_burned;
-	unsigned int burn_bits;		/* ranges are rounded to this many blocks (a power of two) */
+	unsigned int burn_bits; /* ranges are rounded to this many blocks (a power of two) */
 };
 
 enum space_place {

@@ -15,25 +15,25 @@
 
 #include "disk/tree.h"
 
-#define EROFS_BLOCK_BITS 12u
-#define EROFS_BLOCK_BYTES (1u << EROFS_BLOCK_BITS)
-#define EROFS_NID_BYTES 32u	/* inode n is at byte n * 32 of the disk */
-#define EROFS_INODE_BYTES 64u
-#define EROFS_HOLE 0xffffffffu	/* instead of a chunk's first block */
-#define EROFS_MAX_DIRENTS (EROFS_BLOCK_BYTES / 13u)	/* of one block */
+#define EROFS_BLOCK_BITS       12u
+#define EROFS_BLOCK_BYTES      (1u << EROFS_BLOCK_BITS)
+#define EROFS_NID_BYTES	       32u /* inode n is at byte n * 32 of the disk */
+#define EROFS_INODE_BYTES      64u
+#define EROFS_HOLE	       0xffffffffu		 /* instead of a chunk's first block */
+#define EROFS_MAX_DIRENTS      (EROFS_BLOCK_BYTES / 13u) /* of one block */
 #define EROFS_MAX_DIRENT_BYTES (12u + TREE_MAX_NAME_BYTES)
 
 /* ---- extended attributes ---- */
 
-#define EROFS_XATTRS_BYTES 12u		/* what comes before them in an inode */
-#define EROFS_XATTR_ID_BYTES 4u		/* an inode's reference to one that is elsewhere */
-#define EROFS_MAX_XATTRS 255u		/* references of one inode */
+#define EROFS_XATTRS_BYTES   12u  /* what comes before them in an inode */
+#define EROFS_XATTR_ID_BYTES 4u	  /* an inode's reference to one that is elsewhere */
+#define EROFS_MAX_XATTRS     255u /* references of one inode */
 
 /* Those of one file, as they are stored, one behind the other. */
 struct erofs_xattrs {
 	uint32_t bytes;
 	uint32_t nr, left_out;
-	uint16_t offsets[EROFS_MAX_XATTRS];	/* of each, in units of 4 bytes */
+	uint16_t offsets[EROFS_MAX_XATTRS]; /* of each, in units of 4 bytes */
 	uint8_t data[TREE_MAX_XATTR_BYTES + 4 * EROFS_MAX_XATTRS];
 };
 
@@ -55,21 +55,21 @@ uint32_t erofs_put_xattr_ids(uint8_t *out, uint32_t room, const struct erofs_xat
 /* ---- inodes ---- */
 
 enum erofs_layout {
-	EROFS_FLAT = 0,		/* all data from @block on */
-	EROFS_TAIL = 2,		/* the same, but what does not fill a block is behind the inode */
-	EROFS_CHUNKS = 4,	/* data are where @chunks say */
+	EROFS_FLAT = 0,	  /* all data from @block on */
+	EROFS_TAIL = 2,	  /* the same, but what does not fill a block is behind the inode */
+	EROFS_CHUNKS = 4, /* data are where @chunks say */
 };
 
 struct erofs_inode {
 	uint64_t nid;
-	struct tree_attr attr;		/* its size is that of the data */
+	struct tree_attr attr; /* its size is that of the data */
 	enum erofs_layout layout;
 	uint32_t block;
 	const void *tail;
 	uint32_t tail_bytes;
 	const uint32_t *chunks;
 	uint32_t nr_chunks;
-	uint32_t xattr_bytes;		/* that are at EROFS_INODE_BYTES of the slot already */
+	uint32_t xattr_bytes; /* that are at EROFS_INODE_BYTES of the slot already */
 };
 
 /* False, and nothing is put, if it is more than @slot_bytes or can be no inode. */
@@ -88,7 +88,7 @@ struct erofs_dirents {
 	uint32_t nr, name_bytes;
 	struct {
 		uint64_t nid;
-		uint8_t type;		/* DT_... */
+		uint8_t type; /* DT_... */
 		uint8_t name_bytes;
 	} entries[EROFS_MAX_DIRENTS];
 	uint8_t names[EROFS_BLOCK_BYTES];
@@ -106,7 +106,7 @@ uint32_t erofs_put_dirents(struct erofs_dirents *d, uint8_t block[EROFS_BLOCK_BY
 struct erofs_dir_inode {
 	uint64_t bytes;
 	uint32_t block;
-	const uint8_t *tail;		/* what does not fill a block, if it is behind the inode; or NULL */
+	const uint8_t *tail; /* what does not fill a block, if it is behind the inode; or NULL */
 };
 
 /* False: the inode in this slot is no directory that erofs_put_inode() could have put. */
@@ -114,7 +114,7 @@ bool erofs_get_dir(const uint8_t *slot, size_t slot_bytes, struct erofs_dir_inod
 
 /* Zero before the first one of a block. */
 struct erofs_name {
-	uint32_t at;			/* of the next one */
+	uint32_t at; /* of the next one */
 	uint64_t nid;
 	const char *text;
 	size_t bytes;

@@ -12,17 +12,17 @@
 
 struct file_geometry {
 	uint64_t size_bytes;
-	bool regular;			/* not a block device */
-	uint32_t block_bytes;		/* that O_DIRECT or the device asks for */
+	bool regular;	      /* not a block device */
+	uint32_t block_bytes; /* that O_DIRECT or the device asks for */
 	uint32_t physical_bytes;
-	uint32_t align;			/* of buffers, their addresses and lengths; 1: any will do */
+	uint32_t align; /* of buffers, their addresses and lengths; 1: any will do */
 };
 
 /* What others may do while we have the image open. */
 enum file_use {
-	FILE_READ,		/* a writer that is there already may stay (,ro and ,cow) */
-	FILE_READ_STABLE,	/* nobody may write: a backing file */
-	FILE_WRITE,		/* nobody else may write */
+	FILE_READ,	  /* a writer that is there already may stay (,ro and ,cow) */
+	FILE_READ_STABLE, /* nobody may write: a backing file */
+	FILE_WRITE,	  /* nobody else may write */
 };
 
 /*

@@ -14,13 +14,13 @@
 #include "disk/tree.h"
 
 #define FILES_MESSAGE_BYTES 65536u
-#define FILES_MAX_NUMBERS 32u		/* of one question */
+#define FILES_MAX_NUMBERS   32u /* of one question */
 
 enum files_kind {
-	FILES_READY,	/* no question: the process's first message, whose error says if it can serve */
-	FILES_LIST,	/* of one number: files_total, files_entry ... */
-	FILES_STAT,	/* of some: a files_stat for each, in their order */
-	FILES_OPEN,	/* of one: a files_data, and a descriptor, unless there is an error */
+	FILES_READY, /* no question: the process's first message, whose error says if it can serve */
+	FILES_LIST,  /* of one number: files_total, files_entry ... */
+	FILES_STAT,  /* of some: a files_stat for each, in their order */
+	FILES_OPEN,  /* of one: a files_data, and a descriptor, unless there is an error */
 	FILES_NR_KINDS,
 };
 
@@ -32,10 +32,10 @@ struct files_ask {
 };
 
 struct files_head {
-	uint32_t id;		/* of the question */
-	int32_t error;		/* 0 or -errno; then it is the last message, of LIST without records */
+	uint32_t id;   /* of the question */
+	int32_t error; /* 0 or -errno; then it is the last message, of LIST without records */
 	uint8_t kind, last;
-	uint16_t nr;		/* records */
+	uint16_t nr; /* records */
 };
 
 /* How many entries there will be at most that are directories, and that are not; all their names. */
@@ -47,7 +47,7 @@ struct files_total {
 /* In the order of their names. @name_bytes follow. */
 struct files_entry {
 	uint32_t number;
-	uint8_t type, name_bytes;	/* DT_... */
+	uint8_t type, name_bytes; /* DT_... */
 	uint16_t unused;
 };
 
@@ -62,9 +62,11 @@ struct files_data {
 	uint32_t name_bytes, nr_extents;
 };
 
-_Static_assert(sizeof(struct files_head) + sizeof(struct files_stat) + TREE_MAX_TARGET_BYTES +
-	       TREE_MAX_XATTR_BYTES <= FILES_MESSAGE_BYTES, "a file fits into a message");
-_Static_assert(sizeof(struct files_head) + sizeof(struct files_data) + TREE_MAX_PATH_BYTES +
-	       TREE_MAX_EXTENTS * sizeof(struct tree_extent) <= FILES_MESSAGE_BYTES, "so do its places");
+_Static_assert((sizeof(struct files_head) + sizeof(struct files_stat) + TREE_MAX_TARGET_BYTES +
+		TREE_MAX_XATTR_BYTES) <= FILES_MESSAGE_BYTES,
+	       "a file fits into a message");
+_Static_assert((sizeof(struct files_head) + sizeof(struct files_data) + TREE_MAX_PATH_BYTES +
+		TREE_MAX_EXTENTS * sizeof(struct tree_extent)) <= FILES_MESSAGE_BYTES,
+	       "so do its places");
 
 #endif

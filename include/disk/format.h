@@ -17,7 +17,7 @@
 #define DISK_SECTOR_BYTES 512u
 
 enum disk_format {
-	DISK_FORMAT_AUTO,	/* qcow2 if it looks like it, otherwise raw */
+	DISK_FORMAT_AUTO, /* qcow2 if it looks like it, otherwise raw */
 	DISK_FORMAT_RAW,
 	DISK_FORMAT_QCOW2,
 };
@@ -26,22 +26,22 @@ struct files;
 
 struct disk_config {
 	const char *path;
-	struct files *files;	/* lent; not NULL: the disk is tree @tree of these, called @path */
+	struct files *files; /* lent; not NULL: the disk is tree @tree of these, called @path */
 	unsigned int tree;
-	bool spare;		/* a directory that comes later, by disk_lend(); until then it has no size */
+	bool spare; /* a directory that comes later, by disk_lend(); until then it has no size */
 	enum disk_format format;
 	bool read_only;
-	bool direct;		/* O_DIRECT */
-	bool cow;		/* writes go to a temporary file, the image stays as it is */
-	bool backing;		/* backing files may be anywhere */
-	bool no_discard;	/* a guest cannot give space back */
+	bool direct;	 /* O_DIRECT */
+	bool cow;	 /* writes go to a temporary file, the image stays as it is */
+	bool backing;	 /* backing files may be anywhere */
+	bool no_discard; /* a guest cannot give space back */
 };
 
 enum disk_operation {
 	DISK_READ,
 	DISK_WRITE,
-	DISK_FLUSH,		/* what was written before is durable */
-	DISK_DISCARD,		/* contents are not needed any more */
+	DISK_FLUSH,   /* what was written before is durable */
+	DISK_DISCARD, /* contents are not needed any more */
 	DISK_WRITE_ZEROES,
 };
 
@@ -54,7 +54,7 @@ struct disk;
 struct disk_request {
 	enum disk_operation operation;
 	bool unmap;		/* write zeroes: the space may be given back */
-	uint64_t offset, bytes;	/* multiples of the disk's block_bytes */
+	uint64_t offset, bytes; /* multiples of the disk's block_bytes */
 	struct iovec *iov;
 	unsigned int nr_iov;
 	/* 0 or -errno. May be called from within disk_submit(). */
@@ -64,8 +64,8 @@ struct disk_request {
 	struct disk *disk;
 	struct aio_op op;
 	struct disk_request *next;
-	uint64_t pos;		/* bytes that are done */
-	struct iovec part;	/* one buffer of a part of the request */
+	uint64_t pos;	   /* bytes that are done */
+	struct iovec part; /* one buffer of a part of the request */
 };
 
 struct disk_ops {
@@ -92,10 +92,10 @@ struct disk {
 	uint64_t size_bytes;
 	bool read_only;
 	bool can_discard;
-	uint32_t block_bytes;		/* smallest unit of a request */
-	uint32_t physical_bytes;	/* what is efficient; both powers of two */
-	uint32_t discard_bytes;		/* smallest unit that a discard can give back */
-	struct log_limit log_limit;	/* for errors of this image */
+	uint32_t block_bytes;	    /* smallest unit of a request */
+	uint32_t physical_bytes;    /* what is efficient; both powers of two */
+	uint32_t discard_bytes;	    /* smallest unit that a discard can give back */
+	struct log_limit log_limit; /* for errors of this image */
 	/* disk.c's: how much was begun in this round of the loop, and who waits for the next. */
 	uint64_t round, round_bytes;
 	struct disk_request *waiting, **waiting_tail;

@@ -15,8 +15,8 @@ struct disk;
 
 struct partition_table {
 	bool present;
-	unsigned int root;		/* number of the only Linux partition; 0: not clear */
-	unsigned int nr_linux;		/* partitions of type Linux, and the first of them */
+	unsigned int root;     /* number of the only Linux partition; 0: not clear */
+	unsigned int nr_linux; /* partitions of type Linux, and the first of them */
 	unsigned int linux_numbers[PARTITION_MAX];
 };
 

@@ -6,13 +6,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PROBE_BYTES 512u
-#define PROBE_VHD_MAGIC "conectix"	/* also of the last sector, after what is otherwise raw */
+#define PROBE_BYTES	512u
+#define PROBE_VHD_MAGIC "conectix" /* also of the last sector, after what is otherwise raw */
 
 struct probe_format {
 	const char *name;
-	const char *command;	/* makes something that lkvm can read of it */
-	bool compressed;	/* ... and writes that to its output */
+	const char *command; /* makes something that lkvm can read of it */
+	bool compressed;     /* ... and writes that to its output */
 };
 
 /* The format, or NULL: nothing but raw contents. */

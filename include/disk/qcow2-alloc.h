@@ -64,10 +64,10 @@ void qcow2_free_metadata(struct qcow2_image *img, uint64_t offset, uint64_t byte
 void qcow2_unused_is_freeable(struct qcow2_image *img);
 
 enum free_step {
-	FREE_NEXT,		/* a step was done */
-	FREE_PUNCH,		/* *hole is to be punched out of the file before the next step */
-	FREE_WAIT,		/* @w waits for a slice */
-	FREE_END,		/* there is nothing left, or no room to go on before a flush */
+	FREE_NEXT,  /* a step was done */
+	FREE_PUNCH, /* *hole is to be punched out of the file before the next step */
+	FREE_WAIT,  /* @w waits for a slice */
+	FREE_END,   /* there is nothing left, or no room to go on before a flush */
 };
 
 /* One step of freeing what is freeable. */

@@ -6,7 +6,7 @@
 #include "disk/qcow2-image.h"
 
 enum extent_kind {
-	EXTENT_NONE,		/* this image does not say */
+	EXTENT_NONE, /* this image does not say */
 	EXTENT_ZERO,
 	EXTENT_DATA,
 	EXTENT_COMPRESSED,
@@ -15,10 +15,10 @@ enum extent_kind {
 /* Where guest bytes are. */
 struct extent {
 	enum extent_kind kind;
-	uint64_t bytes;			/* for how many it holds */
-	const struct aio_file *file;	/* data */
+	uint64_t bytes;		     /* for how many it holds */
+	const struct aio_file *file; /* data */
 	uint64_t host;
-	struct qcow2_image *image;	/* compressed */
+	struct qcow2_image *image; /* compressed */
 	uint64_t entry;
 };
 

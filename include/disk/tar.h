@@ -19,11 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TAR_BLOCK_BYTES	512u
-#define TAR_NAME_MAX	4096u			/* bytes of a name, without its end */
-#define TAR_XATTRS_MAX	65536u			/* bytes of names and values, of one entry */
-#define TAR_PAX_MAX	(2u << 20)		/* bytes of an extended header */
-#define TAR_PIECES_MAX	65536u			/* of a sparse file */
+#define TAR_BLOCK_BYTES 512u
+#define TAR_NAME_MAX	4096u	   /* bytes of a name, without its end */
+#define TAR_XATTRS_MAX	65536u	   /* bytes of names and values, of one entry */
+#define TAR_PAX_MAX	(2u << 20) /* bytes of an extended header */
+#define TAR_PIECES_MAX	65536u	   /* of a sparse file */
 
 enum tar_type {
 	TAR_FILE,
@@ -33,7 +33,7 @@ enum tar_type {
 	TAR_BLOCK_DEVICE,
 	TAR_DIR,
 	TAR_FIFO,
-	TAR_UNKNOWN,		/* a kind that only its writer knows */
+	TAR_UNKNOWN, /* a kind that only its writer knows */
 };
 
 /* A part of a sparse file that is stored; between these are holes. */
@@ -44,20 +44,20 @@ struct tar_piece {
 /* Valid until the block that follows its data is fed. */
 struct tar_entry {
 	enum tar_type type;
-	const char *path;		/* never empty; not otherwise checked: may be absolute, have ".." */
-	const char *link;		/* of links, where to; "" otherwise */
-	uint32_t mode;			/* 07777 */
-	uint32_t uid, gid;		/* 65534 if it has more than 32 bits */
-	uint32_t major, minor;		/* of devices */
-	uint64_t size_bytes;		/* of a file, with its holes */
+	const char *path;      /* never empty; not otherwise checked: may be absolute, have ".." */
+	const char *link;      /* of links, where to; "" otherwise */
+	uint32_t mode;	       /* 07777 */
+	uint32_t uid, gid;     /* 65534 if it has more than 32 bits */
+	uint32_t major, minor; /* of devices */
+	uint64_t size_bytes;   /* of a file, with its holes */
 	int64_t mtime_s;
 	uint32_t mtime_ns;
-	uint64_t stored_bytes;		/* of data that follow, and are padded to whole blocks */
-	uint64_t data_offset;		/* of these, in the archive */
+	uint64_t stored_bytes; /* of data that follow, and are padded to whole blocks */
+	uint64_t data_offset;  /* of these, in the archive */
 	bool is_sparse;
-	uint32_t nr_pieces;		/* of a sparse file: in order, apart, together stored_bytes */
+	uint32_t nr_pieces; /* of a sparse file: in order, apart, together stored_bytes */
 	const struct tar_piece *pieces;
-	const uint8_t *xattrs;		/* see tar_next_xattr() */
+	const uint8_t *xattrs; /* see tar_next_xattr() */
 	size_t xattrs_bytes;
 };
 
@@ -68,18 +68,18 @@ struct tar_xattr {
 };
 
 enum tar_step {
-	TAR_MORE,		/* it takes more blocks */
-	TAR_ENTRY,		/* tar_entry() is complete */
-	TAR_DATA,		/* it was data of the entry */
-	TAR_END,		/* it was the end's mark: what follows does not matter */
-	TAR_BAD,		/* tar_error() says why; so do all calls after it */
+	TAR_MORE,  /* it takes more blocks */
+	TAR_ENTRY, /* tar_entry() is complete */
+	TAR_DATA,  /* it was data of the entry */
+	TAR_END,   /* it was the end's mark: what follows does not matter */
+	TAR_BAD,   /* tar_error() says why; so do all calls after it */
 };
 
 struct tar;
 
 /* 0 or -ENOMEM. */
 int tar_create(struct tar **out);
-void tar_destroy(struct tar *t);	/* accepts NULL */
+void tar_destroy(struct tar *t); /* accepts NULL */
 
 /* Before the first block: that is at @offset of the archive, where an entry's headers begin. */
 void tar_begin_at(struct tar *t, uint64_t offset);

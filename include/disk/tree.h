@@ -21,30 +21,30 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define TREE_MAX_TREES 16u
-#define TREE_MAX_NUMBERS (1u << 24)
-#define TREE_ROOT 0u
-#define TREE_MAX_NAME_BYTES 255u
-#define TREE_MAX_TARGET_BYTES 4095u	/* of a symbolic link */
-#define TREE_MAX_XATTR_BYTES 49152u	/* of one file, as in struct tree_stat */
-#define TREE_MAX_EXTENTS 1024u		/* of one file */
-#define TREE_MAX_CHUNKS 16u
-#define TREE_MAX_PATH_BYTES 1024u	/* of a name in a message */
+#define TREE_MAX_TREES	      16u
+#define TREE_MAX_NUMBERS      (1u << 24)
+#define TREE_ROOT	      0u
+#define TREE_MAX_NAME_BYTES   255u
+#define TREE_MAX_TARGET_BYTES 4095u  /* of a symbolic link */
+#define TREE_MAX_XATTR_BYTES  49152u /* of one file, as in struct tree_stat */
+#define TREE_MAX_EXTENTS      1024u  /* of one file */
+#define TREE_MAX_CHUNKS	      16u
+#define TREE_MAX_PATH_BYTES   1024u /* of a name in a message */
 
 /* Whose files they are in the guest. */
 enum tree_owner {
-	TREE_OWNER_KEEP,	/* as on the host, or in the archive */
-	TREE_OWNER_ROOT,	/* the invoking user's and group's are root's */
+	TREE_OWNER_KEEP, /* as on the host, or in the archive */
+	TREE_OWNER_ROOT, /* the invoking user's and group's are root's */
 };
 
 /* What the user has named. All of it is lent. */
 struct tree_config {
-	const char *path;	/* a directory; of an archive: what messages call it */
-	int archive_fd;		/* a tar archive, readable at any offset; -1: it is a directory */
+	const char *path; /* a directory; of an archive: what messages call it */
+	int archive_fd;	  /* a tar archive, readable at any offset; -1: it is a directory */
 	enum tree_owner owner;
 	/* Of a directory that a snapshot had: what its files are called by (disk/dir.h: dir_map_save_names()). */
 	const void *names;
-	size_t names_bytes;	/* 0: nobody has called any by a number yet */
+	size_t names_bytes; /* 0: nobody has called any by a number yet */
 };
 
 /*
@@ -56,7 +56,7 @@ struct tree_config {
 struct tree_identity {
 	uint64_t dev, ino, size_bytes;
 	int64_t mtime_ns, btime_ns;
-	uint64_t is_named;	/* a file without a name is another than it was: somebody has replaced it */
+	uint64_t is_named; /* a file without a name is another than it was: somebody has replaced it */
 };
 
 #define TREE_IDENTITY_MASK (STATX_INO | STATX_SIZE | STATX_MTIME | STATX_BTIME | STATX_NLINK | STATX_TYPE)
@@ -88,9 +88,9 @@ static inline bool tree_is_unchanged(const struct tree_identity *then, const str
 
 /* What the guest is told about a file. */
 struct tree_attr {
-	uint32_t mode;		/* with its type, S_IF...; unreadable: without permissions */
+	uint32_t mode; /* with its type, S_IF...; unreadable: without permissions */
 	uint32_t nlink, uid, gid;
-	uint32_t major, minor;	/* of a device */
+	uint32_t major, minor; /* of a device */
 	uint32_t mtime_nsec;
 	int64_t mtime_sec;
 	uint64_t size_bytes;
@@ -100,12 +100,12 @@ struct tree_attr {
 	 * @chunk_bits is 12 to 31. 0: the file has no holes that matter.
 	 */
 	uint32_t chunk_bits, data_chunks;
-	struct tree_identity identity;	/* of a regular file */
+	struct tree_identity identity; /* of a regular file */
 };
 
 /* One extended attribute: this, its name, its value, and the next one right behind it. */
 struct tree_xattr {
-	uint8_t name_bytes;	/* of the whole name, "user.x" */
+	uint8_t name_bytes; /* of the whole name, "user.x" */
 	uint8_t unused;
 	uint16_t value_bytes;
 };
@@ -113,9 +113,9 @@ struct tree_xattr {
 /* Zero but for the buffers when a source is given it. */
 struct tree_stat {
 	struct tree_attr attr;
-	uint32_t target_bytes;	/* of a symbolic link */
+	uint32_t target_bytes; /* of a symbolic link */
 	uint32_t xattr_bytes;
-	char target[TREE_MAX_TARGET_BYTES + 1];		/* ends without a NUL */
+	char target[TREE_MAX_TARGET_BYTES + 1]; /* ends without a NUL */
 	uint8_t xattrs[TREE_MAX_XATTR_BYTES];
 };
 
@@ -126,13 +126,13 @@ struct tree_extent {
 
 /* In ascending order, apart from each other; what is in none of them is zeros. */
 struct tree_data {
-	int fd;			/* whoever asked closes it: give a dup() of one that is kept */
+	int fd; /* whoever asked closes it: give a dup() of one that is kept */
 	uint32_t nr_extents;
 	struct tree_extent extents[TREE_MAX_EXTENTS];
 };
 
 struct tree_source;
-struct tree_list;	/* the entries of a directory */
+struct tree_list; /* the entries of a directory */
 
 struct tree_source_ops {
 	/*
@@ -168,8 +168,8 @@ static inline bool tree_name_is_good(const char *name, size_t bytes)
 /* Each source has one first. */
 struct tree_source {
 	const struct tree_source_ops *ops;
-	int fd;			/* of the source's; stays open in the process. -1: none */
-	bool opens_below;	/* it is a directory in which files are opened */
+	int fd;		  /* of the source's; stays open in the process. -1: none */
+	bool opens_below; /* it is a directory in which files are opened */
 };
 
 /*

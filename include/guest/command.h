@@ -24,39 +24,39 @@ struct state;
 struct term;
 
 #define COMMAND_MAX_PORTS 5u
-#define COMMAND_READY_NS 60000000000ull		/* for init to say that it is ready, without --timeout */
+#define COMMAND_READY_NS  60000000000ull /* for init to say that it is ready, without --timeout */
 
 struct command_mount {
-	const char *path;		/* where in the guest; the first one is "/" */
-	const char *serial;		/* of its disk; NULL: it came in the initramfs */
+	const char *path;   /* where in the guest; the first one is "/" */
+	const char *serial; /* of its disk; NULL: it came in the initramfs */
 };
 
 /* What is to be run, and where. All of it is lent until command_destroy(). */
 struct command_config {
-	char *const *arguments;		/* none: the user's shell */
+	char *const *arguments; /* none: the user's shell */
 	unsigned int nr_arguments;
-	const char *const *environment;	/* NAME=VALUE, or NAME: init's own default is left out */
+	const char *const *environment; /* NAME=VALUE, or NAME: init's own default is left out */
 	unsigned int nr_environment;
-	const char *directory;		/* or NULL */
+	const char *directory; /* or NULL */
 	bool directory_needed;
-	const char *user;		/* USER[:GROUP], or NULL: root */
-	const char *hostname;		/* or NULL */
-	const char *results;		/* a directory of the guest, or NULL */
-	bool terminal;			/* it gets one; stderr is the same */
+	const char *user;     /* USER[:GROUP], or NULL: root */
+	const char *hostname; /* or NULL */
+	const char *results;  /* a directory of the guest, or NULL */
+	bool terminal;	      /* it gets one; stderr is the same */
 	unsigned int nr_mounts;
 	struct command_mount mounts[PROTOCOL_MAX_MOUNTS];
 	unsigned int nr_networks;
 	struct protocol_network networks[PROTOCOL_MAX_MOUNTS];
-	const void *more;		/* messages that are part of the plan, as they are */
+	const void *more; /* messages that are part of the plan, as they are */
 	size_t more_bytes;
-	bool held;			/* it does not start before command_release() */
+	bool held; /* it does not start before command_release() */
 };
 
 /* Who wants to know. */
 struct command_client {
-	void (*ready)(void *arg);	/* init waits for the plan; or NULL */
-	void (*started)(void *arg);	/* it runs; or NULL */
-	void (*ended)(void *arg);	/* command_result() is final, and all output has arrived */
+	void (*ready)(void *arg);   /* init waits for the plan; or NULL */
+	void (*started)(void *arg); /* it runs; or NULL */
+	void (*ended)(void *arg);   /* command_result() is final, and all output has arrived */
 	void *arg;
 };
 
@@ -68,24 +68,24 @@ struct command_sessions {
 	void (*hear)(void *arg, unsigned int session, uint32_t kind, const uint8_t *payload, size_t bytes);
 	/* Puts the next message, with its header, into @message, which has room for one. How long it is; 0: there is none. */
 	size_t (*say)(void *arg, uint8_t *message);
-	bool (*are_there)(void *arg);	/* the guest knows of one, or is about to */
+	bool (*are_there)(void *arg); /* the guest knows of one, or is about to */
 	void *arg;
 };
 
 #define COMMAND_SESSION_BYTES (sizeof(struct protocol_header) + PROTOCOL_MAX_FRAME_BYTES)
 
 enum command_end {
-	COMMAND_UNKNOWN,		/* nothing was heard of its end */
-	COMMAND_EXITED,			/* value: its status */
-	COMMAND_SIGNALED,		/* value: the signal */
-	COMMAND_NOT_STARTED,		/* value: errno */
-	COMMAND_FAILED,			/* the guest could not do what it was told, after a message */
+	COMMAND_UNKNOWN,     /* nothing was heard of its end */
+	COMMAND_EXITED,	     /* value: its status */
+	COMMAND_SIGNALED,    /* value: the signal */
+	COMMAND_NOT_STARTED, /* value: errno */
+	COMMAND_FAILED,	     /* the guest could not do what it was told, after a message */
 };
 
 struct command_result {
 	enum command_end end;
 	int value;
-	bool ready;			/* init was heard at all */
+	bool ready; /* init was heard at all */
 };
 
 /*

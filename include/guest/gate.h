@@ -17,21 +17,21 @@ struct event_loop;
 
 enum gate_kind {
 	/* From the VM. */
-	GATE_READY = 1,		/* the guest's first process waits */
+	GATE_READY = 1, /* the guest's first process waits */
 	GATE_STARTED,
-	GATE_NOT_STARTED,	/* value: errno, or 0: the guest could not, and has said why */
-	GATE_PAUSED,		/* value: 0, or errno */
+	GATE_NOT_STARTED, /* value: errno, or 0: the guest could not, and has said why */
+	GATE_PAUSED,	  /* value: 0, or errno */
 	/* To the VM. */
 	GATE_GO = 16,
-	GATE_SIGNAL,		/* value: as in struct protocol_signal */
-	GATE_PAUSE,		/* answered by GATE_PAUSED */
+	GATE_SIGNAL, /* value: as in struct protocol_signal */
+	GATE_PAUSE,  /* answered by GATE_PAUSED */
 	GATE_RESUME,
-	GATE_EXEC,		/* with a socket: a client of commands beside the first one (control/exec.h) */
-	GATE_JOIN,		/* with two: the same for another container, and who serves its files (disk/files.h) */
+	GATE_EXEC, /* with a socket: a client of commands beside the first one (control/exec.h) */
+	GATE_JOIN, /* with two: the same for another container, and who serves its files (disk/files.h) */
 };
 
 struct gate_message {
-	uint32_t kind;		/* enum gate_kind */
+	uint32_t kind; /* enum gate_kind */
 	uint32_t value;
 };
 
@@ -40,8 +40,8 @@ struct gate_client {
 	/* 0: it is; -EINPROGRESS: gate_paused() tells; another -errno. */
 	int (*pause)(void *arg);
 	void (*resume)(void *arg);
-	void (*exec)(void *arg, int fd);	/* @fd is its own from then on */
-	void (*join)(void *arg, int fd, int files);	/* so are these */
+	void (*exec)(void *arg, int fd);	    /* @fd is its own from then on */
+	void (*join)(void *arg, int fd, int files); /* so are these */
 	void *arg;
 };
 

@@ -28,19 +28,19 @@ struct init_plan {
 	struct init_mount *mounts[PROTOCOL_MAX_MOUNTS];
 	unsigned int nr_networks;
 	struct protocol_network networks[INIT_MAX_NETWORKS];
-	char **arguments, **environment;	/* end with NULL */
+	char **arguments, **environment; /* end with NULL */
 	size_t nr_arguments, nr_environment, string_bytes;
-	char *directory;			/* or NULL */
+	char *directory; /* or NULL */
 	bool directory_needed;
-	char *user;				/* or NULL: root */
-	char *hostname;				/* or NULL */
-	char *results;				/* or NULL */
+	char *user;	/* or NULL: root */
+	char *hostname; /* or NULL */
+	char *results;	/* or NULL */
 	bool has_terminal;
 	struct protocol_size size;
 	bool is_container;
-	bool is_member;				/* of another container than the first one */
+	bool is_member; /* of another container than the first one */
 	struct protocol_credentials credentials;
-	struct init_seccomp *seccomp;		/* or NULL */
+	struct init_seccomp *seccomp; /* or NULL */
 	size_t nr_steps;
 	struct init_step *steps[PROTOCOL_MAX_STEPS];
 };
@@ -92,7 +92,7 @@ __attribute__((noreturn)) void init_be_command(const struct init_plan *plan, con
 /* ---- init-exec.c: commands beside the first one ---- */
 
 #define INIT_EXEC_POLLS (4 * PROTOCOL_MAX_SESSIONS)
-#define INIT_STEP_MS 10		/* ... and how long at most, if one of them is about to leave */
+#define INIT_STEP_MS	10 /* ... and how long at most, if one of them is about to leave */
 
 struct pollfd;
 
@@ -101,7 +101,7 @@ void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, si
 
 /* What to wait for, up to INIT_EXEC_POLLS: how many. After it, whatever came: init_exec_turn(). */
 unsigned int init_exec_poll(struct pollfd *p);
-bool init_exec_leaves(void);	/* not longer than INIT_STEP_MS */
+bool init_exec_leaves(void); /* not longer than INIT_STEP_MS */
 void init_exec_turn(void);
 
 /* A process has ended; it may be one of theirs. */
@@ -163,7 +163,10 @@ struct init_spaces {
 	int pids, mounts, ipc, name;
 };
 
-#define INIT_NO_SPACES { -1, -1, -1, -1 }
+#define INIT_NO_SPACES \
+	{ \
+		-1, -1, -1, -1 \
+	}
 
 /* False if @first has ended already: then it has none. */
 bool init_open_spaces(struct init_spaces *s, pid_t first);
@@ -207,10 +210,10 @@ bool init_has_left(const struct protocol_in *in, const struct protocol_disk *dis
 
 /* Lines of a file; longer ones are left out. */
 struct init_lines {
-	int fd;			/* its user closes it */
+	int fd; /* its user closes it */
 	size_t at, until;
 	bool ended;
-	bool too_long;		/* what comes is the rest of such a line */
+	bool too_long; /* what comes is the rest of such a line */
 	char data[INIT_LINE_BYTES + 1];
 };
 
@@ -222,8 +225,8 @@ struct init_user {
 	uid_t uid;
 	gid_t gid;
 	char name[INIT_NAME_BYTES], home[PATH_MAX], shell[PATH_MAX];
-	bool is_known;		/* it stands in /etc/passwd */
-	bool group_given;	/* by lkvm: it has no other */
+	bool is_known;	  /* it stands in /etc/passwd */
+	bool group_given; /* by lkvm: it has no other */
 };
 
 /* @asked: USER[:GROUP] as names or numbers, or NULL for root. */

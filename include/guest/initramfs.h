@@ -20,22 +20,22 @@
 #include "guest/module-choice.h"
 
 /* Trees: what all of them may have, together. */
-#define INITRAMFS_MAX_TREE_BYTES (64ull << 20)
+#define INITRAMFS_MAX_TREE_BYTES   (64ull << 20)
 #define INITRAMFS_MAX_TREE_ENTRIES 65536u
-#define INITRAMFS_MAX_TREES 16
+#define INITRAMFS_MAX_TREES	   16
 
 /* A directory of this host, without what is mounted in it. */
 struct initramfs_tree {
-	const char *option;		/* that named it, for messages: "--root" */
+	const char *option; /* that named it, for messages: "--root" */
 	const char *path;
-	const char *to;			/* in the archive: "lkvm/root", or another name in lkvm */
-	bool own_is_root;		/* this user's and group's files are root's there */
+	const char *to;	  /* in the archive: "lkvm/root", or another name in lkvm */
+	bool own_is_root; /* this user's and group's files are root's there */
 };
 
 struct initramfs_config {
 	const void *init;
 	size_t init_bytes;
-	const struct module_choice *modules;	/* or NULL */
+	const struct module_choice *modules; /* or NULL */
 	unsigned int nr_trees;
 	struct initramfs_tree trees[INITRAMFS_MAX_TREES];
 };

@@ -34,10 +34,10 @@ enum kernel_option_id {
 #define KERNEL_BIT(id) (1u << (id))
 
 struct kernel_option {
-	const char *name;	/* without CONFIG_ */
-	const char *module;	/* its name, '_' for '-'; NULL: it cannot be one */
-	const char *purpose;	/* "for --root" */
-	const char *with;	/* what else to switch on, separated by blanks; NULL: nothing */
+	const char *name;    /* without CONFIG_ */
+	const char *module;  /* its name, '_' for '-'; NULL: it cannot be one */
+	const char *purpose; /* "for --root" */
+	const char *with;    /* what else to switch on, separated by blanks; NULL: nothing */
 };
 
 /* By enum kernel_option_id. */

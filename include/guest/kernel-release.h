@@ -13,11 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNEL_RELEASE_BYTES 65		/* with the NUL; as long as utsname allows */
+#define KERNEL_RELEASE_BYTES	  65 /* with the NUL; as long as utsname allows */
 #define KERNEL_RELEASE_MAX_SEARCH (256ull << 20)
 
 struct kernel_release {
-	char text[KERNEL_RELEASE_BYTES];	/* letters, digits and ".+~_-": a name for a folder */
+	char text[KERNEL_RELEASE_BYTES]; /* letters, digits and ".+~_-": a name for a folder */
 	unsigned int major, minor;
 	bool is_64bit;
 };

@@ -18,31 +18,31 @@
 #define MODULES_MAX 64
 
 enum module_state {
-	MODULE_UNKNOWN,		/* nothing says it: the guest finds out */
+	MODULE_UNKNOWN, /* nothing says it: the guest finds out */
 	MODULE_BUILT_IN,
-	MODULE_LOADED,		/* it is among the files */
+	MODULE_LOADED, /* it is among the files */
 	MODULE_MISSING,
 };
 
 struct module_file {
-	char name[MODULE_NAME_BYTES];	/* without ".ko" */
-	uint8_t *data;			/* unpacked; from malloc() */
+	char name[MODULE_NAME_BYTES]; /* without ".ko" */
+	uint8_t *data;		      /* unpacked; from malloc() */
 	size_t bytes;
-	bool optional;			/* no harm if the kernel refuses it */
+	bool optional; /* no harm if the kernel refuses it */
 };
 
 struct module_choice {
-	enum module_state state[NR_KERNEL_OPTIONS];	/* of what was wanted */
+	enum module_state state[NR_KERNEL_OPTIONS]; /* of what was wanted */
 	unsigned int nr_files;
-	struct module_file files[MODULES_MAX];		/* in the order of loading */
+	struct module_file files[MODULES_MAX]; /* in the order of loading */
 };
 
 struct module_source {
-	bool is_tree;			/* where kernels are built: its .config is right */
-	struct module_index paths;	/* modules.dep, or a tree's modules.order */
-	struct module_index builtin;	/* modules.builtin */
-	struct module_text builtin_modinfo, config;	/* or empty */
-	struct module_text (*aliases)(void *ctx);	/* modules.alias, which is large; or NULL */
+	bool is_tree;				    /* where kernels are built: its .config is right */
+	struct module_index paths;		    /* modules.dep, or a tree's modules.order */
+	struct module_index builtin;		    /* modules.builtin */
+	struct module_text builtin_modinfo, config; /* or empty */
+	struct module_text (*aliases)(void *ctx);   /* modules.alias, which is large; or NULL */
 
 	/* Fills in data and bytes from the module at @path. 0 or -errno, which ends the choice. */
 	int (*read)(void *ctx, const char *path, struct module_file *file);

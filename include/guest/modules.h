@@ -17,33 +17,33 @@
 #include "guest/kernel-release.h"
 #include "guest/module-choice.h"
 
-#define MODULES_MAX_FILE_BYTES	(64ull << 20)	/* one, unpacked */
-#define MODULES_MAX_BYTES	(256ull << 20)	/* all */
+#define MODULES_MAX_FILE_BYTES (64ull << 20)  /* one, unpacked */
+#define MODULES_MAX_BYTES      (256ull << 20) /* all */
 
 struct modules_config {
-	bool off;				/* --modules off: none are looked for */
-	const char *dir;			/* --modules DIR, or NULL */
-	const char *installed;			/* NULL: /lib/modules */
-	const char *kernel;			/* its path, or NULL */
-	const struct kernel_release *release;	/* or NULL if the kernel does not say it */
-	uint32_t wanted;			/* KERNEL_BIT()s */
-	uint32_t optional;			/* of these: no harm if loading fails */
-	bool use_cache;				/* of decompressed modules */
-	const char *cache_dir;			/* or NULL: the user's */
+	bool off;			      /* --modules off: none are looked for */
+	const char *dir;		      /* --modules DIR, or NULL */
+	const char *installed;		      /* NULL: /lib/modules */
+	const char *kernel;		      /* its path, or NULL */
+	const struct kernel_release *release; /* or NULL if the kernel does not say it */
+	uint32_t wanted;		      /* KERNEL_BIT()s */
+	uint32_t optional;		      /* of these: no harm if loading fails */
+	bool use_cache;			      /* of decompressed modules */
+	const char *cache_dir;		      /* or NULL: the user's */
 };
 
 enum modules_place {
-	MODULES_NOWHERE,	/* not looked for, or nobody says where */
-	MODULES_ABSENT,		/* there is no such folder */
+	MODULES_NOWHERE, /* not looked for, or nobody says where */
+	MODULES_ABSENT,	 /* there is no such folder */
 	MODULES_FOLDER,
 	MODULES_TREE,
 };
 
 struct modules {
-	struct module_choice choice;	/* states, and the files to load */
+	struct module_choice choice; /* states, and the files to load */
 	enum modules_place place;
-	char path[PATH_MAX];		/* of the folder or tree */
-	char release[KERNEL_RELEASE_BYTES];	/* "" if it is not known */
+	char path[PATH_MAX];		    /* of the folder or tree */
+	char release[KERNEL_RELEASE_BYTES]; /* "" if it is not known */
 	bool off;
 };
 

@@ -18,14 +18,14 @@
 
 #include <stddef.h>
 
-#define RESULTS_MAX_ENTRIES	1000000u
-#define RESULTS_MAX_DEPTH	256u
+#define RESULTS_MAX_ENTRIES 1000000u
+#define RESULTS_MAX_DEPTH   256u
 
 struct results_tar;
 
 /* Unpacks into @dir, which is lent. 0 or -ENOMEM. */
 int results_tar_create(struct results_tar **out, int dir);
-void results_tar_destroy(struct results_tar *rt);	/* accepts NULL */
+void results_tar_destroy(struct results_tar *rt); /* accepts NULL */
 
 /* The next @bytes of the stream, any number. 0, or -errno after a message: then it is over. */
 int results_tar_feed(struct results_tar *rt, const void *data, size_t bytes);

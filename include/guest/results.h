@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define RESULTS_HIDDEN	".lkvm-out-"
+#define RESULTS_HIDDEN ".lkvm-out-"
 
 struct event_loop;
 struct results;

@@ -23,7 +23,10 @@ struct link {
 };
 
 /* For link_close() before or without link_open(). */
-#define LINK_CLOSED { .fd = -1, .watch = -1 }
+#define LINK_CLOSED \
+	{ \
+		.fd = -1, .watch = -1 \
+	}
 
 /*
  * Tells changed() now, and with each piece of news, whether interface @ifindex is up. 0 or

@@ -41,11 +41,17 @@ struct net;
 struct pcap;
 struct vhost;
 
-#define NET_MAX_PUBLISH		32u
-#define NET_MIN_MTU		68u
-#define NET_MAX_MTU		65535u
+#define NET_MAX_PUBLISH 32u
+#define NET_MIN_MTU	68u
+#define NET_MAX_MTU	65535u
 
-enum net_mode { NET_MODE_NONE, NET_MODE_TAP, NET_MODE_FD, NET_MODE_PASST, NET_MODE_STREAM };
+enum net_mode {
+	NET_MODE_NONE,
+	NET_MODE_TAP,
+	NET_MODE_FD,
+	NET_MODE_PASST,
+	NET_MODE_STREAM,
+};
 
 /* What the guest's end is called, if lkvm's first process is to set it; all zero: no such thing. */
 struct net_address {
@@ -56,20 +62,20 @@ struct net_address {
 
 struct net_config {
 	enum net_mode mode;
-	const char *name;		/* "net0", for messages; all strings are lent */
-	const char *tapif;		/* tap; NULL: the kernel chooses */
-	int fd;				/* fd */
-	const char *path;		/* stream */
-	bool server;			/* stream: listen at path ... */
-	bool dry_run;			/* ... or see only whether that is possible */
-	unsigned int nr_publish;	/* passt: [IP:]HOST:GUEST[/udp] */
+	const char *name;	 /* "net0", for messages; all strings are lent */
+	const char *tapif;	 /* tap; NULL: the kernel chooses */
+	int fd;			 /* fd */
+	const char *path;	 /* stream */
+	bool server;		 /* stream: listen at path ... */
+	bool dry_run;		 /* ... or see only whether that is possible */
+	unsigned int nr_publish; /* passt: [IP:]HOST:GUEST[/udp] */
 	const char *publish[NET_MAX_PUBLISH];
-	bool host_loopback;		/* passt: the guest may reach it, by the gateway's address */
-	const char *pcap;		/* file for a copy of every frame, or NULL */
-	unsigned int mtu;		/* 0: that of the back end */
-	unsigned int queues;		/* pairs; 0: as many as fit back end and CPUs */
+	bool host_loopback;  /* passt: the guest may reach it, by the gateway's address */
+	const char *pcap;    /* file for a copy of every frame, or NULL */
+	unsigned int mtu;    /* 0: that of the back end */
+	unsigned int queues; /* pairs; 0: as many as fit back end and CPUs */
 	unsigned int cpus;
-	bool vhost;			/* tap, fd: frames are moved by the host's kernel */
+	bool vhost; /* tap, fd: frames are moved by the host's kernel */
 	/* ip=, gw=, dns=: told to the guest by its first process, and to passt. */
 	struct net_address guest;
 	bool has_mac;
@@ -112,16 +118,16 @@ struct net {
 	const char *name;
 	struct event_loop *loop;
 	struct net_client client;
-	unsigned int refused;		/* queues that a writable() is promised to, bits */
+	unsigned int refused; /* queues that a writable() is promised to, bits */
 	unsigned int nr_queues;
-	unsigned int offloads;		/* TUN_F_* that can be chosen */
-	bool sends_offloads;		/* takes frames that need work */
-	unsigned int mtu;		/* 0: nothing special */
+	unsigned int offloads; /* TUN_F_* that can be chosen */
+	bool sends_offloads;   /* takes frames that need work */
+	unsigned int mtu;      /* 0: nothing special */
 	bool link_up;
-	bool repeats;			/* readable() comes again while there are more frames */
+	bool repeats; /* readable() comes again while there are more frames */
 	struct pcap *pcap;
-	struct vhost *vhost;		/* moves the frames, if there is one */
-	pid_t child;			/* a process that is to end with it; 0: none */
+	struct vhost *vhost; /* moves the frames, if there is one */
+	pid_t child;	     /* a process that is to end with it; 0: none */
 	struct log_limit log_limit;
 };
 

@@ -14,13 +14,13 @@
 
 struct stream {
 	struct net net;
-	int fd;			/* -1: no peer, the link is down */
+	int fd; /* -1: no peer, the link is down */
 	int watch;
-	bool reads, writes;	/* what is waited for */
-	void (*lost)(struct stream *stream);	/* the peer has gone; may be NULL */
-	uint8_t *in;		/* [in_start, in_end): received and not yet taken */
+	bool reads, writes;		     /* what is waited for */
+	void (*lost)(struct stream *stream); /* the peer has gone; may be NULL */
+	uint8_t *in;			     /* [in_start, in_end): received and not yet taken */
 	uint32_t in_start, in_end;
-	uint8_t *out;		/* [out_start, out_end): the rest of a frame being sent */
+	uint8_t *out; /* [out_start, out_end): the rest of a frame being sent */
 	uint32_t out_start, out_end;
 };
 

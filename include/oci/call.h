@@ -20,17 +20,17 @@
 #include "oci/store.h"
 
 struct call {
-	const char *log;		/* --log, or NULL */
-	const char *log_format;		/* or NULL: text */
-	const char *root_given;		/* --root, or NULL */
-	bool systemd;			/* --systemd-cgroup */
+	const char *log;	/* --log, or NULL */
+	const char *log_format; /* or NULL: text */
+	const char *root_given; /* --root, or NULL */
+	bool systemd;		/* --systemd-cgroup */
 	char root[PATH_MAX];
-	char *title;			/* the process's arguments as they lie in memory */
+	char *title; /* the process's arguments as they lie in memory */
 	size_t title_bytes;
 };
 
 struct call_create {
-	const char *bundle, *pid_file, *console_socket, *preserved;	/* or NULL */
+	const char *bundle, *pid_file, *console_socket, *preserved; /* or NULL */
 	const char *id;
 };
 
@@ -44,10 +44,10 @@ int call_fail_by_words(const struct call *call, const char *text);
 void call_note(const struct call *call, const char *text);
 
 struct call_exec {
-	const char *process, *pid_file, *console_socket, *preserved, *cwd;	/* or NULL */
+	const char *process, *pid_file, *console_socket, *preserved, *cwd; /* or NULL */
 	bool tty, detach;
 	const char *id;
-	char **arguments;		/* of the command, without --process */
+	char **arguments; /* of the command, without --process */
 	unsigned int nr_arguments;
 };
 

@@ -17,11 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_MAX_BYTES (4u << 20)
-#define CONFIG_MAX_DEPTH 16
-#define CONFIG_MAX_ITEMS 4096u		/* of any list but these: */
+#define CONFIG_MAX_BYTES  (4u << 20)
+#define CONFIG_MAX_DEPTH  16
+#define CONFIG_MAX_ITEMS  4096u /* of any list but these: */
 #define CONFIG_MAX_GROUPS 32u
-#define CONFIG_NR_RLIMITS 16u		/* RLIM_NLIMITS */
+#define CONFIG_NR_RLIMITS 16u /* RLIM_NLIMITS */
 
 struct json_object;
 
@@ -31,7 +31,7 @@ struct config_error {
 
 struct config_strings {
 	unsigned int nr;
-	const char **texts;		/* a NULL behind them */
+	const char **texts; /* a NULL behind them */
 };
 
 struct config_pair {
@@ -56,76 +56,81 @@ struct config_rlimit {
 
 struct config_process {
 	bool terminal;
-	uint16_t columns, rows;			/* 0: not given */
+	uint16_t columns, rows; /* 0: not given */
 	uint32_t uid, gid;
 	bool umask_given;
 	uint32_t umask;
 	unsigned int nr_groups;
-	uint32_t groups[CONFIG_MAX_GROUPS];	/* additional ones */
+	uint32_t groups[CONFIG_MAX_GROUPS]; /* additional ones */
 	struct config_strings args, env;
 	const char *cwd;
 	struct config_capabilities capabilities;
-	struct config_rlimit rlimits[CONFIG_NR_RLIMITS];	/* by RLIMIT_... */
+	struct config_rlimit rlimits[CONFIG_NR_RLIMITS]; /* by RLIMIT_... */
 	bool no_new_privileges;
 	bool oom_score_given;
 	int oom_score;
 };
 
 struct config_mount {
-	const char *destination, *type, *source;	/* type "bind": source is a path of the host */
-	unsigned long flags;		/* MS_RDONLY, MS_NOSUID ... as mount(2) has them; MS_BIND, MS_REC */
-	bool copy_up;			/* tmpcopyup: a tmpfs begins with what is below it */
-	char *data;			/* what is the file system's own: "mode=755,size=65536k", or "" */
+	const char *destination, *type, *source; /* type "bind": source is a path of the host */
+	unsigned long flags;			 /* MS_RDONLY, MS_NOSUID ... as mount(2) has them; MS_BIND, MS_REC */
+	bool copy_up;				 /* tmpcopyup: a tmpfs begins with what is below it */
+	char *data;				 /* what is the file system's own: "mode=755,size=65536k", or "" */
 };
 
 enum config_namespace_kind {
-	CONFIG_NS_PID, CONFIG_NS_NETWORK, CONFIG_NS_IPC, CONFIG_NS_UTS, CONFIG_NS_MOUNT,
-	CONFIG_NS_CGROUP, CONFIG_NR_NAMESPACES
+	CONFIG_NS_PID,
+	CONFIG_NS_NETWORK,
+	CONFIG_NS_IPC,
+	CONFIG_NS_UTS,
+	CONFIG_NS_MOUNT,
+	CONFIG_NS_CGROUP,
+	CONFIG_NR_NAMESPACES
 };
 
 struct config_namespace {
 	bool given;
-	const char *path;		/* NULL: a new one */
+	const char *path; /* NULL: a new one */
 };
 
 /* Negative or 0: not given. */
 struct config_resources {
 	int64_t memory_bytes, swap_bytes, reservation_bytes;
 	int64_t cpu_shares, cpu_quota_us, cpu_period_us;
-	const char *cpus, *mems;	/* lists, or NULL */
+	const char *cpus, *mems; /* lists, or NULL */
 	int64_t pids;
 };
 
 struct config_device {
 	const char *path;
-	char type;			/* b, c or p */
+	char type; /* b, c or p */
 	uint32_t major, minor, mode, uid, gid;
 };
 
 struct config {
-	struct json_object *tree;	/* what the texts are in */
-	const char *root;		/* as it was written: absolute, or in the bundle */
+	struct json_object *tree; /* what the texts are in */
+	const char *root;	  /* as it was written: absolute, or in the bundle */
 	bool root_read_only;
 	bool has_process;
 	struct config_process process;
-	const char *hostname, *domainname;	/* or NULL */
+	const char *hostname, *domainname; /* or NULL */
 	unsigned int nr_mounts;
 	struct config_mount *mounts;
 	struct config_pairs annotations, sysctl;
 	struct config_strings masked_paths, read_only_paths;
-	const char *cgroups_path;	/* or NULL */
+	const char *cgroups_path; /* or NULL */
 	struct config_namespace namespaces[CONFIG_NR_NAMESPACES];
 	struct config_resources resources;
 	unsigned int nr_devices;
 	struct config_device *devices;
-	struct json_object *seccomp;	/* its object, unread; NULL: none */
-	char notes[2048];		/* names that were passed over or ignored, one a line */
+	struct json_object *seccomp; /* its object, unread; NULL: none */
+	char notes[2048];	     /* names that were passed over or ignored, one a line */
 };
 
 enum config_kind {
-	CONFIG_BUNDLE,		/* a config.json */
-	CONFIG_RESOURCES,	/* what --resources of update names: a linux.resources alone */
-	CONFIG_PROCESS,		/* what --process of exec names: a process object alone */
+	CONFIG_BUNDLE,	  /* a config.json */
+	CONFIG_RESOURCES, /* what --resources of update names: a linux.resources alone */
+	CONFIG_PROCESS,	  /* what --process of exec names: a process object alone */
 };
 
 /*

@@ -27,37 +27,37 @@
 
 enum holder_kind {
 	HOLDER_START = 1,
-	HOLDER_SIGNAL,		/* value: its number, | HOLDER_ALL: for all of its processes */
+	HOLDER_SIGNAL, /* value: its number, | HOLDER_ALL: for all of its processes */
 	HOLDER_PAUSE,
 	HOLDER_RESUME,
-	HOLDER_STATE,		/* is answered with HOLDER_IS_... */
-	HOLDER_EXEC,		/* with a socket, for the VM (guest/gate.h: GATE_EXEC) */
-	HOLDER_JOIN,		/* with two, for the VM (GATE_JOIN) */
+	HOLDER_STATE, /* is answered with HOLDER_IS_... */
+	HOLDER_EXEC,  /* with a socket, for the VM (guest/gate.h: GATE_EXEC) */
+	HOLDER_JOIN,  /* with two, for the VM (GATE_JOIN) */
 };
 
 #define HOLDER_ALL 0x100u
 
 #define HOLDER_IS_STARTED 1
-#define HOLDER_IS_PAUSED 2
+#define HOLDER_IS_PAUSED  2
 
 struct holder_request {
 	uint32_t kind, value;
 };
 
 struct holder_answer {
-	int32_t rc;		/* 0, flags or -errno; -ECHILD: the guest could not, and has said why */
+	int32_t rc; /* 0, flags or -errno; -ECHILD: the guest could not, and has said why */
 };
 
 struct holder_config {
 	int listener, gate, status, caller;
-	int network;		/* its network namespace; -1: an empty one, or its pod's */
-	int pod;		/* of a container that joins one: its sandbox's holder (pidfd); otherwise -1 */
-	unsigned long shared;	/* ... CLONE_NEW...: the namespaces that it shares with that */
-	const char *place;	/* a directory that its root is made on */
-	const char *hostname;	/* or NULL */
-	char *title;		/* of title_bytes: what ps shows of it */
+	int network;	      /* its network namespace; -1: an empty one, or its pod's */
+	int pod;	      /* of a container that joins one: its sandbox's holder (pidfd); otherwise -1 */
+	unsigned long shared; /* ... CLONE_NEW...: the namespaces that it shares with that */
+	const char *place;    /* a directory that its root is made on */
+	const char *hostname; /* or NULL */
+	char *title;	      /* of title_bytes: what ps shows of it */
 	size_t title_bytes;
-	const char *const *command;	/* to be shown there; a NULL behind it */
+	const char *const *command; /* to be shown there; a NULL behind it */
 };
 
 /* Shows it in @title, as far as there is room. */

@@ -20,18 +20,18 @@ struct store_container;
 struct member_config {
 	const char *id;
 	const struct store_container *sandbox;
-	uint32_t flags;			/* PROTOCOL_IN_... */
-	const char *root;		/* directories of the host */
+	uint32_t flags;	  /* PROTOCOL_IN_... */
+	const char *root; /* directories of the host */
 	unsigned int nr_dirs;
 	const struct dir_option *dirs;
-	const void *more, *process;	/* for the guest (oci/plan.h) */
+	const void *more, *process; /* for the guest (oci/plan.h) */
 	size_t more_bytes, process_bytes;
 	bool has_terminal;
-	int terminal;			/* the other side; -1: none, or the streams are one */
-	int gate, status;		/* the VM's ends of what its holder has */
-	int messages;			/* where they go until it is ready */
-	int procs;			/* of its group; -1: none */
-	int holder;			/* pidfd */
+	int terminal;	  /* the other side; -1: none, or the streams are one */
+	int gate, status; /* the VM's ends of what its holder has */
+	int messages;	  /* where they go until it is ready */
+	int procs;	  /* of its group; -1: none */
+	int holder;	  /* pidfd */
 };
 
 /* Its number, or -errno. It is the first process of a PID namespace of its own. */

@@ -14,26 +14,29 @@
 
 #include "oci/config.h"
 
-#define NETWORK_MAX_CARDS 4u
-#define NETWORK_MAX_PORTS 32u
+#define NETWORK_MAX_CARDS   4u
+#define NETWORK_MAX_PORTS   32u
 #define NETWORK_PASST_BYTES (16u + NETWORK_MAX_PORTS * sizeof(",publish=0.0.0.0:65535:65535/udp"))
 
 struct network_card {
-	int fd;			/* the macvtap's */
+	int fd; /* the macvtap's */
 	uint8_t mac[6];
-	uint8_t prefix_bits;	/* 0: no address (of version 4) */
-	uint8_t address[4], gateway[4];		/* all zero: none */
-	bool has_ipv6;		/* an address of version 6, beside the link's own: the guest does not get it */
+	uint8_t prefix_bits;		/* 0: no address (of version 4) */
+	uint8_t address[4], gateway[4]; /* all zero: none */
+	bool has_ipv6;			/* an address of version 6, beside the link's own: the guest does not get it */
 	uint32_t mtu;
 };
 
 struct network {
-	int spaces;		/* the namespace; -1: none was named */
+	int spaces; /* the namespace; -1: none was named */
 	unsigned int nr;
 	struct network_card cards[NETWORK_MAX_CARDS];
 };
 
-#define NETWORK_NONE { .spaces = -1 }
+#define NETWORK_NONE \
+	{ \
+		.spaces = -1 \
+	}
 
 /*
  * Takes over what is in the namespace at @path, for the container @owner; the host's own network, whatever path

@@ -13,15 +13,15 @@
 #include "oci/config.h"
 #include "oci/pod.h"
 
-#define PLAN_MAX_FILE_BYTES (8u << 20)	/* of single files, all together */
+#define PLAN_MAX_FILE_BYTES (8u << 20) /* of single files, all together */
 
 struct plan {
-	char *bytes;			/* the messages */
+	char *bytes; /* the messages */
 	size_t nr_bytes;
 	unsigned int nr_dirs;
 	struct dir_option dirs[OPTIONS_MAX_DIRS];
-	char *dir_texts[OPTIONS_MAX_DIRS];	/* what they point into; ours */
-	struct config_strings environment;	/* all of it; its list is ours */
+	char *dir_texts[OPTIONS_MAX_DIRS]; /* what they point into; ours */
+	struct config_strings environment; /* all of it; its list is ours */
 };
 
 /*

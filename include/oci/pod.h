@@ -13,19 +13,19 @@
 
 #include "oci/config.h"
 
-#define POD_MAX_CONTAINERS 16u		/* beside the sandbox */
+#define POD_MAX_CONTAINERS     16u /* beside the sandbox */
 #define POD_DEFAULT_CONTAINERS 8u
 
 enum pod_role {
-	POD_NONE,		/* a container of its own */
+	POD_NONE, /* a container of its own */
 	POD_SANDBOX,
 	POD_MEMBER,
 };
 
 struct pod {
 	enum pod_role role;
-	const char *sandbox;		/* of a member: whose it is */
-	unsigned int nr_spares;		/* of a sandbox: how many others there can be */
+	const char *sandbox;	/* of a member: whose it is */
+	unsigned int nr_spares; /* of a sandbox: how many others there can be */
 	/* Of a member: namespaces that are its own, and not the pod's. */
 	bool own_ipc, own_uts, shared_pids;
 };

@@ -19,17 +19,20 @@
 
 /* What holds it while nothing else is in it. */
 struct scope {
-	pid_t keeper;		/* 0: none */
-	int pipe;		/* the keeper ends with it; -1: not open */
+	pid_t keeper; /* 0: none */
+	int pipe;     /* the keeper ends with it; -1: not open */
 };
 
-#define SCOPE_NONE { .pipe = -1 }
+#define SCOPE_NONE \
+	{ \
+		.pipe = -1 \
+	}
 
 /* A command line for busctl, with pointers into itself: it is not to be copied. */
 struct scope_command {
 	const char *argv[SCOPE_MAX_ARGUMENTS + 1];
 	unsigned int nr, nr_properties;
-	char number[12];	/* of properties */
+	char number[12]; /* of properties */
 	char text[1024];
 	size_t used;
 };

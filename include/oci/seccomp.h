@@ -14,8 +14,8 @@
 #include "oci/config.h"
 
 struct seccomp_program {
-	uint32_t flags;		/* SECCOMP_FILTER_FLAG_... of seccomp(2) */
-	void *bytes;		/* struct sock_filter */
+	uint32_t flags; /* SECCOMP_FILTER_FLAG_... of seccomp(2) */
+	void *bytes;	/* struct sock_filter */
 	size_t nr_bytes;
 };
 

@@ -23,28 +23,31 @@
 #define STORE_MAX_ID_BYTES 128u
 
 struct store_process {
-	pid_t pid;		/* 0: none */
-	uint64_t start;		/* proc(5): starttime */
+	pid_t pid;	/* 0: none */
+	uint64_t start; /* proc(5): starttime */
 };
 
 struct store_record {
 	char bundle[PATH_MAX];
-	char cgroup[PATH_MAX];		/* "": none */
-	bool cgroup_made;		/* by us, who remove it; it was not there before */
-	bool cgroup_scope;		/* by systemd, who removes it when it is empty */
-	char network[PATH_MAX];		/* a namespace with interfaces of ours; "": none */
-	char sandbox[STORE_MAX_ID_BYTES + 1];	/* the container in whose VM it is; "": it has its own */
-	struct store_process holder, vm;	/* vm: or who moves its streams to that one */
-	bool creating;			/* create is at it, or was killed: processes may be missing */
-	bool started, paused;		/* as it was when it was written; the holder knows */
+	char cgroup[PATH_MAX];		      /* "": none */
+	bool cgroup_made;		      /* by us, who remove it; it was not there before */
+	bool cgroup_scope;		      /* by systemd, who removes it when it is empty */
+	char network[PATH_MAX];		      /* a namespace with interfaces of ours; "": none */
+	char sandbox[STORE_MAX_ID_BYTES + 1]; /* the container in whose VM it is; "": it has its own */
+	struct store_process holder, vm;      /* vm: or who moves its streams to that one */
+	bool creating;			      /* create is at it, or was killed: processes may be missing */
+	bool started, paused;		      /* as it was when it was written; the holder knows */
 };
 
 struct store_container {
-	int root, dir, lock;	/* -1: not open */
+	int root, dir, lock; /* -1: not open */
 	char id[STORE_MAX_ID_BYTES + 1];
 };
 
-#define STORE_NO_CONTAINER { .root = -1, .dir = -1, .lock = -1 }
+#define STORE_NO_CONTAINER \
+	{ \
+		.root = -1, .dir = -1, .lock = -1 \
+	}
 
 /* Letters, digits, '_', '+', '-' and '.'; not "." or "..". */
 bool store_is_id(const char *id);

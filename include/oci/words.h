@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 struct word_flags {
-	unsigned long set, cleared;	/* MS_... of mount(2) */
+	unsigned long set, cleared; /* MS_... of mount(2) */
 };
 
 /* "CAP_CHOWN": its number, or -1. */

@@ -20,12 +20,12 @@
 struct event_loop;
 struct sandbox;
 
-#define BROKER_MAX_SOCKETS 64u
+#define BROKER_MAX_SOCKETS  64u
 #define BROKER_MAX_CHILDREN 32u
 
 struct broker {
-	int helper;				/* -1: none */
-	const char *log_path;			/* or NULL; lent, as all of them */
+	int helper;	      /* -1: none */
+	const char *log_path; /* or NULL; lent, as all of them */
 	struct socket_name sockets[BROKER_MAX_SOCKETS];
 	unsigned int nr_sockets;
 	pid_t children[BROKER_MAX_CHILDREN];
@@ -33,7 +33,7 @@ struct broker {
 	struct sandbox *sandbox;
 	/* What is asked of it while the loop runs. */
 	struct event_loop *loop;
-	int watch;				/* of the helper; -1: it is not there */
+	int watch; /* of the helper; -1: it is not there */
 	void (*opened)(void *arg, int fd);
 	void *opened_arg;
 	bool asked, asked_again;

@@ -24,13 +24,13 @@
 enum sandbox_mode {
 	SANDBOX_ON,
 	SANDBOX_OFF,
-	SANDBOX_STRICT,		/* everything, or the VM does not start */
+	SANDBOX_STRICT, /* everything, or the VM does not start */
 };
 
 /* What a thread or process is for; its system calls are listed in sandbox/filters.c. */
 enum sandbox_kind {
 	SANDBOX_LOOP,
-	SANDBOX_LOOP_GDB,	/* ... of a VM that gdb may debug, whose registers it sets */
+	SANDBOX_LOOP_GDB, /* ... of a VM that gdb may debug, whose registers it sets */
 	SANDBOX_VCPU,
 	SANDBOX_WORKER,
 	SANDBOX_STORE,
@@ -38,15 +38,15 @@ enum sandbox_kind {
 	SANDBOX_SUPERVISOR,
 	SANDBOX_RESULTS,
 	SANDBOX_FILES,
-	SANDBOX_HOLDER,		/* of a container: oci/holder.c */
+	SANDBOX_HOLDER, /* of a container: oci/holder.c */
 	SANDBOX_NR_KINDS,
 };
 
-#define SANDBOX_EXIT_STATUS 125	/* after a forbidden call: EXIT_LKVM */
+#define SANDBOX_EXIT_STATUS 125 /* after a forbidden call: EXIT_LKVM */
 
 /* ---- for sandbox/filters.c ---- */
 
-#define SANDBOX_MAX_CALLS 30u	/* in one filter; ioctl(2) is one, however many requests are allowed */
+#define SANDBOX_MAX_CALLS 30u /* in one filter; ioctl(2) is one, however many requests are allowed */
 /* Stands in a filter for the id of the process, until it is installed. */
 #define SANDBOX_OWN_PID 0x7f1d0b1du
 
@@ -54,12 +54,12 @@ enum sandbox_kind {
 
 struct sandbox {
 	enum sandbox_mode mode;
-	bool user_entered;		/* by sandbox_separate() */
-	int builder;			/* pidfd of who has called sandbox_build(); -1: nobody */
-	uint32_t built;			/* its namespaces: CLONE_* */
-	bool filters;			/* this host has them */
-	sem_t confined;			/* one post for each thread that has its filter */
-	atomic_int error;		/* -errno of one that has not */
+	bool user_entered; /* by sandbox_separate() */
+	int builder;	   /* pidfd of who has called sandbox_build(); -1: nobody */
+	uint32_t built;	   /* its namespaces: CLONE_* */
+	bool filters;	   /* this host has them */
+	sem_t confined;	   /* one post for each thread that has its filter */
+	atomic_int error;  /* -errno of one that has not */
 };
 
 void sandbox_init(struct sandbox *s, enum sandbox_mode mode);
@@ -100,9 +100,9 @@ int sandbox_wait(struct sandbox *s, unsigned int nr);
 struct sandbox_folder {
 	int fd;
 	enum {
-		SANDBOX_READ = 1,		/* list, read */
-		SANDBOX_WRITE = 2,		/* files, directories, links: make, write, move, remove */
-		SANDBOX_REMOVE_DIRS = 4,	/* empty ones */
+		SANDBOX_READ = 1,	 /* list, read */
+		SANDBOX_WRITE = 2,	 /* files, directories, links: make, write, move, remove */
+		SANDBOX_REMOVE_DIRS = 4, /* empty ones */
 	} rights;
 };
 
@@ -123,7 +123,7 @@ int sandbox_confine_helper(struct sandbox *s, enum sandbox_kind kind);
 int sandbox_drop_capabilities(void);
 
 #ifdef SANDBOX_HOOK
-void sandbox_hook(const char *place);	/* tests/lib/hook.c */
+void sandbox_hook(const char *place); /* tests/lib/hook.c */
 #endif
 
 /* ---- for `lkvm check` ---- */
@@ -136,7 +136,7 @@ void sandbox_hook(const char *place);	/* tests/lib/hook.c */
  */
 unsigned int sandbox_probe(int errors[SANDBOX_MAX_LAYERS]);
 const char *sandbox_layer_name(unsigned int layer);
-const char *sandbox_layer_key(unsigned int layer);	/* in --json */
+const char *sandbox_layer_key(unsigned int layer); /* in --json */
 
 /* The current folder, a mount of its own, becomes the root of this mount namespace. 0 or -errno. */
 int sandbox_change_root(void);

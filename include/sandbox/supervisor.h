@@ -31,29 +31,29 @@
 struct sandbox;
 
 #define SUPERVISOR_MAX_REPORT_BYTES 160u
-#define SUPERVISOR_MAX_KEPT 4u
+#define SUPERVISOR_MAX_KEPT	    4u
 
 /* What the supervisor knows of the run. */
 struct supervisor_config {
-	int tty;		/* our input; -1: none */
+	int tty; /* our input; -1: none */
 	bool has_log;
-	uint64_t grace_ns;	/* so much longer may the VM take after the first SIGTERM */
-	int keep_fds[SUPERVISOR_MAX_KEPT];	/* stay open in it; -1: none */
+	uint64_t grace_ns;		   /* so much longer may the VM take after the first SIGTERM */
+	int keep_fds[SUPERVISOR_MAX_KEPT]; /* stay open in it; -1: none */
 };
 
 /* How the VM ended. */
 struct supervisor_end {
-	int status;			/* to end with */
-	int signal;			/* that ended it or its process; 0: none */
-	bool timed_out;			/* before it ran */
-	bool ended;			/* by its user's signal, before it ran */
-	bool left;			/* it did not end in time, and is left to the kernel */
-	size_t report_bytes;		/* of its report; 0: it had no chance to send one */
+	int status;	     /* to end with */
+	int signal;	     /* that ended it or its process; 0: none */
+	bool timed_out;	     /* before it ran */
+	bool ended;	     /* by its user's signal, before it ran */
+	bool left;	     /* it did not end in time, and is left to the kernel */
+	size_t report_bytes; /* of its report; 0: it had no chance to send one */
 	uint8_t report[SUPERVISOR_MAX_REPORT_BYTES];
 };
 
 struct supervisor {
-	int socket;		/* to the supervisor; -1: there is none */
+	int socket; /* to the supervisor; -1: there is none */
 };
 
 void supervisor_init(struct supervisor *f);
@@ -64,7 +64,7 @@ void supervisor_init(struct supervisor *f);
  * message. On the only thread there is; descriptors stay with the VM.
  */
 int supervisor_separate(struct supervisor *f, struct sandbox *s, const struct supervisor_config *config,
-		   struct supervisor_end *end);
+			struct supervisor_end *end);
 
 /* There is a supervisor, and this is the VM's process. */
 bool supervisor_is_there(const struct supervisor *f);

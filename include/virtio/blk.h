@@ -15,8 +15,8 @@ struct mem;
 struct virtio_device;
 
 struct blk_config {
-	const char *name;	/* "vda", for messages; lent */
-	const char *serial;	/* at most BLK_SERIAL_BYTES, or NULL; lent */
+	const char *name;   /* "vda", for messages; lent */
+	const char *serial; /* at most BLK_SERIAL_BYTES, or NULL; lent */
 	unsigned int queues;
 };
 

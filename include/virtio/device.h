@@ -20,7 +20,7 @@
 #include "log.h"
 #include "virtio/queue.h"
 
-#define VIRTIO_MAX_QUEUES 32u
+#define VIRTIO_MAX_QUEUES	32u
 #define VIRTIO_CONFIG_MAX_BYTES 128u
 
 struct state;
@@ -28,9 +28,9 @@ struct virtio_device;
 
 /* A kind of device. All on the loop's thread. */
 struct virtio_ops {
-	uint32_t id;			/* virtio 1.2 §5 */
-	uint32_t pci_class;		/* for people who run lspci */
-	const char *driver;		/* Linux's name for it, for people who lack it */
+	uint32_t id;	    /* virtio 1.2 §5 */
+	uint32_t pci_class; /* for people who run lspci */
+	const char *driver; /* Linux's name for it, for people who lack it */
 	/* The driver is ready: features and queues are final. */
 	void (*start)(struct virtio_device *dev);
 	/* There may be chains in queue @queue. */
@@ -62,52 +62,52 @@ struct virtio_transport_ops {
 
 /* One queue, with the registers that describe it before it is enabled. */
 struct virtio_queue {
-	struct virtq ring;		/* loop */
-	bool draining;			/* loop: being stopped, nothing is popped any more */
-	struct virtq_setup setup;	/* registers */
-	bool ready;			/* registers: the driver has enabled it */
-	int kick_fd;			/* written by the transport or by KVM for it */
+	struct virtq ring;	  /* loop */
+	bool draining;		  /* loop: being stopped, nothing is popped any more */
+	struct virtq_setup setup; /* registers */
+	bool ready;		  /* registers: the driver has enabled it */
+	int kick_fd;		  /* written by the transport or by KVM for it */
 	int watch;
 	struct virtio_device *dev;
 };
 
 /* What it has done, for lkvm stat. */
 struct virtio_counts {
-	uint64_t requests;		/* or frames, or buffers */
-	uint64_t bytes_in, bytes_out;	/* to the guest, from it */
+	uint64_t requests;	      /* or frames, or buffers */
+	uint64_t bytes_in, bytes_out; /* to the guest, from it */
 	uint64_t errors;
 };
 
 struct virtio_device {
 	const struct virtio_ops *ops;
-	const char *name;		/* "vda", for messages; lent */
+	const char *name; /* "vda", for messages; lent */
 	const struct mem *mem;
 	struct event_loop *loop;
 	const struct virtio_transport_ops *transport_ops;
 	void *transport;
 	struct log_limit log_limit;
-	uint64_t offered;		/* features */
+	uint64_t offered; /* features */
 
 	/* What the guest can observe. */
 	_Atomic uint8_t status;
-	_Atomic uint32_t generation;	/* of the configuration */
-	uint64_t requested;		/* features, until FEATURES_OK */
-	bool requested_unknown;		/* ... beyond bit 63 */
+	_Atomic uint32_t generation; /* of the configuration */
+	uint64_t requested;	     /* features, until FEATURES_OK */
+	bool requested_unknown;	     /* ... beyond bit 63 */
 	_Atomic uint64_t accepted;
 	uint32_t config_bytes;
 	uint8_t config[VIRTIO_CONFIG_MAX_BYTES];
 
 	unsigned int nr_queues;
 	struct virtio_queue *queues;
-	pthread_mutex_t lock;		/* registers */
-	pthread_mutex_t config_lock;	/* config[]; held for a copy only */
-	bool running;			/* loop: DRIVER_OK, not broken */
-	bool had_driver;		/* loop: ... at any time */
-	bool frozen;			/* loop: it was running */
-	bool config_changed;		/* loop: it is not what was saved */
-	struct virtio_counts counts;	/* loop */
-	atomic_bool lends;		/* loop: somebody else serves queues */
-	atomic_bool was_found;		/* registers: a driver of the transport was there */
+	pthread_mutex_t lock;	     /* registers */
+	pthread_mutex_t config_lock; /* config[]; held for a copy only */
+	bool running;		     /* loop: DRIVER_OK, not broken */
+	bool had_driver;	     /* loop: ... at any time */
+	bool frozen;		     /* loop: it was running */
+	bool config_changed;	     /* loop: it is not what was saved */
+	struct virtio_counts counts; /* loop */
+	atomic_bool lends;	     /* loop: somebody else serves queues */
+	atomic_bool was_found;	     /* registers: a driver of the transport was there */
 };
 
 /* ---- for devices ---- */
@@ -164,7 +164,7 @@ void virtio_set_needs_reset(struct virtio_device *dev, const char *why);
  * @lost interrupts and kicks may be that were sent before: each is sent once more.
  */
 void virtio_freeze(struct virtio_device *dev);
-bool virtio_is_at_rest(const struct virtio_device *dev);	/* frozen: nothing is in flight */
+bool virtio_is_at_rest(const struct virtio_device *dev); /* frozen: nothing is in flight */
 void virtio_thaw(struct virtio_device *dev, bool lost);
 
 /* state.h. Of a device that is frozen or was never started; it is the @index'th. */

@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define NET_FILTER_ENTRIES 64u	/* of each table; a driver that wants more gets all */
-#define NET_FILTER_VLANS 4096u
+#define NET_FILTER_ENTRIES   64u /* of each table; a driver that wants more gets all */
+#define NET_FILTER_VLANS     4096u
 #define NET_FILTER_MIN_BYTES 18u
 
 struct state;

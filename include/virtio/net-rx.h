@@ -17,44 +17,44 @@ struct net_filter;
 struct net_tx;
 struct virtio_device;
 
-#define NET_RX_MAX_IOV 1024u		/* of one system call */
+#define NET_RX_MAX_IOV 1024u /* of one system call */
 
 /* What it waits for. */
 enum net_rx_state {
-	NET_RX_OFF,		/* to be started: no driver, or the pair is not in use */
-	NET_RX_SOON,		/* the end of the loop's round: there may be more frames */
-	NET_RX_NO_FRAME,	/* the back end's readable() */
-	NET_RX_NO_CHAIN,	/* the driver's kick */
-	NET_RX_FAILED,		/* the timer: reading fails again and again */
+	NET_RX_OFF,	 /* to be started: no driver, or the pair is not in use */
+	NET_RX_SOON,	 /* the end of the loop's round: there may be more frames */
+	NET_RX_NO_FRAME, /* the back end's readable() */
+	NET_RX_NO_CHAIN, /* the driver's kick */
+	NET_RX_FAILED,	 /* the timer: reading fails again and again */
 };
 
 struct net_rx_chain {
 	uint16_t head;
 	uint16_t nr_iov;
-	uint32_t bytes;			/* at most that of the biggest frame */
+	uint32_t bytes; /* at most that of the biggest frame */
 };
 
 struct net_rx {
 	struct virtio_device *dev;
 	struct net *net;
 	const struct net_filter *filter;
-	struct net_tx *tx;		/* of the same pair */
+	struct net_tx *tx; /* of the same pair */
 	unsigned int pair, queue;
 	enum net_rx_state state;
 	struct event_deferred round_end;
 	int timer;
-	unsigned int failures;		/* in a row */
+	unsigned int failures; /* in a row */
 	/* Chains held: held[first, last), their buffers iov[iov_first, iov_last). */
 	unsigned int first, last, iov_first, iov_last;
 	uint32_t held_bytes;
 	struct net_rx_chain held[2 * VIRTQ_MAX_SIZE];
-	struct iovec iov[NET_RX_MAX_IOV];	/* one is kept free for the tail */
-	uint32_t window;		/* how much to hold */
-	unsigned int small_frames;	/* in a row */
-	unsigned int burst;		/* frames to read before asking whether there are more */
+	struct iovec iov[NET_RX_MAX_IOV]; /* one is kept free for the tail */
+	uint32_t window;		  /* how much to hold */
+	unsigned int small_frames;	  /* in a row */
+	unsigned int burst;		  /* frames to read before asking whether there are more */
 	/* A frame that has been read and not yet given to the driver. */
-	uint32_t frame_bytes;		/* 0: none */
-	uint32_t direct_bytes;		/* of it, in held chains; the rest is in tail */
+	uint32_t frame_bytes;  /* 0: none */
+	uint32_t direct_bytes; /* of it, in held chains; the rest is in tail */
 	uint8_t *tail;
 	uint64_t received, dropped, errors;
 };

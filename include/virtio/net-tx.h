@@ -16,11 +16,11 @@ struct virtio_device;
 
 /* What it waits for. */
 enum net_tx_state {
-	NET_TX_OFF,		/* to be started: no driver, or the pair is not in use */
-	NET_TX_SERVED,		/* the end of the loop's round, to look again */
-	NET_TX_EMPTY,		/* the driver's kick */
-	NET_TX_FULL,		/* the back end's writable() */
-	NET_TX_STREAM,		/* the timer */
+	NET_TX_OFF,    /* to be started: no driver, or the pair is not in use */
+	NET_TX_SERVED, /* the end of the loop's round, to look again */
+	NET_TX_EMPTY,  /* the driver's kick */
+	NET_TX_FULL,   /* the back end's writable() */
+	NET_TX_STREAM, /* the timer */
 };
 
 struct net_tx {
@@ -29,10 +29,10 @@ struct net_tx {
 	unsigned int pair, queue;
 	enum net_tx_state state;
 	struct event_deferred round_end;
-	int timer;			/* an interrupt is owed at the latest when it expires */
+	int timer; /* an interrupt is owed at the latest when it expires */
 	bool timer_runs;
-	unsigned int kicks;		/* since it was set, or since a frame was received */
-	bool streams;			/* the timer looks, instead of kicks */
+	unsigned int kicks; /* since it was set, or since a frame was received */
+	bool streams;	    /* the timer looks, instead of kicks */
 	uint64_t sent, errors;
 };
 

@@ -15,7 +15,7 @@ struct virtio_device;
 struct virtio_net;
 
 struct virtio_net_params {
-	const char *name;	/* "net0", for messages; lent */
+	const char *name; /* "net0", for messages; lent */
 	uint8_t mac[6];
 };
 

@@ -21,7 +21,14 @@ struct event_loop;
 struct port;
 struct term;
 
-enum port_kind { PORT_TERM, PORT_UNIX, PORT_FILE, PORT_FD, PORT_PTY, PORT_PEER };
+enum port_kind {
+	PORT_TERM,
+	PORT_UNIX,
+	PORT_FILE,
+	PORT_FD,
+	PORT_PTY,
+	PORT_PEER,
+};
 
 /*
  * Who is at the other side in lkvm itself: takes and gives bytes as port_write() and port_read() say.
@@ -35,17 +42,17 @@ struct port_peer {
 
 struct port_config {
 	enum port_kind kind;
-	const char *name;	/* what the guest sees; lent */
-	const char *path;	/* unix, file; lent */
-	int fd;			/* fd */
-	struct term *term;	/* terminal; lent */
-	struct port_peer peer;	/* peer */
-	bool dry_run;		/* no socket and no file is made */
+	const char *name;      /* what the guest sees; lent */
+	const char *path;      /* unix, file; lent */
+	int fd;		       /* fd */
+	struct term *term;     /* terminal; lent */
+	struct port_peer peer; /* peer */
+	bool dry_run;	       /* no socket and no file is made */
 };
 
 struct port_client {
 	void (*readable)(void *arg);
-	void (*writable)(void *arg);	/* after a write that took less than all */
+	void (*writable)(void *arg); /* after a write that took less than all */
 	void (*opened)(void *arg, bool open);
 	void *arg;
 };
@@ -79,7 +86,11 @@ void port_wake(struct port *port);
 ssize_t port_write(struct port *port, const struct iovec *iov, unsigned int nr, bool can_wait);
 
 /* Whether the guest wants bytes: not at all, as soon as it has room, or now. */
-enum port_want { PORT_UNWANTED, PORT_LATER, PORT_NOW };
+enum port_want {
+	PORT_UNWANTED,
+	PORT_LATER,
+	PORT_NOW,
+};
 
 /*
  * With PORT_NOW readable() tells of bytes. What a client has left behind that is gone is

@@ -23,11 +23,11 @@ struct vring_desc;
 struct vring_avail;
 struct vring_used;
 
-#define VIRTQ_MAX_SIZE 256u	/* descriptors in a queue, hence in a chain */
+#define VIRTQ_MAX_SIZE 256u /* descriptors in a queue, hence in a chain */
 
 /* What the driver sets up through the transport. */
 struct virtq_setup {
-	uint16_t size;		/* VIRTQ_MAX_SIZE unless the driver wants less */
+	uint16_t size; /* VIRTQ_MAX_SIZE unless the driver wants less */
 	gpa_t desc, avail, used;
 };
 
@@ -35,13 +35,13 @@ struct virtq_setup {
 struct virtq_state {
 	struct virtq_setup setup;
 	bool enabled;
-	bool event_idx;		/* VIRTIO_F_EVENT_IDX was accepted */
+	bool event_idx; /* VIRTIO_F_EVENT_IDX was accepted */
 	bool broken;
-	uint16_t next_avail;	/* next entry of the available ring that we read */
-	uint16_t next_used;	/* the used ring's index */
-	uint16_t notified;	/* next_used when it was last decided whether to interrupt */
-	unsigned int in_flight;	/* chains popped and not yet pushed */
-	bool is_out[VIRTQ_MAX_SIZE];	/* ... by their heads */
+	uint16_t next_avail;	     /* next entry of the available ring that we read */
+	uint16_t next_used;	     /* the used ring's index */
+	uint16_t notified;	     /* next_used when it was last decided whether to interrupt */
+	unsigned int in_flight;	     /* chains popped and not yet pushed */
+	bool is_out[VIRTQ_MAX_SIZE]; /* ... by their heads */
 };
 
 struct virtq {
@@ -50,7 +50,7 @@ struct virtq {
 	const struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
-	const char *fault;	/* why it is broken */
+	const char *fault; /* why it is broken */
 };
 
 /* A descriptor chain: iov[0 .. nr_readable), then nr_writable more. */

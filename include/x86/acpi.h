@@ -12,9 +12,9 @@
 #include "mem.h"
 
 struct acpi_input {
-	gpa_t base;		/* where @out will be in guest RAM; the RSDP is first */
+	gpa_t base; /* where @out will be in guest RAM; the RSDP is first */
 	unsigned int cpus;
-	unsigned int nr_virtio_mmio;	/* devices at layout_virtio_mmio(0 ..) */
+	unsigned int nr_virtio_mmio; /* devices at layout_virtio_mmio(0 ..) */
 };
 
 /*

@@ -58,29 +58,29 @@ enum board_transport {
 struct board_config {
 	enum board_transport transport;
 	unsigned int cpus;
-	bool nested;			/* guests may have guests: VMX, SVM */
+	bool nested; /* guests may have guests: VMX, SVM */
 	bool acpi, mptable, fdt;
-	const char *dump_dtb;		/* path, or NULL */
+	const char *dump_dtb; /* path, or NULL */
 	bool rng;
-	bool rng_requested;		/* ... by the user */
-	uint64_t rng_rate;		/* bytes per second; 0: no limit */
-	uint32_t tsc_khz;		/* 0: the host's */
-	bool keeps_clock;		/* restored, its clocks go on where they were, however long ago */
+	bool rng_requested; /* ... by the user */
+	uint64_t rng_rate;  /* bytes per second; 0: no limit */
+	uint32_t tsc_khz;   /* 0: the host's */
+	bool keeps_clock;   /* restored, its clocks go on where they were, however long ago */
 };
 
 /* The host's side of it. It is filled while the machine is opened and made; all of it is lent. */
 struct board_host {
 	struct event_loop *loop;
 	struct mem *mem;
-	struct vm *vm;			/* NULL: not yet */
+	struct vm *vm; /* NULL: not yet */
 	struct term *term;
-	struct term *serial_term;	/* what ttyS0 is attached to; may be term */
-	struct end_watch *end_watch;	/* sees what goes to the consoles */
+	struct term *serial_term;    /* what ttyS0 is attached to; may be term */
+	struct end_watch *end_watch; /* sees what goes to the consoles */
 	unsigned int nr_disks;
 	struct board_disk {
 		struct disk *disk;
-		const char *serial;	/* or NULL */
-		bool is_ours;		/* nobody has asked for it as a disk */
+		const char *serial; /* or NULL */
+		bool is_ours;	    /* nobody has asked for it as a disk */
 	} disks[BOARD_MAX_VIRTIO];
 	unsigned int nr_nets;
 	struct board_net {
@@ -88,8 +88,8 @@ struct board_host {
 		const char *name;
 		const uint8_t *mac;
 	} nets[BOARD_MAX_VIRTIO];
-	struct port *terminal_port;	/* hvc0; NULL: none */
-	bool ports_are_ours;		/* a command's alone */
+	struct port *terminal_port; /* hvc0; NULL: none */
+	bool ports_are_ours;	    /* a command's alone */
 	unsigned int nr_ports;
 	struct port *ports[CONSOLE_MAX_PORTS];
 };
@@ -111,13 +111,13 @@ struct board {
 		struct blk *blk;
 	} blks[BOARD_MAX_VIRTIO];
 	struct virtio_net *nics[BOARD_MAX_VIRTIO];
-	struct console *console;	/* NULL: none */
-	struct rng *rng;		/* NULL: none */
-	struct board_slot {		/* of the virtio transport, in order */
+	struct console *console; /* NULL: none */
+	struct rng *rng;	 /* NULL: none */
+	struct board_slot {	 /* of the virtio transport, in order */
 		struct virtio_device *dev;
 		struct virtio_pci *pci;
 		struct virtio_mmio *mmio;
-		bool requested;		/* by the user */
+		bool requested; /* by the user */
 	} slots[BOARD_MAX_VIRTIO];
 	unsigned int nr_virtio;
 	int size_timer;

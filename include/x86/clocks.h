@@ -23,9 +23,9 @@ struct vm;
 struct clocks {
 	bool stopped;
 	bool has_pit;
-	uint64_t tsc;			/* the host's, when they were stopped */
-	uint64_t ns;			/* KVM's clock of the guest */
-	uint64_t realtime_ns;		/* the host's, then */
+	uint64_t tsc;	      /* the host's, when they were stopped */
+	uint64_t ns;	      /* KVM's clock of the guest */
+	uint64_t realtime_ns; /* the host's, then */
 	struct kvm_pit_state2 pit;
 };
 

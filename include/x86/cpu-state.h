@@ -16,8 +16,8 @@ struct state;
 struct vcpu;
 struct vm;
 
-#define CPU_STATE_MAX_MSRS 512u
-#define CPU_STATE_MAX_XSAVE 16384u	/* with the tiles of AMX it is 11 KiB */
+#define CPU_STATE_MAX_MSRS  512u
+#define CPU_STATE_MAX_XSAVE 16384u /* with the tiles of AMX it is 11 KiB */
 
 /* What this host's KVM can tell of a vCPU. */
 struct cpu_host {
@@ -34,8 +34,8 @@ struct cpu_state {
 	struct kvm_debugregs debug;
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
-	uint64_t tsc;			/* what it read when it was saved */
-	uint64_t tsc_ahead;		/* of the boot CPU's, modulo 2^64 */
+	uint64_t tsc;	    /* what it read when it was saved */
+	uint64_t tsc_ahead; /* of the boot CPU's, modulo 2^64 */
 	uint32_t nr_msrs;
 	struct kvm_msr_entry msrs[CPU_STATE_MAX_MSRS];
 	uint8_t xsave[CPU_STATE_MAX_XSAVE];

@@ -15,25 +15,25 @@ struct vcpu;
 
 /* In which mode the boot CPU enters the guest, and with what. */
 enum cpu_entry {
-	CPU_ENTRY_REAL,		/* real mode at segment:0 (rip is the segment's address) */
-	CPU_ENTRY_32,		/* flat protected mode, esi = zero page */
-	CPU_ENTRY_PVH,		/* flat protected mode, ebx = PVH start info */
-	CPU_ENTRY_64,		/* long mode, identity map, rsi = zero page */
+	CPU_ENTRY_REAL, /* real mode at segment:0 (rip is the segment's address) */
+	CPU_ENTRY_32,	/* flat protected mode, esi = zero page */
+	CPU_ENTRY_PVH,	/* flat protected mode, ebx = PVH start info */
+	CPU_ENTRY_64,	/* long mode, identity map, rsi = zero page */
 };
 
 /* The identity map covers 4 GiB, and the GiB of @image and the one after it. */
 struct cpu_start {
 	enum cpu_entry entry;
 	gpa_t rip;
-	gpa_t image;		/* below 512 GiB */
-	bool five_levels;	/* of page tables: what a kernel built for them is entered with */
+	gpa_t image;	  /* below 512 GiB */
+	bool five_levels; /* of page tables: what a kernel built for them is entered with */
 };
 
 struct cpu_config {
-	const struct cpuid_table *supported;	/* of cpuid_read_supported(); lent */
+	const struct cpuid_table *supported; /* of cpuid_read_supported(); lent */
 	unsigned int cpus;
-	bool nested;		/* VMX and SVM are offered */
-	uint32_t tsc_khz;	/* 0: the host's */
+	bool nested;	  /* VMX and SVM are offered */
+	uint32_t tsc_khz; /* 0: the host's */
 };
 
 /* CPUID, MSRs and local APIC of every vCPU. 0 or -errno, after a message. */

@@ -25,9 +25,9 @@ struct cpuid_machine {
 	unsigned int apic_id;
 	unsigned int cpus;
 	unsigned int max_apic_id;
-	uint32_t tsc_khz;	/* 0: unknown, the leaf is left out */
-	bool tsc_deadline;	/* KVM_CAP_TSC_DEADLINE_TIMER */
-	bool nested;		/* it may have virtual machines of its own: VMX, SVM */
+	uint32_t tsc_khz;  /* 0: unknown, the leaf is left out */
+	bool tsc_deadline; /* KVM_CAP_TSC_DEADLINE_TIMER */
+	bool nested;	   /* it may have virtual machines of its own: VMX, SVM */
 };
 
 /* KVM_GET_SUPPORTED_CPUID of @sys_fd. 0 or -errno. */

@@ -35,9 +35,9 @@ struct vm;
 /* The last that the guest said about its end, on any console. */
 enum last_words {
 	WORDS_NONE,
-	WORDS_PANIC,		/* "Kernel panic - not syncing" */
-	WORDS_RESTART,		/* "reboot: Restarting system" */
-	WORDS_HALT,		/* "reboot: System halted" and its like */
+	WORDS_PANIC,   /* "Kernel panic - not syncing" */
+	WORDS_RESTART, /* "reboot: Restarting system" */
+	WORDS_HALT,    /* "reboot: System halted" and its like */
 };
 
 /*
@@ -47,10 +47,10 @@ enum last_words {
  */
 struct console_watch {
 	struct oops_watch oops;
-	atomic_int *words;	/* enum last_words; shared by all consoles */
-	uint8_t stamp;		/* how much of a stamp has come */
-	uint8_t compared;	/* bytes since a message may have begun */
-	uint8_t candidates;	/* messages that agree with all of them, a bit each */
+	atomic_int *words;  /* enum last_words; shared by all consoles */
+	uint8_t stamp;	    /* how much of a stamp has come */
+	uint8_t compared;   /* bytes since a message may have begun */
+	uint8_t candidates; /* messages that agree with all of them, a bit each */
 };
 
 void console_watch_init(struct console_watch *watch, atomic_int *words);
@@ -60,32 +60,32 @@ void console_watch_put(struct console_watch *watch, const char *data, size_t len
 
 /* What the guest had switched off at its end. */
 enum shutdown {
-	SHUTDOWN_UNKNOWN,	/* it had never used any of it */
-	SHUTDOWN_NO_OS,		/* not an operating system: nothing to be expected of it */
-	SHUTDOWN_DONE,		/* everything that it had used */
-	SHUTDOWN_SKIPPED,	/* not its clock, or not its interrupt lines */
+	SHUTDOWN_UNKNOWN, /* it had never used any of it */
+	SHUTDOWN_NO_OS,	  /* not an operating system: nothing to be expected of it */
+	SHUTDOWN_DONE,	  /* everything that it had used */
+	SHUTDOWN_SKIPPED, /* not its clock, or not its interrupt lines */
 };
 
 /* What shutdown is judged by. */
 struct shutdown_traces {
-	bool has_idt;		/* it has loaded an interrupt table: an operating system */
-	bool clock_used;	/* KVM's clock, ever */
-	bool clock_on;		/* ... still, on the CPU that asked for the reset */
-	bool lines_used;	/* an interrupt controller, ever */
-	unsigned int lines_on;	/* lines of theirs that are not masked */
+	bool has_idt;	       /* it has loaded an interrupt table: an operating system */
+	bool clock_used;       /* KVM's clock, ever */
+	bool clock_on;	       /* ... still, on the CPU that asked for the reset */
+	bool lines_used;       /* an interrupt controller, ever */
+	unsigned int lines_on; /* lines of theirs that are not masked */
 };
 
 /* Pure. @halted: all CPUs have; those leave the clock on. */
 enum shutdown shutdown_judge(const struct shutdown_traces *traces, bool halted);
 
 struct end_watch {
-	struct vm *vm;				/* lent */
-	struct vcpu *const *vcpus;		/* lent */
+	struct vm *vm;		   /* lent */
+	struct vcpu *const *vcpus; /* lent */
 	unsigned int nr_vcpus;
-	uint64_t cpu_time_ns;			/* of all vCPUs, at the last tick */
-	bool asked;				/* the vCPUs were asked to report */
-	atomic_int words;			/* enum last_words */
-	struct console_watch serial, virtio;	/* ttyS0, hvc0 */
+	uint64_t cpu_time_ns;		     /* of all vCPUs, at the last tick */
+	bool asked;			     /* the vCPUs were asked to report */
+	atomic_int words;		     /* enum last_words */
+	struct console_watch serial, virtio; /* ttyS0, hvc0 */
 };
 
 /* Before the consoles exist. */

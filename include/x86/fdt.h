@@ -18,8 +18,8 @@ struct fdt_input {
 	const char *cmdline;
 	gpa_t initrd;
 	uint64_t initrd_bytes;
-	unsigned int nr_virtio_mmio;	/* devices at layout_virtio_mmio(0 ..) */
-	bool acpi;			/* decides which lines these have */
+	unsigned int nr_virtio_mmio; /* devices at layout_virtio_mmio(0 ..) */
+	bool acpi;		     /* decides which lines these have */
 };
 
 /* Bytes that are enough for a machine of @cpus CPUs and @cmdline. */

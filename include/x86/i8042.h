@@ -18,10 +18,10 @@ struct vm;
 
 /* What the guest can observe. */
 struct i8042_state {
-	uint8_t control;	/* the controller's command byte */
-	uint8_t command;	/* command that waits for its data byte, or 0 */
-	uint8_t output;		/* the byte to read from port 0x60 */
-	uint8_t status;		/* OBF, AUX */
+	uint8_t control; /* the controller's command byte */
+	uint8_t command; /* command that waits for its data byte, or 0 */
+	uint8_t output;	 /* the byte to read from port 0x60 */
+	uint8_t status;	 /* OBF, AUX */
 };
 
 struct i8042 {
@@ -35,6 +35,6 @@ struct i8042 {
 int i8042_init(struct i8042 *dev, struct vm *vm, struct bus *pio);
 void i8042_fini(struct i8042 *dev);
 
-void i8042_carry(struct i8042 *dev, struct state *s);	/* state.h */
+void i8042_carry(struct i8042 *dev, struct state *s); /* state.h */
 
 #endif

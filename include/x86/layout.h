@@ -33,78 +33,79 @@
 #ifndef LKVM_X86_LAYOUT_H
 #define LKVM_X86_LAYOUT_H
 
-#define LAYOUT_GDT		0x500
-#define LAYOUT_PVH		0x6000
-#define LAYOUT_ZERO_PAGE	0x7000
-#define LAYOUT_BOOT_STACK	0x8ff0
-#define LAYOUT_PAGE_TABLES	0x9000
-#define LAYOUT_PML5		0x11000		/* above them, if there are five levels */
-#define LAYOUT_FLAT		0x10000
-#define LAYOUT_CMDLINE		0x20000
-#define LAYOUT_CMDLINE_MAX	0x10000
-#define LAYOUT_SETUP_DATA	0x30000
-#define LAYOUT_LOW_END		0x9fc00
-#define LAYOUT_ACPI		0xe0000
-#define LAYOUT_ACPI_MAX		0xf000
-#define LAYOUT_GENERATION	0xef000
-#define LAYOUT_MPTABLE		0xf0000
-#define LAYOUT_MPTABLE_MAX	0xfff0
-#define LAYOUT_RESET_VECTOR	0xffff0		/* real mode FFFF:0000 */
-#define LAYOUT_HIGH_START	0x100000
+#define LAYOUT_GDT	    0x500
+#define LAYOUT_PVH	    0x6000
+#define LAYOUT_ZERO_PAGE    0x7000
+#define LAYOUT_BOOT_STACK   0x8ff0
+#define LAYOUT_PAGE_TABLES  0x9000
+#define LAYOUT_PML5	    0x11000 /* above them, if there are five levels */
+#define LAYOUT_FLAT	    0x10000
+#define LAYOUT_CMDLINE	    0x20000
+#define LAYOUT_CMDLINE_MAX  0x10000
+#define LAYOUT_SETUP_DATA   0x30000
+#define LAYOUT_LOW_END	    0x9fc00
+#define LAYOUT_ACPI	    0xe0000
+#define LAYOUT_ACPI_MAX	    0xf000
+#define LAYOUT_GENERATION   0xef000
+#define LAYOUT_MPTABLE	    0xf0000
+#define LAYOUT_MPTABLE_MAX  0xfff0
+#define LAYOUT_RESET_VECTOR 0xffff0 /* real mode FFFF:0000 */
+#define LAYOUT_HIGH_START   0x100000
 
 #define LAYOUT_PCI_WINDOW	0xc0000000
 #define LAYOUT_PCI_WINDOW_SIZE	0x10000000
-#define LAYOUT_PCI_SLOT_SIZE	0x10000		/* of it, for the BARs of one device */
+#define LAYOUT_PCI_SLOT_SIZE	0x10000 /* of it, for the BARs of one device */
 #define LAYOUT_VIRTIO_MMIO	0xd0000000
-#define LAYOUT_VIRTIO_MMIO_SIZE	0x1000		/* one device */
+#define LAYOUT_VIRTIO_MMIO_SIZE 0x1000 /* one device */
 #define LAYOUT_ECAM		0xe0000000
-#define LAYOUT_ECAM_SIZE	0x00100000	/* one bus */
+#define LAYOUT_ECAM_SIZE	0x00100000 /* one bus */
 #define LAYOUT_IOAPIC		0xfec00000
 #define LAYOUT_LAPIC		0xfee00000
-#define LAYOUT_IDENTITY_MAP	0xfffbc000	/* one page */
-#define LAYOUT_TSS		0xfffbd000	/* three pages */
+#define LAYOUT_IDENTITY_MAP	0xfffbc000 /* one page */
+#define LAYOUT_TSS		0xfffbd000 /* three pages */
 
 /* Ports. */
-#define PORT_I8042_DATA		0x60
-#define PORT_I8042_COMMAND	0x64
-#define PORT_RTC		0x70		/* index, data */
-#define PORT_COM1		0x3f8		/* eight */
-#define PORT_PVPANIC		0x505
-#define PORT_SLEEP_CONTROL	0x600		/* ACPI 6.4 §4.8.3.7, hardware-reduced */
-#define PORT_SLEEP_STATUS	0x601
-#define PORT_RESET		0x602		/* ACPI 6.4 §4.8.3.6 */
-#define PORT_PCI_ADDRESS	0xcf8
-#define PORT_PCI_DATA		0xcfc
-#define PORT_PCI_WINDOW		0x1000		/* to 0xffff */
-#define PORT_PCI_SLOT_SIZE	0x100
+#define PORT_I8042_DATA	   0x60
+#define PORT_I8042_COMMAND 0x64
+#define PORT_RTC	   0x70	 /* index, data */
+#define PORT_COM1	   0x3f8 /* eight */
+#define PORT_PVPANIC	   0x505
+#define PORT_SLEEP_CONTROL 0x600 /* ACPI 6.4 §4.8.3.7, hardware-reduced */
+#define PORT_SLEEP_STATUS  0x601
+#define PORT_RESET	   0x602 /* ACPI 6.4 §4.8.3.6 */
+#define PORT_PCI_ADDRESS   0xcf8
+#define PORT_PCI_DATA	   0xcfc
+#define PORT_PCI_WINDOW	   0x1000 /* to 0xffff */
+#define PORT_PCI_SLOT_SIZE 0x100
 
 /* Interrupt lines; KVM's default routing makes GSI n pin n of the I/O APIC. */
-#define GSI_KEYBOARD		1
-#define GSI_GENERATION		3		/* no second serial port has it */
-#define GSI_COM1		4
-#define GSI_POWER_BUTTON	13		/* no device of an ISA bus has it */
-#define GSI_PCI_FIRST		16
-#define GSI_PCI_LINES		8		/* shared by slot number */
+#define GSI_KEYBOARD	 1
+#define GSI_GENERATION	 3 /* no second serial port has it */
+#define GSI_COM1	 4
+#define GSI_POWER_BUTTON 13 /* no device of an ISA bus has it */
+#define GSI_PCI_FIRST	 16
+#define GSI_PCI_LINES	 8 /* shared by slot number */
 
 /* Values of ours that the tables announce and the ports accept. */
-#define SLEEP_TYPE_S5		5
-#define RESET_VALUE		1
+#define SLEEP_TYPE_S5 5
+#define RESET_VALUE   1
 
 /*
  * APIC ids: CPU n has id n. 255 is broadcast for an 8-bit id, so a machine of
  * more than 255 CPUs skips it.
  */
-#define APIC_ID_BROADCAST	255
-#define APIC_ID_MAX_LEGACY	254
+#define APIC_ID_BROADCAST  255
+#define APIC_ID_MAX_LEGACY 254
 
 /* A struct pci_places. */
-#define LAYOUT_PCI_PLACES { \
-	.ports = PORT_PCI_ADDRESS, \
-	.ecam = LAYOUT_ECAM, .ecam_bytes = LAYOUT_ECAM_SIZE, \
-	.window = LAYOUT_PCI_WINDOW, .window_slot_bytes = LAYOUT_PCI_SLOT_SIZE, \
-	.ports_window = PORT_PCI_WINDOW, .ports_slot_bytes = PORT_PCI_SLOT_SIZE, \
-	.first_gsi = GSI_PCI_FIRST, \
-}
+#define LAYOUT_PCI_PLACES \
+	{ \
+		.ports = PORT_PCI_ADDRESS, \
+		.ecam = LAYOUT_ECAM, .ecam_bytes = LAYOUT_ECAM_SIZE, \
+		.window = LAYOUT_PCI_WINDOW, .window_slot_bytes = LAYOUT_PCI_SLOT_SIZE, \
+		.ports_window = PORT_PCI_WINDOW, .ports_slot_bytes = PORT_PCI_SLOT_SIZE, \
+		.first_gsi = GSI_PCI_FIRST, \
+	}
 
 #ifndef __ASSEMBLER__
 /* The line of the pin INTA# of a PCI slot. */

@@ -13,12 +13,12 @@
 #include <stddef.h>
 
 #define OOPS_LINE_BYTES 256u
-#define OOPS_TEXT_BYTES 80u	/* of the first report, with its NUL: printable ASCII */
+#define OOPS_TEXT_BYTES 80u /* of the first report, with its NUL: printable ASCII */
 
 struct oops_watch {
-	size_t bytes;			/* of the line that is coming */
+	size_t bytes; /* of the line that is coming */
 	char line[OOPS_LINE_BYTES];
-	char first[OOPS_TEXT_BYTES];	/* empty: there was none */
+	char first[OOPS_TEXT_BYTES]; /* empty: there was none */
 };
 
 /* Looks at output of the console. */

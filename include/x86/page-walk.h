@@ -22,7 +22,7 @@ struct page_walk {
 
 struct page_walk_place {
 	gpa_t gpa;
-	uint64_t bytes;		/* from there to the end of its page */
+	uint64_t bytes; /* from there to the end of its page */
 };
 
 /*

@@ -14,7 +14,7 @@ struct vm;
 
 struct pvpanic {
 	struct vm *vm;
-	atomic_bool crashed;	/* the kernel that runs now was started by a panic (kdump) */
+	atomic_bool crashed; /* the kernel that runs now was started by a panic (kdump) */
 };
 
 /* 0 or -errno. */

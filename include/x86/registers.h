@@ -21,10 +21,10 @@ struct vcpu;
 struct registers {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
-	struct kvm_fpu fpu;		/* x87 and SSE, as FXSAVE has them */
-	struct kvm_debugregs debug;	/* as the guest sees them */
-	uint64_t kernel_gs_base;	/* MSR_KERNEL_GS_BASE: the other one of SWAPGS */
-	uint32_t mp_state;		/* KVM_MP_STATE_* */
+	struct kvm_fpu fpu;	    /* x87 and SSE, as FXSAVE has them */
+	struct kvm_debugregs debug; /* as the guest sees them */
+	uint64_t kernel_gs_base;    /* MSR_KERNEL_GS_BASE: the other one of SWAPGS */
+	uint32_t mp_state;	    /* KVM_MP_STATE_* */
 };
 
 /* 0 or -errno. */

@@ -18,14 +18,14 @@ struct state;
 /* What the guest can observe. */
 struct rtc_state {
 	uint8_t index;
-	uint8_t ram[RTC_RAM_BYTES];	/* registers 0..13, then CMOS RAM */
-	int64_t offset_s;		/* guest time - host time */
+	uint8_t ram[RTC_RAM_BYTES]; /* registers 0..13, then CMOS RAM */
+	int64_t offset_s;	    /* guest time - host time */
 };
 
 struct rtc {
 	pthread_mutex_t lock;
 	struct rtc_state state;
-	time_t (*host_time)(void);	/* replaced in tests */
+	time_t (*host_time)(void); /* replaced in tests */
 };
 
 /* 0 or -errno. */

@@ -32,19 +32,19 @@ struct term;
 struct vm;
 
 #define SERIAL_FIFO_BYTES 16
-#define SERIAL_POLLS 4
+#define SERIAL_POLLS	  4
 
 /* What the guest can observe. */
 struct serial_state {
 	uint8_t ier, lcr, mcr, scr, fcr, dll, dlm;
-	bool thr_pending;	/* the "transmitter is empty" interrupt waits */
-	bool thr_waits;		/* ... as soon as the terminal has room */
-	bool irq;		/* the line: some enabled condition is true */
-	uint8_t polls;		/* line status reads in a row */
-	bool listens;		/* SERIAL_POLLS of them: until the next probe of the port */
-	uint8_t loop[SERIAL_FIFO_BYTES];	/* loopback */
+	bool thr_pending;		 /* the "transmitter is empty" interrupt waits */
+	bool thr_waits;			 /* ... as soon as the terminal has room */
+	bool irq;			 /* the line: some enabled condition is true */
+	uint8_t polls;			 /* line status reads in a row */
+	bool listens;			 /* SERIAL_POLLS of them: until the next probe of the port */
+	uint8_t loop[SERIAL_FIFO_BYTES]; /* loopback */
 	uint8_t loop_head, loop_count;
-	bool break_waits;	/* a break comes, after so many bytes */
+	bool break_waits; /* a break comes, after so many bytes */
 	uint32_t break_after;
 };
 
@@ -52,9 +52,9 @@ struct serial {
 	pthread_mutex_t lock;
 	struct serial_state state;
 	struct irq irq;
-	struct term *term;		/* lent */
-	struct console_watch *watch;	/* lent; sees every byte */
-	uint64_t opened_ns;		/* by a program in the guest; 0: not yet */
+	struct term *term;	     /* lent */
+	struct console_watch *watch; /* lent; sees every byte */
+	uint64_t opened_ns;	     /* by a program in the guest; 0: not yet */
 };
 
 /* @vm may be NULL in tests. 0 or -errno. */

@@ -17,7 +17,14 @@
 #include "util.h"
 #include "virtio/port.h"
 
-enum { CONTROL, STDIN, STDOUT, STDERR, RESULTS, NR_PORTS };
+enum {
+	CONTROL,
+	STDIN,
+	STDOUT,
+	STDERR,
+	RESULTS,
+	NR_PORTS,
+};
 
 struct fuzz {
 	struct event_loop *loop;
@@ -27,10 +34,10 @@ struct fuzz {
 	unsigned int nr_ports;
 	struct port *ports[COMMAND_MAX_PORTS];
 	struct exec *exec;
-	int clients[2];			/* of commands beside the first one; -1: not there */
+	int clients[2]; /* of commands beside the first one; -1: not there */
 	unsigned int ended, wakes;
 	uint64_t taken[NR_PORTS];
-	uint8_t heard[65536];		/* all that went to the control port before it ended */
+	uint8_t heard[65536]; /* all that went to the control port before it ended */
 	size_t heard_bytes;
 };
 
@@ -220,7 +227,7 @@ static void check_end(const struct fuzz *f)
 	must(r.end == ends[t.end.end] && r.value == (int)t.end.value);
 	must(t.known[1] && t.until[1] == f->taken[STDOUT]);
 	must(f->config.terminal || (t.known[2] && t.until[2] == f->taken[STDERR]));
-	must(!f->config.results);	/* nobody takes them here */
+	must(!f->config.results); /* nobody takes them here */
 }
 
 static void fuzz_open(struct fuzz *f, unsigned int how, int in_fd, int out_fd)
@@ -229,8 +236,12 @@ static void fuzz_open(struct fuzz *f, unsigned int how, int in_fd, int out_fd)
 	const struct port_client client = { .readable = on_wake, .writable = on_wake, .arg = f };
 
 	f->config = (struct command_config){
-		.arguments = arguments, .nr_arguments = 1, .nr_mounts = 1, .mounts = { { .path = "/" } },
-		.terminal = how & 1, .results = how & 2 ? "/out" : NULL,
+		.arguments = arguments,
+		.nr_arguments = 1,
+		.nr_mounts = 1,
+		.mounts = { { .path = "/" } },
+		.terminal = how & 1,
+		.results = how & 2 ? "/out" : NULL,
 	};
 	must(!event_loop_create(&f->loop));
 	must(!term_create(&f->io, f->loop, &(struct term_config){ .in_fd = in_fd, .out_fd = out_fd }));

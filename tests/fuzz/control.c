@@ -25,8 +25,11 @@ static void write_again(const struct json_object *o, char **text, size_t *bytes)
 		else if (m->type == JSON_COUNT)
 			fprintf(f, "%llu", (unsigned long long)m->number);
 		else
-			fputs(m->type == JSON_TRUE ? "true" : m->type == JSON_FALSE ? "false" :
-			      m->type == JSON_NULL ? "null" : "-1", f);
+			fputs(m->type == JSON_TRUE  ? "true" :
+			      m->type == JSON_FALSE ? "false" :
+			      m->type == JSON_NULL  ? "null" :
+						      "-1",
+			      f);
 	}
 	fputc('}', f);
 	must(!fclose(f));

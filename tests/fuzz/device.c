@@ -37,17 +37,17 @@
 
 static const struct pci_places pci_places = LAYOUT_PCI_PLACES;
 
-#define RAM	MIB(2)
-#define RINGS	0x10000		/* of queue n at n * RING_STEP */
-#define RING_STEP 0x4000
-#define RING_SIZE 16u
-#define DISK	KIB(64)
+#define RAM	       MIB(2)
+#define RINGS	       0x10000 /* of queue n at n * RING_STEP */
+#define RING_STEP      0x4000
+#define RING_SIZE      16u
+#define DISK	       KIB(64)
 #define MAX_OPERATIONS 400u
 
 /* Once for all: making rings takes longer than the rest. */
 static struct event_loop *the_loop;
 static struct aio *the_aio;
-static struct sandbox unconfined;	/* off */
+static struct sandbox unconfined; /* off */
 
 struct rig {
 	struct event_loop *loop;
@@ -83,7 +83,7 @@ static ssize_t have_frame(struct net *net, unsigned int queue, const struct iove
 	for (unsigned int i = 0; i < nr; i++) {
 		size_t n = min_u64(iov[i].iov_len, 300 - bytes);
 
-		memset(iov[i].iov_base, 2, n);	/* each byte has to be ours to write */
+		memset(iov[i].iov_base, 2, n); /* each byte has to be ours to write */
 		bytes += n;
 	}
 	return bytes >= 64 ? (ssize_t)bytes : -EAGAIN;
@@ -124,12 +124,19 @@ static int use_offloads(struct net *net, unsigned int flags)
 }
 
 static const struct net_ops net_ops = {
-	.recv = have_frame, .send = take_frame, .watch = watch_frames, .set_queues = use_queues,
+	.recv = have_frame,
+	.send = take_frame,
+	.watch = watch_frames,
+	.set_queues = use_queues,
 	.set_offloads = use_offloads,
 };
 
 static struct net network = {
-	.ops = &net_ops, .name = "net0", .nr_queues = 2, .offloads = 0x1f, .sends_offloads = true,
+	.ops = &net_ops,
+	.name = "net0",
+	.nr_queues = 2,
+	.offloads = 0x1f,
+	.sends_offloads = true,
 	.link_up = true,
 };
 
@@ -147,8 +154,8 @@ static void create_device(struct rig *r, enum device_kind kind)
 	case DEVICE_BLK:
 		r->disk_fd = memory_file(zeros, sizeof(zeros), path);
 		r->aio = the_aio;
-		must(!disk_open(&r->disk, r->aio, &(struct disk_config){
-			.path = path, .format = DISK_FORMAT_RAW }));
+		must(!disk_open(&r->disk, r->aio,
+				&(struct disk_config){ .path = path, .format = DISK_FORMAT_RAW }));
 		must(!blk_create(&r->blk, r->loop, r->mem, r->disk, &blk));
 		r->dev = blk_device(r->blk);
 		break;
@@ -338,16 +345,39 @@ static void operate(struct rig *r, struct input *in)
 	uint64_t at, v = 0;
 
 	switch (op & 15) {
-	case 0: at = take(in, 2); out(r, r->bar0 + at % 0x4000, take(in, size), size); break;
+	case 0:
+		at = take(in, 2);
+		out(r, r->bar0 + at % 0x4000, take(in, size), size);
+		break;
 	case 1: bus_read(&r->mmio, r->bar0 + take(in, 2) % 0x4000, &v, size); break;
-	case 2: at = take(in, 2); out(r, r->bar1 + at % 0x1000, take(in, size), size); break;
-	case 3: at = take(in, 2); v = take(in, size); bus_write(&r->pio, r->io + at % 64, &v, size & 7); break;
-	case 4: at = take(in, 2); out(r, LAYOUT_ECAM + 0x8000 + at % 4096, take(in, size), size); find_bars(r); break;
+	case 2:
+		at = take(in, 2);
+		out(r, r->bar1 + at % 0x1000, take(in, size), size);
+		break;
+	case 3:
+		at = take(in, 2);
+		v = take(in, size);
+		bus_write(&r->pio, r->io + at % 64, &v, size & 7);
+		break;
+	case 4:
+		at = take(in, 2);
+		out(r, LAYOUT_ECAM + 0x8000 + at % 4096, take(in, size), size);
+		find_bars(r);
+		break;
 	case 5: bus_read(&r->mmio, LAYOUT_ECAM + take(in, 3) % LAYOUT_ECAM_SIZE, &v, size); break;
-	case 6: at = 0xcf8 + take(in, 1) % 8; v = take(in, 4); bus_write(&r->pio, at, &v, size & 7); break;
-	case 7: at = 0xcf8 + take(in, 1) % 8; bus_read(&r->pio, at, &v, size & 7); break;
+	case 6:
+		at = 0xcf8 + take(in, 1) % 8;
+		v = take(in, 4);
+		bus_write(&r->pio, at, &v, size & 7);
+		break;
+	case 7:
+		at = 0xcf8 + take(in, 1) % 8;
+		bus_read(&r->pio, at, &v, size & 7);
+		break;
 	case 8: bring_up(r, take(in, 8)); break;
-	case 9: case 10: case 11: describe(r, in); break;
+	case 9:
+	case 10:
+	case 11: describe(r, in); break;
 	case 12: write_memory(r, in); break;
 	case 13: kick(r, (unsigned int)take(in, 1)); break;
 	case 14: set_status(r, (uint32_t)take(in, 1)); break;

@@ -12,7 +12,7 @@
 #include "disk/tree.h"
 #include "state.h"
 
-#define NR_NUMBERS 24u		/* that are asked for */
+#define NR_NUMBERS 24u /* that are asked for */
 
 /* A file is the same one in each run, so that what is known of it can be in an input. */
 int statx(int dir, const char *path, int flags, unsigned int mask, struct statx *st)
@@ -63,7 +63,7 @@ static void load_names(const void *names, size_t bytes)
 	static struct tree_stat st;
 	struct tree_source *source;
 	char text[TREE_MAX_PATH_BYTES];
-	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);	/* the source goes elsewhere */
+	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC); /* the source goes elsewhere */
 
 	config.path = tree_path();
 	must(!tree_dir_create(&source, &config));
@@ -154,7 +154,7 @@ static void load_map(struct input *in)
 		save_all(r.disk);
 		use_tree(&r, in);
 		aio_drain(tree_aio);
-		if (!tree_is_busy())	/* as a machine at rest */
+		if (!tree_is_busy()) /* as a machine at rest */
 			save_all(r.disk);
 	}
 	close_tree(&r);

@@ -9,8 +9,8 @@
 #include "disk/erofs.h"
 #include "util.h"
 
-#define SLOT_AT EROFS_BLOCK_BYTES	/* inode 128 */
-#define CANARY 0x5a
+#define SLOT_AT EROFS_BLOCK_BYTES /* inode 128 */
+#define CANARY	0x5a
 
 static uint8_t disk[4 * EROFS_BLOCK_BYTES + TREE_MAX_XATTR_BYTES + 4 * EROFS_MAX_XATTRS];
 
@@ -43,10 +43,16 @@ static bool count(void *arg, const char *name, const void *value, size_t n)
 static struct tree_attr take_attr(struct input *in)
 {
 	struct tree_attr a = {
-		.mode = (uint32_t)take(in, 3), .nlink = (uint32_t)take(in, 4), .uid = (uint32_t)take(in, 4),
-		.gid = (uint32_t)take(in, 4), .major = (uint32_t)take(in, 2), .minor = (uint32_t)take(in, 3),
-		.mtime_nsec = (uint32_t)take(in, 4), .mtime_sec = (int64_t)take(in, 8),
-		.size_bytes = take_scaled(in), .chunk_bits = (uint32_t)take(in, 1) % 40,
+		.mode = (uint32_t)take(in, 3),
+		.nlink = (uint32_t)take(in, 4),
+		.uid = (uint32_t)take(in, 4),
+		.gid = (uint32_t)take(in, 4),
+		.major = (uint32_t)take(in, 2),
+		.minor = (uint32_t)take(in, 3),
+		.mtime_nsec = (uint32_t)take(in, 4),
+		.mtime_sec = (int64_t)take(in, 8),
+		.size_bytes = take_scaled(in),
+		.chunk_bits = (uint32_t)take(in, 1) % 40,
 	};
 
 	return a;

@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct tree_rig r;
 
 	open_tree(&r);
-	start_job(r.disk, &(struct input){ (const uint8_t[]){ 0, 1, 0, 0, 0 }, 5 });	/* the root */
+	start_job(r.disk, &(struct input){ (const uint8_t[]){ 0, 1, 0, 0, 0 }, 5 }); /* the root */
 	use_tree(&r, &in);
 	close_tree(&r);
 	return 0;

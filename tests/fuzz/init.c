@@ -14,15 +14,15 @@
 #include <unistd.h>
 
 static jmp_buf fuzz_end;
-static unsigned int fuzz_words;		/* that the console has been told something */
+static unsigned int fuzz_words; /* that the console has been told something */
 
 /* ---- the machine ---- */
 
-#define main(...)		fuzz_main(__VA_ARGS__)
-#define reboot(how)		longjmp(fuzz_end, 1)
-#define sync()			(void)0
-#define poll(p, nr, timeout)	fuzz_poll(p, nr, timeout)
-#define dprintf(fd, ...)	fuzz_print(__VA_ARGS__)
+#define main(...)	     fuzz_main(__VA_ARGS__)
+#define reboot(how)	     longjmp(fuzz_end, 1)
+#define sync()		     (void)0
+#define poll(p, nr, timeout) fuzz_poll(p, nr, timeout)
+#define dprintf(fd, ...)     fuzz_print(__VA_ARGS__)
 
 int fuzz_main(void);
 
@@ -52,9 +52,9 @@ static int fuzz_kill(pid_t pid, int signal)
 }
 
 #define RANDOM_DEVICE "/dev/null"
-#define HWRNG_DEVICE "/dev/null"
-#define fork() ((pid_t)0x7f000001)
-#define kill fuzz_kill
+#define HWRNG_DEVICE  "/dev/null"
+#define fork()	      ((pid_t)0x7f000001)
+#define kill	      fuzz_kill
 #include "guest/init.c"
 #include "guest/init-container.c"
 #include "guest/init-exec.c"

@@ -13,14 +13,16 @@
 #include "x86/boot/boot.h"
 #include "x86/layout.h"
 
-#define RAM	MIB(64)
-#define SETUP	2048u
-#define ROOM	(MIB(1) + SETUP)
+#define RAM   MIB(64)
+#define SETUP 2048u
+#define ROOM  (MIB(1) + SETUP)
 
 static void boot(const uint8_t *file, size_t bytes)
 {
 	struct boot_config config = {
-		.cmdline = "console=ttyS0", .ram_bytes = RAM, .extra_initrd_fd = -1,
+		.cmdline = "console=ttyS0",
+		.ram_bytes = RAM,
+		.extra_initrd_fd = -1,
 	};
 	char path[32];
 	int fd = memory_file(file, bytes, path);
@@ -43,11 +45,19 @@ static void boot_payload(const uint8_t *payload, size_t bytes)
 {
 	static uint8_t file[ROOM];
 	struct setup_header h = {
-		.setup_sects = SETUP / 512 - 1, .boot_flag = 0xaa55, .jump = 0x6aeb,
-		.header = 0x53726448, .version = 0x020f, .loadflags = LOADED_HIGH,
-		.xloadflags = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G, .cmdline_size = 2047,
-		.initrd_addr_max = 0x7fffffff, .kernel_alignment = 0x200000,
-		.relocatable_kernel = 1, .pref_address = 0x1000000, .init_size = 0x400000,
+		.setup_sects = SETUP / 512 - 1,
+		.boot_flag = 0xaa55,
+		.jump = 0x6aeb,
+		.header = 0x53726448,
+		.version = 0x020f,
+		.loadflags = LOADED_HIGH,
+		.xloadflags = XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G,
+		.cmdline_size = 2047,
+		.initrd_addr_max = 0x7fffffff,
+		.kernel_alignment = 0x200000,
+		.relocatable_kernel = 1,
+		.pref_address = 0x1000000,
+		.init_size = 0x400000,
 	};
 
 	bytes = min_u64(bytes, MIB(1) - 16);

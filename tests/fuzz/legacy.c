@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct event_loop *loop;
 	struct serial serial;
 	struct term *term = NULL;
-	struct vm vm = { .stop_fd = -1 };	/* what ends it leaves a reason here */
+	struct vm vm = { .stop_fd = -1 }; /* what ends it leaves a reason here */
 	struct pvpanic pvpanic;
 	struct i8042 i8042;
 	struct rtc rtc;
@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	must(!serial_init(&serial, NULL, &bus, term, &watch) && !rtc_init(&rtc, &bus) &&
 	     !i8042_init(&i8042, NULL, &bus) && !pm_init(&pm, &vm, &bus) &&
 	     !pvpanic_init(&pvpanic, &vm, &bus));
-	i8042.vm = &vm;		/* it resets, but does not interrupt */
+	i8042.vm = &vm; /* it resets, but does not interrupt */
 	while (in.left) {
 		unsigned int op = (unsigned int)take(&in, 1), size = 1u << (op >> 6);
 		uint64_t at = ports[op & 3] + (op >> 2 & 7), v = 0;

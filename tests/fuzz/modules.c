@@ -13,8 +13,8 @@
 #include "tests/lib/module.h"
 #include "util.h"
 
-#define IS_TREE	1
-#define ARE_ELF	2
+#define IS_TREE 1
+#define ARE_ELF 2
 
 struct feed {
 	struct input in;
@@ -78,7 +78,8 @@ static void check(const struct module_choice *choice)
 {
 	must(choice->nr_files <= MODULES_MAX);
 	for (unsigned int i = 0; i < choice->nr_files; i++) {
-		must(strspn(choice->files[i].name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		must(strspn(choice->files[i].name,
+			    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			    "0123456789_") == strlen(choice->files[i].name));
 		for (unsigned int k = 0; k < i; k++)
 			must(strcmp(choice->files[i].name, choice->files[k].name));
@@ -91,7 +92,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	unsigned int flags = (unsigned int)take(&feed.in, 1);
 	struct module_text paths = take_text(&feed.in), builtin = take_text(&feed.in);
 	struct module_source source = {
-		.is_tree = flags & IS_TREE, .read = feed_module, .aliases = feed_aliases, .ctx = &feed,
+		.is_tree = flags & IS_TREE,
+		.read = feed_module,
+		.aliases = feed_aliases,
+		.ctx = &feed,
 	};
 	struct module_choice choice;
 

@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	struct config_error error = { "" };
 	struct config c;
 	const bool is_process = bytes && *data == '!', is_update = bytes && *data == '#';
-	int rc = config_parse(&c, is_process ? CONFIG_PROCESS : is_update ? CONFIG_RESOURCES : CONFIG_BUNDLE,
+	int rc = config_parse(&c, is_process ? CONFIG_PROCESS : is_update ? CONFIG_RESOURCES :
+									    CONFIG_BUNDLE,
 			      (const char *)data + (is_process || is_update), bytes - (is_process || is_update),
 			      &error);
 

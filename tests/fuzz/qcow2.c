@@ -13,7 +13,7 @@
 #include "util.h"
 
 struct job {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov;
 	uint8_t data[65536];
 };
@@ -28,13 +28,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static struct job job;
 	static const enum disk_operation operations[] = {
-		DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_WRITE_ZEROES,
+		DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_WRITE_ZEROES
 	};
 	struct input in = { data, min_u64(bytes, 64) };
 	/* Once for all: making rings takes longer than the rest. */
 	static struct event_loop *loop;
 	static struct aio *aio;
-	static struct sandbox unconfined;	/* off */
+	static struct sandbox unconfined; /* off */
 	struct disk *disk;
 	char path[32];
 	int fd;

@@ -38,7 +38,7 @@ static void run_file(int folder, const char *name)
 	data = malloc((size_t)st.st_size + 1);
 	must(data && read(fd, data, (size_t)st.st_size) == st.st_size);
 	close(fd);
-	fprintf(stderr, "replay: %s\n", name);	/* the last one, if it fails */
+	fprintf(stderr, "replay: %s\n", name); /* the last one, if it fails */
 	run_bytes(data, (size_t)st.st_size);
 	free(data);
 }

@@ -17,7 +17,7 @@
 
 #define BLOCK 512u
 
-static int scratch;	/* has "new", "old", "out" and "beside" */
+static int scratch; /* has "new", "old", "out" and "beside" */
 static struct stat beside, secret;
 
 static int open_at(int dir, const char *name, int flags)
@@ -83,7 +83,7 @@ static void check_outside(void)
 
 	must(!fstatat(scratch, "beside", &st, AT_SYMLINK_NOFOLLOW) && is_same(&st, &beside));
 	must(!fstatat(scratch, "beside/secret", &st, AT_SYMLINK_NOFOLLOW) && is_same(&st, &secret));
-	must(!fstat(scratch, &st) && st.st_nlink <= 6);	/* the four, and ".", ".." */
+	must(!fstat(scratch, &st) && st.st_nlink <= 6); /* the four, and ".", ".." */
 }
 
 /* What was there before: a file, a directory with one, and a link that leads out. */

@@ -18,29 +18,34 @@
 #define DESC	0x0000u
 #define AVAIL	0x4000u
 #define USED	0x8000u
-#define BUFFERS	0xc000u
+#define BUFFERS 0xc000u
 
 struct ring {
 	struct mem *mem;
 	const uint8_t *base;
 	struct virtq q;
 	struct virtq_chain chain;
-	bool out[VIRTQ_MAX_SIZE];	/* given to us */
+	bool out[VIRTQ_MAX_SIZE]; /* given to us */
 	unsigned int nr_out;
-	int last;			/* head that may be put back; -1: none */
+	int last; /* head that may be put back; -1: none */
 };
 
 static void enable(struct ring *r, struct input *in)
 {
 	unsigned int op = (unsigned int)take(in, 1);
 	struct virtq_setup setup = {
-		.size = (uint16_t)(1u << (op & 15)), .desc = DESC, .avail = AVAIL, .used = USED,
+		.size = (uint16_t)(1u << (op & 15)),
+		.desc = DESC,
+		.avail = AVAIL,
+		.used = USED,
 	};
 
 	/* Now and then at an address of the guest's choice. */
 	if (op & 0x40)
 		setup = (struct virtq_setup){
-			.size = (uint16_t)take(in, 2), .desc = take(in, 3), .avail = take(in, 3),
+			.size = (uint16_t)take(in, 2),
+			.desc = take(in, 3),
+			.avail = take(in, 3),
 			.used = take(in, 3),
 		};
 	virtq_reset(&r->q);
@@ -155,13 +160,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		unsigned int op = (unsigned int)take(&in, 1);
 
 		switch (op & 7) {
-		case 0: case 1: describe(&r, &in); break;
+		case 0:
+		case 1: describe(&r, &in); break;
 		case 2: write_memory(&r, &in); break;
 		case 3: pop(&r); break;
 		case 4: give_back(&r, op >> 4, op & 8); break;
-		case 5: virtq_wants_notify(&r.q); virtq_should_notify(&r.q); break;
-		case 6: virtq_disable_notification(&r.q); virtq_enable_notification(&r.q); break;
-		default: if (op > 0xf0) enable(&r, &in); else pop(&r); break;
+		case 5:
+			virtq_wants_notify(&r.q);
+			virtq_should_notify(&r.q);
+			break;
+		case 6:
+			virtq_disable_notification(&r.q);
+			virtq_enable_notification(&r.q);
+			break;
+		default:
+			if (op > 0xf0)
+				enable(&r, &in);
+			else
+				pop(&r);
+			break;
 		}
 	}
 	virtq_reset(&r.q);

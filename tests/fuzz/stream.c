@@ -36,8 +36,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
 	log_set_level(LOG_ERROR);
 	must(!event_loop_create(&loop) && !stream_init(&s, &ops, loop, &config));
-	net_set_client(&s.net, &(struct net_client){ .readable = queue_event, .writable = queue_event,
-						     .link = link_event, .arg = &up });
+	net_set_client(&s.net,
+		       &(struct net_client){
+			       .readable = queue_event,
+			       .writable = queue_event,
+			       .link = link_event,
+			       .arg = &up,
+		       });
 	must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) && !stream_connect(&s, pair[0]));
 	while (in.left && up) {
 		unsigned int op = (unsigned int)take(&in, 1);

@@ -19,7 +19,7 @@
 #define NR_JOBS 24u
 
 struct job {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov;
 	bool busy;
 	uint8_t data[16384];
@@ -50,8 +50,12 @@ static inline void start_job(struct disk *disk, struct input *in)
 	job->busy = true;
 	job->iov = (struct iovec){ job->data, 512 + take(in, 1) % 32 * 512 };
 	job->req = (struct disk_request){
-		.operation = DISK_READ, .offset = at + take(in, 1) % 8 * 512, .bytes = job->iov.iov_len,
-		.iov = &job->iov, .nr_iov = 1, .done = job_done,
+		.operation = DISK_READ,
+		.offset = at + take(in, 1) % 8 * 512,
+		.bytes = job->iov.iov_len,
+		.iov = &job->iov,
+		.nr_iov = 1,
+		.done = job_done,
 	};
 	disk_submit(disk, &job->req);
 }
@@ -100,10 +104,15 @@ static inline void put_stat(struct message *m, struct input *in, unsigned int nr
 	for (unsigned int i = 0; i < nr; i++, m->nr++) {
 		uint32_t type = modes[take(in, 1) % 6], mode = type | ((uint32_t)take(in, 2) & 07777);
 		uint64_t size = take(in, 3), more;
-		struct files_stat s = { .attr = {
-			.mode = mode, .nlink = 1, .size_bytes = size << take(in, 1) % 40, .data_chunks = (uint32_t)take(in, 1),
-			.chunk_bits = take(in, 1) & 1 ? 12 + (uint32_t)take(in, 1) % 20 : 0,
-		} };
+		struct files_stat s = {
+			.attr = {
+				.mode = mode,
+				.nlink = 1,
+				.size_bytes = size << take(in, 1) % 40,
+				.data_chunks = (uint32_t)take(in, 1),
+				.chunk_bits = take(in, 1) & 1 ? 12 + (uint32_t)take(in, 1) % 20 : 0,
+			},
+		};
 
 		if (take(in, 1) & 1)
 			s.attr.identity = identity_of(fd);
@@ -191,8 +200,8 @@ static inline void turn(struct event_loop *loop)
 struct tree_rig {
 	struct files *files;
 	struct disk *disk;
-	int answers;		/* the process's end of the socket */
-	int fd;			/* what it opens */
+	int answers; /* the process's end of the socket */
+	int fd;	     /* what it opens */
 };
 
 static struct event_loop *tree_loop;
@@ -200,7 +209,7 @@ static struct aio *tree_aio;
 
 static inline void open_tree(struct tree_rig *r)
 {
-	static struct sandbox unconfined;	/* off */
+	static struct sandbox unconfined; /* off */
 	struct disk_config config = { .path = "tree" };
 	int pair[2];
 

@@ -11,7 +11,7 @@
 #include "util.h"
 #include "x86/boot/vmlinux.h"
 
-#define RAM	MIB(64)
+#define RAM MIB(64)
 
 static struct mem *ram;
 
@@ -36,7 +36,7 @@ static void unpack_any(struct input in)
 {
 	size_t room = take(&in, 2);
 	const struct unpacker *u = unpack_find(in.data, in.left);
-	uint8_t *dst = malloc(room ? room : 1);	/* its end is watched */
+	uint8_t *dst = malloc(room ? room : 1); /* its end is watched */
 
 	must(dst);
 	if (u)

@@ -27,17 +27,17 @@
 static struct {
 	uint64_t seed;
 	atomic_uint epoch;
-	unsigned int short_percent;	/* of transfers */
-	unsigned int full_percent;	/* of writes and allocations */
-	atomic_bool hangs;		/* nothing is completed */
-	atomic_ullong hung_inode;	/* ... of this file; 0: of none */
-	atomic_ullong only_inode;	/* ... but of this one; 0: see above */
-	atomic_int sync_error;		/* what fdatasync() fails with; 0: it does not */
-	int full_fd;			/* /dev/full, once it is needed */
-	int hung_fd;			/* what is read instead of the file that hangs */
+	unsigned int short_percent; /* of transfers */
+	unsigned int full_percent;  /* of writes and allocations */
+	atomic_bool hangs;	    /* nothing is completed */
+	atomic_ullong hung_inode;   /* ... of this file; 0: of none */
+	atomic_ullong only_inode;   /* ... but of this one; 0: see above */
+	atomic_int sync_error;	    /* what fdatasync() fails with; 0: it does not */
+	int full_fd;		    /* /dev/full, once it is needed */
+	int hung_fd;		    /* what is read instead of the file that hangs */
 	uint64_t hung_value;
-	unsigned int nr_hung;		/* entries that were changed so */
-	int files[64];			/* registered ones */
+	unsigned int nr_hung; /* entries that were changed so */
+	int files[64];	      /* registered ones */
 } faults = { .full_fd = -1, .hung_fd = -1 };
 
 static inline bool fault_strikes(uint64_t what, uint64_t offset, unsigned int percent)
@@ -170,7 +170,7 @@ int fdatasync(int fd)
 
 int io_uring_register_files_update(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr)
 {
-	static int (*next)(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr);
+	static int (*next)(struct io_uring *, unsigned int at, const int *fds, unsigned int nr);
 
 	for (unsigned int i = 0; i < nr; i++)
 		faults.files[at + i] = fds[i];
@@ -214,7 +214,7 @@ static inline void fault_entry(struct io_uring_sqe *sqe)
 
 int io_uring_submit(struct io_uring *ring)
 {
-	static int (*next)(struct io_uring *ring);
+	static int (*next)(struct io_uring *);
 	const struct io_uring_sq *sq = &ring->sq;
 
 	if (atomic_load(&faults.hangs))

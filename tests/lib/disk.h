@@ -30,7 +30,7 @@ static inline void set_up(enum aio_engine engine)
 }
 
 /* For a program that is ended by SIGALRM if it hangs; its teardown calls alarm(0). */
-#define HANG_SECONDS 120	/* on a machine with much else to do */
+#define HANG_SECONDS 120 /* on a machine with much else to do */
 
 static inline int start_uring(void **state)
 {
@@ -42,7 +42,7 @@ static inline int start_uring(void **state)
 
 static inline int start_threads(void **state)
 {
-	*state = folder;	/* not NULL: by threads */
+	*state = folder; /* not NULL: by threads */
 	set_up(AIO_THREADS);
 	alarm(HANG_SECONDS);
 	return 0;
@@ -137,8 +137,11 @@ static inline void start_request(struct disk *disk, struct wait_request *w, enum
 {
 	*w = (struct wait_request){
 		.req = {
-			.operation = operation, .offset = offset, .bytes = bytes,
-			.nr_iov = 1, .done = wait_done,
+			.operation = operation,
+			.offset = offset,
+			.bytes = bytes,
+			.nr_iov = 1,
+			.done = wait_done,
 		},
 		.iov = { data, bytes },
 	};

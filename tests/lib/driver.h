@@ -12,7 +12,7 @@
 #include "bus.h"
 #include "x86/layout.h"
 
-#define RING_OF(queue)	(0x10000u * ((queue) + 1))
+#define RING_OF(queue) (0x10000u * ((queue) + 1))
 
 static inline void driver_out(struct bus *mmio, uint32_t reg, uint32_t v)
 {

@@ -47,7 +47,7 @@ static int plain_status(int status)
 static pid_t call_runtime(char **argv)
 {
 	static const char *const environment[] = {
-		"_OCI_SYNCPIPE=3", "_OCI_STARTPIPE=4", "HOME=/root", "PATH=/bin", "XDG_RUNTIME_DIR=", NULL,
+		"_OCI_SYNCPIPE=3", "_OCI_STARTPIPE=4", "HOME=/root", "PATH=/bin", "XDG_RUNTIME_DIR=", NULL
 	};
 	pid_t pid = fork();
 

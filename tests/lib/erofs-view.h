@@ -17,7 +17,7 @@ struct view {
 	bool (*read)(void *arg, uint64_t offset, void *buf, size_t bytes);
 	void *arg;
 	uint64_t root;
-	uint64_t xattrs;		/* byte offset */
+	uint64_t xattrs; /* byte offset */
 };
 
 struct view_inode {
@@ -88,7 +88,7 @@ static inline bool view_map(const struct view *v, const struct view_inode *i, ui
 	if (i->u >> 5 || !v->read(v->arg, behind + 4 * (offset >> bits), entry, 4))
 		return false;
 	*at = view_le(entry, 4) == 0xffffffff ? 0 :
-	      view_le(entry, 4) * 4096 + (offset & ((1ull << bits) - 1));
+						view_le(entry, 4) * 4096 + (offset & ((1ull << bits) - 1));
 	return true;
 }
 
@@ -163,7 +163,7 @@ static inline bool view_xattr_entry(const struct view *v, uint64_t at, uint32_t 
 				    void *arg)
 {
 	static const char *const prefixes[] = {
-		"", "user.", "system.posix_acl_access", "system.posix_acl_default", "trusted.", "", "security.",
+		"", "user.", "system.posix_acl_access", "system.posix_acl_default", "trusted.", "", "security."
 	};
 	uint8_t head[4];
 	char name[300];

@@ -7,7 +7,7 @@
  * for this file, of open (by this name), fdatasync, fallocate and transfers. (In builds that are
  * fortified.) By io_uring only an fdatasync of that file can be had, and only one that never returns.
  */
-#define _FILE_OFFSET_BITS 64	/* preadv64v2() and its kind, as lkvm */
+#define _FILE_OFFSET_BITS 64 /* preadv64v2() and its kind, as lkvm */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,7 @@ static int error;
 static unsigned int first, count;
 static atomic_uint calls;
 static const char *only_file;
-static atomic_bool is_only_file[1024];	/* descriptors; filters forbid to look later */
+static atomic_bool is_only_file[1024]; /* descriptors; filters forbid to look later */
 
 __attribute__((constructor)) static void read_environment(void)
 {
@@ -69,7 +69,7 @@ static bool fails(const char *name)
 {
 	if (error < 0 || !is_due(name))
 		return false;
-	while (!error)		/* by a call that every thread may make */
+	while (!error) /* by a call that every thread may make */
 		syscall(SYS_futex, &(unsigned int){ 0 }, FUTEX_WAIT, 0, NULL, NULL, 0);
 	errno = error;
 	return true;
@@ -99,7 +99,7 @@ int open_checked(const char *path, int flags)
 }
 
 /* The function itself, once it is not to fail. */
-#define PASS_ON(name, ...) PASS_ON_IF(!fails(#name), name, __VA_ARGS__)
+#define PASS_ON(name, ...)	   PASS_ON_IF(!fails(#name), name, __VA_ARGS__)
 #define PASS_ON_FOR(fd, name, ...) PASS_ON_IF(!fails_for(#name, fd), name, fd, __VA_ARGS__)
 #define PASS_ON_IF(works, name, ...) \
 	do { \
@@ -214,13 +214,13 @@ int bind(int fd, const struct sockaddr *address, socklen_t bytes)
 
 /* ---- io_uring ---- */
 
-static int ring_files[64];	/* registered ones */
-static int silent_fd = -1;	/* reading it never ends */
+static int ring_files[64]; /* registered ones */
+static int silent_fd = -1; /* reading it never ends */
 static unsigned long long silence;
 
 int io_uring_register_files_update(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr)
 {
-	static int (*next)(struct io_uring *ring, unsigned int at, const int *fds, unsigned int nr);
+	static int (*next)(struct io_uring *, unsigned int at, const int *fds, unsigned int nr);
 
 	for (unsigned int i = 0; i < nr && at + i < 64; i++)
 		ring_files[at + i] = fds[i];
@@ -244,7 +244,7 @@ static void hang_entry(struct io_uring_sqe *sqe)
 /* liburing's functions give the error itself. */
 int io_uring_submit(struct io_uring *ring)
 {
-	static int (*next)(struct io_uring *ring);
+	static int (*next)(struct io_uring *);
 	const struct io_uring_sq *sq = &ring->sq;
 
 	if (fails("io_uring_submit"))

@@ -5,6 +5,7 @@
  */
 #include "x86/layout.h"
 
+/* clang-format off */
 #define SLP_EN_S5 (0x20 | SLEEP_TYPE_S5 << 2)
 
 /* Writes one byte to a port. Changes al, dx. */

@@ -73,7 +73,9 @@ static long try_signal(void)
 
 static long try_core(void)
 {
-	struct { long current, most; } limit;
+	struct {
+		long current, most;
+	} limit;
 
 	return syscall(SYS_prlimit64, 0, 4, NULL, &limit) ? -1 : limit.most;
 }
@@ -125,7 +127,10 @@ static long try_int80(void)
 {
 	long result = 20;
 
-	__asm__ volatile("int $0x80" : "+a"(result) : : "memory");
+	__asm__ volatile("int $0x80"
+			 : "+a"(result)
+			 :
+			 : "memory");
 	return result;
 }
 
@@ -145,7 +150,7 @@ static long open_by_ring(unsigned int entries)
 		/* One that is not enabled is now. */
 		if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) &&
 		    (errno == EOPNOTSUPP || errno == EBADF))
-			continue;	/* no ring */
+			continue; /* no ring */
 		if (io_uring_queue_init_params(entries, &twin, &p) < 0)
 			return -1;
 		if (twin.ring_fd == fd || io_uring_queue_mmap(fd, &p, &ring)) {
@@ -157,7 +162,7 @@ static long open_by_ring(unsigned int entries)
 		if (io_uring_submit(&ring) < 0 || io_uring_wait_cqe(&ring, &cqe))
 			return -1;
 		result = cqe->res;
-		io_uring_cqe_seen(&ring, cqe);	/* the VM is not to meet it */
+		io_uring_cqe_seen(&ring, cqe); /* the VM is not to meet it */
 		if (result < 0)
 			errno = (int)-result;
 		return result < 0 ? -1 : result;
@@ -173,17 +178,40 @@ static const struct {
 	const char *name;
 	long (*make)(void);
 } attempts[] = {
-	{ "openat", try_open }, { "open", try_open_old }, { "openat-up", try_open_up },
-	{ "openat-create", try_create }, { "mkdir", try_mkdir }, { "unlink", try_unlink },
-	{ "chmod", try_chmod }, { "socket", try_socket }, { "connect", try_connect },
-	{ "abstract", try_abstract }, { "fork", try_fork }, { "clone3", try_clone3 },
-	{ "execve", try_exec }, { "unshare", try_unshare }, { "mount", try_mount },
-	{ "memfd_create", try_memfd }, { "mmap", try_mmap }, { "mprotect", try_mprotect },
-	{ "setuid", try_setuid }, { "bpf", try_bpf }, { "io_uring_setup", try_uring },
-	{ "rt_sigaction", try_sigaction }, { "prctl", try_prctl }, { "kill", try_kill },
-	{ "tgkill", try_tgkill }, { "ioctl-tiocsti", try_tiocsti }, { "ioctl-vm", try_create_vm },
-	{ "ioctl-slot", try_slot }, { "ptrace", try_ptrace }, { "int80", try_int80 },
-	{ "ring-open", try_ring_open }, { "teardown-open", try_teardown_ring_open }, { "core", try_core }, { "signal", try_signal },
+	{ "openat", try_open },
+	{ "open", try_open_old },
+	{ "openat-up", try_open_up },
+	{ "openat-create", try_create },
+	{ "mkdir", try_mkdir },
+	{ "unlink", try_unlink },
+	{ "chmod", try_chmod },
+	{ "socket", try_socket },
+	{ "connect", try_connect },
+	{ "abstract", try_abstract },
+	{ "fork", try_fork },
+	{ "clone3", try_clone3 },
+	{ "execve", try_exec },
+	{ "unshare", try_unshare },
+	{ "mount", try_mount },
+	{ "memfd_create", try_memfd },
+	{ "mmap", try_mmap },
+	{ "mprotect", try_mprotect },
+	{ "setuid", try_setuid },
+	{ "bpf", try_bpf },
+	{ "io_uring_setup", try_uring },
+	{ "rt_sigaction", try_sigaction },
+	{ "prctl", try_prctl },
+	{ "kill", try_kill },
+	{ "tgkill", try_tgkill },
+	{ "ioctl-tiocsti", try_tiocsti },
+	{ "ioctl-vm", try_create_vm },
+	{ "ioctl-slot", try_slot },
+	{ "ptrace", try_ptrace },
+	{ "int80", try_int80 },
+	{ "ring-open", try_ring_open },
+	{ "teardown-open", try_teardown_ring_open },
+	{ "core", try_core },
+	{ "signal", try_signal },
 };
 
 static void say(const char *name, long result)

@@ -30,11 +30,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LENGTH 4
-#define MAX_VMS LENGTH
-#define PATIENCE_S 40		/* for any one step; an emulated host is slow */
+#define LENGTH	   4
+#define MAX_VMS	   LENGTH
+#define PATIENCE_S 40 /* for any one step; an emulated host is slow */
 
-enum vm_state { NONE, BACK, FRONT, STOPPED, ENDS };
+enum vm_state {
+	NONE,
+	BACK,
+	FRONT,
+	STOPPED,
+	ENDS,
+};
 
 struct model {
 	unsigned int nr;
@@ -44,14 +50,14 @@ struct model {
 
 struct driver {
 	const char *shell, *lkvm, *sandbox, *guest;
-	bool resends_hangup;	/* bash does, to all its jobs */
+	bool resends_hangup; /* bash does, to all its jobs */
 	const char *sequence;
 	pid_t shell_pid, pids[MAX_VMS];
 	int master;
 	char out[1 << 16];
 	size_t out_bytes;
 	unsigned int markers;
-	char mode[200];		/* of the terminal, by stty -g */
+	char mode[200]; /* of the terminal, by stty -g */
 	bool failed;
 };
 
@@ -77,7 +83,7 @@ static enum vm_state *last(struct model *m)
 static void lose_shell(struct model *m, bool resends)
 {
 	for (unsigned int i = 0; i < m->nr; i++)
-		if (m->vms[i] != BACK || resends)	/* stopped orphans get a hang-up, too */
+		if (m->vms[i] != BACK || resends) /* stopped orphans get a hang-up, too */
 			m->vms[i] = ENDS;
 	m->has_shell = false;
 }
@@ -107,7 +113,7 @@ static bool step(struct model *m, char action, bool resends_hangup)
 		*last(m) = BACK;
 		return true;
 	case 'Z':
-		return m->nr > 0;	/* a key of the guest's, or of the shell's */
+		return m->nr > 0; /* a key of the guest's, or of the shell's */
 	case 'A':
 		if (in_front)
 			m->vms[front_of(m)] = STOPPED;
@@ -326,7 +332,7 @@ static bool has_ended(struct driver *d, long arg)
 	pid_t pid = waitpid(d->pids[i], &status, WNOHANG);
 
 	if (pid != d->pids[i])
-		return pid < 0;	/* its shell has taken note of it, and then ended */
+		return pid < 0; /* its shell has taken note of it, and then ended */
 	/* By the signal itself if it came before there was anybody to report it. */
 	if (status != (128 + SIGHUP) << 8 && status != SIGHUP)
 		fail(d, "VM %d: wait status %#x, not the end by a hang-up", i + 1, status);

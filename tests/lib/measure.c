@@ -22,9 +22,16 @@
 #include <unistd.h>
 
 #define MAX_COMMANDS 8
-#define MAX_RUNS 1000
+#define MAX_RUNS     1000
 
-enum { FIRST, WALL, CPU, MEMORY, SWITCHES, NR_FIGURES };
+enum {
+	FIRST,
+	WALL,
+	CPU,
+	MEMORY,
+	SWITCHES,
+	NR_FIGURES,
+};
 
 static int64_t figures[MAX_COMMANDS][NR_FIGURES][MAX_RUNS];
 

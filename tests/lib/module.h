@@ -21,14 +21,26 @@ static inline size_t module_make(uint8_t *to, const char *info, size_t info_byte
 	static const char names[] = "\0.shstrtab\0.modinfo";
 	Elf64_Ehdr e = {
 		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_REL, .e_machine = EM_X86_64, .e_shoff = sizeof(e),
-		.e_shentsize = sizeof(Elf64_Shdr), .e_shnum = 3, .e_shstrndx = 1,
+		.e_type = ET_REL,
+		.e_machine = EM_X86_64,
+		.e_shoff = sizeof(e),
+		.e_shentsize = sizeof(Elf64_Shdr),
+		.e_shnum = 3,
+		.e_shstrndx = 1,
 	};
 	Elf64_Shdr s[3] = {
-		[1] = { .sh_name = 1, .sh_type = SHT_STRTAB, .sh_offset = sizeof(e) + sizeof(s),
-			.sh_size = sizeof(names) },
-		[2] = { .sh_name = 11, .sh_type = SHT_PROGBITS,
-			.sh_offset = sizeof(e) + sizeof(s) + sizeof(names), .sh_size = info_bytes },
+		[1] = {
+			.sh_name = 1,
+			.sh_type = SHT_STRTAB,
+			.sh_offset = sizeof(e) + sizeof(s),
+			.sh_size = sizeof(names),
+		},
+		[2] = {
+			.sh_name = 11,
+			.sh_type = SHT_PROGBITS,
+			.sh_offset = sizeof(e) + sizeof(s) + sizeof(names),
+			.sh_size = info_bytes,
+		},
 	};
 
 	memcpy(to, &e, sizeof(e));

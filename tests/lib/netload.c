@@ -28,11 +28,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PORT 5001
+#define PORT  5001
 #define CHUNK 65536u
 
 struct request {
-	uint32_t kind;		/* 's', 'r', 't' as in the command */
+	uint32_t kind; /* 's', 'r', 't' as in the command */
 	uint32_t count;
 };
 
@@ -146,12 +146,13 @@ static void client(const char *host, uint32_t kind, uint32_t count)
 static void frames(const char *interface, uint32_t count)
 {
 	struct sockaddr_ll to = {
-		.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(interface),
+		.sll_family = AF_PACKET,
+		.sll_ifindex = (int)if_nametoindex(interface),
 	};
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
 	memset(buffer, 0x02, 12);
-	buffer[12] = 0x88;	/* local experimental ethertype: the other side drops it */
+	buffer[12] = 0x88; /* local experimental ethertype: the other side drops it */
 	buffer[13] = 0xb5;
 	while (count--)
 		if (sendto(fd, buffer, 64, 0, (struct sockaddr *)&to, sizeof(to)) != 64)

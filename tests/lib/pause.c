@@ -24,7 +24,7 @@
 
 static unsigned int every, exits, pauses;
 static int server = -1;
-static struct kvm_run *run;	/* of the CPU that was made last */
+static struct kvm_run *run; /* of the CPU that was made last */
 
 __attribute__((constructor)) static void read_environment(void)
 {

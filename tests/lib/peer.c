@@ -216,7 +216,8 @@ static void bytes(const char *mode, const char *path)
 static void packets(const char *interface)
 {
 	struct sockaddr_ll addr = {
-		.sll_family = AF_PACKET, .sll_protocol = htons(0x88b5),
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(0x88b5),
 		.sll_ifindex = (int)if_nametoindex(interface),
 	};
 	int fd = socket(AF_PACKET, SOCK_RAW, htons(0x88b5));

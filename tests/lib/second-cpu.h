@@ -8,7 +8,7 @@
 
 #include "x86/layout.h"
 
-#define SECOND_CODE	0x80000u	/* the SIPI's vector; the stack ends at 0x9a000 */
+#define SECOND_CODE 0x80000u /* the SIPI's vector; the stack ends at 0x9a000 */
 
 extern const uint8_t second_start[], second_end[], second_cr3[], second_entry[];
 
@@ -22,14 +22,14 @@ __asm__(".pushsection .rodata\n"
 	"	movl	second_cr3 - second_start, %eax\n"
 	"	movl	%eax, %cr3\n"
 	"	movl	%cr4, %eax\n"
-	"	orl	$0x20, %eax\n"				/* PAE */
+	"	orl	$0x20, %eax\n" /* PAE */
 	"	movl	%eax, %cr4\n"
-	"	movl	$0xc0000080, %ecx\n"			/* EFER: long mode */
+	"	movl	$0xc0000080, %ecx\n" /* EFER: long mode */
 	"	rdmsr\n"
 	"	orl	$0x100, %eax\n"
 	"	wrmsr\n"
 	"	movl	%cr0, %eax\n"
-	"	orl	$0x80000001, %eax\n"			/* paging, protection */
+	"	orl	$0x80000001, %eax\n" /* paging, protection */
 	"	movl	%eax, %cr0\n"
 	"	ljmpl	$8, $0x80000 + (second_64 - second_start)\n"
 	".code64\n"
@@ -55,7 +55,7 @@ __asm__(".pushsection .rodata\n"
 	"second_end:\n"
 	".popsection\n");
 
-static volatile uint32_t second_runs;	/* set and cleared by the second CPU */
+static volatile uint32_t second_runs; /* set and cleared by the second CPU */
 static volatile uint32_t second_stop;
 static void (*second_function)(void);
 
@@ -72,15 +72,16 @@ static inline void start_second_cpu(void (*fn)(void))
 	volatile uint32_t *icr = (volatile uint32_t *)(LAYOUT_LAPIC + 0x300);
 	uint64_t cr3;
 
-	__asm__ volatile("movq %%cr3, %0" : "=r"(cr3));
+	__asm__ volatile("movq %%cr3, %0"
+			 : "=r"(cr3));
 	second_function = fn;
 	second_stop = 0;
 	memcpy((void *)(uint64_t)SECOND_CODE, second_start, (unsigned long)(second_end - second_start));
 	*(volatile uint32_t *)(SECOND_CODE + (uint64_t)(second_cr3 - second_start)) = (uint32_t)cr3;
 	*(volatile uint32_t *)(SECOND_CODE + (uint64_t)(second_entry - second_start)) =
 		(uint32_t)(uint64_t)second_main;
-	*icr = 0xc4500;		/* INIT to all but self */
-	*icr = 0xc4680;		/* SIPI 0x80 */
+	*icr = 0xc4500; /* INIT to all but self */
+	*icr = 0xc4680; /* SIPI 0x80 */
 	while (!second_runs)
 		;
 }

@@ -19,7 +19,7 @@
 
 #define CR4_PAE (1u << 5)
 
-static const char tag[16] = "cpu";	/* with its index, 0 */
+static const char tag[16] = "cpu"; /* with its index, 0 */
 
 static uint64_t sum_of(const void *data, uint64_t bytes)
 {

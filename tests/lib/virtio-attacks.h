@@ -15,7 +15,7 @@
  */
 #include "tests/lib/second-cpu.h"
 
-#define TABLE	0x70000ull	/* indirect */
+#define TABLE 0x70000ull /* indirect */
 
 static void up(uint64_t features);
 static void build_good(void);
@@ -348,7 +348,7 @@ static void ready_without_features(void)
 static void odd_accesses(void)
 {
 	for (uint32_t i = 0; i < 0x200; i += every) {
-		write8(registers + i % 0x38, 0);	/* in the middle of things */
+		write8(registers + i % 0x38, 0); /* in the middle of things */
 		read8(registers + i);
 		*(volatile uint16_t *)(registers + i);
 		*(volatile uint32_t *)(registers + i);
@@ -430,7 +430,7 @@ static void bars_move(void)
 	for (uint32_t i = 0; i < 200; i++) {
 		pci_write(0x10, 0xc0000000 + (i % 40) * 0x100000);
 		pci_write(0x18, 0x1000 + i * 0x40);
-		pci_write(0x14, i % 3 ? 0xc0000000 : 0xfee00000);	/* onto BAR 0, onto an APIC */
+		pci_write(0x14, i % 3 ? 0xc0000000 : 0xfee00000); /* onto BAR 0, onto an APIC */
 		pci_write(4, i % 8);
 	}
 	put_bars_back();
@@ -488,7 +488,7 @@ static void config_everywhere(void)
 		outl(PORT_PCI_ADDRESS, 0x80000000 | i << 16 | 0xffff);
 		outl(PORT_PCI_DATA, 0xffffffff);
 		(void)inl(PORT_PCI_DATA);
-		outl(PORT_PCI_ADDRESS, i << 8);		/* not enabled */
+		outl(PORT_PCI_ADDRESS, i << 8); /* not enabled */
 		(void)inl(PORT_PCI_DATA);
 		outb(PORT_PCI_ADDRESS + 1, 0xff);
 		outw(PORT_PCI_ADDRESS + 2, 0xffff);
@@ -500,7 +500,7 @@ static void config_everywhere(void)
 
 /* ---- two CPUs ---- */
 
-#define ROUNDS 120	/* what a peer echoes and nobody reads has to fit into its socket */
+#define ROUNDS 120 /* what a peer echoes and nobody reads has to fit into its socket */
 
 static volatile uint32_t random_state = 1;
 
@@ -725,16 +725,16 @@ static void race_msix(void)
 
 #define ATTACKS_ON_ALL_DEVICES \
 	ATTACK(desc_loop), ATTACK(next_out_of_range), ATTACK(head_out_of_range), \
-	ATTACK(same_head_twice), ATTACK(avail_jumps), ATTACK(avail_goes_back), \
-	ATTACK(indirect_works), ATTACK(indirect_odd_size), ATTACK(indirect_empty), \
-	ATTACK(indirect_with_next), ATTACK(indirect_in_indirect), ATTACK(indirect_too_long), \
-	ATTACK(indirect_loop), ATTACK(indirect_outside_ram), ATTACK(writable_first), \
-	ATTACK(buffer_wraps), ATTACK(buffer_past_ram), ATTACK(buffer_in_hole), \
-	ATTACK(buffer_into_hole), ATTACK(buffer_on_device), ATTACK(buffer_on_apic), \
-	ATTACK(buffers_over_4g), ATTACK(size_zero), ATTACK(size_odd), ATTACK(size_too_big), \
-	ATTACK(ring_misaligned), ATTACK(ring_outside_ram), ATTACK(ring_wraps), \
-	ATTACK(changed_after_enable), ATTACK(queue_out_of_range), ATTACK(features_not_offered), \
-	ATTACK(ready_without_features), ATTACK(odd_accesses), ATTACK(config_past_end), \
-	ATTACK(flood_kicks), ATTACK(msix_abuse), ATTACK(bars_move), ATTACK(config_window), \
-	ATTACK(config_everywhere), ATTACK(race_descriptors), ATTACK(race_rings), \
-	ATTACK(race_reset), ATTACK(race_registers), ATTACK(race_bars), ATTACK(race_msix)
+		ATTACK(same_head_twice), ATTACK(avail_jumps), ATTACK(avail_goes_back), \
+		ATTACK(indirect_works), ATTACK(indirect_odd_size), ATTACK(indirect_empty), \
+		ATTACK(indirect_with_next), ATTACK(indirect_in_indirect), ATTACK(indirect_too_long), \
+		ATTACK(indirect_loop), ATTACK(indirect_outside_ram), ATTACK(writable_first), \
+		ATTACK(buffer_wraps), ATTACK(buffer_past_ram), ATTACK(buffer_in_hole), \
+		ATTACK(buffer_into_hole), ATTACK(buffer_on_device), ATTACK(buffer_on_apic), \
+		ATTACK(buffers_over_4g), ATTACK(size_zero), ATTACK(size_odd), ATTACK(size_too_big), \
+		ATTACK(ring_misaligned), ATTACK(ring_outside_ram), ATTACK(ring_wraps), \
+		ATTACK(changed_after_enable), ATTACK(queue_out_of_range), ATTACK(features_not_offered), \
+		ATTACK(ready_without_features), ATTACK(odd_accesses), ATTACK(config_past_end), \
+		ATTACK(flood_kicks), ATTACK(msix_abuse), ATTACK(bars_move), ATTACK(config_window), \
+		ATTACK(config_everywhere), ATTACK(race_descriptors), ATTACK(race_rings), \
+		ATTACK(race_reset), ATTACK(race_registers), ATTACK(race_bars), ATTACK(race_msix)

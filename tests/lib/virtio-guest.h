@@ -11,18 +11,19 @@
 
 #include "x86/layout.h"
 
-#define RING_SIZE	16u	/* what this driver likes to use */
+#define RING_SIZE	16u /* what this driver likes to use */
 #define STATUS_RESET	0u
-#define STATUS_INIT	3u	/* ACKNOWLEDGE, DRIVER */
-#define STATUS_FEATURES	11u
+#define STATUS_INIT	3u /* ACKNOWLEDGE, DRIVER */
+#define STATUS_FEATURES 11u
 #define STATUS_READY	15u
-#define STATUS_BROKEN	0x40u	/* NEEDS_RESET */
+#define STATUS_BROKEN	0x40u /* NEEDS_RESET */
 #define F_INDIRECT	(1ull << 28)
 #define F_EVENT_IDX	(1ull << 29)
 #define F_VERSION_1	(1ull << 32)
 
 /* ---- the machine ---- */
 
+/* clang-format off */
 static inline void outb(uint16_t port, uint8_t v)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
@@ -99,6 +100,7 @@ void *memcpy(void *to, const void *from, unsigned long n)
 	__asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(n) : : "memory");
 	return to;
 }
+/* clang-format on */
 
 static inline void print(const char *s)
 {
@@ -110,7 +112,7 @@ static inline void print_hex(uint64_t v)
 {
 	for (int i = 60; i >= 0; i -= 4)
 		if (v >> i || i == 0)
-			outb(PORT_COM1, (uint8_t)"0123456789abcdef"[v >> i & 15]);
+			outb(PORT_COM1, (uint8_t) "0123456789abcdef"[v >> i & 15]);
 }
 
 static inline void power_off(void)
@@ -182,9 +184,9 @@ static inline int same_word(const char *a, const char *b)
 /* ---- the transport ---- */
 
 static int on_pci;
-static uint64_t registers;	/* mmio: the window; PCI: BAR 0 */
-static uint64_t msix;		/* BAR 1 */
-static uint16_t notify;		/* BAR 2, a port */
+static uint64_t registers; /* mmio: the window; PCI: BAR 0 */
+static uint64_t msix;	   /* BAR 1 */
+static uint16_t notify;	   /* BAR 2, a port */
 
 static uint32_t pci_slot = 1;
 
@@ -207,7 +209,7 @@ static inline void find_device(void)
 		registers = pci_read(0x10) & ~15u;
 		msix = pci_read(0x14) & ~15u;
 		notify = (uint16_t)(pci_read(0x18) & ~3u);
-		pci_write(4, 7);	/* ports, memory, bus master */
+		pci_write(4, 7); /* ports, memory, bus master */
 	} else {
 		registers = LAYOUT_VIRTIO_MMIO;
 		if (read32(registers) != 0x74726976)
@@ -218,7 +220,7 @@ static inline void find_device(void)
 static inline uint32_t get_status(void)
 {
 	return on_pci ? read8(registers + VIRTIO_PCI_COMMON_STATUS) :
-	       read32(registers + VIRTIO_MMIO_STATUS);
+			read32(registers + VIRTIO_MMIO_STATUS);
 }
 
 static inline void set_status(uint8_t v)
@@ -254,7 +256,7 @@ static inline void select_queue(uint32_t queue)
 static inline uint32_t max_queue_size(void)
 {
 	return on_pci ? read16(registers + VIRTIO_PCI_COMMON_Q_SIZE) :
-	       read32(registers + VIRTIO_MMIO_QUEUE_NUM_MAX);
+			read32(registers + VIRTIO_MMIO_QUEUE_NUM_MAX);
 }
 
 static inline void set_address(uint32_t pci_reg, uint32_t mmio_reg, uint64_t v)
@@ -287,7 +289,7 @@ static inline void enable_queue(void)
 static inline uint32_t queue_enabled(void)
 {
 	return on_pci ? read16(registers + VIRTIO_PCI_COMMON_Q_ENABLE) :
-	       read32(registers + VIRTIO_MMIO_QUEUE_READY);
+			read32(registers + VIRTIO_MMIO_QUEUE_READY);
 }
 
 static inline void kick(uint16_t queue)
@@ -307,7 +309,7 @@ static inline uint64_t config_space(void)
 /* ---- one ring ---- */
 
 static struct vring_desc *desc = (struct vring_desc *)0x40000;
-static volatile uint16_t *avail = (volatile uint16_t *)0x42000;	/* flags, index, ring */
+static volatile uint16_t *avail = (volatile uint16_t *)0x42000; /* flags, index, ring */
 static volatile uint16_t *used = (volatile uint16_t *)0x44000;	/* flags, index, elements */
 static uint16_t used_seen;
 
@@ -344,7 +346,7 @@ static inline void clear_rings(void)
 /* More than one queue: each has its rings, one is the current one. Who has more says where. */
 #ifndef MAX_QUEUES
 #define MAX_QUEUES 8u
-#define RINGS 0x40000ull
+#define RINGS	   0x40000ull
 #endif
 
 static uint16_t used_seen_of[MAX_QUEUES];

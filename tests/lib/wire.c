@@ -25,10 +25,10 @@
 
 #define ESCAPE 0x1d
 #define BEGINS 'b'
-#define ENDS 'e'
+#define ENDS   'e'
 
 static int line;
-static bool line_escape;	/* the next byte from the line says what */
+static bool line_escape; /* the next byte from the line says what */
 
 static void fail(const char *what)
 {
@@ -44,7 +44,7 @@ static void put_all(int fd, const void *data, size_t bytes)
 		ssize_t n = write(fd, at, bytes);
 
 		if (n < 0 && errno != EINTR)
-			return;		/* nobody reads it any more, which is found out elsewhere */
+			return; /* nobody reads it any more, which is found out elsewhere */
 		at += n > 0 ? n : 0;
 		bytes -= n > 0 ? (size_t)n : 0;
 	}
@@ -100,7 +100,7 @@ static char carry_in(int fd, bool begun)
 		if (line_escape && in[i] != ESCAPE) {
 			said = in[i];
 			if (said == BEGINS)
-				bytes = 0;	/* of an earlier one */
+				bytes = 0; /* of an earlier one */
 			begun |= said == BEGINS;
 		} else if (line_escape || in[i] != ESCAPE) {
 			out[bytes++] = in[i];

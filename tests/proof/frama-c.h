@@ -6,10 +6,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MAP_NORESERVE	0x4000
-#define MADV_HUGEPAGE	14
-#define MADV_DONTDUMP	16
-#define MADV_DONTFORK	10
+#define MAP_NORESERVE 0x4000
+#define MADV_HUGEPAGE 14
+#define MADV_DONTDUMP 16
+#define MADV_DONTFORK 10
 int madvise(void *at, size_t bytes, int advice);
 
 struct iovec;
@@ -38,5 +38,5 @@ uint16_t load_any_16(const uint16_t *p);
 /*@ requires \valid(p); assigns *p; */
 void store_16(uint16_t *p, uint16_t v);
 
-#define __atomic_load_n(p, order) load_any_16(p)
+#define __atomic_load_n(p, order)     load_any_16(p)
 #define __atomic_store_n(p, v, order) store_16((p), (v))

@@ -108,13 +108,13 @@ static void fadt_has_the_registers(void **state)
 	assert_true(build(1) > 0);
 	fadt = find("FACP");
 	assert_int_equal(le32(fadt + 4), 276);
-	assert_true(le32(fadt + 112) & 1u << 20);	/* hardware-reduced */
-	assert_true(le32(fadt + 112) & 1u << 10);	/* reset register */
+	assert_true(le32(fadt + 112) & 1u << 20); /* hardware-reduced */
+	assert_true(le32(fadt + 112) & 1u << 10); /* reset register */
 	assert_int_equal(le64(fadt + 116 + 4), PORT_RESET);
 	assert_int_equal(fadt[128], RESET_VALUE);
 	assert_int_equal(le64(fadt + 244 + 4), PORT_SLEEP_CONTROL);
 	assert_int_equal(le64(fadt + 256 + 4), PORT_SLEEP_STATUS);
-	assert_int_equal(fadt[109] & 2, 0);		/* no 8042 to probe */
+	assert_int_equal(fadt[109] & 2, 0); /* no 8042 to probe */
 }
 
 static void too_small_a_buffer_is_an_error(void **state)
@@ -187,7 +187,7 @@ static void power_button_is_an_event(void **state)
 {
 	static const char *const wanted[] = {
 		"\"PNP0C0C\"", "\"ACPI0013\"", "Interrupt (ResourceConsumer, Edge, ActiveHigh, Shared",
-		"0x0000000D", "Method (_EVT, 1, Serialized)", "If ((Arg0 == 0x0D))", "Notify (PWRB, 0x80)",
+		"0x0000000D", "Method (_EVT, 1, Serialized)", "If ((Arg0 == 0x0D))", "Notify (PWRB, 0x80)"
 	};
 
 	(void)state;
@@ -204,7 +204,7 @@ static void generation_id_is_an_event(void **state)
 {
 	static const char *const wanted[] = {
 		"\"VMGENCTR\"", "\"VM_Gen_Counter\"", "Name (ADDR, Package (0x02)", "0x000EF000",
-		"0x00000003", "If ((Arg0 == 0x03))", "Notify (VGEN, 0x80)",
+		"0x00000003", "If ((Arg0 == 0x03))", "Notify (VGEN, 0x80)"
 	};
 
 	(void)state;

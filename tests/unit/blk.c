@@ -65,14 +65,14 @@ void *calloc(size_t n, size_t m)
 
 /* ---- the rig ---- */
 
-#define RAM	MIB(4)
-#define DESC	0x10000
-#define AVAIL	0x12000
-#define USED	0x14000
-#define HEADER	0x20000
-#define DATA	0x100000
-#define STATUS	0x30000
-#define DISK	MIB(8)
+#define RAM    MIB(4)
+#define DESC   0x10000
+#define AVAIL  0x12000
+#define USED   0x14000
+#define HEADER 0x20000
+#define DATA   0x100000
+#define STATUS 0x30000
+#define DISK   MIB(8)
 
 struct rig {
 	struct mem *mem;
@@ -133,7 +133,8 @@ static void create(struct rig *r, bool is_pci, unsigned int queues)
 		out32(r, config(PCI_COMMAND), 7, 2);
 	} else {
 		assert_int_equal(virtio_mmio_create(&r->vt, blk_device(r->blk), &r->mmio, NULL,
-						    LAYOUT_VIRTIO_MMIO, 5), 0);
+						    LAYOUT_VIRTIO_MMIO, 5),
+				 0);
 		r->bar0 = LAYOUT_VIRTIO_MMIO;
 	}
 	r->desc = mem_ptr(r->mem, DESC, 0x1000);
@@ -286,7 +287,7 @@ static void nothing_is_allocated_while_it_runs(void **state)
 	counting = true;
 	probe = malloc(1);
 	free(probe);
-	assert_int_equal(allocations, 1);	/* the counter counts */
+	assert_int_equal(allocations, 1); /* the counter counts */
 	for (unsigned int i = 0; i < 5000; i++) {
 		uint32_t type = i % 50 == 49 ? VIRTIO_BLK_T_FLUSH : i % 2;
 
@@ -356,7 +357,7 @@ static void capabilities_are_in_order(void **state)
 		at = in32(&r, config(at + 1), 1);
 	}
 	assert_int_equal(in32(&r, config(at), 1), PCI_CAP_ID_MSIX);
-	assert_int_equal(in32(&r, config(at + PCI_MSIX_FLAGS), 2), 3);	/* three queues and one */
+	assert_int_equal(in32(&r, config(at + PCI_MSIX_FLAGS), 2), 3); /* three queues and one */
 	assert_int_equal(in32(&r, config(at + 1), 1), 0);
 	/* The sizes of BARs, as software finds them out. */
 	out32(&r, config(PCI_COMMAND), 0, 2);
@@ -410,7 +411,7 @@ static void masked_vectors_stay_pending(void **state)
 	out32(&r, r.bar0 + VIRTIO_PCI_COMMON_Q_MSIX, 1, 2);
 	out32(&r, config(cap + PCI_MSIX_FLAGS), PCI_MSIX_FLAGS_ENABLE, 2);
 	assert_int_equal(request(&r, VIRTIO_BLK_T_IN, 0, 512), VIRTIO_BLK_S_OK);
-	assert_int_equal(in32(&r, r.bar1 + 2048, 4), 2);		/* masked from the start */
+	assert_int_equal(in32(&r, r.bar1 + 2048, 4), 2); /* masked from the start */
 	out32(&r, r.bar1 + 28, 0, 4);
 	assert_int_equal(in32(&r, r.bar1 + 2048, 4), 0);
 	{

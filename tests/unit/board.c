@@ -17,7 +17,7 @@ static const struct pci_places pci_places = LAYOUT_PCI_PLACES;
 
 struct rig {
 	struct bus pio, mmio;
-	struct vm vm;		/* only its stop request is used */
+	struct vm vm; /* only its stop request is used */
 };
 
 static int set_up(void **state)
@@ -93,7 +93,7 @@ static void i8042_answers_at_once(void **state)
 	assert_int_equal(in8(r, PORT_I8042_COMMAND) & 0x21, 0x21);
 	assert_int_not_equal(in8(r, PORT_I8042_DATA), 0x5a);
 	assert_int_not_equal(i8042_answer(r, 0xa9), 0);
-	out8(r, PORT_I8042_DATA, 0xf2);		/* to the keyboard: identify */
+	out8(r, PORT_I8042_DATA, 0xf2); /* to the keyboard: identify */
 	assert_int_equal(in8(r, PORT_I8042_COMMAND) & 0x21, 0x01);
 	assert_int_equal(in8(r, PORT_I8042_DATA), 0xfe);
 	assert_int_equal(in8(r, PORT_I8042_COMMAND) & 1, 0);
@@ -176,7 +176,7 @@ static void pvpanic_ends_the_vm(void **state)
 	out8(r, PORT_PVPANIC, 0);
 	out8(r, PORT_PVPANIC, 0xfc);
 	assert_false(dev.crashed);
-	out8(r, PORT_PVPANIC, 2);		/* a crash kernel takes over */
+	out8(r, PORT_PVPANIC, 2); /* a crash kernel takes over */
 	assert_int_equal(vm_stop_reason(&r->vm), STOP_NONE);
 	assert_true(dev.crashed);
 	out8(r, PORT_PVPANIC, 1);
@@ -185,7 +185,7 @@ static void pvpanic_ends_the_vm(void **state)
 
 static time_t fixed_time(void)
 {
-	return 1709210096;	/* Thu Feb 29 12:34:56 UTC 2024 */
+	return 1709210096; /* Thu Feb 29 12:34:56 UTC 2024 */
 }
 
 static uint8_t cmos(struct rig *r, uint8_t reg)
@@ -214,7 +214,7 @@ static void rtc_tells_the_time(void **state)
 	assert_int_equal(cmos(r, 0x32), 0x20);
 	assert_int_equal(cmos(r, 10) & 0x80, 0);
 	assert_int_equal(cmos(r, 13), 0x80);
-	set_cmos(r, 11, 0x04);			/* binary, 12 hours */
+	set_cmos(r, 11, 0x04); /* binary, 12 hours */
 	assert_int_equal(cmos(r, 4), 12 | 0x80);
 	assert_int_equal(cmos(r, 0), 56);
 	rtc_fini(&rtc);
@@ -266,7 +266,7 @@ static void pci_shows_one_bridge(void **state)
 	assert_int_equal(in8(r, PORT_PCI_DATA + 2), 0x08);
 	out32(r, PORT_PCI_DATA, 0);
 	assert_int_equal(in32(r, PORT_PCI_DATA), 0x00081b36);
-	out32(r, PORT_PCI_ADDRESS, 0);			/* not enabled */
+	out32(r, PORT_PCI_ADDRESS, 0); /* not enabled */
 	assert_int_equal(in32(r, PORT_PCI_DATA), 0xffffffff);
 	for (uint32_t devfn = 1; devfn < 65536; devfn += 97) {
 		out32(r, PORT_PCI_ADDRESS, 0x80000000 | devfn << 8);
@@ -275,7 +275,7 @@ static void pci_shows_one_bridge(void **state)
 	bus_read(&r->mmio, LAYOUT_ECAM, &v, 4);
 	assert_int_equal(v, 0x00081b36);
 	bus_read(&r->mmio, LAYOUT_ECAM + 0x100, &v, 4);
-	assert_int_equal(v, 0);				/* no extended capabilities */
+	assert_int_equal(v, 0); /* no extended capabilities */
 	bus_read(&r->mmio, LAYOUT_ECAM + 0xffe, &v, 4);
 	bus_read(&r->mmio, LAYOUT_ECAM + 0x8000, &v, 4);
 	assert_int_equal(v, 0xffffffff);

@@ -14,7 +14,7 @@
 #include "x86/boot/boot.h"
 #include "x86/layout.h"
 
-#define RAM MIB(64)
+#define RAM	   MIB(64)
 #define FILE_BYTES 16384u
 
 static uint8_t file[FILE_BYTES];
@@ -32,7 +32,7 @@ static void make_bzimage(void)
 	memset(h, 0, sizeof(*h));
 	h->setup_sects = 3;
 	h->boot_flag = 0xaa55;
-	h->jump = 0x6aeb;		/* header ends at 0x202 + 0x6a */
+	h->jump = 0x6aeb; /* header ends at 0x202 + 0x6a */
 	h->header = 0x53726448;
 	h->version = 0x020f;
 	h->loadflags = LOADED_HIGH;
@@ -63,10 +63,21 @@ static void make_elf64(void)
 	e->e_phoff = 64;
 	e->e_phentsize = sizeof(*p);
 	e->e_phnum = 3;
-	p[0] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = 4096, .p_paddr = 0x1000000,
-			     .p_vaddr = 0xffffffff81000000, .p_filesz = 4096, .p_memsz = 8192 };
-	p[1] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = 8192, .p_paddr = 0x1400000,
-			     .p_filesz = 8192, .p_memsz = 8192 };
+	p[0] = (Elf64_Phdr){
+		.p_type = PT_LOAD,
+		.p_offset = 4096,
+		.p_paddr = 0x1000000,
+		.p_vaddr = 0xffffffff81000000,
+		.p_filesz = 4096,
+		.p_memsz = 8192,
+	};
+	p[1] = (Elf64_Phdr){
+		.p_type = PT_LOAD,
+		.p_offset = 8192,
+		.p_paddr = 0x1400000,
+		.p_filesz = 8192,
+		.p_memsz = 8192,
+	};
 	p[2] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = 1024, .p_filesz = sizeof(note) };
 	memcpy(file + 1024, note, sizeof(note));
 }
@@ -83,18 +94,24 @@ static void make_elf32(void)
 	e->e_ident[EI_DATA] = ELFDATA2LSB;
 	e->e_type = ET_EXEC;
 	e->e_machine = EM_386;
-	e->e_entry = 0xc1000000;	/* virtual, as some have it */
+	e->e_entry = 0xc1000000; /* virtual, as some have it */
 	e->e_phoff = 52;
 	e->e_phentsize = sizeof(*p);
 	e->e_phnum = 1;
-	p[0] = (Elf32_Phdr){ .p_type = PT_LOAD, .p_offset = 4096, .p_paddr = 0x1000000,
-			     .p_vaddr = 0xc1000000, .p_filesz = 4096, .p_memsz = 4096 };
+	p[0] = (Elf32_Phdr){
+		.p_type = PT_LOAD,
+		.p_offset = 4096,
+		.p_paddr = 0x1000000,
+		.p_vaddr = 0xc1000000,
+		.p_filesz = 4096,
+		.p_memsz = 4096,
+	};
 }
 
 /* A unified kernel image: an EFI program with the bzImage of above as a section. */
-#define UKI_BYTES	(3u * FILE_BYTES)
-#define UKI_TABLE	0x98u		/* behind headers at 0x80 */
-#define UKI_KERNEL	FILE_BYTES
+#define UKI_BYTES  (3u * FILE_BYTES)
+#define UKI_TABLE  0x98u /* behind headers at 0x80 */
+#define UKI_KERNEL FILE_BYTES
 static uint8_t uki[UKI_BYTES];
 
 static void put_section(unsigned int i, const char *name, uint32_t at, uint32_t bytes, uint32_t rounded)
@@ -122,7 +139,7 @@ static void make_uki(void)
 	put_section(2, ".cmdline", 0x600, 14, 0x200);
 	put_section(3, ".linux", UKI_KERNEL, FILE_BYTES, FILE_BYTES);
 	put_section(4, ".initrd", 0x800, 5, 0x200);
-	put_section(5, ".cmdline", 0x800, 5, 0x200);	/* of another profile */
+	put_section(5, ".cmdline", 0x800, 5, 0x200); /* of another profile */
 	memcpy(uki + 0x600, "one two=2\ny \n\n", 14);
 	memcpy(uki + 0x800, "abcde", 5);
 	memcpy(uki + UKI_KERNEL, file, FILE_BYTES);
@@ -198,7 +215,7 @@ static void good_kernels_load(void **state)
 	assert_int_equal(plan.start.entry, CPU_ENTRY_PVH);
 	assert_int_equal(plan.start.rip, 0x1000200);
 	assert_int_equal(plan.nr_segments, 2);
-	file[1024] = 5;		/* the note has another name */
+	file[1024] = 5; /* the note has another name */
 	assert_int_equal(try_boot(FILE_BYTES, &plan, message, sizeof(message)), 0);
 	assert_int_equal(plan.start.entry, CPU_ENTRY_64);
 	assert_int_equal(plan.start.rip, 0x1000000);
@@ -272,7 +289,9 @@ static void flip_every_byte(void (*make)(void))
 	for (size_t at = 0; at < 4096; at += at < 1100 ? 1 : 61) {
 		for (int how = 0; how < 3; how++) {
 			make();
-			file[at] = how == 0 ? 0x00 : how == 1 ? 0xff : (uint8_t)~file[at];
+			file[at] = how == 0 ? 0x00 :
+				   how == 1 ? 0xff :
+					      (uint8_t)~file[at];
 			try_boot(FILE_BYTES, NULL, message, sizeof(message));
 		}
 	}
@@ -294,7 +313,9 @@ static void any_byte_of_an_elf_may_lie(void **state)
 static void initrds_are_placed_under_the_limit(void **state)
 {
 	struct boot_plan plan = {
-		.kernel_end = MIB(32), .initrd_limit = 0x80000000ull, .initrd_high = false,
+		.kernel_end = MIB(32),
+		.initrd_limit = 0x80000000ull,
+		.initrd_high = false,
 	};
 	struct boot_error error = { "" };
 	gpa_t gpa;
@@ -325,7 +346,10 @@ static void initrds_are_joined(void **state)
 {
 	char kernel[32], first[32], second[32], back[10];
 	struct boot_config config = {
-		.nr_initrds = 2, .initrds = { first, second }, .cmdline = "", .ram_bytes = RAM,
+		.nr_initrds = 2,
+		.initrds = { first, second },
+		.cmdline = "",
+		.ram_bytes = RAM,
 		.extra_initrd_fd = -1,
 	};
 	struct boot *boot;
@@ -360,8 +384,11 @@ static void a_unified_image_has_all(void **state)
 {
 	char kernel[32], more[32], back[8];
 	struct boot_config config = {
-		.nr_initrds = 1, .initrds = { more }, .cmdline = "console=ttyS0",
-		.user_cmdline = "two=3", .ram_bytes = RAM,
+		.nr_initrds = 1,
+		.initrds = { more },
+		.cmdline = "console=ttyS0",
+		.user_cmdline = "two=3",
+		.ram_bytes = RAM,
 		.extra_initrd_fd = -1,
 	};
 	struct boot_segment place;
@@ -406,7 +433,7 @@ static void bad_unified_images_are_named(void **state)
 	put_le16(uki + 0x86, 97);
 	expect_uki_error(UKI_BYTES, "damaged table of sections");
 	make_uki();
-	put_le16(uki + 0x94, 0xffff);		/* optional header */
+	put_le16(uki + 0x94, 0xffff); /* optional header */
 	expect_uki_error(UKI_BYTES, "damaged table of sections");
 	make_uki();
 	put_section(3, ".other", UKI_KERNEL, FILE_BYTES, FILE_BYTES);
@@ -439,7 +466,9 @@ static void any_byte_of_a_unified_image_may_lie(void **state)
 	for (size_t at = 0; at < UKI_TABLE + 6 * 40; at++) {
 		for (int how = 0; how < 3; how++) {
 			make_uki();
-			uki[at] = how == 0 ? 0x00 : how == 1 ? 0xff : (uint8_t)~uki[at];
+			uki[at] = how == 0 ? 0x00 :
+				  how == 1 ? 0xff :
+					     (uint8_t)~uki[at];
 			try_file(uki, UKI_BYTES, NULL, message, sizeof(message));
 		}
 	}
@@ -451,7 +480,10 @@ static void command_lines_are_joined(void **state)
 	static const struct {
 		const char *ours, *user, *joined;
 	} cases[] = {
-		{ "a b", NULL, "a b" }, { "", "c", "c" }, { "a", "c", "a c" }, { "", "", "" },
+		{ "a b", NULL, "a b" },
+		{ "", "c", "c" },
+		{ "a", "c", "a c" },
+		{ "", "", "" },
 	};
 	char path[32];
 
@@ -460,7 +492,9 @@ static void command_lines_are_joined(void **state)
 	memset(uki + 0x600, '\n', 14);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct boot_config config = {
-			.cmdline = cases[i].ours, .user_cmdline = cases[i].user, .ram_bytes = RAM,
+			.cmdline = cases[i].ours,
+			.user_cmdline = cases[i].user,
+			.ram_bytes = RAM,
 			.extra_initrd_fd = -1,
 		};
 		int fd = memfile(uki, UKI_BYTES);
@@ -481,8 +515,12 @@ static void flat_images_have_their_place(void **state)
 		size_t bytes;
 		bool ok;
 	} cases[] = {
-		{ 0x10000, 512, true }, { 0, 512, true }, { 0x10008, 512, false },
-		{ 0xdfff0, 16, true }, { 0xdfff0, 17, false }, { 0xe0000, 1, false },
+		{ 0x10000, 512, true },
+		{ 0, 512, true },
+		{ 0x10008, 512, false },
+		{ 0xdfff0, 16, true },
+		{ 0xdfff0, 17, false },
+		{ 0xe0000, 1, false },
 		{ UINT64_MAX & ~15ull, 16, false },
 	};
 	char path[32], message[512];
@@ -490,7 +528,9 @@ static void flat_images_have_their_place(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct boot_config config = {
-			.flat_address = cases[i].address, .cmdline = "", .ram_bytes = MIB(2),
+			.flat_address = cases[i].address,
+			.cmdline = "",
+			.ram_bytes = MIB(2),
 			.extra_initrd_fd = -1,
 		};
 		int fd = memfile(file, cases[i].bytes), saved = begin_capture();

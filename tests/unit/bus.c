@@ -31,7 +31,7 @@ static void probe_write(void *dev, uint64_t offset, uint64_t value, unsigned int
 	p->last_value = value;
 	p->last_size = size;
 	if (p->bus)
-		bus_remove(p->bus, 0x100);	/* a handler may change the bus */
+		bus_remove(p->bus, 0x100); /* a handler may change the bus */
 }
 
 static const struct bus_ops ops = { .read = probe_read, .write = probe_write };
@@ -39,7 +39,11 @@ static const struct bus_ops ops = { .read = probe_read, .write = probe_write };
 static struct bus_region region(struct probe *p, uint64_t start, uint64_t len, unsigned int max)
 {
 	return (struct bus_region){
-		.start = start, .len = len, .max_access = max, .ops = &ops, .dev = p,
+		.start = start,
+		.len = len,
+		.max_access = max,
+		.ops = &ops,
+		.dev = p,
 	};
 }
 

@@ -14,7 +14,7 @@
 #include "cache.h"
 #include "tests/lib/unit.h"
 
-#define MADE_NS	1234567890123456789ll
+#define MADE_NS 1234567890123456789ll
 #define SUFFIX	".kernel"
 
 static char dir[64];
@@ -149,7 +149,7 @@ static void the_oldest_use_goes_first(void **state)
 	cache_trim(folder, SUFFIX, 400000);
 	assert_true(is_there("lkvm-b" SUFFIX));
 	cache_mark_use(folder, "lkvm-b" SUFFIX);
-	assert_true(is_used("lkvm-b" SUFFIX));	/* which changes nothing else */
+	assert_true(is_used("lkvm-b" SUFFIX)); /* which changes nothing else */
 	cache_trim(folder, SUFFIX, 250000);
 	assert_false(is_there("lkvm-c" SUFFIX));
 	assert_true(is_there("lkvm-a" SUFFIX));
@@ -161,7 +161,7 @@ static void the_oldest_use_goes_first(void **state)
 static void what_is_not_the_caches_stays(void **state)
 {
 	static const char *const names[] = {
-		"linux.kernel", "lkvm-6.1.kernel", "lkvm-notes.kernel", "lkvm-12.image", "a", "lkvm-.kernelx",
+		"linux.kernel", "lkvm-6.1.kernel", "lkvm-notes.kernel", "lkvm-12.image", "a", "lkvm-.kernelx"
 	};
 
 	(void)state;

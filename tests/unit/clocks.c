@@ -11,12 +11,12 @@
 #include "x86/clocks.h"
 
 #define VM_FD 100
-#define NR 3u		/* vCPUs; their descriptors are their numbers */
+#define NR    3u /* vCPUs; their descriptors are their numbers */
 
 static struct {
 	uint64_t offsets[NR], ns;
 	bool has_offsets, has_pit;
-	char order[64];		/* of what was set: a letter each */
+	char order[64]; /* of what was set: a letter each */
 	unsigned int nr_set;
 	struct kvm_pit_state2 pit;
 } kvm;
@@ -93,7 +93,7 @@ static int set_up(void **state)
 	memset(&kvm, 0, sizeof(kvm));
 	for (unsigned int i = 0; i < NR; i++) {
 		cpus[i].fd = (int)i;
-		kvm.offsets[i] = (uint64_t)0 - (i == 2 ? 70 : 5);	/* one has set its counter itself */
+		kvm.offsets[i] = (uint64_t)0 - (i == 2 ? 70 : 5); /* one has set its counter itself */
 	}
 	kvm.ns = 1000;
 	kvm.has_offsets = kvm.has_pit = true;

@@ -23,7 +23,14 @@
 #include "util.h"
 #include "virtio/port.h"
 
-enum { CONTROL, STDIN, STDOUT, STDERR, RESULTS, NR_PORTS };
+enum {
+	CONTROL,
+	STDIN,
+	STDOUT,
+	STDERR,
+	RESULTS,
+	NR_PORTS,
+};
 
 struct rig {
 	struct event_loop *loop;
@@ -33,8 +40,8 @@ struct rig {
 	struct port *ports[COMMAND_MAX_PORTS];
 	int in[2], out[2], errors[2];
 	unsigned int started, ended, readable[NR_PORTS], writable[NR_PORTS];
-	int saved;		/* stderr, while messages are caught */
-	char said[4096];	/* the messages */
+	int saved;	 /* stderr, while messages are caught */
+	char said[4096]; /* the messages */
 };
 
 /* A minute is what init has to be ready, a sixth of it one that was restored to start; who does not want to wait has it shortened. */
@@ -108,9 +115,14 @@ static int open_rig(struct rig *r)
 		return rc;
 	assert_int_equal(command_ports(r->command, r->ports), NR_PORTS - !r->config.results);
 	set_clients(r);
-	assert_int_equal(command_start(r->command, &(struct command_client){
-		.started = on_started, .ended = on_ended, .arg = r,
-	}, COMMAND_READY_NS), 0);
+	assert_int_equal(command_start(r->command,
+				       &(struct command_client){
+					       .started = on_started,
+					       .ended = on_ended,
+					       .arg = r,
+				       },
+				       COMMAND_READY_NS),
+			 0);
 	return 0;
 }
 
@@ -260,14 +272,22 @@ static void fill_config(struct command_config *c, char *longest)
 	longest[LONGEST] = '\0';
 	arguments[3] = longest;
 	*c = (struct command_config){
-		.arguments = arguments, .nr_arguments = 4,
-		.environment = environment, .nr_environment = 3,
-		.directory = "/a b", .directory_needed = true,
-		.user = "u:g", .hostname = "h", .results = "/out",
-		.nr_mounts = 2, .mounts = {
-			{ .path = "/", .serial = "12345678901234567890" }, { .path = "/d" },
+		.arguments = arguments,
+		.nr_arguments = 4,
+		.environment = environment,
+		.nr_environment = 3,
+		.directory = "/a b",
+		.directory_needed = true,
+		.user = "u:g",
+		.hostname = "h",
+		.results = "/out",
+		.nr_mounts = 2,
+		.mounts = {
+			{ .path = "/", .serial = "12345678901234567890" },
+			{ .path = "/d" },
 		},
-		.nr_networks = 1, .networks = { { .mac = { 2, 1 }, .prefix_bits = 24, .address = { 10, 0, 0, 2 } } },
+		.nr_networks = 1,
+		.networks = { { .mac = { 2, 1 }, .prefix_bits = 24, .address = { 10, 0, 0, 2 } } },
 	};
 }
 
@@ -658,7 +678,7 @@ static void the_end_of_stdin_comes_with_its_count(void **state)
 	close_end(&r.in[1]);
 	while (!term_has_input(r.io))
 		step(&r);
-	step(&r);		/* the end is seen */
+	step(&r); /* the end is seen */
 	assert_int_equal(hear_all(&r, got, sizeof(got)), 0);
 	assert_int_equal(get(&r, STDIN, got, 3), 3);
 	assert_int_equal(hear_all(&r, got + 3, 32), 0);
@@ -696,7 +716,14 @@ static void stdin_that_nobody_wants_stays(void **state)
 
 /* ---- the end ---- */
 
-enum { DO_OUT, DO_OUT_END, DO_ERR, DO_ERR_END, DO_EXITED, NR_DOINGS };
+enum {
+	DO_OUT,
+	DO_OUT_END,
+	DO_ERR,
+	DO_ERR_END,
+	DO_EXITED,
+	NR_DOINGS,
+};
 
 static void act(struct rig *r, unsigned int what)
 {
@@ -826,7 +853,7 @@ static void results_are_waited_for(void **state)
 
 /* ---- output ---- */
 
-#define MUCH (64u << 20)
+#define MUCH  (64u << 20)
 #define PIECE 32768u
 
 static uint8_t byte_at(size_t at)
@@ -1057,7 +1084,7 @@ static void an_init_that_says_nothing_is_given_up(void **state)
 	stop_listening(&r);
 	minutes_are_short = false;
 	assert_string_equal(r.said, "lkvm: guest: nothing was heard of its first process for 60 s\n"
-			    "  -v shows what its kernel says.\n");
+				    "  -v shows what its kernel says.\n");
 	assert_int_equal(command_result(r.command).end, COMMAND_FAILED);
 	assert_false(command_result(r.command).ready);
 	close_rig(&r);
@@ -1084,7 +1111,7 @@ static void one_that_was_restored_and_says_nothing_is_given_up(void **state)
 	command_was_ready(r.command);
 	assert_false(command_has_answered(r.command));
 	assert_true(hear_all(&r, plan, sizeof(plan)) > 0);
-	command_expect_ready(r.command, false);		/* it is paused */
+	command_expect_ready(r.command, false); /* it is paused */
 	usleep(60000);
 	event_poll(r.loop);
 	assert_int_equal(r.ended, 0);
@@ -1094,7 +1121,7 @@ static void one_that_was_restored_and_says_nothing_is_given_up(void **state)
 		step(&r);
 	stop_listening(&r);
 	assert_string_equal(r.said, "lkvm: guest: nothing was heard of its first process for 10 s since it was restored\n"
-			    "  -v shows what its kernel says.\n");
+				    "  -v shows what its kernel says.\n");
 	assert_int_equal(command_result(r.command).end, COMMAND_FAILED);
 	assert_false(command_has_answered(r.command));
 	close_rig(&r);
@@ -1118,14 +1145,17 @@ static void one_that_was_restored_and_says_nothing_is_given_up(void **state)
 
 /* ---- a hostile guest ---- */
 
-#define READY_BYTES	64, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0
-#define STARTED_BYTES	65, 0, 0, 0, 0, 0, 0, 0
-#define CLOSED_BYTES	66, 0, 0, 0, 0, 0, 0, 0
-#define EXITED_BYTES(end, value) 69, 0, 0, 0, 8, 0, 0, 0, end, 0, 0, 0, value, 0, 0, 0
+#define READY_BYTES		       64, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0
+#define STARTED_BYTES		       65, 0, 0, 0, 0, 0, 0, 0
+#define CLOSED_BYTES		       66, 0, 0, 0, 0, 0, 0, 0
+#define EXITED_BYTES(end, value)       69, 0, 0, 0, 8, 0, 0, 0, end, 0, 0, 0, value, 0, 0, 0
 #define END_BYTES(stream, first, last) 67, 0, 0, 0, 16, 0, 0, 0, stream, 0, 0, 0, 0, 0, 0, 0, \
-	first, 0, 0, 0, 0, 0, 0, last
+				       first, 0, 0, 0, 0, 0, 0, last
 
-#define SAYS(...) { (const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }) }
+#define SAYS(...) \
+	{ \
+		(const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }) \
+	}
 
 /* What cannot be a message, or not now. Three bytes came on stdout after READY. */
 static const struct {
@@ -1133,10 +1163,10 @@ static const struct {
 	size_t bytes;
 } bad_speech[] = {
 	SAYS(0, 0, 0, 0, 0, 0, 0, 0),
-	SAYS(1, 0, 0, 0, 0, 0, 0, 0),			/* what lkvm says */
+	SAYS(1, 0, 0, 0, 0, 0, 0, 0), /* what lkvm says */
 	SAYS(11, 0, 0, 0, 0, 0, 0, 0),
 	SAYS(255, 255, 255, 255, 255, 255, 255, 255),
-	SAYS(READY_BYTES),				/* twice */
+	SAYS(READY_BYTES), /* twice */
 	SAYS(64, 0, 0, 0, 3, 0, 0, 0),
 	SAYS(64, 0, 0, 0, 5, 0, 0, 0),
 	SAYS(65, 0, 0, 0, 1, 0, 0, 0),
@@ -1146,22 +1176,22 @@ static const struct {
 	SAYS(67, 0, 0, 0, 15, 0, 0, 0),
 	SAYS(END_BYTES(0, 3, 0)),
 	SAYS(END_BYTES(3, 3, 0)),
-	SAYS(END_BYTES(1, 2, 0)),			/* more has come */
+	SAYS(END_BYTES(1, 2, 0)), /* more has come */
 	SAYS(END_BYTES(1, 3, 0), END_BYTES(1, 3, 0)),
 	SAYS(END_BYTES(2, 0, 255), END_BYTES(2, 0, 255)),
 	SAYS(69, 0, 0, 0, 7, 0, 0, 0),
 	SAYS(69, 0, 0, 0, 12, 0, 0, 0),
-	SAYS(EXITED_BYTES(0, 0)),			/* it has not started */
+	SAYS(EXITED_BYTES(0, 0)), /* it has not started */
 	SAYS(STARTED_BYTES, EXITED_BYTES(0, 0), EXITED_BYTES(0, 0)),
 	SAYS(STARTED_BYTES, EXITED_BYTES(1, 0)),
 	SAYS(STARTED_BYTES, EXITED_BYTES(1, 65)),
 	SAYS(STARTED_BYTES, EXITED_BYTES(2, 2)),
 	SAYS(STARTED_BYTES, EXITED_BYTES(3, 1)),
 	SAYS(STARTED_BYTES, EXITED_BYTES(255, 1)),
-	SAYS(STARTED_BYTES, 69, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0),	/* 256 */
-	SAYS(70, 0, 0, 0, 1, 4, 0, 0),			/* 1025 bytes of text */
+	SAYS(STARTED_BYTES, 69, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0), /* 256 */
+	SAYS(70, 0, 0, 0, 1, 4, 0, 0),					      /* 1025 bytes of text */
 	SAYS(71, 0, 0, 0, 1, 4, 0, 0),
-	SAYS(72, 0, 0, 0, 0, 0, 0, 0),
+	SAYS(72, 0, 0, 0, 0, 0, 0, 0)
 };
 
 /* After it is over nothing that comes says or changes anything. */
@@ -1214,8 +1244,11 @@ static void bad_messages_are_one_message(void **state)
 static void nothing_may_come_before_ready(void **state)
 {
 	static const uint8_t early[][24] = {
-		{ STARTED_BYTES }, { CLOSED_BYTES }, { END_BYTES(1, 0, 0) }, { EXITED_BYTES(2, 2) },
-		{ 64, 0, 0, 0, 4, 0, 0, 0, 2 },		/* of another version */
+		{ STARTED_BYTES },
+		{ CLOSED_BYTES },
+		{ END_BYTES(1, 0, 0) },
+		{ EXITED_BYTES(2, 2) },
+		{ 64, 0, 0, 0, 4, 0, 0, 0, 2 }, /* of another version */
 	};
 	struct rig r;
 

@@ -20,14 +20,14 @@
 #include "virtio/port.h"
 #include "x86/layout.h"
 
-#define RAM		MIB(4)
-#define RING		256u
-#define RX		0u
-#define TX		1u
-#define BUFFER		MIB(1)
-#define PART_BYTES	((uint32_t)KIB(256))
-#define CHAIN_BYTES	((uint64_t)RING * PART_BYTES)
-#define TURN_BYTES	MIB(1)	/* the most that others may have to wait for */
+#define RAM	    MIB(4)
+#define RING	    256u
+#define RX	    0u
+#define TX	    1u
+#define BUFFER	    MIB(1)
+#define PART_BYTES  ((uint32_t)KIB(256))
+#define CHAIN_BYTES ((uint64_t)RING * PART_BYTES)
+#define TURN_BYTES  MIB(1) /* the most that others may have to wait for */
 
 struct rig {
 	struct event_loop *loop;
@@ -47,7 +47,7 @@ static void start_driver(struct rig *r)
 {
 	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 3);
 	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, 1); /* VIRTIO_F_VERSION_1 */
 	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 11);
 	driver_add_ring(&r->mmio, RX, RING);
 	driver_add_ring(&r->mmio, TX, RING);
@@ -143,7 +143,8 @@ static void open_rig(struct rig *r, unsigned int queue, event_fn on_turn)
 	assert_int_equal(console_create(&r->console, r->loop, r->mem, r->port, NULL, 0), 0);
 	console_set_watch(r->console, saw, r);
 	assert_int_equal(virtio_mmio_create(&r->vt, console_device(r->console), &r->mmio, NULL,
-					    LAYOUT_VIRTIO_MMIO, 5), 0);
+					    LAYOUT_VIRTIO_MMIO, 5),
+			 0);
 	start_driver(r);
 	r->others = eventfd(1, EFD_CLOEXEC);
 	assert_true(event_add(r->loop, r->others, EPOLLIN, on_turn, r) >= 0);

@@ -27,8 +27,8 @@
 #include "utf8.h"
 #include "util.h"
 
-#define STATUS "{\"v\":1,\"do\":\"status\"}\n"
-#define STOP "{\"v\":1,\"do\":\"stop\"}\n"
+#define STATUS	    "{\"v\":1,\"do\":\"status\"}\n"
+#define STOP	    "{\"v\":1,\"do\":\"stop\"}\n"
 #define PATIENCE_NS 20000000000ull
 
 /* ---- JSON ---- */
@@ -43,7 +43,7 @@ static void test_json(void **state)
 {
 	static const char *const good[] = {
 		"{}", " { } ", "{\"a\":1}", "\t{\"a\" : 1 , \"b\" : \"\" }\r", "{\"a\":-1.5e+7}",
-		"{\"a\":true,\"b\":false,\"c\":null}", "{\"a\":0}", "{\"\":0}", "{\"a\":\"\\u00e9\\ud83d\\ude00\"}",
+		"{\"a\":true,\"b\":false,\"c\":null}", "{\"a\":0}", "{\"\":0}", "{\"a\":\"\\u00e9\\ud83d\\ude00\"}"
 	};
 	static const char *const bad[] = {
 		"", "{", "}", "[]", "1", "null", "{}x", "{}{}", "{a:1}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
@@ -51,7 +51,7 @@ static void test_json(void **state)
 		"{\"a\":{}}", "{\"a\":[1]}", "{\"a\":tru}", "{\"a\":\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}",
 		"{\"a\":\"\\u0000\"}", "{\"a\":\"\\ud800\"}", "{\"a\":\"\\ud800\\u0041\"}", "{\"a\":\"\\udc00\"}",
 		"{\"a\":\"\x01\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\xc0\x80\"}", "{\"a\":\"\xe4\"}", "{\"a\":\"\\",
-		"{\"a\":1,\"a\":2}", "{\"a\":1 \"b\":2}", "{'a':1}", "{\"a\":NaN}",
+		"{\"a\":1,\"a\":2}", "{\"a\":1 \"b\":2}", "{'a':1}", "{\"a\":NaN}"
 	};
 	struct json_object o;
 	char copy[128];
@@ -69,7 +69,7 @@ static void test_json(void **state)
 static void test_utf8(void **state)
 {
 	static const char *const bad[] = {
-		"\xff", "\xc3", "a\xe4", "\xc0\x80", "\xe2\x82", "\xf0\x9f\x98", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+		"\xff", "\xc3", "a\xe4", "\xc0\x80", "\xe2\x82", "\xf0\x9f\x98", "\xed\xa0\x80", "\xf4\x90\x80\x80"
 	};
 
 	(void)state;
@@ -89,7 +89,9 @@ static void test_json_values(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, "{\"s\":\"a\\n\\\"\\\\\\/\\u00e9\\u20ac\\ud83d\\ude00\xc3\xa9\",\"n\":18446744073709551615,"
-			       "\"big\":18446744073709551616,\"neg\":-1,\"t\":true,\"f\":false}", copy), 0);
+				   "\"big\":18446744073709551616,\"neg\":-1,\"t\":true,\"f\":false}",
+			       copy),
+			 0);
 	assert_string_equal(json_get_string(&o, "s"), "a\n\"\\/\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xc3\xa9");
 	assert_true(json_get_count(&o, "n", &n));
 	assert_true(n == UINT64_MAX);
@@ -137,7 +139,7 @@ static const char *fake_state(void *loop)
 	return "running";
 }
 
-static struct server *server;	/* in the VM's process */
+static struct server *server; /* in the VM's process */
 static unsigned int nr_gone;
 static const char tag[1];
 
@@ -194,8 +196,12 @@ static void fake_stream(void *loop, struct server_connection *c, const struct js
 }
 
 static const struct server_request fake_requests[] = {
-	{ "stop", fake_stop }, { "pause", fake_pause }, { "resume", fake_resume }, { "now", fake_now },
-	{ "stream", fake_stream }, { NULL, NULL },
+	{ "stop", fake_stop },
+	{ "pause", fake_pause },
+	{ "resume", fake_resume },
+	{ "now", fake_now },
+	{ "stream", fake_stream },
+	{ NULL, NULL },
 };
 
 /* In a process of its own, which ends with 0 when it is told to end. */
@@ -213,16 +219,22 @@ static void be_vm(const struct server_vm *facts, int ready)
 	event_run(loop);
 	server_destroy(server);
 	event_loop_destroy(loop);
-	_exit(access(path, F_OK) ? 4 : 0);	/* another's to remove */
+	_exit(access(path, F_OK) ? 4 : 0); /* another's to remove */
 }
 
 static void start_vm_of(const char *kernel, const char *parent, char *const *arguments,
 			unsigned int nr_arguments)
 {
 	const struct server_vm facts = {
-		.start_ns = now_ns(), .cpus = 3, .ram_bytes = GIB(2), .kernel = kernel,
-		.arguments = arguments, .nr_arguments = nr_arguments, .parent = parent,
-		.state = fake_state, .requests = fake_requests,
+		.start_ns = now_ns(),
+		.cpus = 3,
+		.ram_bytes = GIB(2),
+		.kernel = kernel,
+		.arguments = arguments,
+		.nr_arguments = nr_arguments,
+		.parent = parent,
+		.state = fake_state,
+		.requests = fake_requests,
 	};
 	int ready[2];
 	char byte;
@@ -349,7 +361,7 @@ static void test_longest_facts(void **state)
 	const char *text;
 
 	(void)state;
-	memset(name, '\1', sizeof(name) - 1);	/* six characters each */
+	memset(name, '\1', sizeof(name) - 1); /* six characters each */
 	name[sizeof(name) - 1] = '\0';
 	start_vm_of(name, name, arguments, 1);
 	client_init(c, path, STATUS);
@@ -367,7 +379,7 @@ static void test_refused(void **state)
 	static const char *const requests[] = {
 		"{}\n", "{\"v\":1}\n", "{\"v\":2,\"do\":\"stop\"}\n", "{\"do\":\"stop\"}\n", "{\"v\":1,\"do\":\"frob\"}\n",
 		"{\"v\":1,\"do\":1}\n", "{\"v\":99999999999999999999999999,\"do\":\"stop\"}\n",
-		"{\"v\":-1,\"do\":\"stop\"}\n", "{\"v\":1.0,\"do\":\"stop\"}\n", "{\"v\":\"1\",\"do\":\"stop\"}\n",
+		"{\"v\":-1,\"do\":\"stop\"}\n", "{\"v\":1.0,\"do\":\"stop\"}\n", "{\"v\":\"1\",\"do\":\"stop\"}\n"
 	};
 	int fd;
 
@@ -388,7 +400,7 @@ static void test_rubbish(void **state)
 {
 	static const char *const rubbish[] = {
 		"\n", "stop\n", "{\"v\":1,\"do\":\"stop\"\n", "GET / HTTP/1.1\r\n", "{\"v\":1,\"do\":[\"stop\"]}\n",
-		"\xff\xfe\n", "{\"v\":1,\"do\":\"stop\"}}\n",
+		"\xff\xfe\n", "{\"v\":1,\"do\":\"stop\"}}\n"
 	};
 	char longest[SERVER_MAX_REQUEST_BYTES + 2];
 	int fd;
@@ -449,7 +461,7 @@ static void test_many_clients(void **state)
 		say(fds[i], STATUS);
 		assert_true(is_ok(hear(fds[i])));
 		if (i == 1) {
-			say(fds[0], STATUS);	/* now the second is */
+			say(fds[0], STATUS); /* now the second is */
 			assert_true(is_ok(hear(fds[0])));
 		}
 	}
@@ -513,7 +525,7 @@ static void test_pause(void **state)
 static void test_any_clients(void **state)
 {
 	static const char words[] = STATUS "{\"v\":1,\"do\":\"pause\"}\n{\"v\":1,\"do\":\"resume\"}\n{\"v\":1,\"do\":\"now\"}\n"
-		"{\"v\":1,\"do\":\"stream\"}\n{\"v\":18446744073709551615,\"do\":\"resume\",\"reason\":\"no\"}\n{\"v\":1,";
+					   "{\"v\":1,\"do\":\"stream\"}\n{\"v\":18446744073709551615,\"do\":\"resume\",\"reason\":\"no\"}\n{\"v\":1,";
 	int fds[SERVER_MAX_CLIENTS + 4];
 	uint32_t random = 1;
 	char heard[256];
@@ -675,11 +687,16 @@ static void test_descriptors(void **state)
 		struct cmsghdr header;
 		char room[CMSG_SPACE(sizeof(pass))];
 	} a = { .header = {
-		.cmsg_len = CMSG_LEN(sizeof(pass)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-	} };
+			.cmsg_len = CMSG_LEN(sizeof(pass)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		} };
 	struct iovec iov = { (void *)(uintptr_t)STATUS, strlen(STATUS) };
 	const struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &a, .msg_controllen = sizeof(a),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &a,
+		.msg_controllen = sizeof(a),
 	};
 
 	(void)state;
@@ -784,7 +801,7 @@ static void test_lying_vm(void **state)
 			accepted = accept(fd, NULL, NULL);
 			if (i < ARRAY_SIZE(answers))
 				send(accepted, answers[i], strlen(answers[i]), MSG_NOSIGNAL);
-			else	/* it never ends */
+			else /* it never ends */
 				while (send(accepted, "{{{{{{{{", 8, MSG_NOSIGNAL) == 8)
 					;
 			_exit(0);

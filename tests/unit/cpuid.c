@@ -13,8 +13,13 @@ static struct cpuid_table supported(void)
 	struct cpuid_table t = {
 		.nent = 11,
 		.entries = {
-			{ .function = 1, .eax = 0x800f12, .ebx = 0x12345678, .ecx = 0x1,
-			  .edx = 0x178bfbff },
+			{
+				.function = 1,
+				.eax = 0x800f12,
+				.ebx = 0x12345678,
+				.ecx = 0x1,
+				.edx = 0x178bfbff,
+			},
 			{ .function = 4, .index = 0, .flags = INDEXED, .eax = 0x1c004121 },
 			{ .function = 4, .index = 3, .flags = INDEXED, .eax = 0x1c03c163 },
 			{ .function = 4, .index = 4, .flags = INDEXED, .eax = 0 },
@@ -23,8 +28,12 @@ static struct cpuid_table supported(void)
 			{ .function = 0x40000001, .eax = 0x01007efb },
 			{ .function = 0x80000001, .ecx = 0x2 },
 			{ .function = 0x80000008, .eax = 0x3030, .ecx = 0x700f },
-			{ .function = 0x8000001d, .index = 3, .flags = INDEXED,
-			  .eax = 0x3c163 },
+			{
+				.function = 0x8000001d,
+				.index = 3,
+				.flags = INDEXED,
+				.eax = 0x3c163,
+			},
 			{ .function = 0x8000001e, .eax = 99 },
 		},
 	};
@@ -36,8 +45,11 @@ static struct cpuid_table fit(unsigned int apic_id, unsigned int cpus, unsigned 
 {
 	struct cpuid_table t = supported();
 	struct cpuid_machine m = {
-		.apic_id = apic_id, .cpus = cpus, .max_apic_id = max_id,
-		.tsc_khz = 2500000, .tsc_deadline = true,
+		.apic_id = apic_id,
+		.cpus = cpus,
+		.max_apic_id = max_id,
+		.tsc_khz = 2500000,
+		.tsc_deadline = true,
 	};
 
 	cpuid_fit(&t, &m);
@@ -66,12 +78,12 @@ static void topology_is_cores_of_one_package(void **state)
 	(void)state;
 	assert_int_equal(cpuid_find(&t, 0xb, 0)->ebx, 1);
 	assert_int_equal(cpuid_find(&t, 0xb, 0)->ecx, 0x100);
-	assert_int_equal(cpuid_find(&t, 0xb, 1)->eax, 3);	/* 6 CPUs need 3 bits */
+	assert_int_equal(cpuid_find(&t, 0xb, 1)->eax, 3); /* 6 CPUs need 3 bits */
 	assert_int_equal(cpuid_find(&t, 0xb, 1)->ebx, 6);
 	assert_int_equal(cpuid_find(&t, 0xb, 1)->ecx, 0x201);
 	assert_int_equal(cpuid_find(&t, 0xb, 2)->ebx, 0);
 	assert_null(cpuid_find(&t, 0x1f, 0));
-	assert_int_equal(cpuid_find(&t, 4, 0)->eax, 0x1c000121);	/* L1: one CPU */
+	assert_int_equal(cpuid_find(&t, 4, 0)->eax, 0x1c000121); /* L1: one CPU */
 	assert_int_equal(cpuid_find(&t, 4, 3)->eax >> 14 & 0xfff, 7);
 	assert_int_equal(cpuid_find(&t, 4, 4)->eax, 0);
 	assert_int_equal(cpuid_find(&t, 0x8000001d, 3)->eax >> 14 & 0xfff, 5);
@@ -127,10 +139,21 @@ static struct cpuid_table offered(uint32_t xcr0, bool nested)
 		.nent = 11,
 		.entries = {
 			{ .function = 1, .ecx = 0x21 },
-			{ .function = 7, .index = 0, .flags = INDEXED, .eax = 1, .ebx = 0xffffffff,
-			  .edx = 0xffffffff },
-			{ .function = 7, .index = 1, .flags = INDEXED, .eax = 0xffffffff,
-			  .edx = 0xffffffff },
+			{
+				.function = 7,
+				.index = 0,
+				.flags = INDEXED,
+				.eax = 1,
+				.ebx = 0xffffffff,
+				.edx = 0xffffffff,
+			},
+			{
+				.function = 7,
+				.index = 1,
+				.flags = INDEXED,
+				.eax = 0xffffffff,
+				.edx = 0xffffffff,
+			},
 			{ .function = 0xd, .index = 0, .flags = INDEXED, .eax = xcr0 },
 			{ .function = 0xd, .index = 1, .flags = INDEXED, .eax = 0xf },
 			{ .function = 0x1d, .index = 0, .flags = INDEXED, .eax = 1 },

@@ -35,7 +35,7 @@ static struct sandbox walls;
 struct rig {
 	struct files *files;
 	struct disk *disk;
-	int image;		/* what was read is written there; -1 */
+	int image; /* what was read is written there; -1 */
 	uint64_t reads;
 	char tree[128];
 };
@@ -137,9 +137,9 @@ struct compare {
 	char path[PATH_MAX];
 	uint64_t parent;
 	uint64_t nr_entries, nr_xattrs;
-	uint64_t links[4096][2];	/* inode of the host, of the guest */
+	uint64_t links[4096][2]; /* inode of the host, of the guest */
 	unsigned int nr_links;
-	bool has_data;			/* compare it, too */
+	bool has_data; /* compare it, too */
 };
 
 static void compare_data(struct compare *c, const struct view_inode *i)
@@ -252,7 +252,7 @@ static void compare_attr(struct compare *c, const struct view_inode *i, const st
 	assert_int_equal(i->mtime_nsec, st->st_mtim.tv_nsec);
 	if (!S_ISDIR(st->st_mode))
 		assert_int_equal(i->size, st->st_size);
-	if (!S_ISDIR(st->st_mode) || st->st_nlink > 1)	/* some file systems do not count */
+	if (!S_ISDIR(st->st_mode) || st->st_nlink > 1) /* some file systems do not count */
 		assert_int_equal(i->nlink, st->st_nlink);
 	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
 		assert_int_equal(makedev(i->u >> 8 & 0xfff, (i->u & 0xff) | (i->u >> 12 & 0xfff00)), st->st_rdev);
@@ -367,13 +367,14 @@ static void make_attributes(void)
 	static uint8_t value[3000];
 
 	assert_int_equal(tool("echo x >t/caps; echo y >t/acl; mkdir t/acldir t/attrs; "
-			      "setfacl -m u:4321:r t/acl; setfacl -d -m g:55:rx t/acldir; touch t/acldir/inherits"), 0);
+			      "setfacl -m u:4321:r t/acl; setfacl -d -m g:55:rx t/acldir; touch t/acldir/inherits"),
+			 0);
 	for (unsigned int i = 0; i < sizeof(value); i++)
 		value[i] = (uint8_t)(i * 31);
 	for (unsigned int i = 0; i < 13; i++) {
 		snprintf(path, sizeof(path), "%s/t/acl", folder);
 		snprintf(name, sizeof(name), "user.attribute-%u", i);
-		if (i < 12)	/* with the ACL 13: as many as an inode can refer to */
+		if (i < 12) /* with the ACL 13: as many as an inode can refer to */
 			assert_int_equal(setxattr(path, name, value, i * 4, 0), 0);
 		snprintf(path, sizeof(path), "%s/t/attrs/%u", folder, i);
 		write_file(path, path, i);
@@ -395,7 +396,8 @@ static void make_links(void)
 		target[i + 1] = 'x';
 	}
 	assert_int_equal(tool("ln t/small t/links/small1; ln t/small t/links/small2; ln t/small t/dirs; "
-			      "ln t/links/0 t/links/zero; ln t/fifo t/links/fifo"), 0);
+			      "ln t/links/0 t/links/zero; ln t/fifo t/links/fifo"),
+			 0);
 }
 
 static void make_files(void)
@@ -405,13 +407,15 @@ static void make_files(void)
 			      "chmod 4755 t/small; chmod 2711 t/d; chmod 1777 t/d/e; "
 			      "cd t/sparse; truncate -s 10G hole; truncate -s 300M both; echo start | dd of=both conv=notrunc status=none; "
 			      "echo end >>both; "
-			      "truncate -s 2M two; printf x | dd of=two bs=1 seek=1500000 conv=notrunc status=none"), 0);
+			      "truncate -s 2M two; printf x | dd of=two bs=1 seek=1500000 conv=notrunc status=none"),
+			 0);
 }
 
 static void make_times(void)
 {
 	assert_int_equal(tool("touch -d '1932-03-04 05:06:07.123456789' t/even; touch -d @0 t/empty-file; "
-			      "touch -d '2200-01-01' t/d/e; touch -h -d '1999-12-31' t/links/50"), 0);
+			      "touch -d '2200-01-01' t/d/e; touch -h -d '1999-12-31' t/links/50"),
+			 0);
 }
 
 static void make_everything(unsigned int many)
@@ -535,7 +539,8 @@ static void all_that_is_in_a_tree_is_on_the_disk(void **state)
 			      "find . -type f -exec sha256sum {} + | sort; "
 			      "find . ! -type d -printf '%%P %%y %%m %%U %%G %%s %%T@ %%l\\n' | sort; "
 			      "find . -type d -printf '%%P %%m %%U %%G\\n' | sort) >$d.list; done; "
-			      "diff t.list x.list | head -20; cmp t.list x.list"), 0);
+			      "diff t.list x.list | head -20; cmp t.list x.list"),
+			 0);
 }
 
 /* ---- spare disks ---- */
@@ -565,7 +570,8 @@ static void a_spare_disk_is_what_it_is_lent(void **state)
 	(void)state;
 	make_everything(300);
 	assert_int_equal(tool("mkdir -p j k && cp -a t j/0 && cp -a t k/0 && mkdir j/1 && echo one >j/1/one && echo k >k/0/own && "
-			      "chmod 755 j k && touch -d @0 j k"), 0);
+			      "chmod 755 j k && touch -d @0 j k"),
+			 0);
 	assert_int_equal(disk_open(&r.disk, aio, &(struct disk_config){ .path = "spare", .spare = true }), 0);
 	assert_int_equal(r.disk->size_bytes, 0);
 	assert_int_equal(read_disk(r.disk, 0, block, BLOCK), -EIO);
@@ -632,8 +638,16 @@ static void blocks_that_were_read_too_early_are_not_used(void **state)
 {
 	static uint8_t data[BLOCK], zeros[BLOCK];
 	static const uint32_t runs[][2] = {
-		{ 1, 299 }, { 512, 1 }, { 1024, 1 }, { 2040, 300 }, { 2500, 3 }, { SPACE_XATTRS, 2 },
-		{ SPACE_DATA, 7 }, { SPACE_DATA + 10, 1 }, { SPACE_DATA + 40, 100 }, { SPACE_NR_BLOCKS - 386, 386 },
+		{ 1, 299 },
+		{ 512, 1 },
+		{ 1024, 1 },
+		{ 2040, 300 },
+		{ 2500, 3 },
+		{ SPACE_XATTRS, 2 },
+		{ SPACE_DATA, 7 },
+		{ SPACE_DATA + 10, 1 },
+		{ SPACE_DATA + 40, 100 },
+		{ SPACE_NR_BLOCKS - 386, 386 },
 	};
 	struct rig r;
 
@@ -740,7 +754,10 @@ static void many_files_are_read_at_once(void **state)
 
 static void one_request_goes_through_many_files(void **state)
 {
-	enum { NR = 100, PIECE = 1536 };
+	enum {
+		NR = 100,
+		PIECE = 1536,
+	};
 	static uint8_t whole[NR * BLOCK], block[BLOCK];
 	static struct iovec iov[NR * BLOCK / PIECE + 1];
 	struct wait_request w = { .req = { .operation = DISK_READ, .done = wait_done } };
@@ -812,7 +829,7 @@ static void a_file_that_has_changed_is_an_error(void **state)
 		end_capture(saved, text, sizeof(text));
 		assert_int_equal(count_messages(text, "lkvm: "), 1);
 		assert_int_equal(count_messages(text, files[i].name), 1);
-		r.disk->log_limit = (struct log_limit){ 0 };	/* there are so many in a second */
+		r.disk->log_limit = (struct log_limit){ 0 }; /* there are so many in a second */
 	}
 	assert_int_equal(read_file(&r, &same, block), 0);
 	assert_memory_equal(block, "same\n", 6);
@@ -824,7 +841,7 @@ static void data_do_not_depend_on_names_and_rights(void **state)
 {
 	static const char *const changes[] = {
 		"chmod 600 t/%s", "chown 12:13 t/%s", "ln t/%s t/more-%s", "touch -a t/%s",
-		"mv t/%s t/x; mv t/x t/%s", "setfattr -n user.x -v 1 t/%s",
+		"mv t/%s t/x; mv t/x t/%s", "setfattr -n user.x -v 1 t/%s"
 	};
 	struct view_inode inodes[2 * ARRAY_SIZE(changes)];
 	uint8_t block[BLOCK];
@@ -837,7 +854,7 @@ static void data_do_not_depend_on_names_and_rights(void **state)
 	for (unsigned int i = 0; i < ARRAY_SIZE(inodes); i++) {
 		snprintf(name, sizeof(name), "%u", i);
 		inodes[i] = find_inode(&r, name);
-		assert_true(i % 2 || !read_file(&r, &inodes[i], block));	/* every other one is open */
+		assert_true(i % 2 || !read_file(&r, &inodes[i], block)); /* every other one is open */
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(inodes); i++) {
 		snprintf(name, sizeof(name), "%u", i);
@@ -861,7 +878,9 @@ static void a_number_that_was_used_before_makes_no_link(void **state)
 	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
 	assert_int_equal(find_inode(&r, "a").mode, S_IFREG | 0640);
 	assert_int_equal(tool("rm t/a; for i in $(seq 50); do echo new >t/e/$i; done; mv $(find t/e -inum %u | grep . || "
-			      "echo t/e/1) t/a; ln t/a t/d/b; chmod 4755 t/a", (unsigned int)old.st_ino), 0);
+			      "echo t/e/1) t/a; ln t/a t/d/b; chmod 4755 t/a",
+			      (unsigned int)old.st_ino),
+			 0);
 	assert_int_equal(stat(path_in("t/a"), &st), 0);
 	if (st.st_ino != old.st_ino)
 		print_message("# this file system gives no number out again\n");
@@ -904,11 +923,11 @@ static void what_cannot_be_opened_now_can_later(void **state)
 	i = find_inode(&r, "f");
 	assert_int_equal(prlimit(0, RLIMIT_NOFILE, NULL, &old), 0);
 	for (unsigned int n = 0; n < 2; n++) {
-		pid_t pid = n ? 0 : process_of_files();	/* in that process, and in ours */
+		pid_t pid = n ? 0 : process_of_files(); /* in that process, and in ours */
 
 		low = old;
 		saved = begin_capture();
-		low.rlim_cur = n ? (rlim_t)dup(0) : 0;	/* a poll() of ours may have as many */
+		low.rlim_cur = n ? (rlim_t)dup(0) : 0; /* a poll() of ours may have as many */
 		close(n ? (int)low.rlim_cur : -1);
 		limited = prlimit(pid, RLIMIT_NOFILE, &low, NULL);
 		rc[0] = read_file(&r, &i, block);
@@ -933,9 +952,13 @@ static void what_cannot_be_opened_now_can_later(void **state)
  * The files process is this program, too: here a file is another one, or has another hole, in the
  * moment in which it looks for holes.
  */
-static enum { NEVER, BEFORE_OPEN, BEFORE_LOOK } change_when;
+static enum {
+	NEVER,
+	BEFORE_OPEN,
+	BEFORE_LOOK,
+} change_when;
 static char changed[128], replacement[128];
-static const char *unlistable;	/* directory whose names cannot be read */
+static const char *unlistable; /* directory whose names cannot be read */
 static int unlistable_fd = -1;
 
 int openat(int dir, const char *name, int flags, ...)
@@ -996,7 +1019,8 @@ static void holes_are_those_of_the_file_that_was_looked_at(void **state)
 		bool ok;
 
 		assert_int_equal(tool("rm -rf t; mkdir t; for f in new t/f; do echo data >$f; truncate -s 16M $f; done; "
-				      "printf X | dd of=t/f bs=1 seek=9000000 conv=notrunc status=none"), 0);
+				      "printf X | dd of=t/f bs=1 seek=9000000 conv=notrunc status=none"),
+				 0);
 		change_when = when;
 		open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
 		change_when = NEVER;
@@ -1049,10 +1073,10 @@ static void without_the_process_there_are_errors(void **state)
 	assert_int_equal(read_file(&r, &i, block), 0);
 	saved = begin_capture();
 	kill(process_of_files(), SIGKILL);
-	i = find_inode(&r, "other");	/* was looked at with the first */
+	i = find_inode(&r, "other"); /* was looked at with the first */
 	assert_int_equal(read_file(&r, &i, block), -EIO);
 	assert_int_equal(read_file(&r, &i, block), -EIO);
-	rc = read_disk(r.disk, (uint64_t)SPACE_INODES * BLOCK, block, BLOCK);	/* d's inode */
+	rc = read_disk(r.disk, (uint64_t)SPACE_INODES * BLOCK, block, BLOCK); /* d's inode */
 	close_rig(&r);
 	end_capture(saved, text, sizeof(text));
 	assert_int_equal(rc, -EPIPE);
@@ -1130,7 +1154,8 @@ static void a_user_sees_what_he_may_and_is_root(void **state)
 		skip();
 	assert_int_equal(tool("chmod 755 .; mkdir t t/closed t/names-only; for f in mine readable secret closed/in names-only/inner; "
 			      "do echo x >t/$f; done; chown 4321:4321 t/mine; chmod 640 t/mine; chown 4322 t/readable; "
-			      "chmod 600 t/secret; chmod 700 t/closed; chmod 744 t/names-only"), 0);
+			      "chmod 600 t/secret; chmod 700 t/closed; chmod 744 t/names-only"),
+			 0);
 	in_a_process(4321, look_as_user);
 }
 
@@ -1144,7 +1169,7 @@ static int look_past_mounts(void)
 	    mount("none", path_in("t/tmpfs"), "tmpfs", 0, NULL) ||
 	    mount(path_in("t/full"), path_in("t/bound"), NULL, MS_BIND, NULL) ||
 	    mount("/proc/version", path_in("t/version"), NULL, MS_BIND, NULL))
-		return 0;	/* not here */
+		return 0; /* not here */
 	write_file(path_in("t/tmpfs/hidden"), "x", 1);
 	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
 	i = find_inode(&r, "full");
@@ -1238,7 +1263,10 @@ static int load_map(struct rig *r, const void *map, size_t bytes)
 static void open_restored(struct rig *r, const char *path, const struct saved *saved)
 {
 	const struct tree_config tree = {
-		.path = path, .archive_fd = -1, .names = saved->names, .names_bytes = saved->names_bytes,
+		.path = path,
+		.archive_fd = -1,
+		.names = saved->names,
+		.names_bytes = saved->names_bytes,
 	};
 
 	open_rig_with(r, &tree);
@@ -1356,7 +1384,8 @@ static void what_has_changed_since_a_snapshot_is_an_error(void **state)
 	saved = save_rig(&r);
 	close_rig(&r);
 	assert_int_equal(tool("echo more >>t/appended; cp -p t/replaced t/new; mv t/new t/replaced; rm t/deleted; "
-			      "mv t/moved t/sub"), 0);
+			      "mv t/moved t/sub"),
+			 0);
 	open_restored(&r, path_in("t"), &saved);
 	free_saved(&saved);
 	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
@@ -1442,9 +1471,9 @@ static uint8_t *next_places(const struct saved *saved, size_t *at)
 	uint64_t kind, parent, nr;
 
 	for (; *at + 32 <= saved->map_bytes; ++*at) {
-		memcpy(&kind, saved->map + *at, sizeof(kind));	/* with the offset before it */
+		memcpy(&kind, saved->map + *at, sizeof(kind)); /* with the offset before it */
 		memcpy(&parent, saved->map + *at + 8, sizeof(parent));
-		memcpy(&nr, saved->map + *at + 16, sizeof(nr));	/* of directories; and of files: 0 */
+		memcpy(&nr, saved->map + *at + 16, sizeof(nr)); /* of directories; and of files: 0 */
 		if (!kind && parent >= first && parent < last && parent % 32 == 0 && nr == 1)
 			return saved->map + (*at += 8);
 	}
@@ -1491,7 +1520,7 @@ static void names_are_looked_at_once(void **state)
 	free_saved(&saved);
 }
 
-#define NUMBER_AT 17u		/* of the one that is there */
+#define NUMBER_AT 17u /* of the one that is there */
 
 /* Otherwise the files process could be had to list one again and again. */
 static void a_number_is_one_files(void **state)
@@ -1632,7 +1661,7 @@ static void compare_archive(const char *name, const char *tree)
 static void what_is_in_an_archive_is_on_the_disk(void **state)
 {
 	static const char *const formats[] = {
-		"pax --xattrs --xattrs-include='*' --sparse-version=1.0", "pax --xattrs --xattrs-include='*' --sparse-version=0.1",
+		"pax --xattrs --xattrs-include='*' --sparse-version=1.0", "pax --xattrs --xattrs-include='*' --sparse-version=0.1"
 	};
 	char command[256];
 
@@ -1657,10 +1686,12 @@ static void an_archive_is_what_unpacking_it_makes(void **state)
 			      "tar -P --transform 's,a,/absolute/./a,' -rf ../o.tar a && "
 			      "tar -P --transform 's,a,../a,' -rf ../o.tar a && "
 			      "tar -P --transform 's,a,x/below,' -rf ../o.tar a && "
-			      "tar -P --transform 's,a,d/../a,' -rf ../o.tar a"), 0);
+			      "tar -P --transform 's,a,d/../a,' -rf ../o.tar a"),
+			 0);
 	assert_int_equal(tool("mkdir t && cd t && mkdir -p d/e absolute s && cp -p ../w/a . && cp -p ../w/a absolute && "
 			      "cp -p ../w/x . && cp -p ../w/d/e/f d/e && echo 1 >b && touch -d @1000000000 b d/e && "
-			      "chmod 700 d && touch -d @1111111111 absolute s d && touch -d @0 ."), 0);
+			      "chmod 700 d && touch -d @1111111111 absolute s d && touch -d @0 ."),
+			 0);
 	compare_archive("o.tar", "t");
 }
 
@@ -1668,7 +1699,7 @@ static void what_is_no_archive_is_refused(void **state)
 {
 	static const char *const commands[] = {
 		": >o", "head -c 100 /bin/sh >o", "head -c 5000 /bin/sh >o", "tar -C t -cf - . | head -c 100000 >o",
-		"tar -C t -cf o . && printf x | dd of=o bs=1 seek=530 conv=notrunc status=none",
+		"tar -C t -cf o . && printf x | dd of=o bs=1 seek=530 conv=notrunc status=none"
 	};
 
 	(void)state;

@@ -11,13 +11,13 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#define NR_EACH		64	/* requests of a kind to the disk that hangs */
-#define SOON_NS		20000000000ull	/* on a machine with much else to do */
-#define GIVE_UP_NS	200000000ull
+#define NR_EACH	   64		  /* requests of a kind to the disk that hangs */
+#define SOON_NS	   20000000000ull /* on a machine with much else to do */
+#define GIVE_UP_NS 200000000ull
 
 static char message[4096];
-static int frozen_fd = -1;	/* the root of a file system */
-static bool mounted;		/* ... in m */
+static int frozen_fd = -1; /* the root of a file system */
+static bool mounted;	   /* ... in m */
 static struct wait_request hung[4 * NR_EACH];
 static _Alignas(4096) uint8_t buffers[4 * NR_EACH][4096 + 512];
 
@@ -50,7 +50,7 @@ static int stop(void **state)
 static void submit_many(struct disk *disk, bool writes)
 {
 	const enum disk_operation kinds[] = {
-		writes ? DISK_WRITE : DISK_DISCARD, DISK_READ, DISK_FLUSH, DISK_DISCARD,
+		writes ? DISK_WRITE : DISK_DISCARD, DISK_READ, DISK_FLUSH, DISK_DISCARD
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(hung); i++)
@@ -114,7 +114,7 @@ static void one_hangs(struct disk *disks[], unsigned int nr, bool writes, void (
 	for (unsigned int i = 1; i < nr; i++) {
 		assert_int_equal(errors[i], 0);
 		assert_null(strstr(message, disks[i]->path));
-		disk_close(disks[i]);		/* nothing of it is left */
+		disk_close(disks[i]); /* nothing of it is left */
 	}
 	saved = begin_capture();
 	answer();
@@ -149,13 +149,14 @@ static void one_disk_hangs_the_others_go_on(void **state)
 {
 	(void)state;
 	assert_int_equal(tool("truncate -s 2M hangs; truncate -s 2M raw; truncate -s 2M raw2; "
-			      "qemu-img create -q -f qcow2 q 2M; qemu-img create -q -f qcow2 hangs-too 2M"), 0);
+			      "qemu-img create -q -f qcow2 q 2M; qemu-img create -q -f qcow2 hangs-too 2M"),
+			 0);
 	for (int i = 0; i < 2; i++) {
 		const char *name = i ? "hangs-too" : "hangs";
 		bool direct = i && has_direct();
 		struct disk *disks[4] = {
 			open_one(name, direct), open_one("raw", direct), open_one("q", direct),
-			open_one("raw2", false),
+			open_one("raw2", false)
 		};
 
 		fault_hang_file(path_in(name));
@@ -178,7 +179,7 @@ static void many_disks_hang_one_goes_on(void **state)
 	for (int i = 0; i < MANY; i++)
 		disks[i] = open_one((char[]){ 'd', (char)('0' + i), 0 }, false);
 	disks[MANY] = open_one("raw", false);
-	assert_int_equal(aio_start(aio, &no_sandbox), MANY + 1 + 3);	/* now that they are there */
+	assert_int_equal(aio_start(aio, &no_sandbox), MANY + 1 + 3); /* now that they are there */
 	fault_hang_all_but(path_in("raw"));
 	for (size_t i = 0; i < ARRAY_SIZE(hung); i++)
 		start_request(disks[i % MANY], &hung[i], DISK_FLUSH, 0, NULL, 0);
@@ -267,7 +268,7 @@ static void what_the_host_says_is_an_answer(void **state)
 		end_capture(saved, message, sizeof(message));
 		assert_non_null(strstr(message, "may be lost: Connection timed out"));
 		atomic_store(&faults.sync_error, 0);
-		disk_close(disk);	/* nothing of it is in flight */
+		disk_close(disk); /* nothing of it is in flight */
 	}
 }
 
@@ -308,7 +309,8 @@ static void whatever_an_image_needs_may_hang(void **state)
 		{ "qemu-img create -q -f qcow2 q 32M", STEP, MIB(17) },
 		{ "qemu-img create -q -f qcow2 -o cluster_size=512 q 32M", KIB(16), MIB(9) },
 		{ "head -c 1M /dev/urandom >r; qemu-img convert -O qcow2 -o cluster_size=512 r q; "
-		  "qemu-img snapshot -c one q", KIB(16), MIB(1) },
+		  "qemu-img snapshot -c one q",
+		  KIB(16), MIB(1) },
 	};
 	struct disk *other, *disk;
 	struct wait_request w;
@@ -328,7 +330,8 @@ static void whatever_an_image_needs_may_hang(void **state)
 		close_disk(disk);
 		assert_int_equal(tool("qemu-img check -q q && head -c %u /dev/zero | tr '\\0' Z >twin && "
 				      "qemu-img convert -O raw q whole && cmp -n %u twin whole",
-				      (unsigned int)cases[i].bytes, (unsigned int)cases[i].bytes), 0);
+				      (unsigned int)cases[i].bytes, (unsigned int)cases[i].bytes),
+				 0);
 	}
 	close_disk(other);
 }
@@ -349,7 +352,12 @@ static unsigned int write_until_it_grows(struct disk *disk, unsigned int steps)
 /* What hangs is given up within the limit, also growth, a new table and the copy of a shared one. */
 static void an_image_that_hangs_as_it_grows_is_given_up(void **state)
 {
-	enum { GROWS, TABLE, COPY, CASES };
+	enum {
+		GROWS,
+		TABLE,
+		COPY,
+		CASES,
+	};
 	unsigned int steps = 1000;
 	struct wait_request w;
 
@@ -360,16 +368,21 @@ static void an_image_that_hangs_as_it_grows_is_given_up(void **state)
 		int errors[2], saved;
 
 		assert_int_equal(tool("qemu-img create -q -f qcow2 q 1G && qemu-io -f qcow2 -c 'write 512M 64k' q && "
-				      "qemu-img snapshot %s q", i == COPY ? "-c one" : "-l"), 0);
+				      "qemu-img snapshot %s q",
+				      i == COPY ? "-c one" : "-l"),
+				 0);
 		disks[0] = open_one("q", false);
 		disks[1] = open_one("raw", false);
-		if (i <= GROWS)	/* the first time only to see when */
+		if (i <= GROWS) /* the first time only to see when */
 			steps = write_until_it_grows(disks[0], steps) - 1;
 		else
 			write_until_it_grows(disks[0], 1);
 		if (i >= 0) {
-			begin_hung_write(disks[0], disks[1], &w, i == GROWS ? steps * STEP : i == TABLE ? MIB(1000) - STEP :
-					 MIB(512), STEP);
+			begin_hung_write(disks[0], disks[1], &w,
+					 i == GROWS ? steps * STEP :
+					 i == TABLE ? MIB(1000) - STEP :
+						      MIB(512),
+					 STEP);
 			saved = begin_capture();
 			aio_set_limit(aio, now_ns() + GIVE_UP_NS);
 			disk_finish_all(disks, 2, errors);

@@ -16,22 +16,22 @@
 
 #include <signal.h>
 
-#define QUEUES		4
-#define DEPTH		16		/* of each queue */
-#define JOBS		(QUEUES * DEPTH)
-#define MAX_BYTES	KIB(128)
-#define DISK_BYTES	(MIB(8) + 4096 * 5)
-#define REQUESTS	500		/* of a round */
-#define MAX_FLUSHES	8u
-#define STUCK_SECONDS	120
+#define QUEUES	      4
+#define DEPTH	      16 /* of each queue */
+#define JOBS	      (QUEUES * DEPTH)
+#define MAX_BYTES     KIB(128)
+#define DISK_BYTES    (MIB(8) + 4096 * 5)
+#define REQUESTS      500 /* of a round */
+#define MAX_FLUSHES   8u
+#define STUCK_SECONDS 120
 
 enum contents {
-	KNOWN,		/* what the model has */
-	ANYTHING,	/* discarded, or written by a request that failed */
+	KNOWN,	  /* what the model has */
+	ANYTHING, /* discarded, or written by a request that failed */
 };
 
 struct job {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov[3];
 	uint8_t *data;
 	uint64_t offset, bytes, flushes;
@@ -40,10 +40,10 @@ struct job {
 };
 
 struct shape {
-	const char *name, *create;	/* commands that make "img", of base.raw */
+	const char *name, *create; /* commands that make "img", of base.raw */
 	const char *path;
 	bool cow, direct, is_qcow2;
-	bool bounded;			/* waits of requests, in flushes */
+	bool bounded; /* waits of requests, in flushes */
 };
 
 static const struct shape shapes[] = {
@@ -57,7 +57,8 @@ static const struct shape shapes[] = {
 	{ "qcow2 compressed 4k", "qemu-img convert -c -O qcow2 -o cluster_size=4k base.raw img", "img", false, false, true, true },
 	{ "qcow2 on raw", "qemu-img create -q -f qcow2 -b base.raw -F raw img", "img", false, false, true, true },
 	{ "qcow2 on compressed", "qemu-img convert -c -O qcow2 base.raw base; "
-		"qemu-img create -q -f qcow2 -o cluster_size=4k -b base -F qcow2 img", "img", false, false, true, true },
+				 "qemu-img create -q -f qcow2 -o cluster_size=4k -b base -F qcow2 img",
+	  "img", false, false, true, true },
 	{ "qcow2 cow", "qemu-img convert -O qcow2 base.raw img; cp img before", "img", true, false, false, false },
 };
 
@@ -65,7 +66,7 @@ static struct disk *disk;
 static struct job jobs[JOBS];
 static struct event_deferred refill_later;
 static uint8_t *model;
-static uint8_t *contents;		/* enum contents of each sector */
+static uint8_t *contents; /* enum contents of each sector */
 static uint64_t seed;
 static unsigned int started, wanted, failures, flushes, longest_wait, faulty_requests;
 static uint64_t flush_round;
@@ -180,7 +181,7 @@ static enum disk_operation random_operation(void)
 	static const enum disk_operation mix[16] = {
 		DISK_READ, DISK_READ, DISK_READ, DISK_READ, DISK_READ, DISK_WRITE, DISK_WRITE, DISK_WRITE,
 		DISK_WRITE, DISK_WRITE, DISK_WRITE, DISK_DISCARD, DISK_DISCARD, DISK_WRITE_ZEROES,
-		DISK_WRITE_ZEROES, DISK_FLUSH,
+		DISK_WRITE_ZEROES, DISK_FLUSH
 	};
 
 	return mix[random_u64(&seed) % 16];
@@ -209,7 +210,7 @@ static void choose_buffers(struct job *job)
 		for (uint64_t i = 0, v = random_u64(&seed); i < job->bytes; i += 8, v += 0x123456789abcdefull)
 			memcpy(p + i, &v, 8);
 	if (a % 4 == 0)
-		a = b = job->bytes;	/* in one */
+		a = b = job->bytes; /* in one */
 	job->iov[0] = (struct iovec){ p, a };
 	job->iov[1] = (struct iovec){ p + a, b - a };
 	job->iov[2] = (struct iovec){ p + b, job->bytes - b };
@@ -223,9 +224,13 @@ static bool start(struct job *job)
 		return false;
 	choose_buffers(job);
 	job->req = (struct disk_request){
-		.operation = job->operation, .offset = job->offset, .bytes = job->bytes,
-		.iov = job->iov, .nr_iov = job->iov[0].iov_len == job->bytes ? 1 : 3,
-		.unmap = random_u64(&seed) & 1, .done = job_done,
+		.operation = job->operation,
+		.offset = job->offset,
+		.bytes = job->bytes,
+		.iov = job->iov,
+		.nr_iov = job->iov[0].iov_len == job->bytes ? 1 : 3,
+		.unmap = random_u64(&seed) & 1,
+		.done = job_done,
 	};
 	job->flushes = flushes;
 	job->busy = true;
@@ -298,7 +303,7 @@ static void make_images(const struct shape *s)
 static void set_faults(const struct shape *s, unsigned int full_percent)
 {
 	faults.seed = seed;
-	faults.short_percent = s->direct ? 0 : 10;	/* direct I/O ends where a block does */
+	faults.short_percent = s->direct ? 0 : 10; /* direct I/O ends where a block does */
 	faults.full_percent = full_percent;
 }
 
@@ -319,7 +324,7 @@ static void soak_disk(const struct shape *s)
 
 	for (int i = 0; i < (s->cow ? 1 : 2); i++) {
 		disk = open_disk(&config);
-		saved = begin_capture();	/* the errors that are wanted */
+		saved = begin_capture(); /* the errors that are wanted */
 		set_faults(s, 0);
 		run_requests(REQUESTS / 2);
 		set_faults(s, 2);
@@ -390,7 +395,7 @@ static int start_all(void **state)
 	model = malloc(DISK_BYTES);
 	contents = malloc(DISK_BYTES / 512);
 	for (unsigned int i = 0; i < JOBS; i++)
-		jobs[i].data = (uint8_t *)malloc(MAX_BYTES + 64) + i;	/* at any alignment */
+		jobs[i].data = (uint8_t *)malloc(MAX_BYTES + 64) + i; /* at any alignment */
 	refill_later.fn = refill;
 	signal(SIGALRM, on_alarm);
 	return model && contents ? 0 : -1;

@@ -69,7 +69,7 @@ static void only_files_and_devices(void **state)
 static void formats_are_not_guessed_dangerously(void **state)
 {
 	static const char *const others[] = {
-		"vmdk", "vdi", "vhdx", "vpc", "vpc -o subformat=fixed", "qed", "parallels",
+		"vmdk", "vdi", "vhdx", "vpc", "vpc -o subformat=fixed", "qed", "parallels"
 	};
 	static const char *const packers[] = { "gzip", "xz", "bzip2", "zstd", "lz4" };
 	char sector[512] = { 0 };
@@ -79,8 +79,12 @@ static void formats_are_not_guessed_dangerously(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		assert_int_equal(tool("qemu-img create -q -f %s other 4M", others[i]), 0);
 		refused(&(struct disk_config){ .path = path_in("other") }, "looks like a");
-		assert_int_equal(try_open(&(struct disk_config){ .path = path_in("other"),
-								 .format = DISK_FORMAT_RAW }), 0);
+		assert_int_equal(try_open(
+					 &(struct disk_config){
+						 .path = path_in("other"),
+						 .format = DISK_FORMAT_RAW,
+					 }),
+				 0);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(packers); i++) {
 		char command[32];
@@ -125,8 +129,13 @@ static void the_first_block_may_be_split(void **state)
 	struct disk *disk;
 	struct iovec iov[3] = { { data, 100 }, { data + 100, 700 }, { data + 800, sizeof(data) - 800 } };
 	struct wait_request w = {
-		.req = { .operation = DISK_WRITE, .bytes = sizeof(data), .iov = iov, .nr_iov = 3,
-			 .done = wait_done },
+		.req = {
+			.operation = DISK_WRITE,
+			.bytes = sizeof(data),
+			.iov = iov,
+			.nr_iov = 3,
+			.done = wait_done,
+		},
 	};
 
 	(void)state;
@@ -233,7 +242,7 @@ static void an_image_is_locked(void **state)
 
 	writer = open_disk(&(struct disk_config){ .path = path_in("q") });
 	assert_int_equal(try_open(&(struct disk_config){ .path = path_in("q") }), -EBUSY);
-	assert_int_not_equal(tool("qemu-img resize q 8M 2>/dev/null"), 0);	/* QEMU's locks */
+	assert_int_not_equal(tool("qemu-img resize q 8M 2>/dev/null"), 0); /* QEMU's locks */
 	assert_int_not_equal(tool("qemu-io -c 'write 0 512' q 2>/dev/null >&2"), 0);
 	close_disk(writer);
 	reader = open_disk(&(struct disk_config){ .path = path_in("q"), .read_only = true });
@@ -257,7 +266,8 @@ static void backing_files_stay_in_their_folder(void **state)
 			      "qemu-img create -q -f qcow2 -u -b loop -F qcow2 a/loop 4M; "
 			      "qemu-img create -q -f qcow2 -u -b gone -F raw a/orphan 4M; "
 			      "qemu-img create -q -f vmdk a/v 4M; "
-			      "qemu-img create -q -f qcow2 -b v -F vmdk a/foreign"), 0);
+			      "qemu-img create -q -f qcow2 -b v -F vmdk a/foreign"),
+			 0);
 	assert_int_equal(try_open(&(struct disk_config){ .path = path_in("a/good") }), 0);
 	assert_int_equal(try_open(&(struct disk_config){ .path = path_in("a/absolute") }), 0);
 	refused(&(struct disk_config){ .path = path_in("a/elsewhere") }, "backing=on");
@@ -277,19 +287,23 @@ static void what_cannot_be_read_is_refused_by_name(void **state)
 	assert_int_equal(tool("qemu-img create -q -f qcow2 luks 4M; "
 			      "printf '\\002' | dd of=luks bs=1 seek=35 conv=notrunc 2>/dev/null; "
 			      "qemu-img create -q -f qcow2 -o data_file=d data 4M; "
-			      "qemu-img create -q -f qcow2 -o extended_l2=on ext 4M"), 0);
+			      "qemu-img create -q -f qcow2 -o extended_l2=on ext 4M"),
+			 0);
 	refused(&(struct disk_config){ .path = path_in("luks") }, "encrypted");
 	refused(&(struct disk_config){ .path = path_in("data") }, "data_file");
 	refused(&(struct disk_config){ .path = path_in("ext") }, "extended_l2");
 	assert_int_equal(tool("qemu-img create -q -f qcow2 u 4M; "
-			      "printf '\\200' | dd of=u bs=1 seek=72 conv=notrunc 2>/dev/null"), 0);
+			      "printf '\\200' | dd of=u bs=1 seek=72 conv=notrunc 2>/dev/null"),
+			 0);
 	refused(&(struct disk_config){ .path = path_in("u") }, "bit 63");
 	assert_int_equal(tool("qemu-img create -q -f qcow2 dirty 4M; "
-			      "printf '\\001' | dd of=dirty bs=1 seek=79 conv=notrunc 2>/dev/null"), 0);
+			      "printf '\\001' | dd of=dirty bs=1 seek=79 conv=notrunc 2>/dev/null"),
+			 0);
 	refused(&(struct disk_config){ .path = path_in("dirty") }, "qemu-img check -r all");
 	assert_int_equal(try_open(&(struct disk_config){ .path = path_in("dirty"), .read_only = true }), 0);
 	assert_int_equal(tool("qemu-img create -q -f qcow2 bad 4M; "
-			      "printf '\\002' | dd of=bad bs=1 seek=79 conv=notrunc 2>/dev/null"), 0);
+			      "printf '\\002' | dd of=bad bs=1 seek=79 conv=notrunc 2>/dev/null"),
+			 0);
 	refused(&(struct disk_config){ .path = path_in("bad") }, "marked corrupt");
 }
 
@@ -316,7 +330,8 @@ static uint64_t peek(const char *name, uint64_t offset)
 static void make_victim(void)
 {
 	assert_int_equal(tool("rm -f v; qemu-img create -q -f qcow2 v 64M; "
-			      "qemu-io -f qcow2 -c 'write -P 1 0 128k' v >/dev/null"), 0);
+			      "qemu-io -f qcow2 -c 'write -P 1 0 128k' v >/dev/null"),
+			 0);
 }
 
 static void tables_in_wrong_places_are_named(void **state)
@@ -365,7 +380,9 @@ static int open_again(bool proc)
 			_exit(1);
 		fd = file_open(path_in("raw"), FILE_WRITE);
 		again = fd < 0 ? fd : file_reopen(fd, path_in("raw"), true, false);
-		_exit(again < 0 ? 2 : fcntl(again, F_GETFL) & O_NONBLOCK ? 3 : 0);
+		_exit(again < 0				 ? 2 :
+		      fcntl(again, F_GETFL) & O_NONBLOCK ? 3 :
+							   0);
 	}
 	waitpid(child, &status, 0);
 	return WEXITSTATUS(status);
@@ -411,7 +428,7 @@ static void tables_larger_than_any_are_refused(void **state)
 
 	(void)state;
 	make_victim();
-	poke("v", 56, 0xffffffffull << 32);		/* clusters of the refcount table */
+	poke("v", 56, 0xffffffffull << 32); /* clusters of the refcount table */
 	refused_at_once("refcount table at 0x10000 is larger than any");
 
 	/* A table of snapshots whose entries are 4 GiB apart, in a file of holes. */
@@ -445,10 +462,10 @@ static void entries_are_checked_when_used(void **state)
 	l1 = peek("v", 40);
 	l2 = peek("v", l1) & 0x00fffffffffffe00ull;
 	first = peek("v", l2);
-	poke("v", l2, 0x7fff0000 | 1ull << 63);			/* past the end */
-	poke("v", l2 + 8, l2 | 1ull << 63);			/* its own L2 table */
-	poke("v", l2 + 16, (first & ~(1ull << 63)) + 3 * 512);	/* not a cluster */
-	poke("v", l2 + 24, 1ull << 62 | (first & 0xfffffffull));	/* nothing compressed */
+	poke("v", l2, 0x7fff0000 | 1ull << 63);			 /* past the end */
+	poke("v", l2 + 8, l2 | 1ull << 63);			 /* its own L2 table */
+	poke("v", l2 + 16, (first & ~(1ull << 63)) + 3 * 512);	 /* not a cluster */
+	poke("v", l2 + 24, 1ull << 62 | (first & 0xfffffffull)); /* nothing compressed */
 	disk = open_disk(&(struct disk_config){ .path = path_in("v") });
 	saved = begin_capture();
 	assert_int_equal(do_request(disk, DISK_READ, 0, data, 4096), -EIO);
@@ -466,7 +483,7 @@ static void entries_are_checked_when_used(void **state)
 	assert_int_equal(do_request(disk, DISK_WRITE, MIB(32), data, 4096), 0);
 	assert_int_equal(do_request(disk, DISK_READ, MIB(32), data, 4096), 0);
 	close_disk(disk);
-	assert_int_equal(peek("v", l2 + 8), l2 | 1ull << 63);	/* the table is as it was */
+	assert_int_equal(peek("v", l2 + 8), l2 | 1ull << 63); /* the table is as it was */
 }
 
 /*
@@ -476,12 +493,12 @@ static void entries_are_checked_when_used(void **state)
 static void tables_that_count_as_free_are_not_taken(void **state)
 {
 	static const struct {
-		uint64_t pointer;	/* in the header: to the refcount table or to ... */
-		bool block;		/* ... its first block */
+		uint64_t pointer; /* in the header: to the refcount table or to ... */
+		bool block;	  /* ... its first block */
 		uint64_t at, bytes;
 	} damages[] = {
-		{ 48, false, 0, 8 },	/* no block for the first clusters */
-		{ 48, true, 0, 64 },	/* a block of zeros */
+		{ 48, false, 0, 8 }, /* no block for the first clusters */
+		{ 48, true, 0, 64 }, /* a block of zeros */
 	};
 	static uint8_t data[65536];
 	uint8_t before[512], after[512], word[8], zeros[64] = { 0 };
@@ -512,7 +529,7 @@ static void tables_that_count_as_free_are_not_taken(void **state)
 		end_capture(saved, message, sizeof(message));
 		assert_non_null(strstr(message, "counts as free"));
 		assert_int_equal(pread(fd, after, sizeof(after), 0), sizeof(after));
-		assert_memory_equal(before, after, 72);	/* what comes next says how the image was closed */
+		assert_memory_equal(before, after, 72); /* what comes next says how the image was closed */
 		close(fd);
 	}
 }
@@ -527,7 +544,8 @@ static void random_damage_is_survived(void **state)
 	(void)state;
 	make_victim();
 	assert_int_equal(tool("qemu-img snapshot -c s v; qemu-io -f qcow2 -c 'write -P 2 64k 64k' v >/dev/null; "
-			      "cp v original"), 0);
+			      "cp v original"),
+			 0);
 	for (unsigned int round = 0; round < few_of(400); round++) {
 		struct disk *disk = NULL;
 		int saved = begin_capture(), fd;
@@ -571,7 +589,9 @@ static void snapshots_stay_as_they_are(void **state)
 				      "qemu-io -f qcow2 -c 'write -P 7 1M 2M' s >/dev/null; "
 				      "qemu-img snapshot -c one s; "
 				      "qemu-io -f qcow2 -c 'write -P 8 2M 1M' s >/dev/null; "
-				      "qemu-img snapshot -c two s", 1 << bits), 0);
+				      "qemu-img snapshot -c two s",
+				      1 << bits),
+				 0);
 		disk = open_disk(&(struct disk_config){ .path = path_in("s") });
 		memset(data, 9, sizeof(data));
 		assert_int_equal(do_request(disk, DISK_WRITE, MIB(1) + 4096, data, 8192), 0);
@@ -582,9 +602,11 @@ static void snapshots_stay_as_they_are(void **state)
 		assert_int_equal(tool("qemu-img check -q s"), 0);
 		assert_int_equal(tool("qemu-img snapshot -a one s && "
 				      "qemu-io -f qcow2 -c 'read -P 7 1M 2M' s | grep -q '2 MiB' && "
-				      "! qemu-io -f qcow2 -c 'read -P 7 1M 2M' s | grep -q failed"), 0);
+				      "! qemu-io -f qcow2 -c 'read -P 7 1M 2M' s | grep -q failed"),
+				 0);
 		assert_int_equal(tool("qemu-img snapshot -a two s && "
-				      "! qemu-io -f qcow2 -c 'read -P 7 1M 1M' -c 'read -P 8 2M 1M' s | grep -q failed"), 0);
+				      "! qemu-io -f qcow2 -c 'read -P 7 1M 1M' -c 'read -P 8 2M 1M' s | grep -q failed"),
+				 0);
 	}
 }
 
@@ -608,7 +630,8 @@ static void a_full_disk_fails_one_request(void **state)
 		int saved;
 
 		assert_int_equal(tool(qcow2 ? "rm -f small/*; qemu-img create -q -f qcow2 small/img 64M" :
-					      "rm -f small/*; truncate -s 64M small/img"), 0);
+					      "rm -f small/*; truncate -s 64M small/img"),
+				 0);
 		assert_int_equal(tool("dd if=/dev/zero of=small/ballast bs=1M count=3 2>/dev/null"), 0);
 		disk = open_disk(&(struct disk_config){ .path = path_in("small/img") });
 		memset(data, 3, sizeof(data));
@@ -658,9 +681,15 @@ static void ranges_are_checked_once_for_all(void **state)
 		uint64_t offset, bytes;
 		int rc;
 	} cases[] = {
-		{ 0, 512, 0 }, { MIB(1) - 512, 512, 0 }, { MIB(1) - 512, 1024, -EIO },
-		{ MIB(1), 512, -EIO }, { 1, 512, -EINVAL }, { 0, 511, -EINVAL },
-		{ ~0ull - 511, 512, -EIO }, { ~0ull - 511, 1024, -EIO }, { 512, ~0ull - 511, -EIO },
+		{ 0, 512, 0 },
+		{ MIB(1) - 512, 512, 0 },
+		{ MIB(1) - 512, 1024, -EIO },
+		{ MIB(1), 512, -EIO },
+		{ 1, 512, -EINVAL },
+		{ 0, 511, -EINVAL },
+		{ ~0ull - 511, 512, -EIO },
+		{ ~0ull - 511, 1024, -EIO },
+		{ 512, ~0ull - 511, -EIO },
 	};
 	uint8_t data[1024];
 
@@ -673,7 +702,8 @@ static void ranges_are_checked_once_for_all(void **state)
 			for (int op = DISK_READ; op <= DISK_WRITE_ZEROES; op++)
 				if (op != DISK_FLUSH)
 					assert_int_equal(do_request(disk, (enum disk_operation)op, cases[c].offset,
-								    data, cases[c].bytes), cases[c].rc);
+								    data, cases[c].bytes),
+							 cases[c].rc);
 		close_disk(disk);
 		disk = open_disk(&(struct disk_config){ .path = path_in(i ? "q" : "raw"), .read_only = true });
 		assert_int_equal(do_request(disk, DISK_WRITE, 0, data, 512), -EROFS);
@@ -784,7 +814,8 @@ static void the_last_bytes_of_a_base_are_there(void **state)
 
 	(void)state;
 	assert_int_equal(tool("yes | head -c 10700 >base; qemu-img create -q -f qcow2 -F raw -b base top 64K; "
-			      "yes | head -c 100 >small"), 0);
+			      "yes | head -c 100 >small"),
+			 0);
 	for (int direct = 0; direct < 2; direct++) {
 		for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
 			struct disk *disk = open_disk(&(struct disk_config){
@@ -813,7 +844,8 @@ static void writes_to_a_cow_disk_leave_the_image_alone(void **state)
 
 	(void)state;
 	assert_int_equal(tool("truncate -s 4M raw; yes | head -c 3000000 | dd of=raw conv=notrunc 2>/dev/null; "
-			      "qemu-img convert -q -O qcow2 raw q; sha256sum raw q >sums"), 0);
+			      "qemu-img convert -q -O qcow2 raw q; sha256sum raw q >sums"),
+			 0);
 	for (int i = 0; i < 2; i++) {
 		const struct disk_config c = { .path = path_in(i ? "q" : "raw"), .cow = true };
 		struct disk *disk = open_disk(&c), *other = open_disk(&c);
@@ -840,14 +872,15 @@ static void big_images_open_at_once(void **state)
 
 	(void)state;
 	assert_int_equal(tool("truncate -s 1T raw; qemu-img create -q -f qcow2 q 1T; "
-			      "qemu-img create -q -f qcow2 -o cluster_size=2M huge-clusters 1T"), 0);
+			      "qemu-img create -q -f qcow2 -o cluster_size=2M huge-clusters 1T"),
+			 0);
 	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
 		uint64_t start = cpu_ns(), ns;
 		struct disk *disk = open_disk(&(struct disk_config){ .path = path_in(images[i]) });
 
 		ns = cpu_ns() - start;
 		print_message("# %s: %llu us\n", images[i], (unsigned long long)ns / 1000);
-		assert_true(ns < 200000000);	/* "milliseconds", on a loaded machine with sanitizers */
+		assert_true(ns < 200000000); /* "milliseconds", on a loaded machine with sanitizers */
 		for (uint64_t at = 0; at < 1ull << 40; at += 1ull << 34)
 			assert_int_equal(do_request(disk, DISK_WRITE, at, data, 4096), 0);
 		close_disk(disk);
@@ -867,7 +900,7 @@ static void direct_io_works(void **state)
 		int saved = begin_capture(), rc = disk_open(&disk, aio, &c);
 
 		end_capture(saved, message, sizeof(message));
-		if (rc) {	/* some file systems have none: then it is said so */
+		if (rc) { /* some file systems have none: then it is said so */
 			assert_non_null(strstr(message, "leave out ,direct"));
 			continue;
 		}
@@ -907,10 +940,17 @@ static void direct_io_takes_any_buffer(void **state)
 			iov[i][0] = (struct iovec){ p, 1000 };
 			iov[i][1] = (struct iovec){ p + 1000, 77777 };
 			iov[i][2] = (struct iovec){ p + 78777, n - 78777 };
-			w[i] = (struct wait_request){ .req = {
-				.operation = is_write ? DISK_WRITE : DISK_READ, .offset = i * n,
-				.bytes = n, .iov = iov[i], .nr_iov = 3, .done = wait_done,
-			} };
+			w[i] = (struct wait_request){
+				.req = {
+					.operation = is_write ? DISK_WRITE :
+								DISK_READ,
+					.offset = i * n,
+					.bytes = n,
+					.iov = iov[i],
+					.nr_iov = 3,
+					.done = wait_done,
+				},
+			};
 			disk_submit(disk, &w[i].req);
 		}
 		assert_int_equal(aio_drain(aio), 0);
@@ -1111,7 +1151,8 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
 /* ... and by threads. */
-#define TEST_BOTH(fn) TEST(fn), { #fn "_by_threads", fn, start_threads, stop, NULL }
+#define TEST_BOTH(fn) \
+	TEST(fn), { #fn "_by_threads", fn, start_threads, stop, NULL }
 	const struct CMUnitTest tests[] = {
 		TEST(only_files_and_devices),
 		TEST(formats_are_not_guessed_dangerously),

@@ -52,7 +52,9 @@ static void words_are_found_where_a_message_begins(void **state)
 		{ "[ 1.2]\n Kernel panic - not syncing\n", WORDS_NONE },
 		{ "[ 1.2]  Kernel panic - not syncing\n", WORDS_NONE },
 		{ "Kernel panic - not\n syncing\n", WORDS_NONE },
-		{ "[", WORDS_NONE }, { "[]", WORDS_NONE }, { "", WORDS_NONE },
+		{ "[", WORDS_NONE },
+		{ "[]", WORDS_NONE },
+		{ "", WORDS_NONE },
 		/* The last counts. */
 		{ "Kernel panic - not syncing: old\n[ 1.0] reboot: Restarting system\n", WORDS_RESTART },
 		{ "[ 1.0] reboot: Power down\n[ 1.0] Kernel panic - not syncing: x\n", WORDS_PANIC },
@@ -106,7 +108,7 @@ static void random_text_is_understood(void **state)
 {
 	static const char *const pieces[] = {
 		"[", "]", " ", "1", ".", "2", "T", "Kernel panic - not syncing", "Kernel panic",
-		" - not syncing", "\n", "x", "reboot: Restarting", " system", "[ 1.2] ", "[1.2][T1] ",
+		" - not syncing", "\n", "x", "reboot: Restarting", " system", "[ 1.2] ", "[1.2][T1] "
 	};
 	unsigned int seed = 1, hits = 0;
 
@@ -122,7 +124,7 @@ static void random_text_is_understood(void **state)
 				 (p - text >= 7 && !memcmp(p - 7, "[ 1.2] ", 7)) ||
 				 (p - text >= 10 && !memcmp(p - 10, "[1.2][T1] ", 10));
 		hits += panic;
-		if (panic)	/* made of single pieces a stamp may be another one */
+		if (panic) /* made of single pieces a stamp may be another one */
 			assert_true(words_in(text) != WORDS_NONE);
 	}
 	assert_true(hits > 100);

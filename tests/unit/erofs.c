@@ -29,8 +29,13 @@ static const struct view view = { .read = read_memory, .xattrs = 8 * EROFS_BLOCK
 static struct tree_attr file_attr(void)
 {
 	return (struct tree_attr){
-		.mode = S_IFREG | 06755, .nlink = 3, .uid = 4000000000u, .gid = 70000,
-		.mtime_sec = -5, .mtime_nsec = 999999999, .size_bytes = 12345,
+		.mode = S_IFREG | 06755,
+		.nlink = 3,
+		.uid = 4000000000u,
+		.gid = 70000,
+		.mtime_sec = -5,
+		.mtime_nsec = 999999999,
+		.size_bytes = 12345,
 	};
 }
 
@@ -81,9 +86,13 @@ static void a_device_has_its_number(void **state)
 static void what_cannot_be_an_inode_is_refused(void **state)
 {
 	static const struct tree_attr bad[] = {
-		{ .mode = 0 }, { .mode = S_IFMT }, { .mode = S_IFREG | 1 << 16 },
-		{ .mode = S_IFREG, .mtime_nsec = 1000000000 }, { .mode = S_IFREG, .size_bytes = 1ull << 63 },
-		{ .mode = S_IFCHR, .major = 4096 }, { .mode = S_IFCHR, .minor = 1u << 20 },
+		{ .mode = 0 },
+		{ .mode = S_IFMT },
+		{ .mode = S_IFREG | 1 << 16 },
+		{ .mode = S_IFREG, .mtime_nsec = 1000000000 },
+		{ .mode = S_IFREG, .size_bytes = 1ull << 63 },
+		{ .mode = S_IFCHR, .major = 4096 },
+		{ .mode = S_IFCHR, .minor = 1u << 20 },
 		{ .mode = S_IFREG, .size_bytes = 4096, .chunk_bits = 11 },
 		{ .mode = S_IFREG, .size_bytes = 4096, .chunk_bits = 32 },
 		{ .mode = S_IFREG, .size_bytes = 0, .chunk_bits = 12 },
@@ -116,8 +125,11 @@ static void chunks_have_holes(void **state)
 {
 	static const uint32_t chunks[] = { 3, EROFS_HOLE, 5 };
 	struct erofs_inode inode = {
-		.nid = 128, .attr = { .mode = S_IFREG, .size_bytes = 20000, .chunk_bits = 13, .data_chunks = 5 },
-		.layout = EROFS_CHUNKS, .chunks = chunks, .nr_chunks = 3,
+		.nid = 128,
+		.attr = { .mode = S_IFREG, .size_bytes = 20000, .chunk_bits = 13, .data_chunks = 5 },
+		.layout = EROFS_CHUNKS,
+		.chunks = chunks,
+		.nr_chunks = 3,
 	};
 	struct view_inode i = { 0 };
 	uint8_t data[20000];

@@ -61,12 +61,12 @@ static void handles_are_never_reused(void **state)
 	event_remove(p.loop, first);
 	p.handle[0] = event_add(p.loop, p.fd[0], EPOLLIN, remove_the_other, &p);
 	assert_int_not_equal(first, p.handle[0]);
-	event_remove(p.loop, first);	/* of nobody: must not hit the new one */
+	event_remove(p.loop, first); /* of nobody: must not hit the new one */
 	event_remove(p.loop, -1);
 	eventfd_signal(p.fd[0]);
 	p.handle[1] = -1;
 	assert_int_equal(event_run(p.loop), 0);
-	assert_int_equal(p.calls, 1);	/* it still is watched */
+	assert_int_equal(p.calls, 1); /* it still is watched */
 	event_loop_destroy(p.loop);
 	close(p.fd[0]);
 }
@@ -124,12 +124,12 @@ static void timers_repeat(void **state)
 }
 
 #define CALLERS 4
-#define CALLS 200
+#define CALLS	200
 
 struct caller {
 	pthread_t thread;
 	struct event_loop *loop;
-	int *counter;		/* only the loop's thread touches it */
+	int *counter; /* only the loop's thread touches it */
 	unsigned int ok, canceled;
 };
 
@@ -160,7 +160,8 @@ static void run_callers(struct event_loop *loop, struct caller *callers, int *co
 	for (int i = 0; i < CALLERS; i++) {
 		callers[i] = (struct caller){ .loop = loop, .counter = counter };
 		assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_main,
-						&callers[i]), 0);
+						&callers[i]),
+				 0);
 	}
 }
 
@@ -253,7 +254,7 @@ static void deferred_work_runs_once_and_in_order(void **state)
 	event_defer(loop, &a.d);
 	event_defer(loop, &c.d);
 	event_defer(loop, &b.d);
-	event_defer(loop, &a.d);	/* it is queued already */
+	event_defer(loop, &a.d); /* it is queued already */
 	event_undefer(loop, &c.d);
 	event_undefer(loop, &c.d);
 	event_run_deferred(loop);
@@ -273,7 +274,7 @@ static void a_restart_forgets_what_is_not_kept(void **state)
 {
 	struct event_loop *loop;
 	int order = 0;
-	struct ticks kept = { .count = 2 }, other = { .count = 2 };	/* the third one stops the loop */
+	struct ticks kept = { .count = 2 }, other = { .count = 2 }; /* the third one stops the loop */
 	struct chore c = { .left = 1, .order = &order, .id = 1 };
 
 	(void)state;

@@ -46,7 +46,8 @@ static void guest_says(uint32_t kind, const void *payload, uint32_t bytes)
 {
 	const struct protocol_header h = { kind, bytes };
 	const struct iovec iov[] = {
-		{ (void *)(uintptr_t)&h, sizeof(h) }, { (void *)(uintptr_t)payload, bytes },
+		{ (void *)(uintptr_t)&h, sizeof(h) },
+		{ (void *)(uintptr_t)payload, bytes },
 	};
 
 	assert_int_equal(port_write(ports[0], iov, 2, true), sizeof(h) + bytes);
@@ -140,7 +141,9 @@ static int64_t hear(int fd)
 	r.bytes = 0;
 	turn();
 	rc = frame_recv(&r, fd);
-	return rc > 0 ? (int64_t)frame_header(&r).kind : rc < 0 ? -1 : 0;
+	return rc > 0 ? (int64_t)frame_header(&r).kind :
+	       rc < 0 ? -1 :
+			0;
 }
 
 /* ---- life ---- */
@@ -153,7 +156,10 @@ static void create(bool started)
 	uint32_t kind, bytes;
 
 	config = (struct command_config){
-		.arguments = arguments, .nr_arguments = 1, .nr_mounts = 1, .mounts = { { .path = "/" } },
+		.arguments = arguments,
+		.nr_arguments = 1,
+		.nr_mounts = 1,
+		.mounts = { { .path = "/" } },
 	};
 	assert_int_equal(event_loop_create(&loop), 0);
 	assert_int_equal(term_create(&io, loop, &(struct term_config){ .in_fd = -1, .out_fd = -1 }), 0);
@@ -279,7 +285,7 @@ static void test_no_plan(void **state)
 {
 	static const uint32_t first[] = {
 		PROTOCOL_EXEC_GO, PROTOCOL_EXEC_INPUT, PROTOCOL_EXEC_READ, PROTOCOL_EXEC_SIGNAL,
-		PROTOCOL_EXEC_SIZE, PROTOCOL_EXEC_UNREAD,
+		PROTOCOL_EXEC_SIZE, PROTOCOL_EXEC_UNREAD
 	};
 	int a;
 
@@ -356,9 +362,13 @@ static void test_too_much(void **state)
 static void test_rubbish(void **state)
 {
 	static const struct protocol_header bad[] = {
-		{ PROTOCOL_EXEC_GO, PROTOCOL_MAX_FRAME_BYTES + 1 }, { PROTOCOL_EXEC_INPUT, UINT32_MAX }, { 0, 0 },
-		{ PROTOCOL_EXEC_HANGUP, 0 }, { PROTOCOL_OF_SESSION(2, PROTOCOL_EXEC_GO), 0 },
-		{ PROTOCOL_EXEC_EXITED, 0 }, { PROTOCOL_GO, 0 },
+		{ PROTOCOL_EXEC_GO, PROTOCOL_MAX_FRAME_BYTES + 1 },
+		{ PROTOCOL_EXEC_INPUT, UINT32_MAX },
+		{ 0, 0 },
+		{ PROTOCOL_EXEC_HANGUP, 0 },
+		{ PROTOCOL_OF_SESSION(2, PROTOCOL_EXEC_GO), 0 },
+		{ PROTOCOL_EXEC_EXITED, 0 },
+		{ PROTOCOL_GO, 0 },
 	};
 	int a;
 
@@ -440,7 +450,7 @@ static void test_too_early(void **state)
 /* ---- containers: two disks ---- */
 
 static struct {
-	int socket;		/* of who serves it; -1: nothing */
+	int socket; /* of who serves it; -1: nothing */
 	bool lent;
 } disks[2];
 
@@ -544,7 +554,7 @@ static void test_join(void **state)
 	b = join(&files[1]);
 	assert_int_equal(hear(b), PROTOCOL_EXEC_JOINED);
 	expect_disk(2, "d1");
-	c = join(&files[2]);		/* too many */
+	c = join(&files[2]); /* too many */
 	assert_int_equal(hear(c), PROTOCOL_EXEC_EXITED);
 	assert_int_equal(hear(c), -1);
 	assert_true(is_closed(files[2]));
@@ -552,7 +562,7 @@ static void test_join(void **state)
 	assert_false(is_closed(files[0]));
 	says_of(1, PROTOCOL_EXEC_RELEASED, NULL, 0);
 	exits(1);
-	assert_true(is_closed(files[0]));	/* before its client knows */
+	assert_true(is_closed(files[0])); /* before its client knows */
 	assert_int_equal(hear(a), PROTOCOL_EXEC_EXITED);
 	expect_message(1, PROTOCOL_EXEC_HANGUP, "");
 	assert_false(disks[0].lent);

@@ -52,15 +52,15 @@ static void test_flush(struct gdb_target *t)
 	(void)t;
 }
 
-#define machine_board test_board
+#define machine_board	 test_board
 #define gdb_target_flush test_flush
-#define machine_go_on test_go_on
-#define ioctl test_set_debug
-#define gdb_is_busy stub_is_busy
-#define gdb_is_in_guest stub_is_in_guest
-#define gdb_connect stub_connect
-#define gdb_create stub_create
-#define gdb_destroy stub_destroy
+#define machine_go_on	 test_go_on
+#define ioctl		 test_set_debug
+#define gdb_is_busy	 stub_is_busy
+#define gdb_is_in_guest	 stub_is_in_guest
+#define gdb_connect	 stub_connect
+#define gdb_create	 stub_create
+#define gdb_destroy	 stub_destroy
 
 #include "control/gdb.c"
 
@@ -69,7 +69,7 @@ static void test_flush(struct gdb_target *t)
 #undef gdb_target_flush
 #undef ioctl
 
-#define PG 0x80000001u
+#define PG  0x80000001u
 #define PAE 0x20u
 #define LMA 0x500u
 
@@ -91,8 +91,13 @@ static void test_packets(void **state)
 	static const struct {
 		const char *bytes, *text;
 	} good[] = {
-		{ "$g#67", "g" }, { "+$?#3f", "?" }, { "++$#00", "" }, { "rubbish$m0,4#FD", "m0,4" },
-		{ "$m1$g#67", "g" }, { "$a}\x03z#5b", "a#z" }, { "$}]#da", "}" },
+		{ "$g#67", "g" },
+		{ "+$?#3f", "?" },
+		{ "++$#00", "" },
+		{ "rubbish$m0,4#FD", "m0,4" },
+		{ "$m1$g#67", "g" },
+		{ "$a}\x03z#5b", "a#z" },
+		{ "$}]#da", "}" },
 	};
 	static const char *const broken[] = { "$g#68", "$g#6", "$g##7", "$#0x", "$g#g7", "$a}#z" };
 
@@ -155,7 +160,7 @@ static void test_fields(void **state)
 	assert_true(gdb_take_hex(&t, bytes, 2));
 	assert_true(bytes[0] == 10 && bytes[1] == 255 && !gdb_text_left(&t));
 	assert_false(gdb_take_char(&t, '\0') || gdb_take_number(&t, &n) || gdb_take_hex(&t, bytes, 1));
-	t = text_of("10000000000000000");	/* too many digits */
+	t = text_of("10000000000000000"); /* too many digits */
 	assert_false(gdb_take_number(&t, &n));
 	assert_int_equal(gdb_text_left(&t), 17);
 	t = text_of("0g");
@@ -229,16 +234,16 @@ static uint64_t get_number(const struct registers *r, unsigned int n)
 static void test_registers(void **state)
 {
 	struct registers r = { .regs = { .rip = 0x10, .rflags = 0x202 },
-				.sregs = { .cs = { .base = 0xf0000, .selector = 0xf000 } },
-				.fpu = { .ftwx = 0x81, .mxcsr = 0x1f80 } };
+			       .sregs = { .cs = { .base = 0xf0000, .selector = 0xf000 } },
+			       .fpu = { .ftwx = 0x81, .mxcsr = 0x1f80 } };
 	uint64_t value[2] = { 0xf0020, 0 };
 	unsigned int changed = 0;
 
 	(void)state;
-	assert_int_equal(get_number(&r, 16), 0xf0010);		/* rip is linear */
+	assert_int_equal(get_number(&r, 16), 0xf0010); /* rip is linear */
 	assert_int_equal(get_number(&r, 17), 0x202);
 	assert_int_equal(get_number(&r, 18), 0xf000);
-	assert_int_equal(get_number(&r, 34), 0x3ffc);		/* tags */
+	assert_int_equal(get_number(&r, 34), 0x3ffc); /* tags */
 	assert_int_equal(get_number(&r, 56), 0x1f80);
 	assert_int_equal(gdb_register_set(&r, 16, (const uint8_t *)value, &changed), 0);
 	assert_true(r.regs.rip == 0x20 && changed == GDB_CHANGED_REGS);
@@ -283,9 +288,15 @@ static struct gdb_breaks b;
 static int set_up(void **state)
 {
 	static const uint64_t tables[][2] = {
-		{ 0x2000, 0x3001 }, { 0x2000 + 8 * 511, 0x3001 }, { 0x3000, 0x4001 },
-		{ 0x3000 + 8 * 511, 0x4001 }, { 0x4000, 0x5001 }, { 0x4000 + 8 * 511, 0x5001 },
-		{ 0x5000 + 8, 0x9001 }, { 0x5000 + 16, 0x7001 }, { 0x5000 + 24, 0x9001 },
+		{ 0x2000, 0x3001 },
+		{ 0x2000 + 8 * 511, 0x3001 },
+		{ 0x3000, 0x4001 },
+		{ 0x3000 + 8 * 511, 0x4001 },
+		{ 0x4000, 0x5001 },
+		{ 0x4000 + 8 * 511, 0x5001 },
+		{ 0x5000 + 8, 0x9001 },
+		{ 0x5000 + 16, 0x7001 },
+		{ 0x5000 + 24, 0x9001 },
 		{ 0x5000 + 32, GIB(1) | 1 },
 	};
 
@@ -329,7 +340,7 @@ static void test_memory(void **state)
 	assert_memory_equal(text, "bcde", 4);
 	assert_int_equal(gdb_read_memory(&b, &view, 0x3ffc, text, 8), 4);
 	assert_int_equal(gdb_write_memory(&b, &view, 0x3ffc, text, 8), 4);
-	assert_int_equal(gdb_read_memory(&b, &view, 0x4000, text, 8), 0);	/* no RAM */
+	assert_int_equal(gdb_read_memory(&b, &view, 0x4000, text, 8), 0); /* no RAM */
 	assert_int_equal(gdb_read_memory(&b, &view, 0, text, 8), 0);
 	assert_int_equal(gdb_read_memory(&b, &view, UINT64_MAX, text, 8), 0);
 	/* A CPU that is not in the kernel's mode has the kernel's addresses by the other's tables. */
@@ -396,7 +407,7 @@ static void test_hard(void **state)
 	assert_int_equal(gdb_break_insert(&b, &view, GDB_WATCH_WRITE, 0x1000, 0), -EINVAL);
 	assert_int_equal(gdb_break_insert(&b, &view, GDB_WATCH_WRITE, 0x1000, 1), 0);
 	assert_int_equal(gdb_break_insert(&b, &view, GDB_HARD, 0x1000, 1), -ENOSPC);
-	assert_int_equal(gdb_break_insert(&b, &view, GDB_WATCH_WRITE, 0x1000, 8), 0);	/* it is there */
+	assert_int_equal(gdb_break_insert(&b, &view, GDB_WATCH_WRITE, 0x1000, 8), 0); /* it is there */
 	gdb_breaks_control(&b, &d);
 	assert_int_equal(d.control, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP);
 	assert_true(d.arch.debugreg[0] == 0xffffffff81000000 && d.arch.debugreg[1] == 0x1000 &&
@@ -423,7 +434,7 @@ static enum gdb_trap explain(uint32_t exception, uint64_t pc, uint64_t dr6, bool
 static void test_traps(void **state)
 {
 	(void)state;
-	assert_int_equal(explain(3, 0x1000, 0, true), GDB_TRAP_FOREIGN);	/* the guest's own int3 */
+	assert_int_equal(explain(3, 0x1000, 0, true), GDB_TRAP_FOREIGN); /* the guest's own int3 */
 	assert_int_equal(explain(1, 0x1000, 0xffff0ff1, false), GDB_TRAP_FOREIGN);
 	assert_int_equal(explain(1, 0x1000, 0xffff4ff0, true), GDB_TRAP_STEP);
 	assert_int_equal(explain(14, 0x1000, 0, true), GDB_TRAP_FOREIGN);

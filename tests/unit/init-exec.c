@@ -13,7 +13,7 @@
 
 #include "guest/protocol.h"
 
-#define main(...) init_main(__VA_ARGS__)
+#define main(...)   init_main(__VA_ARGS__)
 #define reboot(how) abort()
 /* Whoever runs the tests stays who it is. */
 #define syscall no_call
@@ -56,11 +56,11 @@ static int no_random(int fd, unsigned long request, ...)
 	return 0;
 }
 
-#define ioctl no_random
+#define ioctl	      no_random
 #define RANDOM_DEVICE "/dev/null"
-#define HWRNG_DEVICE "/dev/null"
+#define HWRNG_DEVICE  "/dev/null"
 
-#pragma GCC diagnostic ignored "-Wunused-result"	/* of the C library that they are built with */
+#pragma GCC diagnostic ignored "-Wunused-result" /* of the C library that they are built with */
 
 #include "guest/init.c"
 #include "guest/init-container.c"
@@ -84,7 +84,9 @@ static int port_ends[3][2];
 
 int init_open_port(const char *name, int flags)
 {
-	const int i = !strcmp(name, PROTOCOL_STDIN) ? 0 : !strcmp(name, PROTOCOL_STDOUT) ? 1 : 2;
+	const int i = !strcmp(name, PROTOCOL_STDIN)  ? 0 :
+		      !strcmp(name, PROTOCOL_STDOUT) ? 1 :
+						       2;
 
 	(void)flags;
 	return port_ends[i][0];
@@ -300,7 +302,10 @@ static void turn(void)
 static void start(unsigned int session, bool terminal, const char *user, const char *script)
 {
 	const struct protocol_exec e = {
-		.nr_arguments = 3, .nr_environment = 1, .terminal = terminal, .size = { 100, 40 },
+		.nr_arguments = 3,
+		.nr_environment = 1,
+		.terminal = terminal,
+		.size = { 100, 40 },
 	};
 	char plan[4096];
 	size_t n = sizeof(e);
@@ -691,7 +696,7 @@ static void test_hangup_is_answered(void **state)
 	start(1, false, "", "exit 3");
 	expect_end(1, PROTOCOL_END_EXITED, 3);
 	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
-	turn();		/* would hear a second */
+	turn(); /* would hear a second */
 	heard[1].over = false;
 	init_exec_hear(1, PROTOCOL_EXEC_HANGUP, "", 0);
 	expect_end(1, PROTOCOL_END_SIGNALED, SIGHUP);
@@ -775,7 +780,10 @@ static void run_first(bool terminal, const char *script, const char *out, const 
 	assert_int_equal(pipe(no_signals), 0);
 	init.signals = no_signals[0];
 	init.plan = (struct init_plan){
-		.arguments = arguments, .nr_arguments = 3, .has_terminal = terminal, .size = { 90, 30 },
+		.arguments = arguments,
+		.nr_arguments = 3,
+		.has_terminal = terminal,
+		.size = { 90, 30 },
 	};
 	init.terminal = init.slave = -1;
 	init.exited = false;
@@ -888,6 +896,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rubbish, set_up, tear_down),
 	};
 
-	signal(SIGPIPE, SIG_DFL);	/* as it is for a first process */
+	signal(SIGPIPE, SIG_DFL); /* as it is for a first process */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,8 +12,8 @@
 #include "guest/results-tar.h"
 
 #define LISTING "-printf '%P %y %#m %s %T@ %l %n\\n' | sort"
-#define LONG "a-name-of-more-than-a-hundred-bytes-0123456789-0123456789-0123456789-0123456789-0123456789-" \
-	"0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
+#define LONG	"a-name-of-more-than-a-hundred-bytes-0123456789-0123456789-0123456789-0123456789-0123456789-" \
+	     "0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
 
 static char dir[64];
 static char noticed[4096];
@@ -68,8 +68,8 @@ struct packing {
 	int fd;
 	uint64_t bytes, act_at;
 	void (*act)(void);
-	struct results_tar *unpacks;	/* or NULL */
-	int error;			/* is what put() returns at act_at */
+	struct results_tar *unpacks; /* or NULL */
+	int error;		     /* is what put() returns at act_at */
 };
 
 static int put_packed(void *arg, const void *data, size_t bytes)
@@ -174,7 +174,7 @@ static void other_kinds_are_packed_or_noticed(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
 	close(fd);
 	look("mkfifo in/fifo; ln in/fifo in/same; mkdir in/dir; echo 1 >in/dir/f; chmod 6711 in/dir/f");
-	fd = dup(STDERR_FILENO);	/* our side's messages */
+	fd = dup(STDERR_FILENO); /* our side's messages */
 	null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	dup2(null, STDERR_FILENO);
 	close(null);

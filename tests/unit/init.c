@@ -10,7 +10,7 @@
 static char passwd_path[64], group_path[64];
 
 #define INIT_PASSWD passwd_path
-#define INIT_GROUP group_path
+#define INIT_GROUP  group_path
 
 #include "guest/init-setup.c"
 #include "guest/init-user.c"
@@ -21,8 +21,8 @@ static char passwd_path[64], group_path[64];
 #undef snprintf
 #undef dprintf
 #define vsnprintf init_vsnprintf
-#define snprintf init_snprintf
-#define dprintf init_dprintf
+#define snprintf  init_snprintf
+#define dprintf	  init_dprintf
 int vsnprintf(char *text, size_t bytes, const char *fmt, va_list ap);
 int snprintf(char *text, size_t bytes, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int dprintf(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -309,15 +309,15 @@ static int remove_folder(void **state)
 /* ---- text ---- */
 
 /* The same text and length as the C library's, in @bytes. */
-#define same_print(bytes, ...)									\
-	do {											\
-		char wanted[256], got[256];							\
-		int n = snprintf(wanted, bytes, __VA_ARGS__);					\
-												\
-		memset(got, 'X', sizeof(got));							\
-		assert_int_equal(init_snprintf(got, bytes, __VA_ARGS__), n);			\
-		assert_string_equal(got, wanted);						\
-		assert_int_equal(got[bytes], 'X');						\
+#define same_print(bytes, ...) \
+	do { \
+		char wanted[256], got[256]; \
+		int n = snprintf(wanted, bytes, __VA_ARGS__); \
+\
+		memset(got, 'X', sizeof(got)); \
+		assert_int_equal(init_snprintf(got, bytes, __VA_ARGS__), n); \
+		assert_string_equal(got, wanted); \
+		assert_int_equal(got[bytes], 'X'); \
 	} while (0)
 
 static void test_print(void **state)
@@ -373,13 +373,13 @@ static bool take(enum protocol_what what, uint32_t optional, uint64_t flags, uin
 	return true;
 }
 
-#define TAKE(what, optional, flags, arg, fmt, ...)							\
-	({												\
-		char texts[512];									\
-		int n = snprintf(texts, sizeof(texts), fmt, __VA_ARGS__);				\
-		for (int i = 0; i < n; i++)								\
-			texts[i] = texts[i] == '|' ? '\0' : texts[i];					\
-		take(what, optional, flags, arg, texts, (size_t)n);					\
+#define TAKE(what, optional, flags, arg, fmt, ...) \
+	({ \
+		char texts[512]; \
+		int n = snprintf(texts, sizeof(texts), fmt, __VA_ARGS__); \
+		for (int i = 0; i < n; i++) \
+			texts[i] = texts[i] == '|' ? '\0' : texts[i]; \
+		take(what, optional, flags, arg, texts, (size_t)n); \
 	})
 
 static void steps_are_taken(void **state)
@@ -419,12 +419,14 @@ static void owned_files_are_as_their_source(void **state)
 
 	(void)state;
 	run_in(root_path, "mkdir -p o; echo 'longer than it' >o/f; chmod 666 o/f");
-	for (int k = 0; k < 2; k++) {	/* over one that is there, and as a new one */
+	for (int k = 0; k < 2; k++) { /* over one that is there, and as a new one */
 		assert_true(TAKE(PROTOCOL_DO_FILE, 0, PROTOCOL_FILE_OWNED | uid << 32, 0400 | gid << 32, "%s/o/%c|secret",
 				 root_path, 'f' + k));
 		snprintf(wanted, sizeof(wanted), "%u %u 400 secret", (unsigned int)uid, (unsigned int)gid);
-		assert_string_equal(run_in(root_path, k ? "stat -c '%u %g %a' o/g | tr '\\n' ' '; cat o/g" :
-					   "stat -c '%u %g %a' o/f | tr '\\n' ' '; cat o/f"), wanted);
+		assert_string_equal(run_in(root_path,
+					   k ? "stat -c '%u %g %a' o/g | tr '\\n' ' '; cat o/g" :
+					       "stat -c '%u %g %a' o/f | tr '\\n' ' '; cat o/f"),
+				    wanted);
 	}
 	assert_true(TAKE(PROTOCOL_DO_FILE, 0, PROTOCOL_FILE_OWNED | uid << 32, 06755 | gid << 32, "%s/o/s|x",
 			 root_path));

@@ -99,8 +99,11 @@ static void it_has_all_that_a_guest_starts_with(void **state)
 			{ .name = "erofs", .data = driver, .bytes = 0 },
 		},
 	};
-	struct initramfs_config config = { .init = guest_init_start, .init_bytes = guest_init_bytes(),
-					   .modules = &modules };
+	struct initramfs_config config = {
+		.init = guest_init_start,
+		.init_bytes = guest_init_bytes(),
+		.modules = &modules,
+	};
 	static const char list[] = "virtio.ko\n-crc32c_generic.ko\nerofs.ko\n";
 	int fd;
 
@@ -110,7 +113,7 @@ static void it_has_all_that_a_guest_starts_with(void **state)
 	assert_int_equal(initramfs_create(&fd, &config), 0);
 	cpio(fd, "-it");
 	assert_string_equal(listing, "init\ndev\ndev/console\nlkvm\nlkvm/modules\nlkvm/virtio.ko\n"
-			    "lkvm/crc32c_generic.ko\nlkvm/erofs.ko\n");
+				     "lkvm/crc32c_generic.ko\nlkvm/erofs.ko\n");
 	cpio(fd, "-itvn");
 	has_line("-rwxr-xr-x   1 0        0        ");
 	has_line("drwxr-xr-x   2 0        0               0 Jan  1  1970 dev\n");
@@ -132,9 +135,15 @@ static void it_has_all_that_a_guest_starts_with(void **state)
 static int create_tree(int *fd, bool own_is_root)
 {
 	const struct initramfs_config config = {
-		.init = "x", .init_bytes = 1, .nr_trees = 1,
-		.trees = { { .option = "--root", .path = place("tree"), .to = "lkvm/root",
-			     .own_is_root = own_is_root } },
+		.init = "x",
+		.init_bytes = 1,
+		.nr_trees = 1,
+		.trees = { {
+			.option = "--root",
+			.path = place("tree"),
+			.to = "lkvm/root",
+			.own_is_root = own_is_root,
+		} },
 	};
 
 	return initramfs_create(fd, &config);
@@ -268,7 +277,7 @@ static void what_cannot_be_read_is_said(void **state)
 	assert_int_equal(create_tree(&fd, false), -ENOTDIR);
 	assert_int_equal(unlink(place("tree")), 0);
 	if (!getuid())
-		return;	/* who may read everything */
+		return; /* who may read everything */
 	assert_int_equal(mkdir(place("tree"), 0755), 0);
 	put_text("tree/secret", "secret", 0000);
 	assert_int_equal(mkdir(place("tree/closed"), 0000), 0);

@@ -40,8 +40,8 @@ static void only_one_interface_is_heard_of(void **state)
 		{ RTM_DELLINK, 0, AF_UNSPEC, 7, true },
 		{ RTM_NEWLINK, 0, AF_UNSPEC, 8, false },
 		{ RTM_NEWLINK, 0, AF_UNSPEC, 7 << 24, false },
-		{ RTM_NEWLINK, NLM_F_MULTI, AF_UNSPEC, 7, false },	/* with others behind it */
-		{ RTM_DELLINK, 0, AF_BRIDGE, 7, false },		/* it has left a bridge */
+		{ RTM_NEWLINK, NLM_F_MULTI, AF_UNSPEC, 7, false }, /* with others behind it */
+		{ RTM_DELLINK, 0, AF_BRIDGE, 7, false },	   /* it has left a bridge */
 		{ RTM_NEWLINK, 0, AF_BRIDGE, 7, false },
 		{ RTM_NEWADDR, 0, AF_UNSPEC, 7, false },
 		{ RTM_NEWROUTE, 0, AF_UNSPEC, 7, false },
@@ -78,7 +78,7 @@ static void count_change(void *arg, bool up)
 static void a_link_s_socket_tells_nothing_else(void **state)
 {
 	static const uint16_t dumps[] = {
-		RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE,
+		RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE
 	};
 	unsigned int lo = if_nametoindex("lo"), changes[2] = { 0 };
 	struct event_loop *loop;

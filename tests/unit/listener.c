@@ -20,7 +20,7 @@ struct rig {
 	struct listener listener;
 	struct sockaddr_un addr;
 	char folder[32];
-	int client;		/* accepted */
+	int client; /* accepted */
 	unsigned int nr_accepted;
 };
 

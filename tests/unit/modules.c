@@ -89,8 +89,13 @@ static void put_module(const char *name, const char *magic, const char *depends,
 static struct modules *choose(const char *kernel, const char *given, uint32_t wanted)
 {
 	struct kernel_release release = { .text = RELEASE, .major = 6, .minor = 1, .is_64bit = true };
-	const struct modules_config config = { .dir = given, .installed = dir, .kernel = kernel,
-					       .release = &release, .wanted = wanted };
+	const struct modules_config config = {
+		.dir = given,
+		.installed = dir,
+		.kernel = kernel,
+		.release = &release,
+		.wanted = wanted,
+	};
 	struct modules *m = NULL;
 
 	return modules_choose(&m, &config) ? NULL : m;
@@ -124,7 +129,7 @@ static void put_installed(void)
 		 "kernel/hw/virtio-rng.ko: kernel/virtio/virtio.ko\n");
 	put_text(RELEASE "/modules.builtin", "kernel/fs/overlay.ko\nkernel/lib/rng-core.ko\n");
 	put_text(RELEASE "/modules.alias", "# comment\nalias crc32c crc32c_intel\n"
-		 "alias crypto-crc32c crc32c_intel\nalias odd-name crc32c_intel\n");
+					   "alias crypto-crc32c crc32c_intel\nalias odd-name crc32c_intel\n");
 	put_module(RELEASE "/kernel/virtio/virtio_pci.ko", magic, "virtio,virtio_ring", "");
 	put_module(RELEASE "/kernel/virtio/virtio.ko", magic, "virtio_ring", "");
 	put_module(RELEASE "/kernel/virtio/virtio_ring.ko", magic, "", "");
@@ -136,8 +141,8 @@ static void put_installed(void)
 }
 
 static const uint32_t usual = KERNEL_BIT(KERNEL_VIRTIO_PCI) | KERNEL_BIT(KERNEL_VIRTIO_RNG) |
-	KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY) | KERNEL_BIT(KERNEL_VIRTIO_NET) |
-	KERNEL_BIT(KERNEL_TMPFS);
+			      KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY) | KERNEL_BIT(KERNEL_VIRTIO_NET) |
+			      KERNEL_BIT(KERNEL_TMPFS);
 
 static void what_is_needed_comes_first(void **state)
 {
@@ -148,7 +153,7 @@ static void what_is_needed_comes_first(void **state)
 	m = choose("/nowhere/bzImage", NULL, usual);
 	assert_non_null(m);
 	assert_string_equal(order_of(m), "virtio_ring virtio virtio_pci -crc32c_generic libcrc32c "
-			    "erofs virtio_rng ");
+					 "erofs virtio_rng ");
 	assert_int_equal(m->choice.state[KERNEL_EROFS], MODULE_LOADED);
 	assert_int_equal(m->choice.state[KERNEL_OVERLAY], MODULE_BUILT_IN);
 	assert_int_equal(m->choice.state[KERNEL_VIRTIO_NET], MODULE_MISSING);
@@ -221,10 +226,11 @@ static void put_tree(bool objects)
 
 	put_text("tree/arch/x86/boot/bzImage", "");
 	put_text("tree/.config", "# a\nCONFIG_VIRTIO_PCI=y\nCONFIG_EROFS_FS=m\n# CONFIG_OVERLAY_FS is not set\n"
-		 "CONFIG_VIRTIO_NET=m\nCONFIG_TMPFS=y\nCONFIG_CRYPTO_CRC32C=m\n");
+				 "CONFIG_VIRTIO_NET=m\nCONFIG_TMPFS=y\nCONFIG_CRYPTO_CRC32C=m\n");
 	put_text("tree/modules.order", objects ? "fs/erofs/erofs.o\nlib/libcrc32c.o\ncrypto/crc32c_generic.o\n"
-		 "fs/overlayfs/overlay.o\n" : "kernel/fs/erofs/erofs.ko\nkernel/lib/libcrc32c.ko\n"
-		 "kernel/crypto/crc32c_generic.ko\nkernel/fs/overlayfs/overlay.ko\n");
+						 "fs/overlayfs/overlay.o\n" :
+						 "kernel/fs/erofs/erofs.ko\nkernel/lib/libcrc32c.ko\n"
+						 "kernel/crypto/crc32c_generic.ko\nkernel/fs/overlayfs/overlay.ko\n");
 	put_text("tree/modules.builtin", "kernel/drivers/virtio/virtio_pci.ko\n");
 	put_module("tree/fs/erofs/erofs.ko", magic, "libcrc32c", "");
 	put_module("tree/fs/overlayfs/overlay.ko", "5.0 ", "", "");
@@ -250,8 +256,9 @@ static void a_tree_is_known_by_its_kernel(void **state)
 		assert_int_equal(m->choice.state[KERNEL_VIRTIO_PCI], MODULE_BUILT_IN);
 		assert_int_equal(m->choice.state[KERNEL_TMPFS], MODULE_BUILT_IN);
 		/* Left there from another configuration; set, but not built. */
-		assert_int_equal(modules_missing(m, usual), KERNEL_BIT(KERNEL_OVERLAY) |
-				 KERNEL_BIT(KERNEL_VIRTIO_NET) | KERNEL_BIT(KERNEL_VIRTIO_RNG));
+		assert_int_equal(modules_missing(m, usual),
+				 KERNEL_BIT(KERNEL_OVERLAY) |
+					 KERNEL_BIT(KERNEL_VIRTIO_NET) | KERNEL_BIT(KERNEL_VIRTIO_RNG));
 		modules_destroy(m);
 		/* The same from outside. */
 		snprintf(order, sizeof(order), "%s", "-crc32c_generic libcrc32c erofs ");
@@ -275,7 +282,7 @@ static void a_configuration_beside_the_kernel_tells(void **state)
 	assert_non_null(m);
 	assert_int_equal(m->place, MODULES_ABSENT);
 	assert_int_equal(modules_missing(m, usual), usual & ~(KERNEL_BIT(KERNEL_VIRTIO_PCI) |
-			 KERNEL_BIT(KERNEL_TMPFS)));
+							      KERNEL_BIT(KERNEL_TMPFS)));
 	assert_int_equal(m->choice.state[KERNEL_TMPFS], MODULE_BUILT_IN);
 	modules_destroy(m);
 }
@@ -343,11 +350,23 @@ static void too_many_are_refused(void **state)
 
 static void only_what_leads_down_is_a_path(void **state)
 {
-	static const struct { const char *line; bool ok; } cases[] = {
-		{ "kernel/a/erofs.ko:", true }, { "erofs.ko", true }, { "a/erofs.ko.zst: x", true },
-		{ "../erofs.ko:", false }, { "/lib/erofs.ko:", false }, { "a/../../erofs.ko:", false },
-		{ "a\033[2J/erofs.ko:", false }, { "a/..b/erofs.ko:", true }, { "erofs:", false },
-		{ "erofs.ko.lz:", false }, { "", false }, { "\n\n:", false }, { "a/e-rofs.ko:", false },
+	static const struct {
+		const char *line;
+		bool ok;
+	} cases[] = {
+		{ "kernel/a/erofs.ko:", true },
+		{ "erofs.ko", true },
+		{ "a/erofs.ko.zst: x", true },
+		{ "../erofs.ko:", false },
+		{ "/lib/erofs.ko:", false },
+		{ "a/../../erofs.ko:", false },
+		{ "a\033[2J/erofs.ko:", false },
+		{ "a/..b/erofs.ko:", true },
+		{ "erofs:", false },
+		{ "erofs.ko.lz:", false },
+		{ "", false },
+		{ "\n\n:", false },
+		{ "a/e-rofs.ko:", false },
 	};
 	char path[MODULE_PATH_BYTES];
 	struct module_index index;
@@ -376,7 +395,7 @@ static void damaged_modules_are_read_with_bounds(void **state)
 	for (size_t i = 0; i < bytes * 3; i++) {
 		size_t len = i < bytes ? i : bytes;
 
-		copy = malloc(len ? len : 1);	/* its end is watched by a sanitizer */
+		copy = malloc(len ? len : 1); /* its end is watched by a sanitizer */
 		assert_non_null(copy);
 		memcpy(copy, good, len);
 		if (i >= bytes)
@@ -391,11 +410,22 @@ static void damaged_modules_are_read_with_bounds(void **state)
 
 static void releases_are_strict(void **state)
 {
-	static const struct { const char *text; int rc; unsigned int major, minor; } cases[] = {
-		{ "6.1.0-56-cloud-amd64 (x", 0, 6, 1 }, { "6.12.117+deb12 ", 0, 6, 12 },
-		{ "5.4 ", 0, 5, 4 }, { "6.1.0/../.. ", -ENODATA, 0, 0 }, { "6 ", -ENODATA, 0, 0 },
-		{ "x.1 ", -ENODATA, 0, 0 }, { "6.1", -ENODATA, 0, 0 }, { "%s ", -ENODATA, 0, 0 },
-		{ "6.123456 ", -ENODATA, 0, 0 }, { "", -ENODATA, 0, 0 }, { ".. ", -ENODATA, 0, 0 },
+	static const struct {
+		const char *text;
+		int rc;
+		unsigned int major, minor;
+	} cases[] = {
+		{ "6.1.0-56-cloud-amd64 (x", 0, 6, 1 },
+		{ "6.12.117+deb12 ", 0, 6, 12 },
+		{ "5.4 ", 0, 5, 4 },
+		{ "6.1.0/../.. ", -ENODATA, 0, 0 },
+		{ "6 ", -ENODATA, 0, 0 },
+		{ "x.1 ", -ENODATA, 0, 0 },
+		{ "6.1", -ENODATA, 0, 0 },
+		{ "%s ", -ENODATA, 0, 0 },
+		{ "6.123456 ", -ENODATA, 0, 0 },
+		{ "", -ENODATA, 0, 0 },
+		{ ".. ", -ENODATA, 0, 0 },
 		{ "6.1-0123456789012345678901234567890123456789012345678901234567890123456789 ", -ENODATA, 0, 0 },
 	};
 	struct kernel_release r;
@@ -441,8 +471,11 @@ static void the_banner_is_found_anywhere(void **state)
 	const size_t segment = 600000, head = 4096;
 	Elf64_Ehdr e = {
 		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_phoff = sizeof(e),
-		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1,
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_phoff = sizeof(e),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 1,
 	};
 	Elf64_Phdr p = { .p_type = PT_LOAD, .p_offset = head, .p_filesz = segment };
 	uint8_t *file = calloc(1, head + segment);
@@ -474,9 +507,10 @@ struct kernel_case {
 };
 
 static const uint32_t all_drivers = KERNEL_BIT(KERNEL_VIRTIO_PCI) | KERNEL_BIT(KERNEL_VIRTIO_MMIO) |
-	KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_VIRTIO_CONSOLE) | KERNEL_BIT(KERNEL_VIRTIO_NET) |
-	KERNEL_BIT(KERNEL_VIRTIO_RNG) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY) |
-	KERNEL_BIT(KERNEL_PVPANIC);
+				    KERNEL_BIT(KERNEL_VIRTIO_BLK) | KERNEL_BIT(KERNEL_VIRTIO_CONSOLE) |
+				    KERNEL_BIT(KERNEL_VIRTIO_NET) |
+				    KERNEL_BIT(KERNEL_VIRTIO_RNG) | KERNEL_BIT(KERNEL_EROFS) | KERNEL_BIT(KERNEL_OVERLAY) |
+				    KERNEL_BIT(KERNEL_PVPANIC);
 
 static void check_debian(const struct kernel_case *k)
 {
@@ -510,10 +544,10 @@ static void check_debian(const struct kernel_case *k)
 }
 
 #define VIRTIO_61 "virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio virtio_pci virtio_mmio " \
-	"virtio_console virtio_blk "
-#define VIRTIO_612 "virtio_mmio virtio_blk "	/* the rest is built in */
-#define CRC "-crc32c_generic "			/* built into those for clouds */
-#define OTHERS "libcrc32c erofs overlay failover net_failover virtio_net virtio_rng pvpanic pvpanic_mmio "
+		  "virtio_console virtio_blk "
+#define VIRTIO_612 "virtio_mmio virtio_blk " /* the rest is built in */
+#define CRC	   "-crc32c_generic "	     /* built into those for clouds */
+#define OTHERS	   "libcrc32c erofs overlay failover net_failover virtio_net virtio_rng pvpanic pvpanic_mmio "
 
 static void debians_kernels_load_what_they_need(void **state)
 {
@@ -536,8 +570,12 @@ static void debians_kernels_load_what_they_need(void **state)
 /* As modules are compressed by the kernel's build; what gives too much, or is cut, is refused. */
 static void compressed_modules_are_unpacked(void **state)
 {
-	static const struct { const char *tool, *suffix; } cases[] = {
-		{ "gzip -c", ".gz" }, { "xz --check=crc32 -c", ".xz" }, { "zstd -q -c", ".zst" },
+	static const struct {
+		const char *tool, *suffix;
+	} cases[] = {
+		{ "gzip -c", ".gz" },
+		{ "xz --check=crc32 -c", ".xz" },
+		{ "zstd -q -c", ".zst" },
 		{ "zstd -q -c --no-content-size", ".zst" },
 	};
 	char command[1024], out[512], list[64];
@@ -569,8 +607,10 @@ static void compressed_modules_are_unpacked(void **state)
 static struct modules *choose_cached(const char *cache)
 {
 	const struct modules_config config = {
-		.dir = "build/cache/cloud612/modules", .wanted = KERNEL_BIT(KERNEL_EROFS),
-		.use_cache = cache != NULL, .cache_dir = cache,
+		.dir = "build/cache/cloud612/modules",
+		.wanted = KERNEL_BIT(KERNEL_EROFS),
+		.use_cache = cache != NULL,
+		.cache_dir = cache,
 	};
 	struct modules *m;
 
@@ -596,7 +636,8 @@ static void damage_entries(const char *cache, const char *how)
 	char command[512], out[512];
 
 	snprintf(command, sizeof(command), "cd %s && for f in lkvm-*.module; do cp -p $f x && %s && "
-		 "touch -r x $f && rm x; done", cache, how);
+					   "touch -r x $f && rm x; done",
+		 cache, how);
 	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
 }
 

@@ -35,7 +35,7 @@ static bool accepts(const struct net_filter *f, uint8_t first, uint8_t last, int
 		memset(frame, 0xff, 6);
 	if (vlan >= 0) {
 		frame[12] = 0x81;
-		frame[14] = (uint8_t)(vlan >> 8 | 0xe0);	/* with a priority */
+		frame[14] = (uint8_t)(vlan >> 8 | 0xe0); /* with a priority */
 		frame[15] = (uint8_t)vlan;
 	}
 	return net_filter_accepts(f, frame);
@@ -47,7 +47,7 @@ static void the_filter_obeys(void **state)
 
 	(void)state;
 	net_filter_reset(&f, our_mac, false);
-	assert_true(accepts(&f, 6, 9, -1));	/* promiscuous at first */
+	assert_true(accepts(&f, 6, 9, -1)); /* promiscuous at first */
 	f.promiscuous = false;
 	assert_true(accepts(&f, 2, 5, -1));
 	assert_false(accepts(&f, 2, 6, -1));
@@ -141,7 +141,8 @@ struct rig {
 static const uint8_t frame_header[NET_HEADER_BYTES];
 static uint8_t big_frame[NET_MAX_FRAME_BYTES];
 static const struct iovec a_big_frame[2] = {
-	{ (void *)(uintptr_t)frame_header, sizeof(frame_header) }, { big_frame, sizeof(big_frame) },
+	{ (void *)(uintptr_t)frame_header, sizeof(frame_header) },
+	{ big_frame, sizeof(big_frame) },
 };
 
 static void on_readable(void *arg, unsigned int queue)
@@ -165,7 +166,9 @@ static void on_link(void *arg, bool up)
 }
 
 static const struct net_ops stream_ops = {
-	.recv = stream_recv, .send = stream_send, .watch = stream_watch,
+	.recv = stream_recv,
+	.send = stream_send,
+	.watch = stream_watch,
 };
 
 static void on_stop_timer(void *arg, uint32_t events)
@@ -191,9 +194,13 @@ static void start(struct rig *r)
 	memset(r, 0, sizeof(*r));
 	assert_int_equal(event_loop_create(&r->loop), 0);
 	assert_int_equal(stream_init(&r->stream, &stream_ops, r->loop, &config), 0);
-	net_set_client(&r->stream.net, &(struct net_client){
-		.readable = on_readable, .writable = on_writable, .link = on_link, .arg = r,
-	});
+	net_set_client(&r->stream.net,
+		       &(struct net_client){
+			       .readable = on_readable,
+			       .writable = on_writable,
+			       .link = on_link,
+			       .arg = r,
+		       });
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
 	r->peer = fds[1];
 	assert_int_equal(stream_connect(&r->stream, fds[0]), 0);
@@ -280,7 +287,8 @@ static void a_slow_peer_gets_whole_frames(void **state)
 	static uint8_t frame[NET_MAX_FRAME_BYTES], got[4 + NET_MAX_FRAME_BYTES];
 	const uint8_t header[NET_HEADER_BYTES] = { 0 };
 	struct iovec iov[3] = { { (void *)(uintptr_t)header, sizeof(header) },
-				{ frame, 20 }, { frame + 20, sizeof(frame) - 20 } };
+				{ frame, 20 },
+				{ frame + 20, sizeof(frame) - 20 } };
 	unsigned int sent = 0;
 	struct rig r;
 	int rc;
@@ -301,7 +309,7 @@ static void a_slow_peer_gets_whole_frames(void **state)
 			if (n > 0)
 				have += (size_t)n;
 			else if (net_send(&r.stream.net, 0, iov, 3) == 0)
-				sent++;	/* ... after the rest of the one before */
+				sent++; /* ... after the rest of the one before */
 			assert_true(sent < 5000);
 		}
 		assert_int_equal(ntohl(*(uint32_t *)(void *)got), NET_MAX_FRAME_BYTES);
@@ -323,7 +331,7 @@ static void a_peer_that_goes_takes_the_link_down(void **state)
 	start(&r);
 	close(r.peer);
 	r.peer = -1;
-	run_loop(&r);	/* nobody receives or sends, and it is noticed */
+	run_loop(&r); /* nobody receives or sends, and it is noticed */
 	assert_int_equal(r.downs, 1);
 	assert_int_equal(net_send(&r.stream.net, 0, iov, 2), -ENOTCONN);
 	assert_int_equal(receive(&r, buf, sizeof(buf)), -EAGAIN);
@@ -372,8 +380,8 @@ static void peer_lies(struct rig *r)
 
 static void a_refusal_is_followed_by_one_writable(void **state)
 {
-	static void (*const ways[])(struct rig *r) = {
-		peer_reads, peer_leaves, peer_stops_reading, peer_lies,
+	static void (*const ways[])(struct rig *) = {
+		peer_reads, peer_leaves, peer_stops_reading, peer_lies
 	};
 
 	(void)state;
@@ -431,9 +439,14 @@ static void start_server(struct server *s, event_fn on_tick)
 	assert_non_null(mkdtemp(s->folder));
 	snprintf(s->path, sizeof(s->path), "%s/s", s->folder);
 	assert_int_equal(event_loop_create(&s->loop), 0);
-	assert_int_equal(net_open(&s->net, s->loop, &(struct net_config){
-		.mode = NET_MODE_STREAM, .name = "net0", .path = s->path, .server = true,
-	}), 0);
+	assert_int_equal(net_open(&s->net, s->loop,
+				  &(struct net_config){
+					  .mode = NET_MODE_STREAM,
+					  .name = "net0",
+					  .path = s->path,
+					  .server = true,
+				  }),
+			 0);
 	net_set_client(s->net, &(struct net_client){ .writable = server_writable, .arg = s });
 	timer = event_timer_create(s->loop, on_tick, s);
 	event_timer_set(s->loop, timer, 1000000, 1000000);
@@ -456,7 +469,7 @@ static void leave_full(void *arg, uint32_t events)
 	(void)events;
 	if (s->peer < 0) {
 		s->peer = connect_to(s->path);
-	} else if (net_send(s->net, 0, a_big_frame, 2) == 0) {	/* it has been accepted */
+	} else if (net_send(s->net, 0, a_big_frame, 2) == 0) { /* it has been accepted */
 		send_until_refused(s->net);
 		assert_true(read(s->peer, buf, sizeof(buf)) > 0);
 		close(s->peer);
@@ -477,7 +490,7 @@ static void a_peer_that_leaves_when_full_blocks_nobody(void **state)
 	saved = begin_capture();
 	assert_int_equal(event_run(s.loop), 0);
 	end_capture(saved, messages, sizeof(messages));
-	assert_true(s.writable == 9 || s.writable == 10);	/* the last may have been too late */
+	assert_true(s.writable == 9 || s.writable == 10); /* the last may have been too late */
 	end_server(&s);
 }
 
@@ -510,7 +523,7 @@ static void peers_that_come_and_go_do_not_fill_the_log(void **state)
 	end_capture(saved, messages, sizeof(messages));
 	for (const char *p = messages; (p = strchr(p, '\n')); p++)
 		lines++;
-	seconds = (now_ns() - start_ns) / 1000000000 + 2;	/* that have begun */
+	seconds = (now_ns() - start_ns) / 1000000000 + 2; /* that have begun */
 	assert_in_range(lines, LOG_BURST, (LOG_BURST + 1) * seconds);
 	end_server(&s);
 }
@@ -627,7 +640,10 @@ static void uninstall(const struct fake *f)
 static int start_passt(const char *publish, char *message, size_t bytes)
 {
 	const struct net_config config = {
-		.mode = NET_MODE_PASST, .name = "net0", .nr_publish = 1, .publish = { publish },
+		.mode = NET_MODE_PASST,
+		.name = "net0",
+		.nr_publish = 1,
+		.publish = { publish },
 	};
 	struct event_loop *loop;
 	struct net *net;
@@ -664,7 +680,8 @@ static void passt_is_ready_or_says_why_not(void **state)
 	snprintf(publish, sizeof(publish), "%u:1", ntohs(addr.sin_port));
 	assert_int_equal(start_passt(publish, message, sizeof(message)), -EADDRINUSE);
 	snprintf(expected, sizeof(expected), "lkvm: net0: publish=%s: Address already in use\n"
-		 "  passt: Failed to bind any port for '-t 127.0.0.1/%s', exiting\n", publish, publish);
+					     "  passt: Failed to bind any port for '-t 127.0.0.1/%s', exiting\n",
+		 publish, publish);
 	assert_string_equal(message, expected);
 	assert_int_equal(bind(busy_udp, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	snprintf(publish, sizeof(publish), "127.0.0.1:%u:1/udp", ntohs(addr.sin_port));
@@ -677,7 +694,7 @@ static void passt_is_ready_or_says_why_not(void **state)
 	close(busy_udp);
 }
 
-#define NOISE_BYTES 60000	/* fit into a pipe */
+#define NOISE_BYTES 60000 /* fit into a pipe */
 
 /* Waits for a file of its name and ".go", then says much at once. */
 static const char talker[] =
@@ -773,13 +790,21 @@ static void frames_are_recorded(void **state)
 	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	listen(listener, 1);
 	assert_int_equal(event_loop_create(&loop), 0);
-	assert_int_equal(net_open(&net, loop, &(struct net_config){
-		.mode = NET_MODE_STREAM, .name = "net0", .path = sock, .pcap = path,
-	}), 0);
+	assert_int_equal(net_open(&net, loop,
+				  &(struct net_config){
+					  .mode = NET_MODE_STREAM,
+					  .name = "net0",
+					  .path = sock,
+					  .pcap = path,
+				  }),
+			 0);
 	peer = accept(listener, NULL, NULL);
 	memset(buf + NET_HEADER_BYTES, 0xab, 60);
 	assert_int_equal(net_send(net, 0, iov, 2), 0);
-	assert_int_equal(write(peer, "\0\0\0\x0e" "12345678901234", 18), 18);
+	assert_int_equal(write(peer, "\0\0\0\x0e"
+				     "12345678901234",
+			       18),
+			 18);
 	assert_int_equal(net_recv(net, 0, iov, 2), NET_HEADER_BYTES + 14);
 	net_close(net);
 	event_loop_destroy(loop);
@@ -787,7 +812,8 @@ static void frames_are_recorded(void **state)
 	close(listener);
 	/* Header 24, records of 16 + 60 and 16 + 14: lengths and contents. */
 	snprintf(command, sizeof(command), "od -An -v -tu4 -j 32 -N 8 %s; od -An -tx1 -j 40 -N 2 %s; tail -c 14 %s;"
-		 "stat -c ' %%s' %s; rm -r %s", path, path, path, path, folder);
+					   "stat -c ' %%s' %s; rm -r %s",
+		 path, path, path, path, folder);
 	assert_int_equal(run_tool(command, out, sizeof(out)), 0);
 	assert_string_equal(out, "         60         60\n ab ab\n12345678901234 130\n");
 }

@@ -79,7 +79,8 @@ static void each_bundle_is_read(void **state)
 		/* One has user namespaces, of which its engine was told. */
 		if (!strcmp(e->d_name, "podman-uidmap.config.json")) {
 			assert_int_equal(rc, -ENOTSUP);
-			assert_string_equal(error.text, "config.json: linux.uidMappings: lkvm cannot do this; "
+			assert_string_equal(error.text,
+					    "config.json: linux.uidMappings: lkvm cannot do this; "
 					    "the annotation lkvm.ignore with this name drops it");
 		} else if (rc) {
 			fail_msg("%s: %s", e->d_name, error.text);
@@ -281,7 +282,8 @@ static void what_cannot_be_done_is_named(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		snprintf(text, sizeof(text), HEAD ",%s}", cases[i][0]);
 		snprintf(words, sizeof(words), "config.json: %s: lkvm cannot do this; the annotation "
-			 "lkvm.ignore with this name drops it", cases[i][1]);
+					       "lkvm.ignore with this name drops it",
+			 cases[i][1]);
 		refused(text, -ENOTSUP, words);
 	}
 	refused("{\"ociVersion\":\"2.0\"}", -ENOTSUP, "config.json: ociVersion: 2.0 is not 1");
@@ -294,22 +296,23 @@ static void what_cannot_be_done_is_named(void **state)
 		"lkvm.ignore with linux.namespaces drops it");
 	/* What asks for nothing is no reason. */
 	assert_int_equal(parse_text(HEAD ",\"hooks\":{\"prestart\":[]},\"linux\":{\"mountLabel\":\"\","
-				    "\"resources\":{\"hugepageLimits\":[],\"blockIO\":{}}}}"), 0);
+					 "\"resources\":{\"hugepageLimits\":[],\"blockIO\":{}}}}"),
+			 0);
 }
 
 static void what_an_annotation_names_is_ignored(void **state)
 {
 	static const char text[] = HEAD ",\"annotations\":{\"lkvm.ignore\":\"hooks, linux.seccomp linux.namespaces\"},"
-		"\"hooks\":{\"poststop\":[{\"path\":\"/x\"}]},\"new\":{\"a\":1},\"linux\":{\"seccomp\":{\"defaultAction\":"
-		"\"x\"},\"namespaces\":[{\"type\":\"user\"},{\"type\":\"pid\"}]}}";
+					"\"hooks\":{\"poststop\":[{\"path\":\"/x\"}]},\"new\":{\"a\":1},\"linux\":{\"seccomp\":{\"defaultAction\":"
+					"\"x\"},\"namespaces\":[{\"type\":\"user\"},{\"type\":\"pid\"}]}}";
 	struct config c;
 
 	(void)state;
 	if (config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error))
 		fail_msg("%s", error.text);
 	assert_string_equal(c.notes, "hooks: ignored, as the annotation says\nnew: unknown, passed over\n"
-			    "linux.namespaces[0].user: ignored, as the annotation says\n"
-			    "linux.seccomp: ignored, as the annotation says\n");
+				     "linux.namespaces[0].user: ignored, as the annotation says\n"
+				     "linux.seccomp: ignored, as the annotation says\n");
 	assert_null(c.seccomp);
 	assert_true(c.namespaces[CONFIG_NS_PID].given);
 	config_fini(&c);
@@ -321,10 +324,17 @@ static void annotations_are_obeyed_as_allowed(void **state)
 		const char *name, *allowed;
 		bool obeyed;
 	} cases[] = {
-		{ "lkvm.memory", NULL, true }, { "lkvm.cpus", "", true }, { "other.network", NULL, true },
-		{ "lkvm.network", NULL, false }, { "lkvm.kernel", "", false }, { "lkvm.modules", "kernel", false },
-		{ "lkvm.ignore", "ignored", false }, { "lkvm.", NULL, false }, { "lkvm.x", "kernel ignore", false },
-		{ "lkvm.ignore", "kernel ignore", true }, { "lkvm.kernel", "network,kernel", true },
+		{ "lkvm.memory", NULL, true },
+		{ "lkvm.cpus", "", true },
+		{ "other.network", NULL, true },
+		{ "lkvm.network", NULL, false },
+		{ "lkvm.kernel", "", false },
+		{ "lkvm.modules", "kernel", false },
+		{ "lkvm.ignore", "ignored", false },
+		{ "lkvm.", NULL, false },
+		{ "lkvm.x", "kernel ignore", false },
+		{ "lkvm.ignore", "kernel ignore", true },
+		{ "lkvm.kernel", "network,kernel", true },
 	};
 
 	(void)state;
@@ -347,15 +357,15 @@ static void annotations_are_obeyed_as_allowed(void **state)
 static void labels_of_the_host_are_noted(void **state)
 {
 	static const char text[] = HEAD ",\"process\":{\"cwd\":\"/\",\"args\":[\"x\"],\"apparmorProfile\":\"a\","
-		"\"selinuxLabel\":\"s\"},\"linux\":{\"mountLabel\":\"m\"}}";
+					"\"selinuxLabel\":\"s\"},\"linux\":{\"mountLabel\":\"m\"}}";
 	struct config c;
 
 	(void)state;
 	if (config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error))
 		fail_msg("%s", error.text);
 	assert_string_equal(c.notes, "linux.mountLabel: is for processes of the host, passed over\n"
-			    "process.apparmorProfile: is for processes of the host, passed over\n"
-			    "process.selinuxLabel: is for processes of the host, passed over\n");
+				     "process.apparmorProfile: is for processes of the host, passed over\n"
+				     "process.selinuxLabel: is for processes of the host, passed over\n");
 	config_fini(&c);
 }
 
@@ -380,7 +390,7 @@ static struct json_object *other_value(unsigned int i)
 {
 	static const char *const values[] = {
 		"null", "true", "-1", "18446744073709551615", "1.5", "\"\"", "\"x\"", "[]", "[[[1]]]", "{}",
-		"{\"a\":{}}", "[null]", "[{}]", "\"\\u0000\"", "9223372036854775807", "[\"\\ud800\"]",
+		"{\"a\":{}}", "[null]", "[{}]", "\"\\u0000\"", "9223372036854775807", "[\"\\ud800\"]"
 	};
 
 	return i < ARRAY_SIZE(values) ? json_tokener_parse(values[i]) : NULL;
@@ -417,7 +427,7 @@ static void change_each(const char *name, struct json_object *top, struct json_o
 static void each_field_of_another_type(void **state)
 {
 	static const char *const names[] = {
-		"podman-limits.config.json", "cri-container-a.config.json", "ctr-exec-tty.process.json",
+		"podman-limits.config.json", "cri-container-a.config.json", "ctr-exec-tty.process.json"
 	};
 
 	(void)state;
@@ -442,7 +452,7 @@ static void what_is_no_json_is_refused(void **state)
 	static const char *const bad[] = {
 		"", " ", "[]", "1", "\"x\"", "null", "{", "{}}", HEAD, HEAD "}x", HEAD ",}", "{\"a\":\xff}",
 		"{\"ociVersion\":\"\xc0\x80\"}", "{'ociVersion':1}", "{\"a\":NaN}", "{\"a\":\"\xed\xa0\x80\"}",
-		"/* */" HEAD "}",
+		"/* */" HEAD "}"
 	};
 	static const char nul[] = HEAD "}\0";
 	struct config c;

@@ -61,7 +61,7 @@ void init_notice(const char *fmt, ...)
 	va_end(ap);
 }
 
-#define BUNDLES "tests/oci/bundles/"
+#define BUNDLES	    "tests/oci/bundles/"
 #define PATIENCE_MS 10000
 
 static struct config_error error;
@@ -89,7 +89,7 @@ static int remove_folder(void **state)
 static char *list_plan(const struct plan *p)
 {
 	static const char *const words[] = {
-		"", "mount", "unmount", "directory", "file", "node", "link", "remove", "enter",
+		"", "mount", "unmount", "directory", "file", "node", "link", "remove", "enter"
 	};
 	char *text = NULL;
 	size_t bytes, at = 0;
@@ -119,8 +119,10 @@ static char *list_plan(const struct plan *p)
 					fputc(c == '\n' ? '$' : c, out);
 			}
 			if (s.what == PROTOCOL_DO_FILE && s.flags & PROTOCOL_FILE_OWNED)
-				fprintf(out, " %s %llo", (uint32_t)(s.flags >> 32) == getuid() &&
-					(uint32_t)(s.arg >> 32) == getgid() ? "ours" : "others'",
+				fprintf(out, " %s %llo",
+					((uint32_t)(s.flags >> 32) == getuid() && (uint32_t)(s.arg >> 32) == getgid()) ?
+						"ours" :
+						"others'",
 					(unsigned long long)(s.arg & 07777));
 			if (s.what == PROTOCOL_DO_NODE && gnu_dev_major((uint32_t)s.arg) > 5)
 				fprintf(out, " %u %x:%x", (uint32_t)(s.arg >> 32), gnu_dev_major((uint32_t)s.arg),
@@ -140,7 +142,7 @@ static int plan_text(struct config *c, struct plan *p, const char *members)
 {
 	char text[4096];
 	int n = snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\",\"readonly\":true},"
-			 "\"process\":{\"cwd\":\"/w\",\"args\":[\"x\"],\"env\":[\"PATH=/bin:/sbin\",\"HOME=/h\"]}%s}",
+					     "\"process\":{\"cwd\":\"/w\",\"args\":[\"x\"],\"env\":[\"PATH=/bin:/sbin\",\"HOME=/h\"]}%s}",
 			 members);
 
 	if (config_parse(c, CONFIG_BUNDLE, text, (size_t)n, &error))
@@ -149,7 +151,7 @@ static int plan_text(struct config *c, struct plan *p, const char *members)
 	return plan_make(p, c, &alone, "c1", &error);
 }
 
-#define SPACES "{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"mount\"}"
+#define SPACES	    "{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"mount\"}"
 #define LINUX(more) ",\"linux\":{\"namespaces\":[" SPACES "]" more "}"
 
 static void a_plan_is_in_order(void **state)
@@ -162,6 +164,7 @@ static void a_plan_is_in_order(void **state)
 	snprintf(file, sizeof(file), "%s/hosts", dir);
 	write_file(file, "a\nb\n", 4);
 	assert_int_equal(chmod(file, 0644), 0);
+	/* clang-format off */
 	snprintf(members, sizeof(members), ",\"mounts\":["
 		 "{\"destination\":\"/proc\",\"type\":\"proc\",\"source\":\"proc\",\"options\":[\"nosuid\"]},"
 		 "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"options\":[\"mode=755\"]},"
@@ -170,40 +173,41 @@ static void a_plan_is_in_order(void **state)
 		 "{\"destination\":\"/run\",\"type\":\"tmpfs\",\"options\":[\"tmpcopyup\",\"size=1m\"]}]"
 		 LINUX(",\"sysctl\":{\"net.ipv4.x\":\"1\"},\"resources\":{\"pids\":{\"limit\":9}},"
 		       "\"maskedPaths\":[\"/proc/kcore\"],\"readonlyPaths\":[\"/proc/sys\"]"), file, dir);
+	/* clang-format on */
 	if (plan_text(&c, &p, members))
 		fail_msg("%s", error.text);
 	list = list_plan(&p);
 	assert_string_equal(list,
-		"file 0 /sys/fs/cgroup/cgroup.subtree_control +pids\n"
-		"directory 0 /sys/fs/cgroup/container\n"
-		"file 0 /sys/fs/cgroup/container/pids.max 9\n"
-		"file 0 /sys/fs/cgroup/container/cgroup.procs 0\n"
-		"file 0 /proc/sys/net/ipv4/x 1\n"
-		"unmount 0 /sys\nunmount 0 /proc\n"
-		"mount 2 proc /proc proc \n"
-		"mount 0 tmpfs /dev tmpfs mode=755\n"
-		"node 21b6 /dev/null\nnode 21b6 /dev/zero\nnode 21b6 /dev/full\nnode 21b6 /dev/random\n"
-		"node 21b6 /dev/urandom\nnode 21b6 /dev/tty\n"
-		"link 0 /proc/self/fd /dev/fd\nlink 0 /proc/self/fd/0 /dev/stdin\n"
-		"link 0 /proc/self/fd/1 /dev/stdout\nlink 0 /proc/self/fd/2 /dev/stderr\n"
-		"link 0 pts/ptmx /dev/ptmx\n"
-		"file 2 /etc/hosts a$b$ ours 644\n"
-		"mount 1000 /etc/hosts /etc/hosts  \n"
-		"mount 1021  /etc/hosts  \n"
-		"mount 2000 /.lkvm/0 /v  \n"
-		"mount 1025  /v  \n"
-		"directory 0 /run\n"
-		"mount 0 tmpfs /.lkvm/t0 tmpfs size=1m\n"
-		"directory 0 /.lkvm/t0/u\n"
-		"directory 0 /.lkvm/t0/w\n"
-		"mount 0 tmpfs /run overlay lowerdir=/run,upperdir=/.lkvm/t0/u,workdir=/.lkvm/t0/w\n"
-		"unmount 0 /.lkvm/t0\nremove 0 /.lkvm/t0\nremove 0 /.lkvm/0\nremove 0 /.lkvm\n"
-		"-mount 1 tmpfs /proc/kcore tmpfs size=0k\n"
-		"-mount 1000 /dev/null /proc/kcore  \n"
-		"-mount 5000 /proc/sys /proc/sys  \n"
-		"-mount 102f  /proc/sys  \n"
-		"enter 0 /w\n"
-		"mount 1021  /  \n");
+			    "file 0 /sys/fs/cgroup/cgroup.subtree_control +pids\n"
+			    "directory 0 /sys/fs/cgroup/container\n"
+			    "file 0 /sys/fs/cgroup/container/pids.max 9\n"
+			    "file 0 /sys/fs/cgroup/container/cgroup.procs 0\n"
+			    "file 0 /proc/sys/net/ipv4/x 1\n"
+			    "unmount 0 /sys\nunmount 0 /proc\n"
+			    "mount 2 proc /proc proc \n"
+			    "mount 0 tmpfs /dev tmpfs mode=755\n"
+			    "node 21b6 /dev/null\nnode 21b6 /dev/zero\nnode 21b6 /dev/full\nnode 21b6 /dev/random\n"
+			    "node 21b6 /dev/urandom\nnode 21b6 /dev/tty\n"
+			    "link 0 /proc/self/fd /dev/fd\nlink 0 /proc/self/fd/0 /dev/stdin\n"
+			    "link 0 /proc/self/fd/1 /dev/stdout\nlink 0 /proc/self/fd/2 /dev/stderr\n"
+			    "link 0 pts/ptmx /dev/ptmx\n"
+			    "file 2 /etc/hosts a$b$ ours 644\n"
+			    "mount 1000 /etc/hosts /etc/hosts  \n"
+			    "mount 1021  /etc/hosts  \n"
+			    "mount 2000 /.lkvm/0 /v  \n"
+			    "mount 1025  /v  \n"
+			    "directory 0 /run\n"
+			    "mount 0 tmpfs /.lkvm/t0 tmpfs size=1m\n"
+			    "directory 0 /.lkvm/t0/u\n"
+			    "directory 0 /.lkvm/t0/w\n"
+			    "mount 0 tmpfs /run overlay lowerdir=/run,upperdir=/.lkvm/t0/u,workdir=/.lkvm/t0/w\n"
+			    "unmount 0 /.lkvm/t0\nremove 0 /.lkvm/t0\nremove 0 /.lkvm/0\nremove 0 /.lkvm\n"
+			    "-mount 1 tmpfs /proc/kcore tmpfs size=0k\n"
+			    "-mount 1000 /dev/null /proc/kcore  \n"
+			    "-mount 5000 /proc/sys /proc/sys  \n"
+			    "-mount 102f  /proc/sys  \n"
+			    "enter 0 /w\n"
+			    "mount 1021  /  \n");
 	assert_int_equal(p.nr_dirs, 1);
 	assert_string_equal(p.dirs[0].host, dir);
 	assert_string_equal(p.dirs[0].guest, "/.lkvm/0");
@@ -238,12 +242,16 @@ static void engines_say_who_is_in_a_pod(void **state)
 		enum pod_role role;
 		const char *sandbox;
 	} cases[] = {
-		{ "podman-run", POD_NONE, NULL }, { "ctr-rootfs", POD_NONE, NULL },
+		{ "podman-run", POD_NONE, NULL },
+		{ "ctr-rootfs", POD_NONE, NULL },
 		{ "podman-network-container", POD_NONE, NULL },
-		{ "podman-kube-infra", POD_SANDBOX, NULL }, { "cri-sandbox", POD_SANDBOX, NULL },
-		{ "podman-kube-a", POD_MEMBER, "00000000c0ffee03" }, { "podman-kube-b-limits", POD_MEMBER, "00000000c0ffee02" },
+		{ "podman-kube-infra", POD_SANDBOX, NULL },
+		{ "cri-sandbox", POD_SANDBOX, NULL },
+		{ "podman-kube-a", POD_MEMBER, "00000000c0ffee03" },
+		{ "podman-kube-b-limits", POD_MEMBER, "00000000c0ffee02" },
 		{ "podman-pod-share-pid", POD_MEMBER, "00000000c0ffee02" },
-		{ "cri-container-a", POD_MEMBER, "00000000c0ffee01" }, { "cri-container-b", POD_MEMBER, "00000000c0ffee01" },
+		{ "cri-container-a", POD_MEMBER, "00000000c0ffee01" },
+		{ "cri-container-b", POD_MEMBER, "00000000c0ffee01" },
 	};
 
 	(void)state;
@@ -267,9 +275,12 @@ static void a_pod_has_so_many_containers(void **state)
 		const char *annotations;
 		int rc, spares;
 	} cases[] = {
-		{ "\"lkvm.max_containers\":\"3\"", 0, 3 }, { "\"lkvm.max_containers\":\"0\"", 0, 0 },
-		{ "\"lkvm.max_containers\":\"16\"", 0, 16 }, { "\"lkvm.max_containers\":\"17\"", -EINVAL, 0 },
-		{ "\"lkvm.max_containers\":\"-1\"", -EINVAL, 0 }, { "\"lkvm.max_containers\":\"3x\"", -EINVAL, 0 },
+		{ "\"lkvm.max_containers\":\"3\"", 0, 3 },
+		{ "\"lkvm.max_containers\":\"0\"", 0, 0 },
+		{ "\"lkvm.max_containers\":\"16\"", 0, 16 },
+		{ "\"lkvm.max_containers\":\"17\"", -EINVAL, 0 },
+		{ "\"lkvm.max_containers\":\"-1\"", -EINVAL, 0 },
+		{ "\"lkvm.max_containers\":\"3x\"", -EINVAL, 0 },
 		{ "\"lkvm.max_containers\":\"\"", -EINVAL, 0 },
 		{ "\"lkvm.max_containers\":\"99999999999999999999999\"", -EINVAL, 0 },
 		{ "\"io.kubernetes.cri.container-type\":\"other\"", -EINVAL, 0 },
@@ -296,14 +307,24 @@ static void a_pod_has_so_many_containers(void **state)
 static void ports_are_numbers_and_nothing_else(void **state)
 {
 	static const struct {
-		const char *ports, *option;	/* NULL: refused */
+		const char *ports, *option; /* NULL: refused */
 	} cases[] = {
-		{ NULL, "mode=passt" }, { "", "mode=passt" }, { "  ", "mode=passt" },
+		{ NULL, "mode=passt" },
+		{ "", "mode=passt" },
+		{ "  ", "mode=passt" },
 		{ "80", "mode=passt,publish=0.0.0.0:80:80" },
 		{ " 65535  53/udp ", "mode=passt,publish=0.0.0.0:65535:65535,publish=0.0.0.0:53:53/udp" },
-		{ "0", NULL }, { "65536", NULL }, { "-1", NULL }, { "80,host=on", NULL }, { "80/tcp", NULL },
-		{ "80/udpx", NULL }, { "/udp", NULL }, { "80:81", NULL }, { "080", "mode=passt,publish=0.0.0.0:80:80" },
-		{ "00000000080", NULL }, { "80\n81", NULL },
+		{ "0", NULL },
+		{ "65536", NULL },
+		{ "-1", NULL },
+		{ "80,host=on", NULL },
+		{ "80/tcp", NULL },
+		{ "80/udpx", NULL },
+		{ "/udp", NULL },
+		{ "80:81", NULL },
+		{ "080", "mode=passt,publish=0.0.0.0:80:80" },
+		{ "00000000080", NULL },
+		{ "80\n81", NULL },
 	};
 	char text[NETWORK_PASST_BYTES], ports[8 * (NETWORK_MAX_PORTS + 1)];
 
@@ -325,15 +346,23 @@ static void ports_are_numbers_and_nothing_else(void **state)
 static void a_scope_is_named_by_three(void **state)
 {
 	static const struct {
-		const char *given, *name, *slice;	/* NULL: refused */
+		const char *given, *name, *slice; /* NULL: refused */
 	} cases[] = {
 		{ "machine.slice:libpod:abc", "libpod-abc.scope", "machine.slice" },
 		{ ":crio:abc", "crio-abc.scope", "system.slice" },
 		{ "a-b.slice::abc", "abc.scope", "a-b.slice" },
-		{ "a.slice:p:x:y", "p-x:y.scope", "a.slice" }, { "-.slice:-p:x", "-p-x.scope", "-.slice" },
-		{ "machine.slice:libpod", NULL, NULL }, { "a.slice:p:", NULL, NULL }, { "a.slice:p:x/y", NULL, NULL },
-		{ "a.scope:p:x", NULL, NULL }, { "../x.slice:p:x", NULL, NULL }, { ".slice:p:x", NULL, NULL },
-		{ "a.slice:p:x y", NULL, NULL }, { "", NULL, NULL }, { "::", NULL, NULL }, { "a.slice:p:\xc3\xa4", NULL, NULL },
+		{ "a.slice:p:x:y", "p-x:y.scope", "a.slice" },
+		{ "-.slice:-p:x", "-p-x.scope", "-.slice" },
+		{ "machine.slice:libpod", NULL, NULL },
+		{ "a.slice:p:", NULL, NULL },
+		{ "a.slice:p:x/y", NULL, NULL },
+		{ "a.scope:p:x", NULL, NULL },
+		{ "../x.slice:p:x", NULL, NULL },
+		{ ".slice:p:x", NULL, NULL },
+		{ "a.slice:p:x y", NULL, NULL },
+		{ "", NULL, NULL },
+		{ "::", NULL, NULL },
+		{ "a.slice:p:\xc3\xa4", NULL, NULL },
 	};
 	char name[SCOPE_MAX_NAME], slice[SCOPE_MAX_NAME], large[1024];
 
@@ -345,7 +374,7 @@ static void a_scope_is_named_by_three(void **state)
 		assert_string_equal(name, cases[i].name);
 		assert_string_equal(slice, cases[i].slice);
 	}
-	for (size_t at = 0; at < 3; at++) {	/* each part is too long */
+	for (size_t at = 0; at < 3; at++) { /* each part is too long */
 		char parts[3][304] = { "", "", "" };
 
 		memset(parts[at], 'x', 300);
@@ -359,7 +388,7 @@ static void assert_command(const struct scope_command *s, const char *words)
 	char text[2048] = "";
 
 	assert_null(s->argv[s->nr]);
-	for (unsigned int i = 7; i < s->nr; i++)	/* without busctl's own */
+	for (unsigned int i = 7; i < s->nr; i++) /* without busctl's own */
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i == 7 ? "" : " ", s->argv[i]);
 	assert_string_equal(text, words);
 }
@@ -367,25 +396,33 @@ static void assert_command(const struct scope_command *s, const char *words)
 static void systemd_hears_of_each_limit(void **state)
 {
 	const struct config_resources none = { 0 }, all = {
-		.memory_bytes = 1 << 20, .swap_bytes = 3 << 20, .reservation_bytes = 4096, .cpu_shares = 1024,
-		.cpu_quota_us = 150000, .cpu_period_us = 100000, .cpus = "0", .mems = "0", .pids = 5,
-	}, unlimited = { .cpu_quota_us = -1 }, huge = { .cpu_quota_us = INT64_MAX };
+		.memory_bytes = 1 << 20,
+		.swap_bytes = 3 << 20,
+		.reservation_bytes = 4096,
+		.cpu_shares = 1024,
+		.cpu_quota_us = 150000,
+		.cpu_period_us = 100000,
+		.cpus = "0",
+		.mems = "0",
+		.pids = 5,
+	},
+				      unlimited = { .cpu_quota_us = -1 }, huge = { .cpu_quota_us = INT64_MAX };
 	struct scope_command s;
 
 	(void)state;
 	scope_write_start(&s, "n.scope", "s.slice", &none, 77);
 	assert_command(&s, "StartTransientUnit ssa(sv)a(sa(sv)) n.scope fail 6 Description s a container in a virtual machine "
-		       "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
-		       "PIDs au 1 77 0");
+			   "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
+			   "PIDs au 1 77 0");
 	scope_write_start(&s, "n.scope", "s.slice", &all, 1);
 	assert_command(&s, "StartTransientUnit ssa(sv)a(sa(sv)) n.scope fail 12 Description s a container in a virtual machine "
-		       "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
-		       "MemoryMax t 135266304 MemorySwapMax t 2097152 MemoryLow t 4096 CPUQuotaPerSecUSec t 1500000 "
-		       "CPUQuotaPeriodUSec t 100000 CPUWeight t 39 PIDs au 1 1 0");
+			   "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
+			   "MemoryMax t 135266304 MemorySwapMax t 2097152 MemoryLow t 4096 CPUQuotaPerSecUSec t 1500000 "
+			   "CPUQuotaPeriodUSec t 100000 CPUWeight t 39 PIDs au 1 1 0");
 	scope_write_update(&s, "n.scope", &unlimited);
 	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
 	assert_string_equal(s.argv[5], "/org/freedesktop/systemd1");
-	assert_string_equal(s.argv[2], "--");		/* names are no options */
+	assert_string_equal(s.argv[2], "--"); /* names are no options */
 	scope_write_update(&s, "n.scope", &huge);
 	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
 }
@@ -411,7 +448,7 @@ static void a_scope_that_systemd_refuses(void **state)
 	setenv("PATH", folder, 1);
 	assert_int_equal(scope_make(&s, &c, place, &error), -EIO);
 	assert_string_equal(error.text, "systemd: p-x.scope: StartTransientUnit of p-x.scope: no; the engine's cgroup "
-			    "manager cgroupfs does without systemd");
+					"manager cgroupfs does without systemd");
 	keeper = s.keeper;
 	assert_int_equal(kill(keeper, 0), 0);
 	scope_release(&s);
@@ -446,7 +483,7 @@ static void a_pods_namespaces_are_its_sandboxs(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const char *const given[] = { cases[i].net, cases[i].ipc, cases[i].uts, cases[i].pid };
 		static const enum config_namespace_kind kinds[] = {
-			CONFIG_NS_NETWORK, CONFIG_NS_IPC, CONFIG_NS_UTS, CONFIG_NS_PID,
+			CONFIG_NS_NETWORK, CONFIG_NS_IPC, CONFIG_NS_UTS, CONFIG_NS_PID
 		};
 		static const char *const names[] = { "net", "ipc", "uts", "pid" };
 		struct pod p = { .role = POD_MEMBER };
@@ -491,16 +528,16 @@ static void limits_of_a_member_are_the_guests(void **state)
 	assert_non_null(at);
 	*at = '\0';
 	assert_string_equal(list,
-		"-file 0 /sys/fs/cgroup/cgroup.subtree_control +memory\n"
-		"-file 0 /sys/fs/cgroup/cgroup.subtree_control +cpu\n"
-		"-file 0 /sys/fs/cgroup/cgroup.subtree_control +pids\n"
-		"-directory 0 /sys/fs/cgroup/container.m.1\n"
-		"-file 0 /sys/fs/cgroup/container.m.1/memory.max 67108864\n"
-		"-file 0 /sys/fs/cgroup/container.m.1/cpu.max 50000 100000\n"
-		"-file 0 /sys/fs/cgroup/container.m.1/cpu.weight 20\n"
-		"-file 0 /sys/fs/cgroup/container.m.1/cgroup.procs 0\n"
-		"file 0 /proc/sys/kernel/hostname own\n"
-		"unmount 0 /sys\nunmount 0 /proc\n");
+			    "-file 0 /sys/fs/cgroup/cgroup.subtree_control +memory\n"
+			    "-file 0 /sys/fs/cgroup/cgroup.subtree_control +cpu\n"
+			    "-file 0 /sys/fs/cgroup/cgroup.subtree_control +pids\n"
+			    "-directory 0 /sys/fs/cgroup/container.m.1\n"
+			    "-file 0 /sys/fs/cgroup/container.m.1/memory.max 67108864\n"
+			    "-file 0 /sys/fs/cgroup/container.m.1/cpu.max 50000 100000\n"
+			    "-file 0 /sys/fs/cgroup/container.m.1/cpu.weight 20\n"
+			    "-file 0 /sys/fs/cgroup/container.m.1/cgroup.procs 0\n"
+			    "file 0 /proc/sys/kernel/hostname own\n"
+			    "unmount 0 /sys\nunmount 0 /proc\n");
 	free(list);
 	plan_fini(&p);
 	c.nr_mounts = nr_mounts;
@@ -519,8 +556,8 @@ static void large_files_come_in_parts(void **state)
 	snprintf(file, sizeof(file), "%s/large", dir);
 	fd = open(file, O_RDWR | O_CREAT | O_TRUNC, 0755);
 	assert_int_equal(ftruncate(fd, 200000), 0);
-	snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"/dev/init\",\"type\":\"bind\",\"source\":\"%s\"}]"
-		 LINUX(""), file);
+	snprintf(members, sizeof(members),
+		 ",\"mounts\":[{\"destination\":\"/dev/init\",\"type\":\"bind\",\"source\":\"%s\"}]" LINUX(""), file);
 	assert_int_equal(plan_text(&c, &p, members), 0);
 	list = list_plan(&p);
 	for (at = list; (at = strstr(at, "file ")); at++)
@@ -545,11 +582,16 @@ static void files_are_written_by_engines_alone(void **state)
 		const char *destination, *options;
 		int rc;
 	} cases[] = {
-		{ "/data.db", "\"rbind\",\"rw\"", -ENOTSUP }, { "/data.db", "\"bind\"", -ENOTSUP },
-		{ "/data.db", "\"bind\",\"ro\"", 0 }, { "/etc/hosts", "\"rbind\",\"rw\"", 0 },
-		{ "/etc/resolv.conf", "\"rw\",\"bind\"", 0 }, { "/run/.containerenv", "\"bind\"", 0 },
-		{ "/run/secrets/s", "\"bind\"", 0 }, { "/run/secrets/../../data.db", "\"bind\"", -ENOTSUP },
-		{ "/etc/hosts2", "\"bind\"", -ENOTSUP }, { "/run/secrets", "\"bind\"", -ENOTSUP },
+		{ "/data.db", "\"rbind\",\"rw\"", -ENOTSUP },
+		{ "/data.db", "\"bind\"", -ENOTSUP },
+		{ "/data.db", "\"bind\",\"ro\"", 0 },
+		{ "/etc/hosts", "\"rbind\",\"rw\"", 0 },
+		{ "/etc/resolv.conf", "\"rw\",\"bind\"", 0 },
+		{ "/run/.containerenv", "\"bind\"", 0 },
+		{ "/run/secrets/s", "\"bind\"", 0 },
+		{ "/run/secrets/../../data.db", "\"bind\"", -ENOTSUP },
+		{ "/etc/hosts2", "\"bind\"", -ENOTSUP },
+		{ "/run/secrets", "\"bind\"", -ENOTSUP },
 	};
 	char members[512], file[96], wanted[96], *list;
 	struct config c;
@@ -560,8 +602,10 @@ static void files_are_written_by_engines_alone(void **state)
 	write_file(file, "x", 1);
 	assert_int_equal(chmod(file, 0400), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"%s\",\"source\":\"%s\",\"options\":"
-			 "[%s]}]" LINUX(""), cases[i].destination, file, cases[i].options);
+		snprintf(members, sizeof(members),
+			 ",\"mounts\":[{\"destination\":\"%s\",\"source\":\"%s\",\"options\":"
+			 "[%s]}]" LINUX(""),
+			 cases[i].destination, file, cases[i].options);
 		if (plan_text(&c, &p, members) != cases[i].rc)
 			fail_msg("%s %s: %s", cases[i].destination, cases[i].options, error.text);
 		if (cases[i].rc && !strstr(error.text, ": a file of the host cannot be written from a VM; it can be read"))
@@ -587,7 +631,8 @@ static void shared_memory_is_a_tmpfs(void **state)
 
 	(void)state;
 	snprintf(members, sizeof(members), ",\"mounts\":[{\"destination\":\"/dev/shm\",\"source\":\"%s\",\"options\":"
-		 "[\"rbind\"]}]" LINUX(""), dir);
+					   "[\"rbind\"]}]" LINUX(""),
+		 dir);
 	assert_int_equal(plan_text(&c, &p, members), -ENOTSUP);
 	assert_non_null(strstr(error.text, "mounts: /dev/shm: a directory of the host cannot be written"));
 	plan_fini(&p);
@@ -617,7 +662,8 @@ static void what_a_vm_cannot_do_is_said(void **state)
 		{ LINUX(",\"seccomp\":{}"), "linux.seccomp: defaultAction: is missing" },
 		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[1]}"), "syscalls: has what is no object" },
 		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],"
-			"\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":65536}]}"), "errnoRet: is no error's number" },
+			"\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":65536}]}"),
+		  "errnoRet: is no error's number" },
 		{ LINUX(",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],"
 			"\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":6,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}]}"),
 		  "args: index is not from 0 to 5" },
@@ -626,7 +672,8 @@ static void what_a_vm_cannot_do_is_said(void **state)
 		{ ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"}]}",
 		  "linux.namespaces: a VM cannot share the host's network" },
 		{ ",\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},"
-		  "{\"type\":\"network\",\"path\":\"/proc/7/ns/net\"}]}", "sharing another container's network is not there" },
+		  "{\"type\":\"network\",\"path\":\"/proc/7/ns/net\"}]}",
+		  "sharing another container's network is not there" },
 		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/\",\"options\":[\"bind\"]}]" LINUX(""),
 		  "mounts: /v: a directory of the host cannot be written from a VM" },
 		{ ",\"mounts\":[{\"destination\":\"/v\",\"source\":\"/dev/null\",\"options\":[\"bind\"]}]" LINUX(""),
@@ -636,9 +683,11 @@ static void what_a_vm_cannot_do_is_said(void **state)
 		{ ",\"mounts\":[{\"destination\":\"/v\",\"type\":\"nfs\"}]" LINUX(""), "the type \"nfs\" cannot be mounted" },
 		{ LINUX(",\"sysctl\":{\"../x\":\"1\"}"), "linux.sysctl: \"../x\" is no name" },
 		{ LINUX(",\"sysctl\":{\"\":\"1\"}"), "linux.sysctl: \"\" is no name" },
+		/* clang-format off */
 		{ ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
 		  LINUX(",\"devices\":[{\"path\":\"/dev/sda\",\"type\":\"b\",\"major\":8,\"minor\":0}]"),
 		  "linux.devices: /dev/sda: a disk of the host" },
+		/* clang-format on */
 	};
 
 	(void)state;
@@ -661,6 +710,7 @@ static void devices_have_owner_and_mode(void **state)
 	char *list;
 
 	(void)state;
+	/* clang-format off */
 	assert_int_equal(plan_text(&c, &p, ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
 		LINUX(",\"devices\":[{\"path\":\"/dev/a\",\"type\":\"c\",\"major\":10,\"minor\":300},{\"path\":\"/dev/b\","
 		      "\"type\":\"c\",\"major\":10,\"minor\":1,\"fileMode\":0,\"uid\":5,\"gid\":6}]")), 0);
@@ -671,6 +721,7 @@ static void devices_have_owner_and_mode(void **state)
 	config_fini(&c);
 	assert_int_equal(plan_text(&c, &p, ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
 		LINUX(",\"devices\":[{\"path\":\"/dev/a\",\"type\":\"c\",\"major\":4096,\"minor\":0}]")), -EINVAL);
+	/* clang-format on */
 	plan_fini(&p);
 	config_fini(&c);
 }
@@ -678,8 +729,8 @@ static void devices_have_owner_and_mode(void **state)
 /* ---- lists of system calls ---- */
 
 #define RULE(calls, action, args) "{\"names\":[\"" calls "\"],\"action\":\"SCMP_ACT_" action "\"" args "}"
-#define ARGS(list) ",\"args\":[" list "]"
-#define CHECK(i, op, v) "{\"index\":" i ",\"op\":\"SCMP_CMP_" op "\",\"value\":" v "}"
+#define ARGS(list)		  ",\"args\":[" list "]"
+#define CHECK(i, op, v)		  "{\"index\":" i ",\"op\":\"SCMP_CMP_" op "\",\"value\":" v "}"
 
 static int plan_seccomp(struct config *c, struct plan *p, const char *otherwise, const char *rules)
 {
@@ -695,6 +746,7 @@ static void lists_that_would_be_weaker_are_refused(void **state)
 	static const struct {
 		const char *otherwise, *rules, *words;
 	} cases[] = {
+		/* clang-format off */
 		{ "ALLOW", RULE("no_such_call", "ERRNO", ""), "\"no_such_call\": the host's libseccomp does not know" },
 		{ "ALLOW", "{\"name\":\"read\",\"action\":\"SCMP_ACT_ERRNO\"}", "name: lkvm does not know it" },
 		{ "ALLOW", "{\"action\":\"SCMP_ACT_ERRNO\"}", "a rule has no names" },
@@ -725,6 +777,7 @@ static void lists_that_would_be_weaker_are_refused(void **state)
 		{ "KILL", RULE("clone", "TRACE", ARGS(CHECK("1", "GE", "4294967297") "," CHECK("0", "GT", "4294967297"))) ","
 		  RULE("clone", "ALLOW", ARGS(CHECK("1", "EQ", "2147483648") "," CHECK("0", "GT", "4294967297"))),
 		  "libseccomp mixes up" },
+		/* clang-format on */
 	};
 
 	(void)state;
@@ -770,6 +823,7 @@ static void of_two_rules_the_stricter_counts(void **state)
 		unsigned long value;
 		int result;
 	} cases[] = {
+		/* clang-format off */
 		{ "ERRNO", RULE("personality", "ALLOW", "") "," RULE("personality", "KILL", ""), 0, -1 },
 		{ "ERRNO", RULE("personality", "KILL", "") "," RULE("personality", "ALLOW", ""), 0, -1 },
 		{ "ERRNO", RULE("personality", "ALLOW", "") "," RULE("personality", "ERRNO", ",\"errnoRet\":7"), 0, 7 },
@@ -787,6 +841,7 @@ static void of_two_rules_the_stricter_counts(void **state)
 		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "EQ", "1") "," CHECK("0", "EQ", "8"))), 8, EPERM },
 		{ "ALLOW", RULE("personality", "ERRNO", ARGS(CHECK("0", "EQ", "0") "," CHECK("0", "EQ", "8"))), 0, EPERM },
 		{ "ERRNO", RULE("no_such_call\",\"personality", "ALLOW", ""), 0, 0 },
+		/* clang-format on */
 	};
 	char rules[1024];
 
@@ -824,7 +879,7 @@ static void the_list_of_an_engine_is_taken(void **state)
 	close(fd);
 	assert_int_equal(config_parse(&c, CONFIG_BUNDLE, text, bytes, &why), 0);
 	nr = c.nr_mounts;
-	c.nr_mounts = 0;	/* they are not here */
+	c.nr_mounts = 0; /* they are not here */
 	if (plan_make(&p, &c, &alone, "c1", &why))
 		fail_msg("%s", why.text);
 	c.nr_mounts = nr;
@@ -841,18 +896,27 @@ static void programs_are_found_in_the_root(void **state)
 		const char *args, *cwd;
 		int rc;
 	} cases[] = {
-		{ "sh", "/", 0 }, { "/bin/sh", "/", 0 }, { "bin/sh", "/", 0 }, { "./sh", "/bin", 0 },
-		{ "inside", "/", 0 }, { "outside", "/", -ENOENT }, { "nix", "/", -ENOENT },
-		{ "/bin", "/", -EACCES }, { "/bin/text", "/", -EACCES }, { "text", "/", -EACCES },
-		{ "/run/any", "/", 0 }, { "/runner", "/", -ENOENT },
+		{ "sh", "/", 0 },
+		{ "/bin/sh", "/", 0 },
+		{ "bin/sh", "/", 0 },
+		{ "./sh", "/bin", 0 },
+		{ "inside", "/", 0 },
+		{ "outside", "/", -ENOENT },
+		{ "nix", "/", -ENOENT },
+		{ "/bin", "/", -EACCES },
+		{ "/bin/text", "/", -EACCES },
+		{ "text", "/", -EACCES },
+		{ "/run/any", "/", 0 },
+		{ "/runner", "/", -ENOENT },
 	};
 	char line[600];
 	int fd;
 
 	(void)state;
 	snprintf(line, sizeof(line), "cd %s && mkdir -p root/bin && echo x >root/bin/sh && chmod 755 root/bin/sh && "
-		 "echo x >root/bin/text && chmod 644 root/bin/text && ln -s /bin/sh root/bin/inside && "
-		 "ln -s %s/here root/bin/outside && cp root/bin/sh here", dir, dir);
+				     "echo x >root/bin/text && chmod 644 root/bin/text && ln -s /bin/sh root/bin/inside && "
+				     "ln -s %s/here root/bin/outside && cp root/bin/sh here",
+		 dir, dir);
 	assert_int_equal(system(line), 0);
 	snprintf(line, sizeof(line), "%s/root", dir);
 	fd = open(line, O_PATH | O_DIRECTORY);
@@ -861,7 +925,7 @@ static void programs_are_found_in_the_root(void **state)
 		struct config c;
 
 		snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\"},\"mounts\":[{\"destination\":"
-			 "\"/run\",\"type\":\"tmpfs\"}],\"process\":{\"cwd\":\"%s\",\"args\":[\"%s\"],\"env\":[\"PATH=/no:/bin\"]}}",
+					     "\"/run\",\"type\":\"tmpfs\"}],\"process\":{\"cwd\":\"%s\",\"args\":[\"%s\"],\"env\":[\"PATH=/no:/bin\"]}}",
 			 cases[i].cwd, cases[i].args);
 		assert_int_equal(config_parse(&c, CONFIG_BUNDLE, text, strlen(text), &error), 0);
 		if (plan_find_program(&c, fd, &error) != cases[i].rc)
@@ -920,8 +984,9 @@ static const char *run_in_namespaces(const struct config *c, const struct plan *
 	pid_t pid;
 
 	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-	pid = (pid_t)syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET |
-			     SIGCHLD, 0, 0, 0, 0);
+	pid = (pid_t)syscall(SYS_clone,
+			     CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | SIGCHLD,
+			     0, 0, 0, 0);
 	if (!pid) {
 		dup2(ends[1], STDOUT_FILENO);
 		dup2(ends[1], STDERR_FILENO);
@@ -943,24 +1008,24 @@ static const char *run_in_namespaces(const struct config *c, const struct plan *
 static void a_plan_makes_a_container(void **state)
 {
 	static const char text[] = "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\",\"readonly\":true},"
-		"\"process\":{\"cwd\":\"/w/d\",\"args\":[\"/bin/sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],"
-		"\"user\":{\"uid\":7,\"gid\":8,\"umask\":63,\"additionalGids\":[9]},\"noNewPrivileges\":true,"
-		"\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":50,\"hard\":60}],\"capabilities\":{"
-		"\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"permitted\":[\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"],"
-		"\"inheritable\":[\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\"]}},"
-		"\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"},"
-		"{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"options\":[\"mode=755\",\"size=65536k\"]},"
-		"{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\"},"
-		"{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"%s/hosts\",\"options\":[\"ro\"]},"
-		"{\"destination\":\"/run\",\"type\":\"tmpfs\",\"options\":[\"mode=777\",\"size=1m\",\"nodev\"]}],"
-		"\"linux\":{\"namespaces\":[" SPACES "],\"maskedPaths\":[\"/proc/version\",\"/proc/fs\",\"/proc/none\"],"
-		"\"readonlyPaths\":[\"/proc/sys\",\"/proc/nothing\"],\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\","
-		"\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":["
-		"{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}}}";
+				   "\"process\":{\"cwd\":\"/w/d\",\"args\":[\"/bin/sh\",\"-c\",\"%s\"],\"env\":[\"PATH=/bin\"],"
+				   "\"user\":{\"uid\":7,\"gid\":8,\"umask\":63,\"additionalGids\":[9]},\"noNewPrivileges\":true,"
+				   "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":50,\"hard\":60}],\"capabilities\":{"
+				   "\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"permitted\":[\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"],"
+				   "\"inheritable\":[\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\"]}},"
+				   "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"},"
+				   "{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"options\":[\"mode=755\",\"size=65536k\"]},"
+				   "{\"destination\":\"/dev/mqueue\",\"type\":\"mqueue\"},"
+				   "{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"%s/hosts\",\"options\":[\"ro\"]},"
+				   "{\"destination\":\"/run\",\"type\":\"tmpfs\",\"options\":[\"mode=777\",\"size=1m\",\"nodev\"]}],"
+				   "\"linux\":{\"namespaces\":[" SPACES "],\"maskedPaths\":[\"/proc/version\",\"/proc/fs\",\"/proc/none\"],"
+				   "\"readonlyPaths\":[\"/proc/sys\",\"/proc/nothing\"],\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\","
+				   "\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":["
+				   "{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}}}";
 	static const char script[] = "id -u; id -g; id -G; umask; pwd; ulimit -n; ulimit -Hn; "
-		"grep -E '^(Cap(Eff|Bnd|Amb)|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; echo $$; cd /dev; echo *; "
-		"cat /etc/hosts; wc -c </proc/version; ls /proc/fs; (echo x >/x) 2>/dev/null || echo ro; "
-		"(echo x >/proc/sys/kernel/hostname) 2>/dev/null || echo ro; echo y >/run/y; cat /run/y; ls -A /; ls -A /sys; mkdir /run/d 2>&1; grep Seccomp: /proc/self/status | tr '\\t' ' '";
+				     "grep -E '^(Cap(Eff|Bnd|Amb)|NoNewPrivs)' /proc/self/status | tr '\\t' ' '; echo $$; cd /dev; echo *; "
+				     "cat /etc/hosts; wc -c </proc/version; ls /proc/fs; (echo x >/x) 2>/dev/null || echo ro; "
+				     "(echo x >/proc/sys/kernel/hostname) 2>/dev/null || echo ro; echo y >/run/y; cat /run/y; ls -A /; ls -A /sys; mkdir /run/d 2>&1; grep Seccomp: /proc/self/status | tr '\\t' ' '";
 	char members[4096], line[1024], root[96];
 	const char *said;
 	struct config c;
@@ -970,7 +1035,7 @@ static void a_plan_makes_a_container(void **state)
 	(void)state;
 	snprintf(root, sizeof(root), "%s/guest", dir);
 	snprintf(line, sizeof(line), "mkdir -p %s/bin %s/etc %s/proc %s/sys && cp /bin/busybox %s/bin/ && "
-		 "for l in sh id ls cat grep tr wc mkdir; do ln -s busybox %s/bin/$l; done; echo of-the-engine >%s/hosts",
+				     "for l in sh id ls cat grep tr wc mkdir; do ln -s busybox %s/bin/$l; done; echo of-the-engine >%s/hosts",
 		 root, root, root, root, root, root, dir);
 	assert_int_equal(system(line), 0);
 	n = snprintf(members, sizeof(members), text, script, dir);
@@ -979,11 +1044,11 @@ static void a_plan_makes_a_container(void **state)
 	said = run_in_namespaces(&c, &p, root);
 	if (said)
 		assert_string_equal(said, "7\n8\n8 9\n0077\n/w/d\n50\n60\nCapEff: 0000000000000020\n"
-				    "CapBnd: 0000000000000021\nCapAmb: 0000000000000020\nNoNewPrivs: 1\n1\n"
-				    "fd full mqueue null ptmx random stderr stdin stdout tty urandom zero\n"
-				    "of-the-engine\n0\nro\nro\ny\n"
-				    "bin\ndev\netc\nproc\nrun\nsys\nw\n"
-				    "mkdir: can't create directory '/run/d': Operation not supported\nSeccomp: 2\n");
+					  "CapBnd: 0000000000000021\nCapAmb: 0000000000000020\nNoNewPrivs: 1\n1\n"
+					  "fd full mqueue null ptmx random stderr stdin stdout tty urandom zero\n"
+					  "of-the-engine\n0\nro\nro\ny\n"
+					  "bin\ndev\netc\nproc\nrun\nsys\nw\n"
+					  "mkdir: can't create directory '/run/d': Operation not supported\nSeccomp: 2\n");
 	plan_fini(&p);
 	config_fini(&c);
 }
@@ -1015,9 +1080,14 @@ static int status_of(pid_t pid)
 static void a_record_is_kept(void **state)
 {
 	const struct store_record r = {
-		.bundle = "/b \"x\"", .cgroup = "/sys/fs/cgroup/x", .holder = { 7, 123456789012ull },
-		.vm = { 8, 9 }, .started = true, .network = "/n",
-	}, part = { .bundle = "/b", .creating = true };
+		.bundle = "/b \"x\"",
+		.cgroup = "/sys/fs/cgroup/x",
+		.holder = { 7, 123456789012ull },
+		.vm = { 8, 9 },
+		.started = true,
+		.network = "/n",
+	},
+				  part = { .bundle = "/b", .creating = true };
 	struct store_container c, again;
 	struct store_record read;
 	char root[96];
@@ -1113,7 +1183,7 @@ static void a_record_has_a_bound(void **state)
 	(void)state;
 	assert_int_equal(store_create(&c, dir, "bound"), 0);
 	assert_int_equal(store_save(&c, &r), 0);
-	memset(r.bundle, 1, sizeof(r.bundle) - 1);	/* each a \u0001 */
+	memset(r.bundle, 1, sizeof(r.bundle) - 1); /* each a \u0001 */
 	memset(r.cgroup, 1, sizeof(r.cgroup) - 1);
 	assert_int_equal(store_save(&c, &r), -EFBIG);
 	assert_int_equal(store_load(&c, &read), 0);
@@ -1130,7 +1200,7 @@ static void bad_records_are_none(void **state)
 		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"network\":\"\",\"pid\":0,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
 		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"network\":\"\",\"pid\":-1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
 		"{\"v\":1,\"bundle\":\"/b\",\"cgroup\":\"\",\"network\":\"\",\"pid\":4294967297,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
-		"{\"v\":1,\"bundle\":1,\"cgroup\":\"\",\"network\":\"\",\"pid\":1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}",
+		"{\"v\":1,\"bundle\":1,\"cgroup\":\"\",\"network\":\"\",\"pid\":1,\"pid_start\":1,\"vm\":1,\"vm_start\":1}"
 	};
 	struct store_container c;
 	struct store_record r;
@@ -1164,11 +1234,11 @@ static void processes_are_told_apart(void **state)
 	assert_false(store_wait(&p, 50000000));
 	store_kill(&p, SIGKILL);
 	assert_true(store_wait(&p, 5000000000ull));
-	assert_false(store_is_alive(&p));	/* it waits for us */
+	assert_false(store_is_alive(&p)); /* it waits for us */
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	p = (struct store_process){ 0 };
 	assert_false(store_is_alive(&p));
-	store_kill(&p, SIGKILL);		/* nobody, most of all not everybody */
+	store_kill(&p, SIGKILL); /* nobody, most of all not everybody */
 	assert_true(store_wait(&p, 0));
 }
 
@@ -1176,7 +1246,7 @@ static void processes_are_told_apart(void **state)
 
 struct held {
 	pid_t pid;
-	int gate, status, caller, listener;	/* this side */
+	int gate, status, caller, listener; /* this side */
 	char place[96];
 };
 
@@ -1212,7 +1282,7 @@ static bool start_holder(struct held *h)
 	h->caller = caller[0];
 	if (h->pid > 0)
 		return true;
-	assert_int_equal(h->pid, -EPERM);	/* an ordinary user, where there are no user namespaces */
+	assert_int_equal(h->pid, -EPERM); /* an ordinary user, where there are no user namespaces */
 	print_message("no namespaces here\n");
 	return false;
 }
@@ -1378,7 +1448,7 @@ static void clients_are_passed_on(void **state)
 	if (!start_holder(&h))
 		return;
 	start_container(&h);
-	assert_int_equal(answer_of(ask_holder(HOLDER_EXEC, 0)), -EINVAL);	/* nothing is passed */
+	assert_int_equal(answer_of(ask_holder(HOLDER_EXEC, 0)), -EINVAL); /* nothing is passed */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s/socket", dir);
@@ -1391,7 +1461,7 @@ static void clients_are_passed_on(void **state)
 	assert_int_equal(socket_recv_fd(h.gate, &m, sizeof(m), &passed, NULL), sizeof(m));
 	assert_int_equal(m.kind, GATE_EXEC);
 	assert_int_equal(write(passed, &byte, 1), 1);
-	close(passed);		/* the holder has kept none */
+	close(passed); /* the holder has kept none */
 	assert_int_equal(read(ends[0], &byte, 1), 1);
 	assert_int_equal(read(ends[0], &byte, 1), 0);
 	close(ends[0]);
@@ -1514,7 +1584,7 @@ static void clients_are_not_in_the_way(void **state)
 		return;
 	become_ready(&h);
 	silent = connect_silently();
-	start = ask_holder(HOLDER_START, 0);	/* which its VM leaves unanswered */
+	start = ask_holder(HOLDER_START, 0); /* which its VM leaves unanswered */
 	hear_of_holder(&h, GATE_GO, 0);
 	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), 0);
 	assert_int_equal(answer_of(ask_holder(HOLDER_START, 0)), -EBUSY);
@@ -1579,7 +1649,10 @@ static pid_t call_exec_beside(const char *process, bool detach)
 {
 	char title[] = "lkvm-oci exec --process /a/b/c", file[96], pid_file[96], said[96], root[96];
 	const struct call_exec args = {
-		.process = file, .pid_file = pid_file, .detach = detach, .id = "c",
+		.process = file,
+		.pid_file = pid_file,
+		.detach = detach,
+		.id = "c",
 	};
 	struct call call = { .title = title, .title_bytes = sizeof(title) };
 	pid_t pid;
@@ -1706,7 +1779,7 @@ static void an_exec_has_a_process_of_its_own(void **state)
 	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
 	say_frame(fd, PROTOCOL_EXEC_STARTED, NULL, 0);
 	assert_int_equal(status_of(pid), 0);
-	
+
 	pid = atoi(run_in(dir, "cat pid"));
 	assert_true(pid > 1);
 	snprintf(path, sizeof(path), "/proc/%d/root", pid);
@@ -1723,7 +1796,7 @@ static void an_exec_has_a_process_of_its_own(void **state)
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	assert_string_equal(run_in(path, "grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0*|NoNewPrivs:.1)$' status"), "6\n");
 	say_frame(fd, PROTOCOL_EXEC_STDOUT, "hello\n", 6);
-	kill(pid, SIGTERM);		/* goes to the guest */
+	kill(pid, SIGTERM); /* goes to the guest */
 	{
 		uint32_t bytes, kind = 0, signal = 0;
 
@@ -1744,10 +1817,10 @@ static void an_exec_has_a_process_of_its_own(void **state)
 
 struct joined {
 	struct held sandbox, own;
-	int dir;			/* the sandbox's */
-	int master;			/* of its terminal */
+	int dir;    /* the sandbox's */
+	int master; /* of its terminal */
 	int messages;
-	int vm;				/* its stream to the VM */
+	int vm; /* its stream to the VM */
 	pid_t pid;
 };
 
@@ -1770,8 +1843,15 @@ static bool join_pod(struct joined *j)
 {
 	struct store_container sandbox = { .id = "sandbox", .root = -1, .lock = -1 };
 	struct member_config c = {
-		.id = "m", .sandbox = &sandbox, .flags = PROTOCOL_IN_NEW, .root = dir, .more = "more", .more_bytes = 4,
-		.process = "plan", .process_bytes = 4, .has_terminal = true,
+		.id = "m",
+		.sandbox = &sandbox,
+		.flags = PROTOCOL_IN_NEW,
+		.root = dir,
+		.more = "more",
+		.more_bytes = 4,
+		.process = "plan",
+		.process_bytes = 4,
+		.has_terminal = true,
 	};
 	struct pollfd p = { .events = POLLIN };
 	int unlock = 0, passed[2];
@@ -1829,8 +1909,8 @@ static void wait_for_signals(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	assert_true(atoi(run_in(path, "i=0; while ! grep -q '^SigBlk:.*[89a-f]......$' status || ! grep -q "
-				"'^ShdPnd:.0*$' status; do sleep 0.01; i=$((i + 1)); [ $i -lt 1000 ] || break; done; "
-				"echo $i")) < 1000);
+				      "'^ShdPnd:.0*$' status; do sleep 0.01; i=$((i + 1)); [ $i -lt 1000 ] || break; done; "
+				      "echo $i")) < 1000);
 }
 
 /* Its terminal has a size before the VM has room for it: that is said when it may be. */
@@ -1896,7 +1976,7 @@ static bool has_ended(pid_t pid)
 static void a_member_that_is_refused_says_why(void **state)
 {
 	static const struct {
-		uint32_t error;		/* 0: the VM's end */
+		uint32_t error; /* 0: the VM's end */
 		int status;
 		const char *said;
 	} cases[] = {
@@ -1958,7 +2038,7 @@ static pid_t call_beside(const char *command, const char *last)
 		}
 		dup2(out, 1);
 		dup2(out, 2);
-		close_range(3, ~0u, 0);		/* locks of the test, too */
+		close_range(3, ~0u, 0); /* locks of the test, too */
 		exit(oci_main(last ? 6 : 5, (char **)(uintptr_t)argv));
 	}
 	return pid;
@@ -2010,7 +2090,7 @@ static void a_kill_waits_for_nobody(void **state)
 		snprintf(line, sizeof(line), "ln -sf %s/c/socket %s/socket", root, dir);
 		assert_int_equal(system(line), 0);
 		start = ask_holder(HOLDER_START, 0);
-		assert_int_equal(store_find(&c, root, "c", true), 0);	/* another command's lock */
+		assert_int_equal(store_find(&c, root, "c", true), 0); /* another command's lock */
 		pid = call_beside(calls[i][0], calls[i][1]);
 		assert_true(store_wait(&holder, 8000000000ull));
 		store_close(&c);
@@ -2021,7 +2101,7 @@ static void a_kill_waits_for_nobody(void **state)
 		close(start);
 		close(h.gate);
 		close(h.caller);
-		wait(NULL);		/* the VM */
+		wait(NULL); /* the VM */
 		if (!strcmp(calls[i][0], "kill")) {
 			assert_int_equal(status_of(call_beside("kill", "15")), 1);
 			assert_string_equal(run_in(dir, "cat said"), "container not running\n");
@@ -2062,7 +2142,7 @@ static void a_delete_looks_again(void **state)
 	assert_int_equal(status_of(h.pid), 137);
 	close(h.gate);
 	close(h.caller);
-	wait(NULL);		/* the VM */
+	wait(NULL); /* the VM */
 	assert_string_equal(run_in(dir, "ls containers"), "");
 }
 
@@ -2088,7 +2168,7 @@ static void the_state_is_the_holders(void **state)
 static void an_exec_that_fails_says_so(void **state)
 {
 	static const struct {
-		uint32_t error;		/* 0: the VM takes none */
+		uint32_t error; /* 0: the VM takes none */
 		const char *said;
 	} cases[] = {
 		{ ENOENT, "executable file \"prog\" not found in $PATH, or its directory: No such file or directory\n" },
@@ -2190,12 +2270,16 @@ static void an_update_in_a_pod_is_refused(void **state)
 	} cases[] = {
 		{ "{\"cpu\":{\"quota\":50000,\"period\":100000,\"shares\":512,\"cpus\":\"0-1\"}}", 0 },
 		{ "{}", 0 },
-		{ "{\"cpu\":{\"quota\":20000}}", 1 }, { "{\"cpu\":{\"quota\":-1}}", 1 }, { "{\"cpu\":{\"period\":50000}}", 1 },
-		{ "{\"cpu\":{\"shares\":2}}", 1 }, { "{\"cpu\":{\"cpus\":\"1\"}}", 1 }, { "{\"cpu\":{\"mems\":\"0\"}}", 1 },
+		{ "{\"cpu\":{\"quota\":20000}}", 1 },
+		{ "{\"cpu\":{\"quota\":-1}}", 1 },
+		{ "{\"cpu\":{\"period\":50000}}", 1 },
+		{ "{\"cpu\":{\"shares\":2}}", 1 },
+		{ "{\"cpu\":{\"cpus\":\"1\"}}", 1 },
+		{ "{\"cpu\":{\"mems\":\"0\"}}", 1 },
 		{ "{\"memory\":{\"limit\":1000000}}", 1 },
 	};
 	static const char config[] = "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/\"},\"process\":{\"args\":[\"x\"],\"cwd\":\"/\"},"
-		"\"linux\":{\"resources\":{\"cpu\":{\"quota\":50000,\"period\":100000,\"shares\":512,\"cpus\":\"0-1\"}}}}";
+				     "\"linux\":{\"resources\":{\"cpu\":{\"quota\":50000,\"period\":100000,\"shares\":512,\"cpus\":\"0-1\"}}}}";
 	struct store_record r = { .sandbox = "pod" };
 	char root[96], file[96], title[] = "lkvm-oci", option[] = "--root", update[] = "update", given[] = "-r", c[] = "c";
 	char *args[] = { title, option, root, update, given, file, c, NULL };
@@ -2350,7 +2434,7 @@ static void groups_are_removed_by_who_made_them(void **state)
 		assert_int_equal(store_create(&c, root, "c"), 0);
 		assert_int_equal(store_save(&c, &r), 0);
 		store_close(&c);
-		if (k == 2) {	/* one that cannot be removed */
+		if (k == 2) { /* one that cannot be removed */
 			run_in(dir, "touch group/x");
 			assert_int_equal(status_of(delete_beside(NULL, false)), 1);
 			assert_non_null(strstr(run_in(dir, "cat said"), "cannot be removed"));
@@ -2398,7 +2482,8 @@ static const char *links_of(pid_t pid)
 	char line[160];
 
 	snprintf(line, sizeof(line), "nsenter -t %d -n ip -o link | sed -E 's/^[0-9]+: ([a-z]+[0-9]?).*/\\1/; "
-		 "s/lkvm./lkvm/' | tr '\\n' ' ' | sed 's/ $/\\n/'", pid);
+				     "s/lkvm./lkvm/' | tr '\\n' ' ' | sed 's/ $/\\n/'",
+		 pid);
 	return run_in(dir, line);
 }
 
@@ -2406,7 +2491,7 @@ static const char *links_of(pid_t pid)
 static void what_is_no_network_of_a_container_is_refused(void **state)
 {
 	static const char *const hosts[] = {
-		"/proc/self/ns/net", "//proc/self/ns/net", "/proc/self/../self/ns/net", "/proc/thread-self/ns/net",
+		"/proc/self/ns/net", "//proc/self/ns/net", "/proc/self/../self/ns/net", "/proc/thread-self/ns/net"
 	};
 	struct config_error why = { "" };
 	char path[96], wanted[160];
@@ -2426,7 +2511,9 @@ static void what_is_no_network_of_a_container_is_refused(void **state)
 	snprintf(path, sizeof(path), "%s/fifo", dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	for (int i = 0; i < 3; i++) {
-		const char *it = i == 0 ? path : i == 1 ? "/proc/self/ns/uts" : "/dev/null";
+		const char *it = i == 0 ? path :
+				 i == 1 ? "/proc/self/ns/uts" :
+					  "/dev/null";
 
 		assert_int_equal(network_open(&n, it, "a", dir, &why), -EIO);
 		assert_non_null(strstr(why.text, "it is no network namespace"));
@@ -2460,8 +2547,10 @@ static void interfaces_are_taken_over(void **state)
 			fail_msg("%s", why.text);
 		assert_int_equal(n.nr, 1);
 		network_option(&n.cards[0], option, sizeof(option));
-		snprintf(wanted, sizeof(wanted), "mode=fd,fd=%d,guest_mac=02:00:00:00:07:09,mtu=1400,ip=10.9.8.7/20,"
-			 "gw=10.9.0.1", n.cards[0].fd);
+		snprintf(wanted, sizeof(wanted),
+			 "mode=fd,fd=%d,guest_mac=02:00:00:00:07:09,mtu=1400,ip=10.9.8.7/20,"
+			 "gw=10.9.0.1",
+			 n.cards[0].fd);
 		assert_string_equal(option, wanted);
 		assert_int_equal(fcntl(n.cards[0].fd, F_GETFD), FD_CLOEXEC);
 		assert_int_equal(n.cards[0].has_ipv6, !access("/proc/sys/net/ipv6", F_OK));
@@ -2474,7 +2563,7 @@ static void interfaces_are_taken_over(void **state)
 		network_remove(path, "mine");
 		assert_string_equal(links_of(pid), "lo v1 v0\n");
 	}
-	assert_string_equal(run_in(place, "ls -A"), "");	/* seen by nobody else */
+	assert_string_equal(run_in(place, "ls -A"), ""); /* seen by nobody else */
 	network_close(&n);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);

@@ -35,7 +35,9 @@ static void good_lines(void **state)
 
 	(void)state;
 	assert_int_equal(parse("-k bz -i a -i b -p x=1 -p y -c 4 -m 2G --acpi off --timeout 1.5 --grace 20 "
-			       "--name a.b-c_1 -v", &o, message, sizeof(message)), 0);
+			       "--name a.b-c_1 -v",
+			       &o, message, sizeof(message)),
+			 0);
 	assert_string_equal(message, "");
 	assert_string_equal(o.machine.boot.kernel, "bz");
 	assert_int_equal(o.machine.boot.nr_initrds, 2);
@@ -98,7 +100,8 @@ static void devices_are_counted(void **state)
 	assert_int_equal(parse("bz -d a -d b -n mode=none -n mode=tap,tapif=t0,mtu=9000,queues=2,"
 			       "guest_mac=02:aa:BB:03:04:05 -n mode=passt,publish=1:2,publish=3:4/udp,host=on "
 			       "--port a=unix:/x --port b=fd:5 --console virtio --rng 1K",
-			       &o, message, sizeof(message)), 0);
+			       &o, message, sizeof(message)),
+			 0);
 	assert_string_equal(message, "");
 	assert_int_equal(options_nr_virtio(&o), 2 + 2 + 1 + 1);
 	assert_int_equal(o.machine.nets[0].mode, NET_MODE_TAP);
@@ -125,7 +128,8 @@ static void a_disk_may_have_any_name(void **state)
 
 	(void)state;
 	assert_int_equal(parse("bz -d a,,b.img,discard=off,serial=x,,y -d ,,ro -d c,,,,,ro -d d,discard=on",
-			       &o, message, sizeof(message)), 0);
+			       &o, message, sizeof(message)),
+			 0);
 	assert_string_equal(message, "");
 	assert_string_equal(o.machine.disks[0].disk.path, "a,b.img");
 	assert_string_equal(o.machine.disks[0].serial, "x,y");
@@ -145,44 +149,68 @@ static void bad_lines_are_one_message(void **state)
 	} cases[] = {
 		{ "-c 0", "--cpus: 0: must be a number from 1 to 255 (" },
 		{ "-c 256", "--cpus: 256: must be a number from 1 to 255 (" },
-		{ "-c -1", "--cpus: -1: must be" }, { "-c 4x", "--cpus: 4x" },
-		{ "-c 99999999999999999999", "--cpus: 9999" }, { "--cpus=", "--cpus: :" },
+		{ "-c -1", "--cpus: -1: must be" },
+		{ "-c 4x", "--cpus: 4x" },
+		{ "-c 99999999999999999999", "--cpus: 9999" },
+		{ "--cpus=", "--cpus: :" },
 		{ "-m 1", "--mem: 1: too small: a machine needs at least 2M" },
 		{ "-m 99999T", "--mem: 99999T: more than any machine" },
 		{ "-m 99999999999999999999T", "more than any machine" },
-		{ "-m -5", "--mem: -5: not a size" }, { "-m 5X", "not a size" },
-		{ "-m 5GB", "not a size" }, { "-m 4097K", "not a multiple of 4K" },
-		{ "--mem", "option --mem: needs a value" }, { "-m", "option -m: needs a value" },
-		{ "--frobnicate", "option --frobnicate: unknown" }, { "-z", "option -z: unknown" },
-		{ "--dry-run=1", "takes no value" }, { "--acpi maybe", "must be on or off" },
-		{ "a b", "argument: b: unexpected; one kernel" }, { "-k a -k b", "only one kernel" },
-		{ "-k a --flat b", "only one kernel" }, { "--flat a@zz", "not a number" },
+		{ "-m -5", "--mem: -5: not a size" },
+		{ "-m 5X", "not a size" },
+		{ "-m 5GB", "not a size" },
+		{ "-m 4097K", "not a multiple of 4K" },
+		{ "--mem", "option --mem: needs a value" },
+		{ "-m", "option -m: needs a value" },
+		{ "--frobnicate", "option --frobnicate: unknown" },
+		{ "-z", "option -z: unknown" },
+		{ "--dry-run=1", "takes no value" },
+		{ "--acpi maybe", "must be on or off" },
+		{ "a b", "argument: b: unexpected; one kernel" },
+		{ "-k a -k b", "only one kernel" },
+		{ "-k a --flat b", "only one kernel" },
+		{ "--flat a@zz", "not a number" },
 		{ "--flat a -i b", "a flat image takes none" },
-		{ "--timeout 0", "--timeout: 0" }, { "--grace -1", "--grace: -1" }, { "--timeout nan", "--timeout: nan" },
-		{ "--timeout 1e99", "--timeout" }, { "--timeout x", "--timeout: x" },
-		{ "--name a/b", "--name: a/b" }, { "--console fax", "--console: fax" },
-		{ "-d ,ro", "no file name" }, { "-d a,", "unknown suffix \"\"" },
+		{ "--timeout 0", "--timeout: 0" },
+		{ "--grace -1", "--grace: -1" },
+		{ "--timeout nan", "--timeout: nan" },
+		{ "--timeout 1e99", "--timeout" },
+		{ "--timeout x", "--timeout: x" },
+		{ "--name a/b", "--name: a/b" },
+		{ "--console fax", "--console: fax" },
+		{ "-d ,ro", "no file name" },
+		{ "-d a,", "unknown suffix \"\"" },
 		{ "-d a,discard=maybe", "unknown suffix \"discard=maybe\"" },
-		{ "-n tap", "unknown key \"tap\"" }, { "-n mode=usb", "mode=usb: not possible" },
-		{ "-n tapif=x", "needs a mode" }, { "-n mode=fd", "mode=fd needs fd=N" },
-		{ "-n mode=tap,fd=3", "no other mode takes it" }, { "-n mode=stream", "needs path=SOCKET" },
-		{ "-n mode=fd,fd=x", "fd=x: not possible" }, { "-n mode=tap,queues=9", "queues=9: not" },
-		{ "-n mode=tap,mtu=67", "mtu=67" }, { "-n mode=tap,mtu=65536", "mtu=65536" },
+		{ "-n tap", "unknown key \"tap\"" },
+		{ "-n mode=usb", "mode=usb: not possible" },
+		{ "-n tapif=x", "needs a mode" },
+		{ "-n mode=fd", "mode=fd needs fd=N" },
+		{ "-n mode=tap,fd=3", "no other mode takes it" },
+		{ "-n mode=stream", "needs path=SOCKET" },
+		{ "-n mode=fd,fd=x", "fd=x: not possible" },
+		{ "-n mode=tap,queues=9", "queues=9: not" },
+		{ "-n mode=tap,mtu=67", "mtu=67" },
+		{ "-n mode=tap,mtu=65536", "mtu=65536" },
 		{ "-n mode=tap,guest_mac=01:02:03:04:05:06", "guest_mac=01" },
 		{ "-n mode=tap,guest_mac=02:02:03:04:05", "guest_mac=02" },
 		{ "-n mode=tap,guest_mac=02:02:03:04:05:6", "guest_mac=02" },
-		{ "-n mode=passt,vhost=on", "vhost belongs to" }, { "-n mode=tap,tapif=a/b", "tapif=a/b" },
+		{ "-n mode=passt,vhost=on", "vhost belongs to" },
+		{ "-n mode=tap,tapif=a/b", "tapif=a/b" },
 		{ "-n mode=tap,publish=80:80", "publish and host belong to mode=passt" },
 		{ "-n mode=tap,server=on", "server belongs to mode=stream" },
-		{ "--port p", "must be NAME=unix:PATH" }, { "--port =pty", "must be NAME=" },
-		{ "--port p=tcp:1", "the other side must be" }, { "--port a/b=pty", "a name has only" },
-		{ "--port p=fd:", "the other side" }, { "--port p=pty --port p=pty", "another port has" },
+		{ "--port p", "must be NAME=unix:PATH" },
+		{ "--port =pty", "must be NAME=" },
+		{ "--port p=tcp:1", "the other side must be" },
+		{ "--port a/b=pty", "a name has only" },
+		{ "--port p=fd:", "the other side" },
+		{ "--port p=pty --port p=pty", "another port has" },
 		{ "--sandbox maybe", "--sandbox: maybe: must be on, off or strict" },
 		{ "--unpack me", "--unpack: me: must be host or guest" },
 		{ "--transport usb", "--transport: usb: must be pci or mmio" },
 		{ "--console fax", "--console: fax: must be serial or virtio" },
 		{ "--acpi maybe", "--acpi: maybe: must be on or off" },
-		{ "--rng 63", "--rng: 63: must be on, off or" }, { "--rng maybe", "--rng: maybe" },
+		{ "--rng 63", "--rng: 63: must be on, off or" },
+		{ "--rng maybe", "--rng: maybe" },
 	};
 
 	(void)state;
@@ -205,10 +233,18 @@ static void sizes(void **state)
 		int rc;
 		uint64_t bytes;
 	} cases[] = {
-		{ "512", 0, MIB(512) }, { "1b", 0, 1 }, { "3k", 0, 3072 }, { "1G", 0, GIB(1) },
-		{ "0x10", 0, MIB(16) }, { "010", 0, MIB(10) }, { "", -EINVAL, 0 },
-		{ " 1", -EINVAL, 0 }, { "+1", -EINVAL, 0 }, { "1 ", -EINVAL, 0 },
-		{ "16777216T", -ERANGE, 0 }, { "18446744073709551616", -ERANGE, 0 },
+		{ "512", 0, MIB(512) },
+		{ "1b", 0, 1 },
+		{ "3k", 0, 3072 },
+		{ "1G", 0, GIB(1) },
+		{ "0x10", 0, MIB(16) },
+		{ "010", 0, MIB(10) },
+		{ "", -EINVAL, 0 },
+		{ " 1", -EINVAL, 0 },
+		{ "+1", -EINVAL, 0 },
+		{ "1 ", -EINVAL, 0 },
+		{ "16777216T", -ERANGE, 0 },
+		{ "18446744073709551616", -ERANGE, 0 },
 	};
 
 	(void)state;
@@ -322,8 +358,10 @@ static void a_crash_never_looks_like_success(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct machine_result r = {
-			.reason = cases[i].reason, .words = cases[i].words,
-			.shutdown = cases[i].shutdown, .signal = cases[i].signal,
+			.reason = cases[i].reason,
+			.words = cases[i].words,
+			.shutdown = cases[i].shutdown,
+			.signal = cases[i].signal,
 		};
 		struct outcome o = outcome_of(&r);
 
@@ -353,18 +391,26 @@ static void a_crash_is_remembered(void **state)
 		int status;
 		const char *word;
 	} cases[] = {
-		{ STOP_POWEROFF, 255, "panic" }, { STOP_RESET, 255, "panic" },
-		{ STOP_HALTED, 255, "panic" }, { STOP_TIMEOUT, 255, "panic" },
-		{ STOP_PANIC, 255, "panic" }, { STOP_TRIPLE_FAULT, 255, "triple-fault" },
-		{ STOP_SIGNAL, 143, "killed" }, { STOP_QUIT, 130, "killed" }, { STOP_ERROR, 125, "error" },
+		{ STOP_POWEROFF, 255, "panic" },
+		{ STOP_RESET, 255, "panic" },
+		{ STOP_HALTED, 255, "panic" },
+		{ STOP_TIMEOUT, 255, "panic" },
+		{ STOP_PANIC, 255, "panic" },
+		{ STOP_TRIPLE_FAULT, 255, "triple-fault" },
+		{ STOP_SIGNAL, 143, "killed" },
+		{ STOP_QUIT, 130, "killed" },
+		{ STOP_ERROR, 125, "error" },
 		{ STOP_SNAPSHOT, 0, "snapshot" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct machine_result r = {
-			.reason = cases[i].reason, .words = WORDS_RESTART, .shutdown = SHUTDOWN_DONE,
-			.signal = 15, .crashed = true,
+			.reason = cases[i].reason,
+			.words = WORDS_RESTART,
+			.shutdown = SHUTDOWN_DONE,
+			.signal = 15,
+			.crashed = true,
 		};
 		struct outcome o = outcome_of(&r);
 
@@ -379,10 +425,14 @@ static void strings_are_json(void **state)
 	static const struct {
 		const char *text, *json;
 	} cases[] = {
-		{ "plain", "\"plain\"" }, { "a\"b\\c", "\"a\\\"b\\\\c\"" },
-		{ "\n\x01\x7f", "\"\\u000a\\u0001\\u007f\"" }, { "\xc3\xa4", "\"\xc3\xa4\"" },
-		{ "\xff", "\"\\ufffd\"" }, { "\xc3", "\"\\ufffd\"" },
-		{ "\xc0\x80", "\"\\ufffd\\ufffd\"" }, { "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"" },
+		{ "plain", "\"plain\"" },
+		{ "a\"b\\c", "\"a\\\"b\\\\c\"" },
+		{ "\n\x01\x7f", "\"\\u000a\\u0001\\u007f\"" },
+		{ "\xc3\xa4", "\"\xc3\xa4\"" },
+		{ "\xff", "\"\\ufffd\"" },
+		{ "\xc3", "\"\\ufffd\"" },
+		{ "\xc0\x80", "\"\\ufffd\\ufffd\"" },
+		{ "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"" },
 		{ "\xf0\x9f\x90\xa7", "\"\xf0\x9f\x90\xa7\"" },
 	};
 
@@ -400,9 +450,15 @@ static void strings_are_json(void **state)
 static void the_report_is_one_object(void **state)
 {
 	struct report r = {
-		.outcome = { "panic", 255, NULL }, .kernel = "k\"", .cpus = 2,
-		.ram_bytes = GIB(1), .boot_ns = -1, .wall_ns = 1234567890, .kernel_ns = 2000,
-		.awake_ns = -1, .init_ns = 5000000000,
+		.outcome = { "panic", 255, NULL },
+		.kernel = "k\"",
+		.cpus = 2,
+		.ram_bytes = GIB(1),
+		.boot_ns = -1,
+		.wall_ns = 1234567890,
+		.kernel_ns = 2000,
+		.awake_ns = -1,
+		.init_ns = 5000000000,
 	};
 	char buf[512] = "";
 	FILE *f = fmemopen(buf, sizeof(buf), "w");
@@ -411,9 +467,9 @@ static void the_report_is_one_object(void **state)
 	report_write(f, &r);
 	fclose(f);
 	assert_string_equal(buf, "{\"v\":1,\"outcome\":\"panic\",\"status\":255,\"boot_ms\":null,"
-			    "\"wall_ms\":1234.567,\"name\":null,\"kernel\":\"k\\\"\",\"cpus\":2,"
-			    "\"mem_mib\":1024,\"kernel_ms\":0.002,\"awake_ms\":null,"
-			    "\"init_ms\":5000.000}\n");
+				 "\"wall_ms\":1234.567,\"name\":null,\"kernel\":\"k\\\"\",\"cpus\":2,"
+				 "\"mem_mib\":1024,\"kernel_ms\":0.002,\"awake_ms\":null,"
+				 "\"init_ms\":5000.000}\n");
 }
 
 static void messages_have_two_parts(void **state)

@@ -10,11 +10,11 @@
 #include "x86/registers.h"
 #include "x86/page-walk.h"
 
-#define PG 0x80000001u
-#define PSE 0x10u
-#define PAE 0x20u
-#define LA57 0x1000u
-#define LMA 0x500u
+#define PG    0x80000001u
+#define PSE   0x10u
+#define PAE   0x20u
+#define LA57  0x1000u
+#define LMA   0x500u
 #define LARGE 0x80u
 
 static struct mem *ram;
@@ -74,14 +74,14 @@ static void test_no_paging(void **state)
 
 	(void)state;
 	maps(&w, 0x12345, 0x12345, 0xcbb);
-	maps(&w, 0xffffffff12345678, 0x12345678, 0x988);	/* 32 bits are all there are */
-	w.cr0 = 1;	/* protected mode */
+	maps(&w, 0xffffffff12345678, 0x12345678, 0x988); /* 32 bits are all there are */
+	w.cr0 = 1;					 /* protected mode */
 	maps(&w, 0xfff, 0xfff, 1);
 }
 
 static void test_32_bit(void **state)
 {
-	struct page_walk w = walker(PG, 0x1018, 0, 0);	/* PCD, PWT */
+	struct page_walk w = walker(PG, 0x1018, 0, 0); /* PCD, PWT */
 
 	(void)state;
 	put32(0x1000, 0x300, 0x2000 | 1);
@@ -96,32 +96,32 @@ static void test_32_bit(void **state)
 	put32(0x403000, 0, 0x5001);
 	maps(&w, 0xc0400004, 0x5004, 0xffc);
 	w.cr4 = PSE;
-	put32(0x1000, 0x301, 0x00400000 | LARGE | 1 | 1 << 12);	/* PAT */
+	put32(0x1000, 0x301, 0x00400000 | LARGE | 1 | 1 << 12); /* PAT */
 	maps(&w, 0xc0400004, 0x400004, MIB(4) - 4);
-	put32(0x1000, 0x301, 0x00400000 | LARGE | 1 | 0x5 << 13);	/* PSE-36 */
+	put32(0x1000, 0x301, 0x00400000 | LARGE | 1 | 0x5 << 13); /* PSE-36 */
 	maps(&w, 0xc0512345, 0x500512345, MIB(4) - 0x112345);
 }
 
 static void test_pae(void **state)
 {
-	struct page_walk w = walker(PG, 0x1020, PAE, 0);	/* 32-byte aligned */
+	struct page_walk w = walker(PG, 0x1020, PAE, 0); /* 32-byte aligned */
 
 	(void)state;
 	put64(0x1020, 3, 0x2001);
 	put64(0x2000, 0x1ff, 0x3001);
-	put64(0x3000, 0x1ff, 0x8000000000000000 | 0x700000 | 1);	/* NX */
+	put64(0x3000, 0x1ff, 0x8000000000000000 | 0x700000 | 1); /* NX */
 	put64(0x2000, 0, 0x200000 | LARGE | 1 | 1 << 12);
 	maps(&w, 0xffffffff, 0x700fff, 1);
 	maps(&w, 0xc0000010, 0x200010, MIB(2) - 16);
 	lacks(&w, 0xc0200000);
 	lacks(&w, 0xbfffffff);
-	put64(0x1020, 2, 0x2001 | LARGE);	/* reserved there */
+	put64(0x1020, 2, 0x2001 | LARGE); /* reserved there */
 	lacks(&w, 0x80000010);
 }
 
 static void test_4_levels(void **state)
 {
-	struct page_walk w = walker(PG, 0x2fff, PAE, LMA);	/* a PCID in the low bits */
+	struct page_walk w = walker(PG, 0x2fff, PAE, LMA); /* a PCID in the low bits */
 
 	(void)state;
 	put64(0x2000, 0x1ff, 0x3000 | 1);
@@ -134,7 +134,7 @@ static void test_4_levels(void **state)
 	maps(&w, 0xffffffff81201ffe, 0xfffe, 2);
 	maps(&w, 0xffffffffc0000001, GIB(1) + 1, GIB(1) - 1);
 	lacks(&w, 0xffffffff81200000);
-	lacks(&w, 0xffff7fff81000123);	/* not canonical */
+	lacks(&w, 0xffff7fff81000123); /* not canonical */
 	lacks(&w, 0x00ffffff81000123);
 	lacks(&w, 0);
 	/* A large page at the top is reserved. */
@@ -154,7 +154,7 @@ static void test_5_levels(void **state)
 	put64(0x2000, 0x100, 0x3000 | 1);
 	maps(&w, 0xffffffff81000123, 0xa00123, MIB(2) - 0x123);
 	maps(&w, 0xff00ffff81000123, 0xa00123, MIB(2) - 0x123);
-	lacks(&w, 0x0100ffff81000123);	/* not canonical */
+	lacks(&w, 0x0100ffff81000123); /* not canonical */
 	put64(0x2000, 0x1ff, LARGE | 0x3000 | 1);
 	lacks(&w, 0xffffffff81000123);
 }
@@ -171,7 +171,7 @@ static void test_isolation(void **state)
 	put64(0x3000, 0, 0x4000 | 1);
 	put64(0x4000, 8, 0xa00000 | LARGE | 1);
 	maps(&w, 0xffffffff81000123, 0xa00123, MIB(2) - 0x123);
-	lacks(&w, 0x1000123);		/* the program's half */
+	lacks(&w, 0x1000123); /* the program's half */
 	w.cr3 = 0x8000;
 	lacks(&w, 0xffffffff81000123);
 }
@@ -197,7 +197,7 @@ static void test_hostile(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < 512; i++)
-		put64(0x2000, i, 0x2001);	/* itself */
+		put64(0x2000, i, 0x2001); /* itself */
 	maps(&w, 0xffffffffffffffff, 0x2fff, 1);
 	w.cr3 = 0x000ffffffffff000;
 	lacks(&w, 0xffffffff81000000);
@@ -221,10 +221,21 @@ static void test_numbers(void **state)
 {
 	struct registers s = {
 		.regs = { .rax = 1, .rflags = 18 },
-		.sregs = { .cs = { .selector = 0x10, .base = 0x100000, .limit = 0xffffffff, .type = 0xb,
-				   .s = 1, .present = 1, .l = 1, .g = 1 },
-			   .ldt = { .unusable = 1 }, .cr0 = 0x80050033, .efer = 0xd01 },
-		.kernel_gs_base = 0x1234, .debug = { .dr7 = 0x400 },
+		.sregs = { .cs = {
+				   .selector = 0x10,
+				   .base = 0x100000,
+				   .limit = 0xffffffff,
+				   .type = 0xb,
+				   .s = 1,
+				   .present = 1,
+				   .l = 1,
+				   .g = 1,
+			   },
+			   .ldt = { .unusable = 1 },
+			   .cr0 = 0x80050033,
+			   .efer = 0xd01 },
+		.kernel_gs_base = 0x1234,
+		.debug = { .dr7 = 0x400 },
 	};
 	const char *const *names = registers_names();
 	uint64_t numbers[REGISTERS_NUMBERS];

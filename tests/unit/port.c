@@ -83,7 +83,7 @@ static void on_tick(void *arg, uint32_t events)
 	(void)events;
 	assert_true(++r->waits < 100000);
 	if (r->full || !port_is_open(r->port))
-		return;		/* not told yet */
+		return; /* not told yet */
 	if (r->visits++ == VISITS) {
 		event_stop(r->loop);
 		return;
@@ -103,12 +103,19 @@ static void go_on_after(void (*way)(struct rig *r))
 	assert_non_null(mkdtemp(r.folder));
 	snprintf(r.addr.sun_path, sizeof(r.addr.sun_path), "%s/s", r.folder);
 	assert_int_equal(event_loop_create(&r.loop), 0);
-	assert_int_equal(port_create(&r.port, r.loop, &(struct port_config){
-		.kind = PORT_UNIX, .name = "p", .path = r.addr.sun_path,
-	}), 0);
-	port_set_client(r.port, &(struct port_client){
-		.writable = on_writable, .opened = on_opened, .arg = &r,
-	});
+	assert_int_equal(port_create(&r.port, r.loop,
+				     &(struct port_config){
+					     .kind = PORT_UNIX,
+					     .name = "p",
+					     .path = r.addr.sun_path,
+				     }),
+			 0);
+	port_set_client(r.port,
+			&(struct port_client){
+				.writable = on_writable,
+				.opened = on_opened,
+				.arg = &r,
+			});
 	client_connects(&r);
 	timer = event_timer_create(r.loop, on_tick, &r);
 	event_timer_set(r.loop, timer, 200000, 200000);

@@ -164,7 +164,7 @@ static void only_our_own_socket_is_removed(void **state)
 struct log_rig {
 	struct event_loop *loop;
 	struct broker broker;
-	int other;		/* what a broker of ours would have; -1 */
+	int other; /* what a broker of ours would have; -1 */
 	unsigned int opened;
 	struct stat file;
 	int error;
@@ -186,7 +186,7 @@ static void on_opened(void *arg, int fd)
 static void open_log_rig(struct log_rig *r, const char *path)
 {
 	*r = (struct log_rig){ .other = -1 };
-	alarm(20);	/* whoever waits for a broker that does not answer */
+	alarm(20); /* whoever waits for a broker that does not answer */
 	assert_int_equal(event_loop_create(&r->loop), 0);
 	broker_init(&r->broker, path);
 }

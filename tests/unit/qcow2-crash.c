@@ -17,7 +17,11 @@
 
 #define MAX_CALLS 20000u
 
-enum call_kind { CALL_WRITE, CALL_ALLOCATE, CALL_SYNC };
+enum call_kind {
+	CALL_WRITE,
+	CALL_ALLOCATE,
+	CALL_SYNC,
+};
 
 /* A system call about the image; @begin and @end are moments. */
 static struct call {
@@ -25,10 +29,10 @@ static struct call {
 	int mode;
 	uint64_t offset, bytes;
 	uint8_t *data;
-	unsigned int begin, end;	/* end 0: it goes on */
+	unsigned int begin, end; /* end 0: it goes on */
 } calls[MAX_CALLS];
 static unsigned int nr_calls, moment;
-static ino_t noted_inode;		/* 0: nothing is noted */
+static ino_t noted_inode; /* 0: nothing is noted */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t seed;
 
@@ -79,8 +83,12 @@ ssize_t pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flag
 
 int fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
-	const struct call values = { .kind = CALL_ALLOCATE, .mode = mode, .offset = (uint64_t)offset,
-				     .bytes = (uint64_t)bytes };
+	const struct call values = {
+		.kind = CALL_ALLOCATE,
+		.mode = mode,
+		.offset = (uint64_t)offset,
+		.bytes = (uint64_t)bytes,
+	};
 	struct call *c = begin_call(fd, &values);
 	int rc = (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
 
@@ -91,7 +99,7 @@ int fallocate(int fd, int mode, off_t offset, off_t bytes)
 int fdatasync(int fd)
 {
 	end_call(begin_call(fd, &(struct call){ .kind = CALL_SYNC }));
-	return 0;	/* this host will not crash */
+	return 0; /* this host will not crash */
 }
 
 /* ---- crashing ---- */
@@ -176,7 +184,8 @@ static void write_a_lot(struct disk *disk, uint64_t cluster, unsigned int nr)
 		uint64_t at = align_down(random_u64(&seed) % (disk->size_bytes - 64 * cluster), cluster);
 
 		assert_int_equal(do_request(disk, i % 5 == 4 ? DISK_DISCARD : DISK_WRITE, at, data,
-					    cluster * (1 + random_u64(&seed) % 64)), 0);
+					    cluster * (1 + random_u64(&seed) % 64)),
+				 0);
 		if (i % 4 == 3)
 			assert_int_equal(do_request(disk, DISK_FLUSH, 0, NULL, 0), 0);
 	}
@@ -185,7 +194,9 @@ static void write_a_lot(struct disk *disk, uint64_t cluster, unsigned int nr)
 
 static void crashes_leave_the_image_whole(void **state)
 {
-	static const struct { unsigned int cluster, nr; } cases[] = { { 512, 600 }, { 4096, 300 } };
+	static const struct {
+		unsigned int cluster, nr;
+	} cases[] = { { 512, 600 }, { 4096, 300 } };
 	const char *given = getenv("SEED");
 	unsigned int crashes = getenv("FULL") ? 1000 : 24;
 
@@ -196,7 +207,8 @@ static void crashes_leave_the_image_whole(void **state)
 
 		alarm(HANG_SECONDS);
 		assert_int_equal(tool("rm -f img; qemu-img create -q -f qcow2 -o cluster_size=%u img 64M",
-				      cases[i].cluster), 0);
+				      cases[i].cluster),
+				 0);
 		start_noting();
 		disk = open_disk(&(struct disk_config){ .path = path_in("img") });
 		write_a_lot(disk, cases[i].cluster, cases[i].nr);

@@ -12,8 +12,8 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#define MAX_WAIT 8u		/* flushes */
-#define CLUSTER KIB(64)
+#define MAX_WAIT 8u /* flushes */
+#define CLUSTER	 KIB(64)
 
 static char message[4096];
 
@@ -48,8 +48,14 @@ static void discard_all(struct disk *disk, uint64_t bytes, unsigned int nr)
 	static struct wait_request w[8];
 
 	for (unsigned int i = 0; i < nr; i++) {
-		w[i] = (struct wait_request){ .req = { .operation = DISK_DISCARD, .done = wait_done,
-						       .offset = bytes / nr * i, .bytes = bytes / nr } };
+		w[i] = (struct wait_request){
+			.req = {
+				.operation = DISK_DISCARD,
+				.done = wait_done,
+				.offset = bytes / nr * i,
+				.bytes = bytes / nr,
+			},
+		};
 		disk_submit(disk, &w[i].req);
 	}
 	aio_drain(aio);
@@ -64,7 +70,9 @@ static void more_is_discarded_than_can_be_noted(void **state)
 		unsigned int requests;
 		bool cow;
 	} cases[] = {
-		{ 4096, 2000, 1, false }, { 4096, 4000, 4, false }, { 512, 6000, 8, false },
+		{ 4096, 2000, 1, false },
+		{ 4096, 4000, 4, false },
+		{ 512, 6000, 8, false },
 		{ CLUSTER, 1400, 1, true },
 	};
 
@@ -76,21 +84,22 @@ static void more_is_discarded_than_can_be_noted(void **state)
 		uint8_t data[512];
 
 		assert_int_equal(tool("rm -f q; qemu-img create -q -f qcow2 -o cluster_size=%u q 1G",
-				      (unsigned int)cases[i].cluster), 0);
+				      (unsigned int)cases[i].cluster),
+				 0);
 		disk = open_disk(&c);
 		write_scattered(disk, cases[i].nr, cases[i].cluster);
 		discard_all(disk, bytes, cases[i].requests);
 		assert_int_equal(do_request(disk, DISK_READ, bytes / 2, data, 512), 0);
 		assert_int_equal(data[0], 0);
 		close_disk(disk);
-		assert_int_equal(tool("qemu-img check -q q"), 0);	/* nothing leaks either */
+		assert_int_equal(tool("qemu-img check -q q"), 0); /* nothing leaks either */
 	}
 }
 
 /* ---- many at a time, each followed by the next ---- */
 
 static struct writer {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov;
 	struct disk *disk;
 } writers[32];
@@ -104,8 +113,14 @@ static void write_next(struct writer *w)
 	uint64_t n = next_cluster++ * 7919 % nr_clusters;
 
 	w->iov = (struct iovec){ written, 4096 };
-	w->req = (struct disk_request){ .operation = DISK_WRITE, .offset = n * 4096, .bytes = 4096,
-					.iov = &w->iov, .nr_iov = 1, .done = writer_done };
+	w->req = (struct disk_request){
+		.operation = DISK_WRITE,
+		.offset = n * 4096,
+		.bytes = 4096,
+		.iov = &w->iov,
+		.nr_iov = 1,
+		.done = writer_done,
+	};
 	disk_submit(w->disk, &w->req);
 }
 
@@ -149,14 +164,16 @@ static void compressed_clusters_are_overwritten(void **state)
 	assert_true(next_cluster >= nr_clusters);
 	close_disk(disk);
 	assert_int_equal(tool("qemu-img check -q q && head -c %u /dev/zero | tr '\\0' '\\7' >raw && "
-			      "qemu-img compare -q -f raw -F qcow2 raw q", 3200 * 4096), 0);
+			      "qemu-img compare -q -f raw -F qcow2 raw q",
+			      3200 * 4096),
+			 0);
 	free(written);
 }
 
 /* ---- flushes that never stop ---- */
 
 static struct stream {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct disk *disk;
 	struct event_deferred again;
 } streams[3];
@@ -193,7 +210,7 @@ static void start_streams(struct disk *disk, unsigned int nr)
 
 /* A request that is followed by others, and how many flushes its longest wait was. */
 static struct waiting {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov;
 	struct disk *disk;
 	struct event_deferred again;
@@ -204,7 +221,7 @@ static unsigned int longest, still_waiting;
 static void wait_next(void *arg)
 {
 	static const enum disk_operation operations[] = {
-		DISK_WRITE, DISK_WRITE, DISK_DISCARD, DISK_WRITE, DISK_WRITE_ZEROES,
+		DISK_WRITE, DISK_WRITE, DISK_DISCARD, DISK_WRITE, DISK_WRITE_ZEROES
 	};
 	struct waiting *w = arg;
 
@@ -238,13 +255,17 @@ static void wait_beside_streams(struct disk *disk, unsigned int nr, unsigned int
 	still_waiting = nr;
 	longest = 0;
 	for (unsigned int i = 0; i < nr; i++) {
-		waiting[i] = (struct waiting){ .disk = disk, .nr = i, .left = left,
-					       .req.done = waiting_done };
+		waiting[i] = (struct waiting){
+			.disk = disk,
+			.nr = i,
+			.left = left,
+			.req.done = waiting_done,
+		};
 		waiting[i].again = (struct event_deferred){ .fn = wait_next, .arg = &waiting[i] };
 		wait_next(&waiting[i]);
 	}
 	do
-		aio_drain(aio);		/* it may leave what was deferred last */
+		aio_drain(aio); /* it may leave what was deferred last */
 	while (still_waiting);
 	print_message("# the longest wait: %u flushes\n", longest);
 	assert_true(longest <= MAX_WAIT);
@@ -321,7 +342,8 @@ static void slices_of_a_freed_table_are_forgotten(void **state)
 
 	(void)state;
 	assert_int_equal(tool("qemu-img create -q -f qcow2 q 1G; "
-			      "qemu-io -f qcow2 -c 'write -P 1 0 1M' q >/dev/null"), 0);
+			      "qemu-io -f qcow2 -c 'write -P 1 0 1M' q >/dev/null"),
+			 0);
 	l1 = field("q", 40);
 	set_field("q", l1, field("q", l1) & ~(1ull << 63));
 	disk = open_disk(&(struct disk_config){ .path = path_in("q") });
@@ -337,7 +359,8 @@ static void slices_of_a_freed_table_are_forgotten(void **state)
 	has_value(disk, MIB(512), MIB(1), 3);
 	close_disk(disk);
 	assert_int_equal(tool("qemu-img check -q q && ! qemu-io -f qcow2 -c 'read -P 2 0 64k' "
-			      "-c 'read -P 1 64k 960k' -c 'read -P 3 512M 1M' q | grep -q failed"), 0);
+			      "-c 'read -P 1 64k 960k' -c 'read -P 3 512M 1M' q | grep -q failed"),
+			 0);
 }
 
 /* ---- the header ---- */
@@ -350,7 +373,8 @@ static void opening_changes_nothing(void **state)
 
 	(void)state;
 	assert_int_equal(tool("qemu-img create -q -f qcow2 q 64M; qemu-img bitmap --add q b; "
-			      "cp -p q as-it-was; touch -d 2001-01-01 q"), 0);
+			      "cp -p q as-it-was; touch -d 2001-01-01 q"),
+			 0);
 	assert_int_equal(field("q", 88), 1);
 	disk = open_disk(&(struct disk_config){ .path = path_in("q") });
 	assert_int_equal(do_request(disk, DISK_READ, 0, data, 512), 0);
@@ -400,7 +424,8 @@ static void a_full_host_fails_no_flush(void **state)
 		assert_int_equal(tool("rm -f small/*; "
 				      "qemu-img create -q -f qcow2 -o cluster_size=%u small/q %llu; "
 				      "dd if=/dev/zero of=small/ballast bs=64k count=%u 2>/dev/null",
-				      1u << bits, (unsigned long long)(4096 * per_table), 100 + bits), 0);
+				      1u << bits, (unsigned long long)(4096 * per_table), 100 + bits),
+				 0);
 		disk = open_disk(&(struct disk_config){ .path = path_in("small/q") });
 		saved = begin_capture();
 		memset(data, 3, sizeof(data));
@@ -422,7 +447,7 @@ static void a_full_host_fails_no_flush(void **state)
 			assert_int_equal(data[bytes - 1], 3);
 		}
 		close_disk(disk);
-		assert_int_equal(tool("qemu-img check -q small/q"), 0);		/* nothing leaks */
+		assert_int_equal(tool("qemu-img check -q small/q"), 0); /* nothing leaks */
 	}
 	assert_int_equal(umount(dir), 0);
 }
@@ -437,7 +462,8 @@ static void trim_once(uint64_t *seed, unsigned int bits)
 	struct disk *disk;
 
 	assert_int_equal(tool("rm -f q; qemu-img create -q -f qcow2 -o cluster_size=%u q 8M",
-			      1u << bits), 0);
+			      1u << bits),
+			 0);
 	disk = open_disk(&(struct disk_config){ .path = path_in("q") });
 	for (unsigned int i = 0; i < 400; i++) {
 		uint64_t at = random_u64(seed) % sectors * 512;
@@ -467,7 +493,7 @@ static void trim_once(uint64_t *seed, unsigned int bits)
 static void trims_leave_nothing_behind(void **state)
 {
 	const char *full = getenv("FULL");
-	unsigned int runs = full && *full ? 100 : 4;	/* with each engine */
+	unsigned int runs = full && *full ? 100 : 4; /* with each engine */
 	uint64_t seed = 17;
 
 	(void)state;

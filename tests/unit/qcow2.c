@@ -23,7 +23,7 @@
 
 /* One request in flight. */
 struct job {
-	struct disk_request req;	/* first */
+	struct disk_request req; /* first */
 	struct iovec iov[3];
 	uint8_t *data;
 	uint64_t offset, bytes;
@@ -33,7 +33,7 @@ struct job {
 
 static struct job jobs[DEPTH];
 static uint8_t *model;
-static bool *discarded;			/* sectors whose contents nobody knows */
+static bool *discarded; /* sectors whose contents nobody knows */
 static uint64_t seed;
 static unsigned int failures;
 
@@ -92,7 +92,7 @@ static enum disk_operation random_operation(void)
 	static const enum disk_operation mix[16] = {
 		DISK_READ, DISK_READ, DISK_READ, DISK_READ, DISK_READ, DISK_READ,
 		DISK_WRITE, DISK_WRITE, DISK_WRITE, DISK_WRITE, DISK_WRITE, DISK_WRITE,
-		DISK_DISCARD, DISK_WRITE_ZEROES, DISK_WRITE_ZEROES, DISK_FLUSH,
+		DISK_DISCARD, DISK_WRITE_ZEROES, DISK_WRITE_ZEROES, DISK_FLUSH
 	};
 
 	return mix[random_u64(&seed) % 16];
@@ -212,8 +212,8 @@ static void make_base(uint64_t bytes)
 struct shape {
 	const char *name;
 	unsigned int cluster_bits;
-	const char *options;		/* of qemu-img create */
-	const char *base;		/* how the base is made from base.raw; NULL: none */
+	const char *options; /* of qemu-img create */
+	const char *base;    /* how the base is made from base.raw; NULL: none */
 	unsigned int requests;
 	bool cow;
 	enum aio_engine engine;
@@ -235,7 +235,8 @@ static void exercise(const struct shape *s)
 	assert_int_equal(tool("qemu-img create -q -f qcow2 -o cluster_size=%u%s%s %s top.qcow2 %llu",
 			      cluster, *s->options ? "," : "", s->options,
 			      s->base ? "-b base -F $(test -e base.raw_is_it && echo raw || echo qcow2)" : "",
-			      (unsigned long long)bytes), 0);
+			      (unsigned long long)bytes),
+			 0);
 	for (int round = 0; round < (getenv("FULL") ? 3 : 2); round++) {
 		disk = open_disk(&(struct disk_config){ .path = path_in("top.qcow2") });
 		assert_int_equal(disk->size_bytes, bytes);
@@ -252,18 +253,22 @@ static void exercise(const struct shape *s)
 	tear_down();
 }
 
-#define RAW_BASE "cp base.raw base; touch base.raw_is_it; true %u"
-#define QCOW2_BASE "qemu-img convert -q -O qcow2 -o cluster_size=%u base.raw base"
+#define RAW_BASE    "cp base.raw base; touch base.raw_is_it; true %u"
+#define QCOW2_BASE  "qemu-img convert -q -O qcow2 -o cluster_size=%u base.raw base"
 #define PACKED_BASE "qemu-img convert -q -c -O qcow2 -o cluster_size=%u base.raw base"
-#define ZSTD_BASE "qemu-img convert -q -c -O qcow2 -o compression_type=zstd,cluster_size=%u base.raw base"
+#define ZSTD_BASE   "qemu-img convert -q -c -O qcow2 -o compression_type=zstd,cluster_size=%u base.raw base"
 
 static void every_cluster_size(const char *base, unsigned int requests)
 {
 	const char *full = getenv("FULL");
 
 	for (unsigned int bits = 9; bits <= 21; bits += full ? 1 : STEP)
-		exercise(&(struct shape){ .cluster_bits = bits, .options = "", .base = base,
-					  .requests = requests });
+		exercise(&(struct shape){
+			.cluster_bits = bits,
+			.options = "",
+			.base = base,
+			.requests = requests,
+		});
 }
 
 static void plain(void **state)

@@ -204,7 +204,7 @@ static void test_names(void **state)
 	registry_forget(&vm);
 	registry_leave(&e, 0);
 	assert_int_equal(claim(&e, NULL), 0);
-	assert_int_equal(claim(&other, NULL), 0);	/* the same number, elsewhere */
+	assert_int_equal(claim(&other, NULL), 0); /* the same number, elsewhere */
 	assert_string_not_equal(e.name, other.name);
 	assert_memory_equal(e.name, "lkvm-", 5);
 	registry_leave(&e, 0);
@@ -349,7 +349,7 @@ static void test_race(void **state)
 			close(fd);
 			unlink(guard);
 			if (k & 1)
-				registry_give_away(&e);	/* as if it had been killed */
+				registry_give_away(&e); /* as if it had been killed */
 			registry_leave(&e, 0);
 		}
 		_exit(0);
@@ -375,8 +375,10 @@ static unsigned int count_listed(rlim_t soft, rlim_t hard, int *status)
 	snprintf(path, sizeof(path), "%s/out", folder);
 	child = fork();
 	if (!child) {
-		int rc = freopen(path, "w", stdout) && freopen("/dev/null", "w", stderr) &&
-			 !setrlimit(RLIMIT_NOFILE, &limit) ? cmd_control(2, argv, 0) : 99;
+		int rc = (freopen(path, "w", stdout) && freopen("/dev/null", "w", stderr) &&
+			  !setrlimit(RLIMIT_NOFILE, &limit)) ?
+				 cmd_control(2, argv, 0) :
+				 99;
 
 		fflush(stdout);
 		_exit(rc);

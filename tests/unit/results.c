@@ -19,10 +19,10 @@
 #include "tests/lib/unit.h"
 #include "util.h"
 
-#define LISTING "-mindepth 1 -printf '%P %y %#m %s %T@ %l %n\\n' | sort"	/* find's, of all that can change */
+#define LISTING "-mindepth 1 -printf '%P %y %#m %s %T@ %l %n\\n' | sort" /* find's, of all that can change */
 
 static char dir[64];
-static char said[8192];		/* on stderr, by all processes */
+static char said[8192]; /* on stderr, by all processes */
 
 /* ---- an archive ---- */
 
@@ -92,9 +92,9 @@ static void add_output(const char *command)
 struct run {
 	struct event_loop *loop;
 	struct results *results;
-	size_t sent, piece, stop_at;	/* stop_at: the stream ends there, without a commit */
+	size_t sent, piece, stop_at; /* stop_at: the stream ends there, without a commit */
 	bool commits;
-	int error;			/* of the commit, or of put() */
+	int error; /* of the commit, or of put() */
 };
 
 static void run_ends(void *arg, int error)
@@ -193,7 +193,7 @@ static void refused(const char *why)
 		fprintf(stderr, "%d, not '%s' but: %s", rc, why, said);
 	assert_true(rc < 0);
 	assert_non_null(strstr(said, why));
-	assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);	/* one message */
+	assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1); /* one message */
 	assert_string_equal(look("find . " LISTING), before);
 }
 
@@ -232,7 +232,7 @@ static void a_tree_arrives_as_it_was(void **state)
 		add_output(i ? "tar -C in --format=pax --sparse -c ." : "tar -C in --format=pax -c a empty x sparse");
 		assert_int_equal(send_to("new", pieces[i], SIZE_MAX), 0);
 		assert_string_equal(said, "");
-		look("chmod 755 in/a/b");	/* its owner can always write */
+		look("chmod 755 in/a/b"); /* its owner can always write */
 		look("touch -d 2001-02-03T04:05:06.789Z in/a/b; touch -r in new");
 		assert_string_equal(look("diff -r in new"), "");
 		assert_string_equal(look("find new " LISTING), look("find in " LISTING));
@@ -254,7 +254,7 @@ static void it_is_mixed_with_what_is_there(void **state)
 	assert_int_equal(send_all(), 0);
 	assert_string_equal(look("cd out && find . -type f | sort && cat old dir/a dir/b more/deep/c"),
 			    "./dir/a\n./dir/b\n./more/deep/c\n./old\nnew\nA\nb\nc\n");
-	assert_string_equal(look("stat -c %a out/dir"), "755\n");	/* the host's */
+	assert_string_equal(look("stat -c %a out/dir"), "755\n"); /* the host's */
 }
 
 static void a_later_entry_counts(void **state)
@@ -280,9 +280,9 @@ static void what_is_left_out_is_said(void **state)
 	add_end();
 	assert_int_equal(send_all(), 0);
 	assert_string_equal(said, "lkvm: out: a-device: a device: left out (and 1 more)\n"
-			    "lkvm: out: fifo\\x1b[2J: a fifo: left out\n"
-			    "lkvm: out: odd: not a file, a directory or a link: left out\n"
-			    "lkvm: out: suid: set-uid, set-gid and sticky bits: left out (and 1 more)\n");
+				  "lkvm: out: fifo\\x1b[2J: a fifo: left out\n"
+				  "lkvm: out: odd: not a file, a directory or a link: left out\n"
+				  "lkvm: out: suid: set-uid, set-gid and sticky bits: left out (and 1 more)\n");
 	assert_string_equal(look("cd out && ls && stat -c %a suid sticky"), "dir\nold\nsticky\nsuid\n755\n777\n");
 }
 
@@ -345,7 +345,7 @@ static void links_of_the_host_are_not_followed(void **state)
 static void hard_links_stay_inside(void **state)
 {
 	static const char *const to[] = {
-		"/etc/passwd", "../old", "old", "../../outside/file", "link/file", "dir", "link/../x", ".", "made/..",
+		"/etc/passwd", "../old", "old", "../../outside/file", "link/file", "dir", "link/../x", ".", "made/.."
 	};
 
 	(void)state;
@@ -437,7 +437,7 @@ static void half_a_move_is_undone(void **state)
 	add_file("tree/x", "new");
 	add_end();
 	if (!send_all())
-		skip();		/* without Landlock */
+		skip(); /* without Landlock */
 	assert_string_equal(said, "lkvm: out: dir/fifo: Permission denied\n");
 	look("touch -d @0 out out/dir");
 	before = look("find . " LISTING " | sed 's/ 1[0-9.]* / /' && cd out && cat [0-9]*");
@@ -477,7 +477,7 @@ static void a_vm_that_is_killed_leaves_nothing(void **state)
 
 	(void)state;
 	add_file("old", "new");
-	assert_int_equal(pipe2(ends, 0), 0);	/* has an end when all processes have ended */
+	assert_int_equal(pipe2(ends, 0), 0); /* has an end when all processes have ended */
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {

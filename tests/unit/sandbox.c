@@ -29,16 +29,16 @@
 #include "x86/layout.h"
 #include "x86/rtc.h"
 
-#define NO_FILTERS 77	/* status of a child on a host, or in a build, without them */
+#define NO_FILTERS 77 /* status of a child on a host, or in a build, without them */
 
 struct end {
-	int status;		/* of waitpid() */
-	char text[4096];	/* stderr */
+	int status;	 /* of waitpid() */
+	char text[4096]; /* stderr */
 };
 
 static const enum sandbox_kind all_kinds[] = {
 	SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_WORKER, SANDBOX_STORE, SANDBOX_BROKER, SANDBOX_SUPERVISOR,
-	SANDBOX_RESULTS, SANDBOX_FILES, SANDBOX_LOOP_GDB,
+	SANDBOX_RESULTS, SANDBOX_FILES, SANDBOX_LOOP_GDB
 };
 
 static void be_confined(enum sandbox_kind kind, void (*act)(void))
@@ -133,14 +133,14 @@ static void free_what_is_not_ours(void)
 	static char room[64];
 	char *volatile p = room + 17;
 
-	free(p);	/* the C library notices, says so and calls abort() */
+	free(p); /* the C library notices, says so and calls abort() */
 }
 
 static void overflow_a_buffer(void)
 {
 	extern void __chk_fail(void) __attribute__((noreturn));
 
-	__chk_fail();	/* what _FORTIFY_SOURCE calls */
+	__chk_fail(); /* what _FORTIFY_SOURCE calls */
 }
 
 static void assert_reported_as_abort(void (*act)(void), const char *words)
@@ -215,7 +215,7 @@ static struct rtc rtc;
 
 static void read_the_clocks(void)
 {
-	uint8_t value = 0;	/* of the seconds */
+	uint8_t value = 0; /* of the seconds */
 
 	bus_write(&pio, PORT_RTC, &value, 1);
 	bus_read(&pio, PORT_RTC + 1, &value, 1);
@@ -261,7 +261,7 @@ static void confine_without_vdso(enum sandbox_kind kind, struct end *end)
 	close(out[1]);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_FILTERS)
-		skip();		/* nobody may trace here */
+		skip(); /* nobody may trace here */
 	assert_true(WIFSTOPPED(status));
 	hide_vdso(child);
 	assert_int_equal(ptrace(PTRACE_DETACH, child, NULL, NULL), 0);

@@ -20,7 +20,7 @@
 #include "util.h"
 #include "x86/board.h"
 
-#define LIMIT_NS 250000000ull
+#define LIMIT_NS  250000000ull
 #define RAM_BYTES MIB(4)
 
 /* ---- the machine ---- */
@@ -31,7 +31,7 @@ static struct {
 	struct board_host host;
 	machine_halted_fn halted;
 	void *halted_arg;
-	bool stands, rests, saves;	/* its CPUs will; its devices; its state can be saved */
+	bool stands, rests, saves; /* its CPUs will; its devices; its state can be saved */
 	bool is_frozen;
 	unsigned int halts, runs, ends;
 } m;
@@ -122,34 +122,38 @@ static const char *test_refuses(const struct machine *machine)
 	return NULL;
 }
 
-#define machine_loop test_loop
-#define machine_board test_board
-#define machine_on_halt test_on_halt
-#define machine_halt test_halt
-#define machine_go_on test_go_on
-#define machine_freeze test_freeze
-#define machine_thaw test_thaw
-#define machine_is_at_rest test_is_at_rest
-#define machine_save test_save
-#define machine_end_in_snapshot test_end_in_snapshot
-#define machine_state test_state
+#define machine_loop		 test_loop
+#define machine_board		 test_board
+#define machine_on_halt		 test_on_halt
+#define machine_halt		 test_halt
+#define machine_go_on		 test_go_on
+#define machine_freeze		 test_freeze
+#define machine_thaw		 test_thaw
+#define machine_is_at_rest	 test_is_at_rest
+#define machine_save		 test_save
+#define machine_end_in_snapshot	 test_end_in_snapshot
+#define machine_state		 test_state
 #define machine_refuses_snapshot test_refuses
-#define snapshot_save tested_save
-#define snapshot_is_under_way tested_is_under_way
-#define snapshot_request tested_request
-#define snapshot_init tested_init
-#define snapshot_fini tested_fini
+#define snapshot_save		 tested_save
+#define snapshot_is_under_way	 tested_is_under_way
+#define snapshot_request	 tested_request
+#define snapshot_init		 tested_init
+#define snapshot_fini		 tested_fini
 
 #include "control/snapshot.c"
 
 /* ---- who takes it ---- */
 
 struct receiver {
-	enum { TAKES_ALL, TAKES_NOTHING, LEAVES } does;
+	enum {
+		TAKES_ALL,
+		TAKES_NOTHING,
+		LEAVES,
+	} does;
 	bool stops;
 	int32_t answer;
 	/* What has become of it. */
-	int socket, watch, done;	/* 1: not yet */
+	int socket, watch, done; /* 1: not yet */
 	struct vmcore_file file;
 	uint32_t what;
 	int rc;
@@ -206,7 +210,7 @@ static void save_to(struct receiver *r, uint64_t limit_ns)
 	if (r->does == TAKES_ALL)
 		r->watch = event_add(m.loop, r->socket, EPOLLIN, on_snapshot_records, r);
 	assert_int_equal(tested_save(&snapshot, pair[0], limit_ns, on_snapshot_done, r), 0);
-	snapshot.stop = r->stops;	/* as if it was asked for by a client */
+	snapshot.stop = r->stops; /* as if it was asked for by a client */
 	if (r->does == LEAVES)
 		shutdown(r->socket, SHUT_RDWR);
 	event_run(m.loop);

@@ -141,14 +141,14 @@ static void transmit_interrupts_once_per_cause(void **state)
 
 	assert_int_equal(edges(r), 0);
 	out(r, UART_IER, UART_IER_THRI);
-	assert_int_equal(edges(r), 1);		/* empty already */
+	assert_int_equal(edges(r), 1); /* empty already */
 	assert_int_equal(in(r, UART_IIR) & 0x0f, UART_IIR_THRI);
 	assert_int_equal(in(r, UART_IIR) & 0x0f, UART_IIR_NO_INT);
 	assert_int_equal(edges(r), 0);
 	out(r, UART_TX, 'x');
 	assert_int_equal(edges(r), 1);
 	assert_int_equal(in(r, UART_IIR) & 0x0f, UART_IIR_THRI);
-	out(r, UART_IER, UART_IER_THRI);	/* no change: no new interrupt */
+	out(r, UART_IER, UART_IER_THRI); /* no change: no new interrupt */
 	assert_int_equal(edges(r), 0);
 }
 
@@ -216,7 +216,7 @@ static void full_output_holds_an_interrupt_driven_guest(void **state)
 	in(r, UART_IIR);
 	assert_int_equal(in(r, UART_IIR) & 0x0f, UART_IIR_NO_INT);
 	edges(r);
-	run_loop_for(r, 20000000);	/* the pipe takes 64 KiB: there is room again */
+	run_loop_for(r, 20000000); /* the pipe takes 64 KiB: there is room again */
 	assert_int_equal(edges(r), 1);
 	assert_int_equal(in(r, UART_IIR) & 0x0f, UART_IIR_THRI);
 	while ((n = read(r->out[0], buf, sizeof(buf))) > 0)
@@ -234,7 +234,7 @@ static void a_polling_guest_is_held_for_a_second_only(void **state)
 	assert_false(in(r, UART_LSR) & UART_LSR_THRE);
 	while (!(in(r, UART_LSR) & UART_LSR_THRE))
 		assert_true(now_ns() - start < 5000000000ull);
-	out(r, UART_TX, 'y');		/* pushes out the oldest byte, blocks nobody */
+	out(r, UART_TX, 'y'); /* pushes out the oldest byte, blocks nobody */
 }
 
 /* Nothing that a guest writes in any order may break an invariant. */

@@ -35,7 +35,7 @@ static void each_signal_is_an_order(void **state)
 		{ SIGHUP, SI_QUEUE, true, false, ORDER_REOPEN_LOG },
 		{ SIGHUP, SI_KERNEL, true, false, ORDER_END },
 		{ SIGHUP, SI_KERNEL, true, true, ORDER_END },
-		{ SIGHUP, SI_USER, true, true, ORDER_END },	/* a shell's, to its jobs */
+		{ SIGHUP, SI_USER, true, true, ORDER_END }, /* a shell's, to its jobs */
 		{ SIGHUP, SI_USER, false, true, ORDER_END },
 		{ SIGALRM, SI_KERNEL, true, false, ORDER_TIMEOUT },
 		{ SIGTSTP, SI_USER, true, false, ORDER_SUSPEND },
@@ -50,7 +50,8 @@ static void each_signal_is_an_order(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct signalfd_siginfo info = {
-			.ssi_signo = (uint32_t)cases[i].signal, .ssi_code = cases[i].code,
+			.ssi_signo = (uint32_t)cases[i].signal,
+			.ssi_code = cases[i].code,
 		};
 		const struct order o = signal_order(&info, cases[i].has_log, cases[i].hung_up);
 
@@ -98,7 +99,10 @@ static void __attribute__((noreturn)) be_job(void)
 {
 	struct supervisor supervisor = { .socket = -1 };
 	struct signals_client client = {
-		.end = on_end, .reopen_log = on_reopen, .continued = on_continued, .terminal = on_terminal,
+		.end = on_end,
+		.reopen_log = on_reopen,
+		.continued = on_continued,
+		.terminal = on_terminal,
 	};
 	struct event_loop *loop;
 	struct signals *s;
@@ -143,7 +147,7 @@ static pid_t start_job(void)
 
 	if (pipe2(told, O_CLOEXEC))
 		_exit(10);
-	signal(SIGTTOU, SIG_IGN);	/* a shell's right */
+	signal(SIGTTOU, SIG_IGN); /* a shell's right */
 	job = fork();
 	if (!job) {
 		signal(SIGTTOU, SIG_DFL);
@@ -179,7 +183,7 @@ static int shell_moves_a_running_job(void)
 	while (status == 'b');
 	if (status != 'r' || !is_raw())
 		return 5;
-	kill(job, SIGHUP);	/* the terminal is there */
+	kill(job, SIGHUP); /* the terminal is there */
 	if (next() != 'l')
 		return 6;
 	kill(job, SIGTERM);
@@ -321,7 +325,7 @@ static void time_does_not_pass_for_a_stopped_job(void **state)
 	}
 	close(said[1]);
 	if (read(said[0], &byte, 1) == 1) {
-		poll_fds(NULL, 0, 200);		/* the supervisor has read the report */
+		poll_fds(NULL, 0, 200); /* the supervisor has read the report */
 		kill(pid, SIGSTOP);
 		assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
 		assert_true(WIFSTOPPED(status));

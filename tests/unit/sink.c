@@ -40,7 +40,12 @@ static void run_for_ms(struct event_loop *loop, unsigned int ms)
 
 /* ---- output ---- */
 
-enum pair_kind { A_PIPE, A_TERMINAL, A_SOCKET, NR_PAIRS };
+enum pair_kind {
+	A_PIPE,
+	A_TERMINAL,
+	A_SOCKET,
+	NR_PAIRS,
+};
 
 /* fd[0] is the reader's. */
 static void open_pair(enum pair_kind kind, int fd[2])

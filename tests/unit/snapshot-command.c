@@ -23,12 +23,18 @@
 /* ---- the VM, and the disk ---- */
 
 static struct {
-	int socket;			/* its end */
-	enum { WAITS, LEAVES_EARLY, LEAVES_LATE, DIES_EARLY, DIES_LATE } does;
-	int fails;			/* errno of this fsync(2): 1 the file's, 2 the directory's */
+	int socket; /* its end */
+	enum {
+		WAITS,
+		LEAVES_EARLY,
+		LEAVES_LATE,
+		DIES_EARLY,
+		DIES_LATE,
+	} does;
+	int fails; /* errno of this fsync(2): 1 the file's, 2 the directory's */
 	unsigned int fsyncs;
 	bool is_gone;
-	int32_t word;			/* 1: none */
+	int32_t word; /* 1: none */
 } fake;
 
 static void hang_up(void)
@@ -112,15 +118,15 @@ static void test_close(struct registry *registry)
 	(void)registry;
 }
 
-#define fsync test_fsync
-#define socket_send test_send
-#define receive_file test_receive
-#define registry_wait test_wait
-#define registry_open test_open
-#define registry_find test_find
+#define fsync		test_fsync
+#define socket_send	test_send
+#define receive_file	test_receive
+#define registry_wait	test_wait
+#define registry_open	test_open
+#define registry_find	test_find
 #define registry_forget test_forget
-#define registry_close test_close
-#define cmd_snapshot tested_command
+#define registry_close	test_close
+#define cmd_snapshot	tested_command
 
 #include "cmd/snapshot.c"
 
@@ -197,7 +203,9 @@ static void an_older_one_is_replaced_only_if_the_vm_ends(void **state)
 			hang_up();
 		if (status != (cases[i / 2].is_new ? EXIT_OK : EXIT_NOT_DONE) || fake.word != cases[i / 2].word)
 			fail_msg("%zu: status %d, told %d", i / 2, status, fake.word);
-		assert_there(cases[i / 2].is_new ? "new" : had ? "old" : NULL);
+		assert_there(cases[i / 2].is_new ? "new" :
+			     had		 ? "old" :
+						   NULL);
 	}
 }
 

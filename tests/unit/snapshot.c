@@ -44,7 +44,7 @@ static uint64_t write_snapshot(const struct mem *mem, const struct snapshot_head
 	struct vmcore_record r;
 	uint64_t sent = 0;
 	const void *data;
-	int rc = 0, pagemap = mem_open_pagemap();	/* without it, looking makes memory: seconds for 5 GiB */
+	int rc = 0, pagemap = mem_open_pagemap(); /* without it, looking makes memory: seconds for 5 GiB */
 
 	assert_true(f.fd >= 0);
 	snapshot_image_init(&image, mem, pagemap, h, state);
@@ -90,7 +90,8 @@ static uint64_t get(struct mem *mem, gpa_t gpa)
 static void test_there_and_back(void **unused)
 {
 	static const gpa_t places[] = {
-		0, 4096, MIB(2) - 8, MIB(2), MIB(64), MEM_HOLE_START - 8, MEM_HOLE_END, MEM_HOLE_END + GIB(2) - 8,
+		0, 4096, MIB(2) - 8, MIB(2), MIB(64), MEM_HOLE_START - 8, MEM_HOLE_END,
+		MEM_HOLE_END + GIB(2) - 8
 	};
 	const uint64_t bytes = GIB(5);
 	uint8_t state[5000];
@@ -265,20 +266,34 @@ static void test_lies(void **unused)
 		uint32_t cpus, disks;
 		uint8_t flag, flat, waits, command;
 	} cases[] = {
-		{ 0, 1, 0, 0, 0, 0, 0 }, { MIB(2) + 1, 1, 0, 0, 0, 0, 0 }, { 1ull << 47, 1, 0, 0, 0, 0, 0 },
-		{ MIB(2), 0, 0, 0, 0, 0, 0 }, { MIB(2), 256, 0, 0, 0, 0, 0 }, { MIB(2), 1, 65, 0, 0, 0, 0 },
-		{ MIB(2), 1, 0, 2, 0, 0, 0 }, { MIB(2), 1, 0, 0, 0, 0, 3 },
+		{ 0, 1, 0, 0, 0, 0, 0 },
+		{ MIB(2) + 1, 1, 0, 0, 0, 0, 0 },
+		{ 1ull << 47, 1, 0, 0, 0, 0, 0 },
+		{ MIB(2), 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 256, 0, 0, 0, 0, 0 },
+		{ MIB(2), 1, 65, 0, 0, 0, 0 },
+		{ MIB(2), 1, 0, 2, 0, 0, 0 },
+		{ MIB(2), 1, 0, 0, 0, 0, 3 },
 		/* What boots instead of one that waits has nothing of it: so nothing of a command, either. */
-		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS }, { MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL },
-		{ MIB(2), 1, 0, 0, 1, 1, 0 }, { MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS },
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS },
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL },
+		{ MIB(2), 1, 0, 0, 1, 1, 0 },
+		{ MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS },
 	};
 
 	(void)unused;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		h = (struct snapshot_header){ .machine = {
-			.ram_bytes = cases[i].ram_bytes, .cpus = cases[i].cpus, .nr_disks = cases[i].disks,
-			.mmio = cases[i].flag, .flat = cases[i].flat, .waits = cases[i].waits, .command = cases[i].command,
-		} };
+		h = (struct snapshot_header){
+			.machine = {
+				.ram_bytes = cases[i].ram_bytes,
+				.cpus = cases[i].cpus,
+				.nr_disks = cases[i].disks,
+				.mmio = cases[i].flag,
+				.flat = cases[i].flat,
+				.waits = cases[i].waits,
+				.command = cases[i].command,
+			},
+		};
 		snapshot_fill(&h, state, sizeof(state));
 		write_file(path, &h, sizeof(h));
 		assert_int_equal(truncate(path, (off_t)min_u64(h.file_bytes, GIB(1024))), 0);

@@ -20,8 +20,8 @@
 /* ---- KVM's file ---- */
 
 #define NAME_BYTES 48u
-#define EACH (sizeof(struct kvm_stats_desc) + NAME_BYTES)
-#define DATA_AT 1000u
+#define EACH	   (sizeof(struct kvm_stats_desc) + NAME_BYTES)
+#define DATA_AT	   1000u
 
 static uint8_t file[1100];
 static size_t file_bytes;
@@ -43,8 +43,11 @@ static void put_header(const struct kvm_stats_header *h)
 static struct kvm_stats_header make_file(void)
 {
 	const struct kvm_stats_header h = {
-		.name_size = NAME_BYTES, .num_desc = 4, .id_offset = sizeof(h),
-		.desc_offset = sizeof(h) + NAME_BYTES, .data_offset = DATA_AT,
+		.name_size = NAME_BYTES,
+		.num_desc = 4,
+		.id_offset = sizeof(h),
+		.desc_offset = sizeof(h) + NAME_BYTES,
+		.data_offset = DATA_AT,
 	};
 	const uint64_t values[] = { 7, 1ull << 63, 9, 10, 11 };
 
@@ -53,7 +56,7 @@ static struct kvm_stats_header make_file(void)
 	put_desc(0, "exits", 1, 0);
 	put_desc(1, "histogram", 3, 16);
 	put_desc(2, "io_exits", 1, 8);
-	put_desc(3, "123456789012345678901234567890123456789012345678", 1, 0);	/* without a NUL */
+	put_desc(3, "123456789012345678901234567890123456789012345678", 1, 0); /* without a NUL */
 	memcpy(file + DATA_AT, values, sizeof(values));
 	file_bytes = DATA_AT + sizeof(values);
 	return h;
@@ -90,7 +93,9 @@ static void damage_is_no_harm(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(wild) * 3; i++) {
 		struct kvm_stats_header bad = h;
 
-		*(i % 3 == 0 ? &bad.name_size : i % 3 == 1 ? &bad.num_desc : &bad.desc_offset) = wild[i / 3];
+		*(i % 3 == 0 ? &bad.name_size :
+		  i % 3 == 1 ? &bad.num_desc :
+			       &bad.desc_offset) = wild[i / 3];
 		put_header(&bad);
 		kvm_stats_find(file, file_bytes, "io_exits");
 	}
@@ -212,13 +217,13 @@ static void what_it_says_is_shown(void **state)
 	text = stat_of(lines, true, &error);
 	assert_int_equal(error, 0);
 	assert_string_equal(text, "{\"v\":1,\"name\":\"me\",\"state\":\"paused\",\"uptime_ms\":1005,"
-		"\"mem_mib\":512,\"resident_kib\":77,\"cpus\":[{\"cpu\":0,\"time_ms\":12,"
-		"\"exits\":18446744073709551615,\"io_exits\":3,\"mmio_exits\":null,\"halt_exits\":null,"
-		"\"irq_exits\":null,\"signal_exits\":null,\"hypercalls\":null,\"insn_emulation\":null,"
-		"\"pf_taken\":null},{\"cpu\":1,\"time_ms\":13,\"exits\":null,\"io_exits\":null,"
-		"\"mmio_exits\":null,\"halt_exits\":null,\"irq_exits\":null,\"signal_exits\":null,"
-		"\"hypercalls\":null,\"insn_emulation\":null,\"pf_taken\":null}],\"devices\":[{"
-		"\"device\":\"vda\",\"requests\":5,\"bytes_in\":6,\"bytes_out\":7,\"errors\":0}]}\n");
+				  "\"mem_mib\":512,\"resident_kib\":77,\"cpus\":[{\"cpu\":0,\"time_ms\":12,"
+				  "\"exits\":18446744073709551615,\"io_exits\":3,\"mmio_exits\":null,\"halt_exits\":null,"
+				  "\"irq_exits\":null,\"signal_exits\":null,\"hypercalls\":null,\"insn_emulation\":null,"
+				  "\"pf_taken\":null},{\"cpu\":1,\"time_ms\":13,\"exits\":null,\"io_exits\":null,"
+				  "\"mmio_exits\":null,\"halt_exits\":null,\"irq_exits\":null,\"signal_exits\":null,"
+				  "\"hypercalls\":null,\"insn_emulation\":null,\"pf_taken\":null}],\"devices\":[{"
+				  "\"device\":\"vda\",\"requests\":5,\"bytes_in\":6,\"bytes_out\":7,\"errors\":0}]}\n");
 	text = stat_of(lines, false, &error);
 	assert_int_equal(error, 0);
 	assert_non_null(strstr(text, "me: paused, up 1.005 s, 512 MiB of memory, 77 KiB resident\n"));
@@ -261,7 +266,7 @@ static void names_are_names(void **state)
 	static const char *const lines[] = {
 		OK "\"items\":500,\"state\":\"\\u001b[2J\"}",
 		OK "\"cpu\":0}",
-		OK "\"device\":\"a\\\",\\\"b\\\":\\\"\\n\"}", NULL,
+		OK "\"device\":\"a\\\",\\\"b\\\":\\\"\\n\"}", NULL
 	};
 	const char *text;
 	int error;

@@ -32,11 +32,11 @@
 #include "x86/rtc.h"
 #include "x86/serial.h"
 
-#define RAM		MIB(1)
-#define ROOM		KIB(64)
-#define RNG_SLOT	1u
-#define NET_SLOT	2u
-#define NET_RX		0u
+#define RAM	 MIB(1)
+#define ROOM	 KIB(64)
+#define RNG_SLOT 1u
+#define NET_SLOT 2u
+#define NET_RX	 0u
 /* With FULL=1 every byte is tried. */
 
 static const struct pci_places places = LAYOUT_PCI_PLACES;
@@ -56,7 +56,7 @@ struct rig {
 	struct virtio_net *net;
 	struct virtio_pci *transports[2];
 	struct net wire;
-	unsigned int frames;		/* that come */
+	unsigned int frames; /* that come */
 };
 
 /* ---- a network ---- */
@@ -337,7 +337,7 @@ static void test_same_again(void **unused)
 	assert_int_equal(used_of(&b)->idx, 7);
 	for (unsigned int i = 0; i < 7; i++)
 		assert_int_equal(used_of(&b)->ring[i].id, i);
-	assert_true(b.pci.slots[NET_SLOT]->msix.pending & 1);	/* there is no VM to take it */
+	assert_true(b.pci.slots[NET_SLOT]->msix.pending & 1); /* there is no VM to take it */
 	/* The first one was not touched. */
 	a.frames = 3;
 	go_on(&a);
@@ -389,7 +389,7 @@ static void test_cut(void **unused)
 	make_busy(&a);
 	n = save(&a, bytes);
 	for (size_t i = 0; i < n; i += getenv("FULL") ? 1 : 97) {
-		uint8_t *part = malloc(i ? i : 1);	/* one byte further is ASan's business */
+		uint8_t *part = malloc(i ? i : 1); /* one byte further is ASan's business */
 
 		create(&b);
 		memcpy(part, bytes, i);

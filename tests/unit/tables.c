@@ -62,8 +62,13 @@ static void dtc_has_no_complaint(void **state)
 	static const struct fdt_input inputs[] = {
 		{ .ram_bytes = MIB(128), .cpus = 1, .cmdline = "" },
 		{ .ram_bytes = MIB(128), .cpus = 2, .cmdline = "", .nr_virtio_mmio = 31 },
-		{ .ram_bytes = GIB(64), .cpus = 300, .cmdline = "console=ttyS0 quiet",
-		  .initrd = 0x7f000000, .initrd_bytes = 0x1000001 },
+		{
+			.ram_bytes = GIB(64),
+			.cpus = 300,
+			.cmdline = "console=ttyS0 quiet",
+			.initrd = 0x7f000000,
+			.initrd_bytes = 0x1000001,
+		},
 	};
 	char out[8192];
 
@@ -88,8 +93,11 @@ static void dtc_has_no_complaint(void **state)
 static void device_tree_has_the_machine(void **state)
 {
 	const struct fdt_input in = {
-		.ram_bytes = GIB(4), .cpus = 3, .cmdline = "root=/dev/vda",
-		.initrd = 0x1000, .initrd_bytes = 0x2000,
+		.ram_bytes = GIB(4),
+		.cpus = 3,
+		.cmdline = "root=/dev/vda",
+		.initrd = 0x1000,
+		.initrd_bytes = 0x2000,
 	};
 	static uint8_t dtb[8192];
 	int cpus, node, count = 0, len;
@@ -141,8 +149,12 @@ static void zero_page_has_what_was_asked(void **state)
 {
 	struct setup_header header = { .version = 0x020f, .boot_flag = 0xaa55, .init_size = 42 };
 	struct zeropage_input in = {
-		.ram_bytes = GIB(4), .header = &header, .cmdline = LAYOUT_CMDLINE,
-		.initrd = 0x123456000, .initrd_bytes = 0x100000001, .setup_data = 0x30000,
+		.ram_bytes = GIB(4),
+		.header = &header,
+		.cmdline = LAYOUT_CMDLINE,
+		.initrd = 0x123456000,
+		.initrd_bytes = 0x100000001,
+		.setup_data = 0x30000,
 		.rsdp = LAYOUT_ACPI,
 	};
 	struct boot_params bp;
@@ -168,8 +180,11 @@ static void zero_page_has_what_was_asked(void **state)
 static void pvh_info_points_at_its_parts(void **state)
 {
 	const struct zeropage_input in = {
-		.ram_bytes = GIB(4), .cmdline = LAYOUT_CMDLINE, .initrd = 0x5000,
-		.initrd_bytes = 7, .rsdp = LAYOUT_ACPI,
+		.ram_bytes = GIB(4),
+		.cmdline = LAYOUT_CMDLINE,
+		.initrd = 0x5000,
+		.initrd_bytes = 7,
+		.rsdp = LAYOUT_ACPI,
 	};
 	uint8_t out[PVH_MAX_BYTES];
 	uint64_t v[5];
@@ -182,10 +197,10 @@ static void pvh_info_points_at_its_parts(void **state)
 	memcpy(v, out + 16, sizeof(v));
 	assert_int_equal(head[0], 0x336ec578);
 	assert_int_equal(head[3], 1);
-	assert_int_equal(v[0], LAYOUT_PVH + 56);	/* modules */
+	assert_int_equal(v[0], LAYOUT_PVH + 56); /* modules */
 	assert_int_equal(v[1], LAYOUT_CMDLINE);
 	assert_int_equal(v[2], LAYOUT_ACPI);
-	assert_int_equal(v[3], LAYOUT_PVH + 56 + 32);	/* memory map */
+	assert_int_equal(v[3], LAYOUT_PVH + 56 + 32); /* memory map */
 	assert_int_equal(v[4] & 0xffffffff, 5);
 	assert_int_equal(n, 56 + 32 + 5 * 24);
 }

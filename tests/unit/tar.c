@@ -15,7 +15,7 @@
 #include "util.h"
 
 #define LONG "a-name-of-more-than-a-hundred-bytes-0123456789-0123456789-0123456789-0123456789-0123456789-" \
-	"0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
+	     "0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789"
 
 static char dir[64];
 
@@ -214,9 +214,10 @@ static void every_format_is_read(void **state)
 			 formats[i].has_long ? "" : "--exclude='*long*' --exclude='a-name*' --exclude=nothing",
 			 packs_holes ? "" : "--exclude=long-sparse", is_v7 ? "" : "--no-same-owner");
 		assert_int_equal(tool(command), 0);
-		expected = count(is_v7 ? "! -name fifo ! -path '*long*' ! -name 'a-name*' ! -name nothing" :
+		expected = count(is_v7		      ? "! -name fifo ! -path '*long*' ! -name 'a-name*' ! -name nothing" :
 				 !formats[i].has_long ? "! -path '*long*' ! -name 'a-name*' ! -name nothing" :
-				 packs_holes ? "" : "! -name long-sparse");
+				 packs_holes	      ? "" :
+							"! -name long-sparse");
 		assert_int_equal(compare_archive(formats[i].has_ns, i % 2), expected);
 	}
 }
@@ -303,7 +304,7 @@ static void numbers_of_gnu_are_read(void **state)
 	(void)state;
 	assert_int_equal(tar_create(&t), 0);
 	tar_header(block, '0', "big", 0);
-	memcpy(block + 124, "\x80\0\0\0\0\0\0\x20\0\0\0\0", 12);	/* 128 GiB */
+	memcpy(block + 124, "\x80\0\0\0\0\0\0\x20\0\0\0\0", 12); /* 128 GiB */
 	memcpy(block + 136, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe", 12);
 	memcpy(block + 108, "\x80\0\0\0\xff\xff\xff\xf0", 8);
 	memcpy(block + 116, "\xff\xff\xff\xff\xff\xff\xff\xfe", 8);
@@ -321,7 +322,10 @@ static void numbers_of_gnu_are_read(void **state)
 
 static void what_pax_says_counts(void **state)
 {
-	static const char text[] = "13 path=a/b\n\n" "22 mtime=-1.250000001\n" "11 size=07\n" "19 uid=99999999999\n";
+	static const char text[] = "13 path=a/b\n\n"
+				   "22 mtime=-1.250000001\n"
+				   "11 size=07\n"
+				   "19 uid=99999999999\n";
 	uint8_t block[512];
 	struct tar *t;
 
@@ -337,7 +341,7 @@ static void what_pax_says_counts(void **state)
 	assert_non_null(tar_cannot_end(t));
 	memset(block, 'x', sizeof(block));
 	assert_int_equal(tar_feed(t, block), TAR_DATA);
-	tar_header(block, '0', "next", 0);	/* it has nothing of it */
+	tar_header(block, '0', "next", 0); /* it has nothing of it */
 	assert_int_equal(tar_feed(t, block), TAR_ENTRY);
 	assert_string_equal(tar_entry(t)->path, "next");
 	assert_int_equal(tar_entry(t)->mtime_s, 0);
@@ -423,11 +427,13 @@ static void bad_headers_are_refused(void **state)
 	for (unsigned int i = 0; i < 5; i++) {
 		static const char *const why[] = {
 			"its first block has no checksum of a header", "a header with a number that is none",
-			"an extended header larger than 2 MiB", "an entry without a name", "a link to nothing",
+			"an extended header larger than 2 MiB", "an entry without a name", "a link to nothing"
 		};
 
 		assert_int_equal(tar_create(&t), 0);
-		tar_header(block, i == 2 ? 'x' : i == 4 ? '2' : '0', i == 3 ? "" : "name", i == 2 ? MIB(3) : 0);
+		tar_header(block, i == 2 ? 'x' : i == 4 ? '2' :
+							  '0',
+			   i == 3 ? "" : "name", i == 2 ? MIB(3) : 0);
 		if (!i)
 			block[0] = 'N';
 		if (i == 1) {

@@ -48,7 +48,10 @@ static void on_quit(void *arg)
 static struct term *create(struct event_loop *loop, int in_fd, int out_fd, struct sink *log)
 {
 	const struct term_config config = {
-		.in_fd = in_fd, .out_fd = out_fd, .log = log, .quit = on_quit,
+		.in_fd = in_fd,
+		.out_fd = out_fd,
+		.log = log,
+		.quit = on_quit,
 	};
 	struct term *term;
 
@@ -95,7 +98,7 @@ static void a_slow_reader_loses_nothing(void **state)
 	term_put(term, sent, sizeof(sent));
 	assert_false(term_output_ready(term, false));
 	run_for_ms(loop, 20);
-	assert_true(term_output_ready(term, false));	/* the pipe took some of it */
+	assert_true(term_output_ready(term, false)); /* the pipe took some of it */
 	reader.fd = fd[0];
 	assert_int_equal(pthread_create(&thread, NULL, slow_reader, &reader), 0);
 	sink_finish(log, 0);
@@ -289,7 +292,7 @@ ssize_t read(int fd, void *data, size_t bytes)
 {
 	char stolen;
 
-	if (robbed_fd >= 0 && bytes > 8) {	/* no eventfd */
+	if (robbed_fd >= 0 && bytes > 8) { /* no eventfd */
 		assert_int_equal(syscall(SYS_read, robbed_fd, &stolen, 1), 1);
 		robbed_fd = -1;
 	}
@@ -326,14 +329,14 @@ static void input_that_another_one_takes_holds_up_nothing(void **state)
 		robbed_fd = ends[i][0];
 		assert_int_equal(write(ends[i][1], "a", 1), 1);
 		for (unsigned int n = 0; n < 20; n++, usleep(1000))
-			event_poll(loop);	/* it would read for ever */
+			event_poll(loop); /* it would read for ever */
 		assert_int_equal(robbed_fd, -1);
 		assert_int_equal(write(ends[i][1], "b", 1), 1);
 		for (unsigned int n = 0; n < 20; n++, usleep(1000))
 			event_poll(loop);
 		assert_int_equal(take_all(term, got, sizeof(got)), 1);
 		assert_int_equal(got[0], 'b');
-		assert_false(fcntl(ends[i][0], F_GETFL) & O_NONBLOCK);	/* others have it, too */
+		assert_false(fcntl(ends[i][0], F_GETFL) & O_NONBLOCK); /* others have it, too */
 		term_destroy(term);
 		event_loop_destroy(loop);
 		close(ends[i][0]);
@@ -531,8 +534,10 @@ static void crashing_child(int tty)
 	}
 	waitpid(pid, &status, 0);
 	tcgetattr(tty, &after);
-	_exit(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV &&
-	      !memcmp(&before, &after, sizeof(before)) ? 0 : 1);
+	_exit((WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV &&
+	       !memcmp(&before, &after, sizeof(before))) ?
+		      0 :
+		      1);
 }
 
 static void a_crash_restores_the_terminal(void **state)
@@ -586,8 +591,10 @@ static void closed_descriptors_become_null(void **state)
 		close(0);
 		close(2);
 		tty_open_std_fds();
-		_exit(!fstat(0, &st) && S_ISCHR(st.st_mode) && !fstat(2, &st) &&
-		      S_ISCHR(st.st_mode) ? 0 : 1);
+		_exit((!fstat(0, &st) && S_ISCHR(st.st_mode) && !fstat(2, &st) &&
+		       S_ISCHR(st.st_mode)) ?
+			      0 :
+			      1);
 	}
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);

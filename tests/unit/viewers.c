@@ -16,7 +16,7 @@
 #include "term.h"
 #include "util.h"
 
-#define TURN_NS 6000000ull	/* more than an output needs to be flushed */
+#define TURN_NS 6000000ull /* more than an output needs to be flushed */
 
 static struct event_loop *loop;
 static struct term *term;
@@ -61,7 +61,10 @@ static void create(bool takes_keys)
 {
 	const struct term_config config = { .in_fd = -1, .out_fd = -1 };
 	struct viewers_vm vm = {
-		.takes_keys = takes_keys, .resized = on_size, .send_break = on_break, .quit = on_quit,
+		.takes_keys = takes_keys,
+		.resized = on_size,
+		.send_break = on_break,
+		.quit = on_quit,
 	};
 
 	assert_int_equal(event_loop_create(&loop), 0);
@@ -91,7 +94,7 @@ static int attach(bool log)
 
 /* What a viewer has got: its output in @out, the rest in what is returned. */
 struct got {
-	size_t bytes, first;		/* of output; the number that the first line has */
+	size_t bytes, first; /* of output; the number that the first line has */
 	uint64_t lost;
 	uint32_t why, greetings;
 	bool ended, closed;
@@ -315,8 +318,12 @@ static void test_key_room(void **state)
 static void test_rubbish(void **state)
 {
 	static const struct protocol_header bad[] = {
-		{ CONSOLE_INPUT, FRAME_MAX_BYTES + 1 }, { CONSOLE_INPUT, UINT32_MAX }, { 0, 0 },
-		{ CONSOLE_OUTPUT, 0 }, { UINT32_MAX, 0 }, { CONSOLE_SIZE, 0 },
+		{ CONSOLE_INPUT, FRAME_MAX_BYTES + 1 },
+		{ CONSOLE_INPUT, UINT32_MAX },
+		{ 0, 0 },
+		{ CONSOLE_OUTPUT, 0 },
+		{ UINT32_MAX, 0 },
+		{ CONSOLE_SIZE, 0 },
 	};
 
 	(void)state;

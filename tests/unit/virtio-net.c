@@ -23,15 +23,15 @@
 #include "virtio/net.h"
 #include "x86/layout.h"
 
-#define RAM		MIB(1)
-#define RING		64u
-#define RX		0u
-#define TX		1u
-#define BUFFER		0x30000u
-#define FRAME_BYTES	64u
-#define TICK_NS		100000u
-#define PATIENCE_TICKS	5000u
-#define FOR_EVER	(~0u)
+#define RAM	       MIB(1)
+#define RING	       64u
+#define RX	       0u
+#define TX	       1u
+#define BUFFER	       0x30000u
+#define FRAME_BYTES    64u
+#define TICK_NS	       100000u
+#define PATIENCE_TICKS 5000u
+#define FOR_EVER       (~0u)
 
 struct rig {
 	struct event_loop *loop;
@@ -42,15 +42,15 @@ struct rig {
 	uint32_t features;
 	int timer;
 	/* The driver. */
-	unsigned int given[2];		/* chains since the rings were set up */
-	unsigned int next_number;	/* of frames that are sent */
+	unsigned int given[2];	  /* chains since the rings were set up */
+	unsigned int next_number; /* of frames that are sent */
 	/* The back end. */
 	struct net net;
 	bool watched, gone;
-	unsigned int frames;		/* that can be received */
-	unsigned int room;		/* for frames that are sent */
-	unsigned int failures;		/* of reads */
-	int error;			/* ... with -errno */
+	unsigned int frames;   /* that can be received */
+	unsigned int room;     /* for frames that are sent */
+	unsigned int failures; /* of reads */
+	int error;	       /* ... with -errno */
 	unsigned int reads, sent, last_number;
 	/* The test: what is tried, and how far that is. */
 	unsigned int state, way, phase, ticks;
@@ -108,7 +108,9 @@ static void wire_watch(struct net *net, unsigned int queue, bool on)
 }
 
 static const struct net_ops wire_ops = {
-	.recv = wire_recv, .send = wire_send, .watch = wire_watch,
+	.recv = wire_recv,
+	.send = wire_send,
+	.watch = wire_watch,
 };
 
 /* ---- the driver ---- */
@@ -139,7 +141,7 @@ static void start_driver(struct rig *r)
 	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
 	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, r->features);
 	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, 1);		/* VIRTIO_F_VERSION_1 */
+	driver_out(&r->mmio, VIRTIO_MMIO_DRIVER_FEATURES, 1); /* VIRTIO_F_VERSION_1 */
 	driver_out(&r->mmio, VIRTIO_MMIO_STATUS, 11);
 	add_ring(r, RX);
 	add_ring(r, TX);
@@ -176,8 +178,9 @@ static void kick_if_wanted(struct rig *r, unsigned int queue)
 static void give_buffers(struct rig *r, unsigned int nr)
 {
 	while (nr-- && outstanding(r, RX) < RING)
-		publish(r, RX, (struct vring_desc){ BUFFER + 0x8000 + r->given[RX] % RING * 2048, 2048,
-						    VRING_DESC_F_WRITE, 0 });
+		publish(r, RX,
+			(struct vring_desc){ BUFFER + 0x8000 + r->given[RX] % RING * 2048, 2048,
+					     VRING_DESC_F_WRITE, 0 });
 	kick_if_wanted(r, RX);
 }
 
@@ -258,8 +261,12 @@ static const struct {
 	const char *name;
 	bool (*reach)(struct rig *r);
 } states[] = {
-	{ "no frame", rx_no_frame }, { "no chain", rx_no_chain }, { "failed", rx_failed },
-	{ "empty", tx_empty }, { "full", tx_full }, { "stream", tx_stream },
+	{ "no frame", rx_no_frame },
+	{ "no chain", rx_no_chain },
+	{ "failed", rx_failed },
+	{ "empty", tx_empty },
+	{ "full", tx_full },
+	{ "stream", tx_stream },
 };
 
 /* ---- what happens to it there ---- */
@@ -361,14 +368,22 @@ static const struct {
 	void (*happen)(struct rig *r);
 	bool needs_start;
 } ways[] = {
-	{ "nothing", nothing, false }, { "a read fails: EIO", fail_io, false },
-	{ "a read fails: EINVAL", fail_inval, false }, { "a read fails: EFAULT", fail_fault, false },
-	{ "a read fails: ENOMEM", fail_nomem, false }, { "a read fails: EBADFD", fail_badfd, false },
-	{ "a read fails: ENODEV", fail_nodev, false }, { "reads fail", fail_often, false },
-	{ "the link flaps", link_flaps, false }, { "the peer leaves", peer_leaves, false },
-	{ "peers come and go", peers_come_and_go, false }, { "kicks", kicks_unasked, false },
-	{ "wakes", wakes_unasked, false }, { "receiving stops", rx_stops, false },
-	{ "sending stops", tx_stops, false }, { "a reset", driver_leaves, true },
+	{ "nothing", nothing, false },
+	{ "a read fails: EIO", fail_io, false },
+	{ "a read fails: EINVAL", fail_inval, false },
+	{ "a read fails: EFAULT", fail_fault, false },
+	{ "a read fails: ENOMEM", fail_nomem, false },
+	{ "a read fails: EBADFD", fail_badfd, false },
+	{ "a read fails: ENODEV", fail_nodev, false },
+	{ "reads fail", fail_often, false },
+	{ "the link flaps", link_flaps, false },
+	{ "the peer leaves", peer_leaves, false },
+	{ "peers come and go", peers_come_and_go, false },
+	{ "kicks", kicks_unasked, false },
+	{ "wakes", wakes_unasked, false },
+	{ "receiving stops", rx_stops, false },
+	{ "sending stops", tx_stops, false },
+	{ "a reset", driver_leaves, true },
 	{ "an error of the driver", driver_errs, true },
 };
 
@@ -387,7 +402,11 @@ static void repair(struct rig *r)
 	receive_frames(r, 3);
 }
 
-enum phase { REACH, REPAIR, MOVE };
+enum phase {
+	REACH,
+	REPAIR,
+	MOVE,
+};
 
 static void on_tick(void *arg, uint32_t events)
 {
@@ -432,11 +451,17 @@ static void open_rig(struct rig *r, uint32_t features, event_fn tick)
 	assert_int_equal(event_loop_create(&r->loop), 0);
 	assert_int_equal(mem_create(&r->mem, RAM), 0);
 	bus_init(&r->mmio);
-	r->net = (struct net){ .ops = &wire_ops, .name = "net0", .loop = r->loop, .nr_queues = 1,
-			       .link_up = true };
+	r->net = (struct net){
+		.ops = &wire_ops,
+		.name = "net0",
+		.loop = r->loop,
+		.nr_queues = 1,
+		.link_up = true,
+	};
 	assert_int_equal(virtio_net_create(&r->vn, r->loop, r->mem, &r->net, &params), 0);
 	assert_int_equal(virtio_mmio_create(&r->vt, virtio_net_device(r->vn), &r->mmio, NULL,
-					    LAYOUT_VIRTIO_MMIO, 5), 0);
+					    LAYOUT_VIRTIO_MMIO, 5),
+			 0);
 	start_driver(r);
 	r->timer = event_timer_create(r->loop, tick, r);
 	event_timer_set(r->loop, r->timer, TICK_NS, TICK_NS);
@@ -485,7 +510,7 @@ static void on_stream_tick(void *arg, uint32_t events)
 	(void)events;
 	r->ticks++;
 	if (r->ticks == 200)
-		event_timer_set(r->loop, r->timer, 100000000, 0);	/* a pause ends it */
+		event_timer_set(r->loop, r->timer, 100000000, 0); /* a pause ends it */
 	else if (r->ticks > 200)
 		event_stop(r->loop);
 	else

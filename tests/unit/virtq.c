@@ -16,7 +16,7 @@
 #define DESC	0x10000
 #define AVAIL	0x20000
 #define USED	0x30000
-#define BUFFERS	0x40000
+#define BUFFERS 0x40000
 #define RAM	MIB(2)
 
 struct rig {
@@ -179,7 +179,7 @@ static void interrupts_follow_the_event_index(void **state)
 	enable(r, 4, true);
 	r->desc[0] = (struct vring_desc){ BUFFERS, 16, 0, 0 };
 	for (uint32_t i = 0; i < 70000; i++) {
-		uint16_t event = (uint16_t)(i + i % 3);	/* this one, the next, the one after */
+		uint16_t event = (uint16_t)(i + i % 3); /* this one, the next, the one after */
 		bool want = i % 3 == 0;
 
 		r->avail->ring[4] = event;
@@ -187,7 +187,7 @@ static void interrupts_follow_the_event_index(void **state)
 		assert_int_equal(virtq_pop(&r->q, &c), 1);
 		virtq_push(&r->q, 0, 0);
 		assert_int_equal(virtq_should_notify(&r->q), want);
-		assert_false(virtq_should_notify(&r->q));	/* once is enough */
+		assert_false(virtq_should_notify(&r->q)); /* once is enough */
 	}
 }
 

@@ -32,7 +32,7 @@
 #include "sandbox/sandbox.h"
 #include "util.h"
 
-#define TEXT 0xffffffff81000000ull
+#define TEXT   0xffffffff81000000ull
 #define TABLES MIB(1)
 
 static char dir[] = "/tmp/lkvm-vmcore-XXXXXX";
@@ -69,7 +69,13 @@ static struct registers some_cpu(unsigned int index)
 	for (size_t i = 0; i < sizeof(cpu.regs) / sizeof(*r); i++)
 		r[i] = 0x1000 * (index + 1) + i;
 	cpu.sregs.cs = (struct kvm_segment){
-		.selector = 0x10, .limit = 0xffffffff, .type = 0xb, .present = 1, .s = 1, .l = 1, .g = 1,
+		.selector = 0x10,
+		.limit = 0xffffffff,
+		.type = 0xb,
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1,
 	};
 	cpu.sregs.gs.base = 0xffff888000000000 + index;
 	cpu.sregs.cr0 = 0x80050033;
@@ -106,8 +112,10 @@ static uint32_t put_info(gpa_t gpa, const char *release, int64_t moved)
 {
 	uint8_t page[4096] = { 0 };
 	Elf64_Nhdr head = { .n_namesz = 11 };
-	int n = snprintf((char *)page + 24, sizeof(page) - 24, "OSRELEASE=%s\nPAGESIZE=4096\n"
-			 "SYMBOL(_stext)=%llx\nNUMBER(phys_base)=%lld\nKERNELOFFSET=0\n", release, TEXT,
+	int n = snprintf((char *)page + 24, sizeof(page) - 24,
+			 "OSRELEASE=%s\nPAGESIZE=4096\n"
+			 "SYMBOL(_stext)=%llx\nNUMBER(phys_base)=%lld\nKERNELOFFSET=0\n",
+			 release, TEXT,
 			 (long long)moved);
 
 	head.n_descsz = (uint32_t)n;
@@ -255,7 +263,7 @@ static void test_notes(void **state)
 	memcpy(&value, state_of_qemu + 8 + 16 * 8, 8);
 	assert_int_equal(value, cpu.regs.rip);
 	memcpy(&word, state_of_qemu + 8 + 18 * 8 + 8, 4);
-	assert_int_equal(word, 0xa09b00);	/* 64-bit code, accessed */
+	assert_int_equal(word, 0xa09b00); /* 64-bit code, accessed */
 	memcpy(&value, state_of_qemu + 392 + 3 * 8, 8);
 	assert_int_equal(value, TABLES);
 	memcpy(&value, state_of_qemu + 432, 8);
@@ -293,7 +301,7 @@ static void test_sparse(void **state)
 	madvise(mem_ptr(mem, 0, MEM_HOLE_START), MEM_HOLE_START, MADV_NOHUGEPAGE);
 	madvise(mem_ptr(mem, MEM_HOLE_END, GIB(2)), GIB(2), MADV_NOHUGEPAGE);
 	put(GIB(4) + 0x1000, 1);
-	put(GIB(4) + 0x3000, 0);	/* touched, and zero */
+	put(GIB(4) + 0x3000, 0); /* touched, and zero */
 	put(GIB(6) - 8, 2);
 	f = dump(path, 4, pagemap);
 	vmcore_file_close(&f);
@@ -368,7 +376,7 @@ static void test_info_choice(void **state)
 		for (gpa_t gpa = 0; gpa < MIB(1); gpa += 4096)
 			vmcore_info_look(&info, mem, gpa);
 		assert_int_equal(info.nr, 3);
-		expect_release(&info, "5.0-old");	/* as long as nothing else is known */
+		expect_release(&info, "5.0-old"); /* as long as nothing else is known */
 		map_text(TABLES, MIB(32), five);
 		cpu.sregs.cr4 |= five ? 0x1000 : 0;
 		/* In user mode with the tables of that, which lack the kernel. */
@@ -425,7 +433,10 @@ static void test_kernel_segment(void **state)
 	} kernels[] = {
 		{ 0, "LOAD           0x1002000 0xffffffff81000000 0x0000000001000000 0x3000000 0x3000000" },
 		{ MIB(46), "LOAD           0x3e02000 0xffffffff81000000 0x0000000003e00000 0x200000 0x200000" },
-		{ MIB(48), NULL }, { -(int64_t)MIB(17), NULL }, { INT64_MAX, NULL }, { INT64_MIN, NULL },
+		{ MIB(48), NULL },
+		{ -(int64_t)MIB(17), NULL },
+		{ INT64_MAX, NULL },
+		{ INT64_MIN, NULL },
 	};
 
 	(void)state;
@@ -450,8 +461,17 @@ static void test_info_lies(void **state)
 		unsigned int at;
 		uint8_t byte;
 	} lies[] = {
-		{ 0, 12 }, { 1, 1 }, { 8, 1 }, { 12, 'X' }, { 22, 'X' }, { 24, 'x' }, { 33, 'x' }, { 40, 0 },
-		{ 41, 0x7f }, { 42, 0x80 }, { 43, '\x1b' },
+		{ 0, 12 },
+		{ 1, 1 },
+		{ 8, 1 },
+		{ 12, 'X' },
+		{ 22, 'X' },
+		{ 24, 'x' },
+		{ 33, 'x' },
+		{ 40, 0 },
+		{ 41, 0x7f },
+		{ 42, 0x80 },
+		{ 43, '\x1b' },
 	};
 	struct vmcore_info info = VMCORE_INFO_NONE;
 	uint8_t note[VMCORE_INFO_BYTES];
@@ -547,7 +567,7 @@ static void test_names(void **state)
 	assert_string_equal(run_in(dir, "cat text"), "secret\n");
 	/* The longest name there is, and one that is free, though its link is not. */
 	name[255] = '\0';
-	assert_int_equal(vmcore_file_open(&f, "dump", in_dir(name) , true), 0);
+	assert_int_equal(vmcore_file_open(&f, "dump", in_dir(name), true), 0);
 	assert_int_equal(vmcore_file_commit(&f), 0);
 	vmcore_file_close(&f);
 	assert_int_equal(unlink(in_dir(name)), 0);
@@ -782,21 +802,26 @@ static void test_vm_hangs_up(void **state)
 
 /* ---- on the loop ---- */
 
-#define PATIENCE_NS 300000000u
-#define LONG_PATIENCE_NS 1000000000u	/* the machine that tests may stall, too */
+#define PATIENCE_NS	 300000000u
+#define LONG_PATIENCE_NS 1000000000u /* the machine that tests may stall, too */
 
 /* Takes what comes as a client or the process of --dump-on-panic does. */
 struct receiver {
 	struct event_loop *loop;
 	struct vmcore *vmcore;
-	int late;			/* timer */
+	int late; /* timer */
 	int socket, watch;
-	unsigned int reads, most_reads;	/* then it does what it does */
-	enum { STOPS, LEAVES, ANSWERS, ANSWERS_LATE } then;
+	unsigned int reads, most_reads; /* then it does what it does */
+	enum {
+		STOPS,
+		LEAVES,
+		ANSWERS,
+		ANSWERS_LATE,
+	} then;
 	int32_t answer;
 	struct vmcore_file file;
-	int rc;				/* of the file */
-	int done;			/* of the sender; 1: not yet */
+	int rc;	  /* of the file */
+	int done; /* of the sender; 1: not yet */
 	bool unwanted;
 };
 
@@ -862,7 +887,9 @@ static void nothing_came(void *arg, uint32_t events)
 static void stream(struct receiver *r, int type)
 {
 	struct vmcore_source source = {
-		.nr_cpus = 2, .read_cpu = read_some_cpu, .patience_ns = r->then == ANSWERS_LATE ? LONG_PATIENCE_NS : PATIENCE_NS,
+		.nr_cpus = 2,
+		.read_cpu = read_some_cpu,
+		.patience_ns = r->then == ANSWERS_LATE ? LONG_PATIENCE_NS : PATIENCE_NS,
 	};
 	struct vmcore_client client = { .done = on_done, .is_unwanted = is_unwanted, .arg = r };
 	int pair[2], timer;
@@ -880,7 +907,7 @@ static void stream(struct receiver *r, int type)
 	r->done = 1;
 	assert_int_equal(vmcore_file_open(&r->file, "dump", in_dir("stream"), false), 0);
 	assert_int_equal(vmcore_create(&r->vmcore, &source), 0);
-	vmcore_go(r->vmcore);		/* of nothing */
+	vmcore_go(r->vmcore); /* of nothing */
 	client.socket = pair[0];
 	client.answers = r->then == ANSWERS || r->then == ANSWERS_LATE;
 	r->late = event_timer_create(r->loop, answer_late, r);
@@ -972,7 +999,8 @@ static void test_saver(void **state)
 	struct receiver r = { .done = 1 };
 	struct vmcore_client client = { .answers = true, .done = saver_done, .arg = &r };
 	const struct vmcore_record too_large[] = {
-		{ MIB(4) + VMCORE_MOST_BESIDE_RAM + 1, 0, VMCORE_BEGIN }, { .kind = VMCORE_END },
+		{ MIB(4) + VMCORE_MOST_BESIDE_RAM + 1, 0, VMCORE_BEGIN },
+		{ .kind = VMCORE_END },
 	};
 	char word = 'x';
 	int32_t answer = 0;
@@ -1023,7 +1051,9 @@ static bool next_odd(void *maker, struct vmcore_record *record, const void **dat
 {
 	static const uint8_t bytes[ODD_BYTES] = { [ODD_BYTES - 1] = 7 };
 	static const struct vmcore_record records[] = {
-		{ ODD_BYTES, 0, VMCORE_BEGIN }, { 0, ODD_BYTES, VMCORE_DATA }, { 0, 0, VMCORE_END },
+		{ ODD_BYTES, 0, VMCORE_BEGIN },
+		{ 0, ODD_BYTES, VMCORE_DATA },
+		{ 0, 0, VMCORE_END },
 	};
 	unsigned int *i = maker;
 
@@ -1042,7 +1072,11 @@ static void test_last_byte(void **state)
 	struct receiver r = { .done = 1 };
 	unsigned int at = 0;
 	struct vmcore_client client = {
-		.answers = true, .done = saver_done, .arg = &r, .next = next_odd, .maker = &at,
+		.answers = true,
+		.done = saver_done,
+		.arg = &r,
+		.next = next_odd,
+		.maker = &at,
 	};
 	struct stat st;
 
@@ -1076,7 +1110,7 @@ static int remove_directory(void **state)
 	char line[64];
 
 	(void)state;
-	snprintf(line, sizeof(line), "rm -rf %s", dir);	/* another of us may be at work */
+	snprintf(line, sizeof(line), "rm -rf %s", dir); /* another of us may be at work */
 	return run_tool(line, text, sizeof(text));
 }
 

@@ -14,14 +14,18 @@
 #include "util.h"
 #include "x86/boot/vmlinux.h"
 
-#define LINK_GPA	MIB(16)
-#define BASE		0xffffffff81000000ull
-#define FILE_BYTES	8192u
+#define LINK_GPA   MIB(16)
+#define BASE	   0xffffffff81000000ull
+#define FILE_BYTES 8192u
 
 static struct vmlinux kernel_of(uint64_t image_bytes)
 {
-	return (struct vmlinux){ .link_gpa = LINK_GPA, .link_address = BASE,
-				 .image_bytes = image_bytes, .has_relocs = true };
+	return (struct vmlinux){
+		.link_gpa = LINK_GPA,
+		.link_address = BASE,
+		.image_bytes = image_bytes,
+		.has_relocs = true,
+	};
 }
 
 /* Every slot of RAM, and no other, is chosen; the initrd stays where it is. */
@@ -32,7 +36,7 @@ static void each_place_is_as_likely(void **state)
 	} cases[] = {
 		{ MIB(256), 0, 0, MIB(46), 98 },
 		{ MIB(256), MIB(200), MIB(56), MIB(46), 70 },
-		{ MIB(64), MIB(16) + 4096, MIB(1), MIB(46), 1 },	/* above the initrd only */
+		{ MIB(64), MIB(16) + 4096, MIB(1), MIB(46), 1 }, /* above the initrd only */
 		{ MIB(62), 0, 0, MIB(46), 1 },
 		{ MIB(61), 0, 0, MIB(46), 0 },
 		{ GIB(3), 0, 0, MIB(50), 1504 },
@@ -45,7 +49,9 @@ static void each_place_is_as_likely(void **state)
 	for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
 		struct vmlinux v = kernel_of(cases[c].bytes);
 		const struct vmlinux_limits l = {
-			.align = MIB(2), .ram_bytes = cases[c].ram, .avoid = cases[c].avoid,
+			.align = MIB(2),
+			.ram_bytes = cases[c].ram,
+			.avoid = cases[c].avoid,
 			.avoid_bytes = cases[c].avoid_bytes,
 		};
 		uint64_t low = min_u64(l.ram_bytes, MEM_HOLE_START), last = 0;
@@ -95,13 +101,23 @@ static size_t make_file(uint8_t *file, const uint32_t *words, size_t nr)
 {
 	Elf64_Ehdr e = {
 		.e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
-		.e_type = ET_EXEC, .e_machine = EM_X86_64, .e_entry = LINK_GPA + 64,
-		.e_phoff = sizeof(e), .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1,
-		.e_shoff = 4096, .e_shentsize = sizeof(Elf64_Shdr), .e_shnum = 1,
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
+		.e_entry = LINK_GPA + 64,
+		.e_phoff = sizeof(e),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 1,
+		.e_shoff = 4096,
+		.e_shentsize = sizeof(Elf64_Shdr),
+		.e_shnum = 1,
 	};
 	Elf64_Phdr ph = {
-		.p_type = PT_LOAD, .p_offset = 1024, .p_filesz = 1024, .p_memsz = 4096,
-		.p_vaddr = BASE, .p_paddr = LINK_GPA,
+		.p_type = PT_LOAD,
+		.p_offset = 1024,
+		.p_filesz = 1024,
+		.p_memsz = 4096,
+		.p_vaddr = BASE,
+		.p_paddr = LINK_GPA,
 	};
 	size_t end = 4096 + sizeof(Elf64_Shdr);
 
@@ -135,7 +151,7 @@ static void relocations_change_their_words(void **state)
 	memcpy(&q, image + 8, 8);
 	assert_int_equal(q, 0x1111111111111111ull + MIB(6));
 	memcpy(&q, image + 0xff8, 8);
-	assert_int_equal(q, MIB(6));		/* behind what the file holds */
+	assert_int_equal(q, MIB(6)); /* behind what the file holds */
 	memcpy(&w, image + 0x20, 4);
 	assert_int_equal(w, 0x11111111u - MIB(6));
 	assert_int_equal(image[0x29], 0x11);
@@ -157,7 +173,7 @@ static void tables_that_are_not(void **state)
 		{ { 0, 0, 0 }, 3, 0 },
 		{ { 0, 0, 0, 0 }, 4, -ENOTSUP },
 		{ { 0x81000000, 0, 0 }, 3, -ENOTSUP },
-		{ { 0, 0x81000ff9, 0 }, 3, -ENOTSUP },		/* 64 bits, one byte over the end */
+		{ { 0, 0x81000ff9, 0 }, 3, -ENOTSUP }, /* 64 bits, one byte over the end */
 		{ { 0, 0, 0x81000ffc }, 3, 0 },
 		{ { 0, 0, 0x81000ffd }, 3, -ENOTSUP },
 		{ { 0, 0, 0x80ffffff }, 3, -ENOTSUP },
@@ -194,7 +210,7 @@ static void headers_of_any_kind(void **state)
 	for (size_t at = 0; at < sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr); at++) {
 		for (size_t i = 0; i < sizeof(values); i++) {
 			size_t bytes = make_file(file, words, ARRAY_SIZE(words));
-			uint8_t *exact = malloc(bytes);	/* its end is watched, with ASan */
+			uint8_t *exact = malloc(bytes); /* its end is watched, with ASan */
 
 			file[at] = values[i];
 			memcpy(exact, file, bytes);
@@ -214,7 +230,7 @@ static void unpackers_stay_in_bounds(void **state)
 {
 	static const char *const tools[] = {
 		"gzip -9nc", "xz --check=crc32 --x86 --lzma2=dict=1MiB -c", "xz --format=lzma -c",
-		"bzip2 -c", "lzop -c", "lz4 -l -c", "zstd -q -c",
+		"bzip2 -c", "lzop -c", "lz4 -l -c", "zstd -q -c"
 	};
 	static uint8_t plain[20000], out[20000 + 16], packed[40000];
 	char command[200];

@@ -54,7 +54,7 @@ static bool is_there(const char *name)
 
 /* ---- who locks ---- */
 
-static unsigned int steals;	/* so often a file is another one by the time it is locked */
+static unsigned int steals; /* so often a file is another one by the time it is locked */
 
 static void put_old(const char *name, long age_s)
 {
@@ -168,10 +168,10 @@ static void what_is_of_no_use_goes(void **unused)
 {
 	static const char *const stay[] = {
 		"." OTHER(1) ".warm", OTHER(2) ".warm", OTHER(2) ".uses", ".other.warm", "lkvm-1-2.kernel", "other.warm",
-		"lkvm-123.warm", "lkvm-123.uses",
+		"lkvm-123.warm", "lkvm-123.uses"
 	};
 	static const char *const go[] = {
-		"." NAME ".warm", "." OTHER(3) ".warm", OTHER(4) ".warm", OTHER(4) ".uses", OTHER(5) ".uses",
+		"." NAME ".warm", "." OTHER(3) ".warm", OTHER(4) ".warm", OTHER(4) ".uses", OTHER(5) ".uses"
 	};
 	struct sandbox sandbox;
 	struct warm w;
@@ -189,7 +189,7 @@ static void what_is_of_no_use_goes(void **unused)
 	for (size_t i = 0; i < ARRAY_SIZE(stay); i++)
 		if (!is_there(stay[i]))
 			fail_msg("%s is gone", stay[i]);
-	assert_true(is_locked(go[0]));		/* a new one */
+	assert_true(is_locked(go[0])); /* a new one */
 	for (size_t i = 1; i < ARRAY_SIZE(go); i++)
 		if (is_there(go[i]))
 			fail_msg("%s is there", go[i]);

@@ -35,33 +35,33 @@
 #include "x86/layout.h"
 
 #ifndef SETUP_RNG_SEED
-#define SETUP_RNG_SEED 9	/* Linux 6.0; ignored by older kernels */
+#define SETUP_RNG_SEED 9 /* Linux 6.0; ignored by older kernels */
 #endif
 
-#define HEADER_OFFSET		0x1f1	/* struct setup_header in the file */
-#define HEADER_MAGIC		0x53726448	/* "HdrS" */
-#define BOOT_FLAG_MAGIC		0xaa55
-#define SECTOR_BYTES		512u
-#define ENTRY_64_OFFSET		0x200u
-#define PROTOCOL_MIN		0x0206	/* cmdline_size: Linux 2.6.22 */
-#define PROTOCOL_INIT_SIZE	0x020a
-#define PROTOCOL_XLOADFLAGS	0x020c
-#define SYSSIZE_UNIT		16u
-#define ELF_MAX_PHDRS		128u
-#define ELF_MAX_NOTES_BYTES	65536u
-#define CMDLINE_MAX_VMLINUX	2047u	/* COMMAND_LINE_SIZE of x86 less the NUL */
-#define NOTE_XEN_PHYS32_ENTRY	18u
-#define INITRD_ALIGN		4096u
-#define INITRD_PART_ALIGN	4u	/* what the kernel's unpacker expects of a cpio */
-#define RNG_SEED_BYTES		32u
-#define MAX_KERNEL_PIPE_BYTES	GIB(1)	/* with what a debugger wants of it */
+#define HEADER_OFFSET	      0x1f1	 /* struct setup_header in the file */
+#define HEADER_MAGIC	      0x53726448 /* "HdrS" */
+#define BOOT_FLAG_MAGIC	      0xaa55
+#define SECTOR_BYTES	      512u
+#define ENTRY_64_OFFSET	      0x200u
+#define PROTOCOL_MIN	      0x0206 /* cmdline_size: Linux 2.6.22 */
+#define PROTOCOL_INIT_SIZE    0x020a
+#define PROTOCOL_XLOADFLAGS   0x020c
+#define SYSSIZE_UNIT	      16u
+#define ELF_MAX_PHDRS	      128u
+#define ELF_MAX_NOTES_BYTES   65536u
+#define CMDLINE_MAX_VMLINUX   2047u /* COMMAND_LINE_SIZE of x86 less the NUL */
+#define NOTE_XEN_PHYS32_ENTRY 18u
+#define INITRD_ALIGN	      4096u
+#define INITRD_PART_ALIGN     4u /* what the kernel's unpacker expects of a cpio */
+#define RNG_SEED_BYTES	      32u
+#define MAX_KERNEL_PIPE_BYTES GIB(1) /* with what a debugger wants of it */
 
 struct initrd_file {
 	const char *path;
 	int fd;
-	uint64_t at;		/* where in the file it begins */
+	uint64_t at; /* where in the file it begins */
 	uint64_t bytes;
-	uint64_t offset;	/* in the initrd */
+	uint64_t offset; /* in the initrd */
 };
 
 struct boot {
@@ -69,19 +69,18 @@ struct boot {
 	const char *path;
 	const char *kind;
 	int fd;
-	uint64_t at;		/* where in the file the kernel begins */
-	struct uki uki;		/* what else is in it */
-	char *cmdline;		/* ours, the kernel's own, the user's */
+	uint64_t at;	/* where in the file the kernel begins */
+	struct uki uki; /* what else is in it */
+	char *cmdline;	/* ours, the kernel's own, the user's */
 	struct boot_plan plan;
 	unsigned int nr_initrds;
-	struct initrd_file initrds[BOOT_MAX_INITRDS + 2];	/* the kernel's, the user's, ours */
+	struct initrd_file initrds[BOOT_MAX_INITRDS + 2]; /* the kernel's, the user's, ours */
 	gpa_t initrd;
 	uint64_t initrd_bytes;
 	struct payload payload;
 };
 
-__attribute__((format(printf, 2, 3)))
-static int boot_fail(struct boot_error *error, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int boot_fail(struct boot_error *error, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -119,7 +118,7 @@ static int check_header(const struct setup_header *h, struct boot_error *error)
 {
 	if (h->version < PROTOCOL_MIN)
 		return boot_fail(error, "boot protocol %u.%02u is too old\n"
-				 "kernels from Linux 2.6.22 on (2.06) are supported.",
+					"kernels from Linux 2.6.22 on (2.06) are supported.",
 				 h->version >> 8, h->version & 0xff);
 	if (!(h->loadflags & LOADED_HIGH))
 		return boot_fail(error, "a zImage, which loads below 1 MiB\nbuild a bzImage instead.");
@@ -130,7 +129,7 @@ static int check_header(const struct setup_header *h, struct boot_error *error)
 static int find_payload(const struct setup_header *h, uint64_t file_bytes,
 			struct boot_segment *seg, struct boot_error *error)
 {
-	uint64_t sects = h->setup_sects ? h->setup_sects : 4;	/* protocol @0x1f1 */
+	uint64_t sects = h->setup_sects ? h->setup_sects : 4; /* protocol @0x1f1 */
 	uint64_t promised = (uint64_t)h->syssize * SYSSIZE_UNIT;
 
 	seg->offset = (sects + 1) * SECTOR_BYTES;
@@ -165,7 +164,8 @@ static int find_kernel_end(struct boot_plan *plan, uint64_t ram_bytes, struct bo
 	plan->kernel_end = max_u64(loaded, unpacked);
 	if (plan->kernel_end > low_ram(ram_bytes))
 		return boot_fail(error, "needs %llu MiB of RAM to start, the machine has %llu\n"
-				 "use -m %lluM or more.", mib_up(plan->kernel_end),
+					"use -m %lluM or more.",
+				 mib_up(plan->kernel_end),
 				 (unsigned long long)(ram_bytes >> 20), mib_up(plan->kernel_end) + 32);
 	return 0;
 }
@@ -228,7 +228,8 @@ static int plan_segment(struct boot_plan *plan, const Elf64_Phdr *ph, unsigned i
 				 (unsigned long long)ph->p_paddr);
 	if (!range_within(ph->p_paddr, ph->p_memsz, low_ram(ram_bytes)))
 		return boot_fail(error, "segment %u: %#llx + %#llx is outside of the %llu MiB of RAM\n"
-				 "use a larger -m.", index, (unsigned long long)ph->p_paddr,
+					"use a larger -m.",
+				 index, (unsigned long long)ph->p_paddr,
 				 (unsigned long long)ph->p_memsz, (unsigned long long)(ram_bytes >> 20));
 	*seg = (struct boot_segment){
 		.offset = ph->p_offset,
@@ -329,8 +330,12 @@ int boot_plan_elf(struct boot_plan *plan, const struct boot_elf *elf, uint64_t f
 static Elf64_Phdr widen(const Elf32_Phdr *p)
 {
 	return (Elf64_Phdr){
-		.p_type = p->p_type, .p_offset = p->p_offset, .p_vaddr = p->p_vaddr,
-		.p_paddr = p->p_paddr, .p_filesz = p->p_filesz, .p_memsz = p->p_memsz,
+		.p_type = p->p_type,
+		.p_offset = p->p_offset,
+		.p_vaddr = p->p_vaddr,
+		.p_paddr = p->p_paddr,
+		.p_filesz = p->p_filesz,
+		.p_memsz = p->p_memsz,
 	};
 }
 
@@ -379,7 +384,7 @@ static size_t read_notes(int fd, const Elf64_Phdr *phdrs, unsigned int nr, uint6
 
 static int check_elf_header(const uint8_t *page, size_t page_bytes, struct boot_error *error)
 {
-	Elf64_Ehdr e;	/* the fields up to e_version are the same in both classes */
+	Elf64_Ehdr e; /* the fields up to e_version are the same in both classes */
 
 	if (page_bytes < sizeof(e))
 		return boot_fail(error, "truncated: %zu bytes", page_bytes);
@@ -439,7 +444,7 @@ static int plan_flat(struct boot_plan *plan, gpa_t address, uint64_t file_bytes,
 	memset(plan, 0, sizeof(*plan));
 	if (address % 16 || address >= limit)
 		return boot_fail(error, "cannot be entered at segment:0 of address %#llx\n"
-				 "the address has to be a multiple of 16 below %#x.",
+					"the address has to be a multiple of 16 below %#x.",
 				 (unsigned long long)address, LAYOUT_ACPI);
 	if (!range_within(address, file_bytes, limit))
 		return boot_fail(error, "%llu bytes at %#llx reach beyond %#llx",
@@ -447,7 +452,9 @@ static int plan_flat(struct boot_plan *plan, gpa_t address, uint64_t file_bytes,
 				 (unsigned long long)limit);
 	plan->nr_segments = 1;
 	plan->segments[0] = (struct boot_segment){
-		.file_bytes = file_bytes, .gpa = address, .mem_bytes = file_bytes,
+		.file_bytes = file_bytes,
+		.gpa = address,
+		.mem_bytes = file_bytes,
 	};
 	plan->start.entry = CPU_ENTRY_REAL;
 	plan->start.rip = address;
@@ -474,11 +481,13 @@ int boot_place_initrd(const struct boot_plan *plan, uint64_t bytes, uint64_t ram
 		return 0;
 	}
 	return boot_fail(error, "%llu bytes do not fit: this kernel takes an initrd between %#llx and "
-			 "%#llx, %llu bytes less\n%s", (unsigned long long)bytes,
+				"%#llx, %llu bytes less\n%s",
+			 (unsigned long long)bytes,
 			 (unsigned long long)start, (unsigned long long)limit,
 			 (unsigned long long)(bytes - room),
 			 limit < align_down(plan->initrd_limit, INITRD_ALIGN) ?
-			 "use a larger -m or a smaller initrd." : "use a smaller initrd.");
+				 "use a larger -m or a smaller initrd." :
+				 "use a smaller initrd.");
 }
 
 /* A pipe has no size: copies it into a memory file, bounded by RAM. */
@@ -518,8 +527,10 @@ static int slurp(int pipe_fd, uint64_t max_bytes)
 
 static const char *boot_kind_of(mode_t mode)
 {
-	return S_ISDIR(mode) ? "is a directory" : S_ISCHR(mode) ? "is a character device" :
-	       S_ISBLK(mode) ? "is a block device" : "is neither a file nor a pipe";
+	return S_ISDIR(mode) ? "is a directory" :
+	       S_ISCHR(mode) ? "is a character device" :
+	       S_ISBLK(mode) ? "is a block device" :
+			       "is neither a file nor a pipe";
 }
 
 /*
@@ -569,7 +580,11 @@ static int boot_add_initrd(struct boot *boot, const char *path, int fd, uint64_t
 	if (fd < 0)
 		return fd;
 	boot->initrds[boot->nr_initrds++] = (struct initrd_file){
-		.path = path, .fd = fd, .at = at, .bytes = bytes, .offset = offset,
+		.path = path,
+		.fd = fd,
+		.at = at,
+		.bytes = bytes,
+		.offset = offset,
 	};
 	if (bytes > 1ull << 46) {
 		log_error("initrd: %s: too large", path);
@@ -743,7 +758,8 @@ static int check_cmdline(const struct boot *boot)
 	if (boot->config->flat || len <= max)
 		return 0;
 	log_error("command line: %zu bytes; this kernel takes at most %zu\n"
-		  "nothing was cut: shorten -p or use --no-default-params.", len, max);
+		  "nothing was cut: shorten -p or use --no-default-params.",
+		  len, max);
 	return -E2BIG;
 }
 

@@ -28,24 +28,24 @@
 #include "util.h"
 #include "x86/boot/kernel-cache.h"
 
-#define PAGE_BYTES	4096u
-#define VERSION		2u
-#ifndef LIMIT_BYTES	/* less in the test build */
-#define LIMIT_BYTES	MIB(1024)	/* of all entries, on disk */
+#define PAGE_BYTES 4096u
+#define VERSION	   2u
+#ifndef LIMIT_BYTES	      /* less in the test build */
+#define LIMIT_BYTES MIB(1024) /* of all entries, on disk */
 #endif
-#define IMAGE_MAX_BYTES	GIB(1)
-#define RELOCS_MAX	(16u << 20)	/* words: no kernel has a million */
-#define CHUNK_PAGES	64u		/* of work, between two looks whether to give up */
-#define MERGE_PAGES	8u		/* zero pages read along rather than begin anew */
+#define IMAGE_MAX_BYTES GIB(1)
+#define RELOCS_MAX	(16u << 20) /* words: no kernel has a million */
+#define CHUNK_PAGES	64u	    /* of work, between two looks whether to give up */
+#define MERGE_PAGES	8u	    /* zero pages read along rather than begin anew */
 /* What a run that stores waits for that at its end; a host with an idle CPU has done it by then. */
-#define STORE_WAIT_MS	500
-#define SUFFIX		".kernel"
-#define NAME_CHARS	96u
+#define STORE_WAIT_MS 500
+#define SUFFIX	      ".kernel"
+#define NAME_CHARS    96u
 
 struct entry_header {
 	char magic[8];
 	uint32_t version;
-	uint32_t crc;			/* of the header with this field zero, bitmap and tables */
+	uint32_t crc; /* of the header with this field zero, bitmap and tables */
 	struct cache_identity kernel;
 	uint64_t link_gpa, link_address, image_bytes, file_bytes, entry;
 	uint32_t has_relocs, nr_add64, nr_subtract32, nr_add32;
@@ -54,10 +54,10 @@ struct entry_header {
 struct kernel_cache {
 	int folder, kernel_fd;
 	struct cache_identity kernel;
-	char name[NAME_CHARS];		/* of its entry */
-	bool settled;			/* the kernel's content will not change unnoticed */
-	int helper;			/* socket of the process that stores; -1 */
-	int orders;			/* in that process: its end; -1 */
+	char name[NAME_CHARS]; /* of its entry */
+	bool settled;	       /* the kernel's content will not change unnoticed */
+	int helper;	       /* socket of the process that stores; -1 */
+	int orders;	       /* in that process: its end; -1 */
 	struct sandbox *sandbox;
 	struct vmlinux v;
 	struct kernel_cache_memory memory;
@@ -68,7 +68,7 @@ struct cached_kernel {
 	int64_t made_ns;
 	struct vmlinux v;
 	uint64_t image_offset;
-	uint8_t *bitmap, *relocs;	/* one bit for each page that is not zero */
+	uint8_t *bitmap, *relocs; /* one bit for each page that is not zero */
 };
 
 static const char entry_magic[8] = { 'l', 'k', 'v', 'm', 'k', 'r', 'n', '\n' };
@@ -192,8 +192,11 @@ static bool read_tables(struct cached_kernel *k, const struct entry_header *h)
 	    crc_of(h, k->bitmap, &relocs, 1) != h->crc)
 		return false;
 	k->v = (struct vmlinux){
-		.link_gpa = h->link_gpa, .link_address = h->link_address,
-		.image_bytes = h->image_bytes, .file_bytes = h->file_bytes, .entry = h->entry,
+		.link_gpa = h->link_gpa,
+		.link_address = h->link_address,
+		.image_bytes = h->image_bytes,
+		.file_bytes = h->file_bytes,
+		.entry = h->entry,
 		.has_relocs = h->has_relocs,
 		.add64 = { k->relocs, h->nr_add64 },
 		.subtract32 = { k->relocs + 4ul * h->nr_add64, h->nr_subtract32 },
@@ -349,7 +352,7 @@ static void fill_header(const struct kernel_cache *c, struct entry_header *h)
 {
 	const struct vmlinux *v = &c->v;
 
-	memset(h, 0, sizeof(*h));	/* with what is between the fields */
+	memset(h, 0, sizeof(*h)); /* with what is between the fields */
 	memcpy(h->magic, entry_magic, sizeof(h->magic));
 	h->version = VERSION;
 	h->kernel = c->kernel;
@@ -380,7 +383,7 @@ static bool kernel_cache_write_tables(int fd, const struct iovec *tables, unsign
 static bool write_entry(struct kernel_cache *c, int fd)
 {
 	const struct iovec tables[] = {
-		table_of(&c->v.add64), table_of(&c->v.subtract32), table_of(&c->v.add32),
+		table_of(&c->v.add64), table_of(&c->v.subtract32), table_of(&c->v.add32)
 	};
 	struct entry_header h;
 	uint64_t bits = bitmap_bytes(c->v.image_bytes), image;
@@ -416,7 +419,7 @@ static const char *kernel_cache_store(struct kernel_cache *c)
 	if (ok)
 		cache_trim(c->folder, SUFFIX, LIMIT_BYTES);
 	close(fd);
-	close(lock);	/* before anybody is told */
+	close(lock); /* before anybody is told */
 	if (ok)
 		return NULL;
 	return is_over(c) ? "the guest has ended" : why;
@@ -428,7 +431,7 @@ static void run_store(int socket, void *arg)
 	const char *why = "no sandbox";
 
 	c->orders = socket;
-	setpriority(PRIO_PROCESS, 0, 10);	/* the guest is booting: it comes first */
+	setpriority(PRIO_PROCESS, 0, 10); /* the guest is booting: it comes first */
 	if (!sandbox_confine_helper(c->sandbox, SANDBOX_STORE))
 		why = kernel_cache_store(c);
 	if (why)
@@ -454,7 +457,7 @@ static void start_store(struct kernel_cache *c)
 		log_verbose("kernel cache: not stored: the kernel was written just now");
 	else
 		c->helper = helper_start("kernel-cache", run_store, c, &c->folder, 1);
-	munmap(c->memory.map, c->memory.map_bytes);	/* the process has a copy */
+	munmap(c->memory.map, c->memory.map_bytes); /* the process has a copy */
 	c->memory.map = NULL;
 }
 

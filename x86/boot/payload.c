@@ -28,12 +28,12 @@
 #include "x86/boot/vmlinux.h"
 
 #define PROTOCOL_2_15	0x020f
-#define SIZE_BYTES	4u		/* the unpacked size, at the payload's end */
-#define HUGE_PAGE_BYTES	MIB(2)
+#define SIZE_BYTES	4u /* the unpacked size, at the payload's end */
+#define HUGE_PAGE_BYTES MIB(2)
 #define ALIGN_MAX	GIB(1)
 
-__attribute__((format(printf, 3, 4)))
-static int payload_refuse(struct payload *p, int rc, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int payload_refuse(struct payload *p, int rc,
+								const char *fmt, ...)
 {
 	va_list ap;
 
@@ -124,8 +124,8 @@ static int read_payload(struct payload *p, const struct payload_config *c, struc
 	rc = pread_all(c->fd, packed->data, h->payload_length, c->offset + h->payload_offset);
 	if (rc) {
 		scratch_destroy(packed);
-		return payload_refuse(p, rc, "%s", rc == -ENODATA ? "became shorter while it was read" :
-				      strerror(-rc));
+		return payload_refuse(p, rc, "%s",
+				      rc == -ENODATA ? "became shorter while it was read" : strerror(-rc));
 	}
 	return 0;
 }
@@ -140,7 +140,7 @@ static int unpack_payload(struct payload *p, const struct payload_config *c,
 	if (!u)
 		return payload_refuse(p, -ENOTSUP, "its compression is not known");
 	p->source = unpack_name(u);
-	assert(packed->data && packed->bytes > SIZE_BYTES);	/* read_payload() */
+	assert(packed->data && packed->bytes > SIZE_BYTES); /* read_payload() */
 	memcpy(&bytes, packed->data + packed->bytes - SIZE_BYTES, sizeof(bytes));
 	if (!bytes || bytes > c->header->init_size)
 		return payload_refuse(p, -EINVAL, "its payload unpacks to %u bytes, its header allows %u",
@@ -277,7 +277,7 @@ int payload_load(struct payload *p, const struct payload_config *config, const s
 		return rc;
 	if (config->use_cache) {
 		p->cache = kernel_cache_open(config->cache_dir, config->fd, &why);
-		if (!p->cache && config->cache_dir)	/* asked for */
+		if (!p->cache && config->cache_dir) /* asked for */
 			log_notice("kernel cache: not used: %s", why);
 		else if (!p->cache)
 			log_verbose("kernel cache: not used: %s", why);

@@ -20,13 +20,13 @@
 #include "x86/boot/vmlinux.h"
 #include "x86/layout.h"
 
-#define KERNEL_MAP	0xffffffff80000000ull	/* __START_KERNEL_map */
-#define KERNEL_MAP_BYTES GIB(1)			/* of a kernel that can move in it */
-#define MAX_PHDRS	64u
+#define KERNEL_MAP	 0xffffffff80000000ull /* __START_KERNEL_map */
+#define KERNEL_MAP_BYTES GIB(1)		       /* of a kernel that can move in it */
+#define MAX_PHDRS	 64u
 /* Two tables, or three with the per-CPU ones that Linux had up to 6.14. */
-#define MAX_TABLES	3u
+#define MAX_TABLES 3u
 /* What the page tables of the 64-bit entry can reach: one PML4 entry. */
-#define REACH_BYTES	GIB(512)
+#define REACH_BYTES GIB(512)
 
 /* ---- the file ---- */
 
@@ -48,8 +48,10 @@ static int add_segment(struct vmlinux *v, const Elf64_Phdr *ph, size_t bytes, co
 	    ph->p_memsz > KERNEL_MAP_BYTES)
 		return unknown(why, "a segment at an unexpected address");
 	*s = (struct vmlinux_segment){
-		.offset = ph->p_offset, .file_bytes = ph->p_filesz,
-		.start = ph->p_paddr - v->link_gpa, .mem_bytes = ph->p_memsz,
+		.offset = ph->p_offset,
+		.file_bytes = ph->p_filesz,
+		.start = ph->p_paddr - v->link_gpa,
+		.mem_bytes = ph->p_memsz,
 	};
 	if (v->nr_segments++ == 0) {
 		if (s->start || ph->p_vaddr != KERNEL_MAP + v->link_gpa)

@@ -14,10 +14,10 @@
 #include "x86/layout.h"
 
 #define BOOT_FLAG_MAGIC		0xaa55
-#define HEADER_MAGIC		0x53726448	/* "HdrS" */
+#define HEADER_MAGIC		0x53726448 /* "HdrS" */
 #define PROTOCOL_2_15		0x020f
 #define LOADER_UNDEFINED	0xff
-#define ZEROPAGE_ALT_MEM_MAX_KB	0xffffffffu
+#define ZEROPAGE_ALT_MEM_MAX_KB 0xffffffffu
 
 /* Xen start_info.h, which Debian has only in a package of its own. */
 #define PVH_MAGIC 0x336ec578u
@@ -41,7 +41,9 @@ static void add(struct e820_map *map, uint64_t start, uint64_t end, uint32_t typ
 		return;
 	assert(map->nr < E820_MAX);
 	map->entries[map->nr++] = (struct boot_e820_entry){
-		.addr = start, .size = end - start, .type = type,
+		.addr = start,
+		.size = end - start,
+		.type = type,
 	};
 }
 

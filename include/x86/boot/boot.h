@@ -23,8 +23,8 @@
 #include "x86/cpu.h"
 
 #define BOOT_MAX_SEGMENTS 32
-#define BOOT_MAX_INITRDS 16
-#define BOOT_PAGE_BYTES 4096
+#define BOOT_MAX_INITRDS  16
+#define BOOT_PAGE_BYTES	  4096
 
 /* Part of a file that goes into RAM; the rest of @mem_bytes stays zero. */
 struct boot_segment {
@@ -38,12 +38,12 @@ struct boot_plan {
 	struct cpu_start start;
 	unsigned int nr_segments;
 	struct boot_segment segments[BOOT_MAX_SEGMENTS];
-	gpa_t kernel_end;	/* RAM below is the kernel's until it runs */
-	gpa_t initrd_limit;	/* an initrd in low RAM ends at or below this */
-	bool initrd_high;	/* ... or it may be anywhere in RAM */
-	uint32_t cmdline_max;	/* bytes without the NUL */
+	gpa_t kernel_end;     /* RAM below is the kernel's until it runs */
+	gpa_t initrd_limit;   /* an initrd in low RAM ends at or below this */
+	bool initrd_high;     /* ... or it may be anywhere in RAM */
+	uint32_t cmdline_max; /* bytes without the NUL */
 	bool has_header;
-	struct setup_header header;	/* of a bzImage */
+	struct setup_header header; /* of a bzImage */
 };
 
 /* Why a plan failed: "reason[\nwhat to do]". */
@@ -52,18 +52,18 @@ struct boot_error {
 };
 
 struct boot_config {
-	const char *kernel;		/* or NULL */
-	const char *flat;		/* or NULL */
+	const char *kernel; /* or NULL */
+	const char *flat;   /* or NULL */
 	gpa_t flat_address;
 	unsigned int nr_initrds;
 	const char *initrds[BOOT_MAX_INITRDS];
-	int extra_initrd_fd;		/* a file, behind the others; -1: none. Lent to boot_open() */
+	int extra_initrd_fd; /* a file, behind the others; -1: none. Lent to boot_open() */
 	const char *cmdline;
-	const char *user_cmdline;	/* or NULL: behind it, and behind the kernel's own */
+	const char *user_cmdline; /* or NULL: behind it, and behind the kernel's own */
 	uint64_t ram_bytes;
-	bool guest_unpacks;		/* a bzImage does it itself */
-	bool use_cache;			/* of unpacked kernels */
-	const char *cache_dir;		/* or NULL: the user's */
+	bool guest_unpacks;    /* a bzImage does it itself */
+	bool use_cache;	       /* of unpacked kernels */
+	const char *cache_dir; /* or NULL: the user's */
 };
 
 struct boot;

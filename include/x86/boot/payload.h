@@ -16,26 +16,26 @@
 struct sandbox;
 
 struct payload_config {
-	int fd;				/* the kernel's file */
-	uint64_t offset, bytes;		/* of its protected-mode part; checked */
+	int fd;			/* the kernel's file */
+	uint64_t offset, bytes; /* of its protected-mode part; checked */
 	const struct setup_header *header;
 	const char *cmdline;
 	uint64_t ram_bytes;
 	gpa_t initrd;
 	uint64_t initrd_bytes;
 	bool use_cache;
-	const char *cache_dir;		/* or NULL: the user's */
+	const char *cache_dir; /* or NULL: the user's */
 };
 
 struct payload {
-	gpa_t entry;			/* of the 64-bit kernel itself */
+	gpa_t entry; /* of the 64-bit kernel itself */
 	bool randomized;
-	bool five_levels;		/* wants page tables of five levels, if the CPU can */
-	const char *source;		/* "unpacked (XZ)", for messages */
-	uint64_t gpa, bytes;		/* where it is in RAM */
-	uint64_t shift;			/* of its virtual addresses */
-	struct kernel_cache *cache;	/* where it came from, or will be stored */
-	char text[192];			/* why not: "reason[\nwhat to do]" */
+	bool five_levels;	    /* wants page tables of five levels, if the CPU can */
+	const char *source;	    /* "unpacked (XZ)", for messages */
+	uint64_t gpa, bytes;	    /* where it is in RAM */
+	uint64_t shift;		    /* of its virtual addresses */
+	struct kernel_cache *cache; /* where it came from, or will be stored */
+	char text[192];		    /* why not: "reason[\nwhat to do]" */
 };
 
 /*

@@ -20,22 +20,22 @@
 
 /* Addresses are relative to the place that the kernel was linked for. */
 struct vmlinux_segment {
-	uint64_t offset, file_bytes;	/* in the file */
-	uint64_t start, mem_bytes;	/* in the image */
+	uint64_t offset, file_bytes; /* in the file */
+	uint64_t start, mem_bytes;   /* in the image */
 };
 
 /* A table of relocations: the addresses, less the image's, of what has to be changed. */
 struct vmlinux_relocs {
-	const uint8_t *first;		/* 32-bit words, little-endian, of no alignment */
+	const uint8_t *first; /* 32-bit words, little-endian, of no alignment */
 	size_t nr;
 };
 
 struct vmlinux {
-	const uint8_t *file;			/* NULL: only the image's place is known */
-	uint64_t file_bytes;			/* less its relocations */
-	uint64_t link_gpa, link_address;	/* physical and virtual */
-	uint64_t image_bytes;			/* in memory */
-	uint64_t entry;				/* in the image */
+	const uint8_t *file;		 /* NULL: only the image's place is known */
+	uint64_t file_bytes;		 /* less its relocations */
+	uint64_t link_gpa, link_address; /* physical and virtual */
+	uint64_t image_bytes;		 /* in memory */
+	uint64_t entry;			 /* in the image */
 	unsigned int nr_segments;
 	struct vmlinux_segment segments[VMLINUX_MAX_SEGMENTS];
 	bool has_relocs;
@@ -50,9 +50,9 @@ struct vmlinux_place {
 
 /* What restricts the choice. */
 struct vmlinux_limits {
-	uint64_t align;			/* kernel_alignment of the header: a power of two */
+	uint64_t align; /* kernel_alignment of the header: a power of two */
 	uint64_t ram_bytes;
-	gpa_t avoid;			/* the initrd */
+	gpa_t avoid; /* the initrd */
 	uint64_t avoid_bytes;
 };
 

@@ -12,9 +12,9 @@
 
 #include "mem.h"
 
-#define E820_RAM	1u
-#define E820_RESERVED	2u
-#define E820_MAX	8u
+#define E820_RAM      1u
+#define E820_RESERVED 2u
+#define E820_MAX      8u
 
 struct e820_map {
 	unsigned int nr;
@@ -23,13 +23,13 @@ struct e820_map {
 
 struct zeropage_input {
 	uint64_t ram_bytes;
-	const struct setup_header *header;	/* of a bzImage, or NULL */
+	const struct setup_header *header; /* of a bzImage, or NULL */
 	gpa_t cmdline;
 	uint32_t cmdline_bytes;
 	gpa_t initrd;
 	uint64_t initrd_bytes;
-	gpa_t setup_data;			/* first of the list, or 0 */
-	gpa_t rsdp;				/* or 0 */
+	gpa_t setup_data; /* first of the list, or 0 */
+	gpa_t rsdp;	  /* or 0 */
 };
 
 /* The memory map: conventional RAM, the ROM area, RAM around the PCI hole, ECAM. */

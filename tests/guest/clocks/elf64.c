@@ -13,8 +13,8 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define SYSTEM_TIME	0x4b564d01u
-#define PRINT_NS	50000000ull
+#define SYSTEM_TIME 0x4b564d01u
+#define PRINT_NS    50000000ull
 
 struct time_info {
 	uint32_t version, pad;
@@ -32,7 +32,10 @@ static uint64_t read_tsc(void)
 {
 	uint32_t low, high;
 
-	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("lfence; rdtsc"
+			 : "=a"(low), "=d"(high)
+			 :
+			 : "memory");
 	return (uint64_t)high << 32 | low;
 }
 
@@ -40,7 +43,9 @@ static void announce(volatile struct time_info *info)
 {
 	uint64_t at = (uint64_t)info | 1;
 
-	__asm__ volatile("wrmsr" : : "c"(SYSTEM_TIME), "a"((uint32_t)at), "d"((uint32_t)(at >> 32)));
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(SYSTEM_TIME), "a"((uint32_t)at), "d"((uint32_t)(at >> 32)));
 }
 
 static uint64_t read_ns(const volatile struct time_info *info)

@@ -8,7 +8,7 @@
  * those of a message (see attack_message()).
  */
 #define MAX_QUEUES 16u
-#define RINGS 0x200000ull
+#define RINGS	   0x200000ull
 #include "tests/lib/virtio-guest.h"
 
 #include <linux/virtio_console.h>
@@ -21,35 +21,42 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define CONSOLE	0x10431af4u	/* its device and vendor on PCI */
-#define NO_DEVICE 0xffffffffu
-#define CTRL_RX	2u
-#define CTRL_TX	3u
-#define TELL	0x300000ull	/* one control message of the device's */
-#define NEWS	0x310000ull	/* buffers for them, 256 bytes each */
-#define SAY	0x320000ull	/* one message to lkvm */
-#define HEAR	0x340000ull	/* buffers for lkvm's, 0x1000 each */
-#define BULK	0x400000ull	/* buffers for bytes, 0x8000 each */
+#define CONSOLE	   0x10431af4u /* its device and vendor on PCI */
+#define NO_DEVICE  0xffffffffu
+#define CTRL_RX	   2u
+#define CTRL_TX	   3u
+#define TELL	   0x300000ull /* one control message of the device's */
+#define NEWS	   0x310000ull /* buffers for them, 256 bytes each */
+#define SAY	   0x320000ull /* one message to lkvm */
+#define HEAR	   0x340000ull /* buffers for lkvm's, 0x1000 each */
+#define BULK	   0x400000ull /* buffers for bytes, 0x8000 each */
 #define BULK_BYTES 0x8000u
 #define HEAR_BYTES 0x1000u
-#define PAYLOAD	0x600000ull	/* of attack_message() */
-#define TEXT	0x610000ull	/* of show() */
-#define NOTHING	(~0ull)		/* a parameter that was not given */
+#define PAYLOAD	   0x600000ull /* of attack_message() */
+#define TEXT	   0x610000ull /* of show() */
+#define NOTHING	   (~0ull)     /* a parameter that was not given */
 
-enum { CONTROL, IN, OUT, ERR, RESULTS, NR_PORTS };
+enum {
+	CONTROL,
+	IN,
+	OUT,
+	ERR,
+	RESULTS,
+	NR_PORTS,
+};
 
 static const char *const names[NR_PORTS] = {
-	PROTOCOL_CONTROL, PROTOCOL_STDIN, PROTOCOL_STDOUT, PROTOCOL_STDERR, PROTOCOL_RESULTS,
+	PROTOCOL_CONTROL, PROTOCOL_STDIN, PROTOCOL_STDOUT, PROTOCOL_STDERR, PROTOCOL_RESULTS
 };
-static uint32_t ids[NR_PORTS];		/* 0: not known yet */
-static uint32_t nr_ids;			/* of the device's ports */
+static uint32_t ids[NR_PORTS]; /* 0: not known yet */
+static uint32_t nr_ids;	       /* of the device's ports */
 static const uint8_t *zero_page_at;
 
 /* What lkvm has said. */
 static struct {
 	struct protocol_header h;
 	uint8_t payload[16];
-	uint32_t at;			/* bytes of the message that have come */
+	uint32_t at; /* bytes of the message that have come */
 	int go, has_end, has_size, closed;
 	uint64_t in_bytes;
 	struct protocol_size size;
@@ -658,7 +665,9 @@ __attribute__((noreturn)) static void triple_fault(void)
 {
 	static const uint8_t none[10];
 
-	__asm__ volatile("lidt %0; ud2" : : "m"(none));
+	__asm__ volatile("lidt %0; ud2"
+			 :
+			 : "m"(none));
 	__builtin_unreachable();
 }
 
@@ -702,7 +711,7 @@ static void attack_loop(void)
 static const struct {
 	const char *name;
 	void (*run)(void);
-	int has_ports;		/* they are open when it starts */
+	int has_ports; /* they are open when it starts */
 } attacks[] = {
 	{ "exit", attack_exit, 1 },
 	{ "signal", attack_signal, 1 },

@@ -15,11 +15,11 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define RX	0u
-#define TX	1u
-#define DATA	0x200000ull
-#define BYTES	0x10000u
-#define WRITE	VRING_DESC_F_WRITE
+#define RX    0u
+#define TX    1u
+#define DATA  0x200000ull
+#define BYTES 0x10000u
+#define WRITE VRING_DESC_F_WRITE
 
 static void give(uint16_t i)
 {
@@ -47,7 +47,7 @@ static int poll_used(void)
 
 static void want_interrupt(void)
 {
-	avail[2 + RING_SIZE] = used_seen;	/* used_event */
+	avail[2 + RING_SIZE] = used_seen; /* used_event */
 }
 
 /* As Linux's hvc0: looks all the time whether its output has been taken. */

@@ -4,6 +4,7 @@
  * line that they were given and switch off. esi = address of the zero page, or
  * ebx = address of the PVH start info (with -DPVH).
  */
+/* clang-format off */
 #include "tests/lib/guest.h"
 
 #ifdef PVH

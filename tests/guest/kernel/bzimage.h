@@ -3,6 +3,7 @@
  * A bzImage by hand: the boot sector with a setup header, one setup sector, and
  * a "compressed kernel" that is loaded at 1 MiB and ends at kernel_end.
  */
+/* clang-format off */
 	.code16
 	.org	0x1f1
 	.byte	1			/* setup_sects */

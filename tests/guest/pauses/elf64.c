@@ -11,13 +11,13 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define KEPT		0x200000ull
-#define KEPT_BYTES	0x100000ull
-#define SCRATCH		(PORT_COM1 + 7)
-#define BRIDGE		LAYOUT_ECAM
-#define CARD		(LAYOUT_ECAM + (1 << 15))
-#define INTERRUPT_LINE	0x3c
-#define NOTHING		0xd8000000ull
+#define KEPT	       0x200000ull
+#define KEPT_BYTES     0x100000ull
+#define SCRATCH	       (PORT_COM1 + 7)
+#define BRIDGE	       LAYOUT_ECAM
+#define CARD	       (LAYOUT_ECAM + (1 << 15))
+#define INTERRUPT_LINE 0x3c
+#define NOTHING	       0xd8000000ull
 
 static uint64_t at;
 
@@ -33,6 +33,7 @@ static void keep_bytes(const uint8_t *bytes, unsigned int n)
 		keep(bytes[i]);
 }
 
+/* clang-format off */
 /* Ports: single ones, of each width, and many by one instruction. */
 static void use_ports(uint8_t value)
 {
@@ -77,6 +78,7 @@ static void use_memory(uint8_t value)
 	__asm__ volatile("movsq" : "+S"(from), "+D"(to) : : "memory");
 	keep(5);
 }
+/* clang-format on */
 
 void guest_main(const uint8_t *zero_page);
 

@@ -14,9 +14,10 @@ __asm__(".code64\n"
 	"	call guest_main\n");
 
 #define MEMORY	0x200000ull
-#define RAM_END	0x10000000ull
+#define RAM_END 0x10000000ull
 #define LCR	(PORT_COM1 + 3)
 
+/* clang-format off */
 static inline uint8_t inb(uint16_t port)
 {
 	uint8_t v;
@@ -42,6 +43,7 @@ static void out_string(uint16_t port, uint64_t from, uint64_t count)
 {
 	__asm__ volatile("rep outsb" : "+S"(from), "+c"(count) : "d"(port) : "memory");
 }
+/* clang-format on */
 
 /* ---- what has to hold afterwards ---- */
 
@@ -72,7 +74,7 @@ static void prove_recovery(void)
 	outl(PORT_PCI_ADDRESS, 0x80000000);
 	if (inl(PORT_PCI_DATA) != host_bridge)
 		fail("the host bridge", inl(PORT_PCI_DATA));
-	rtc_set(11, 2);				/* 24 hours, BCD, running */
+	rtc_set(11, 2); /* 24 hours, BCD, running */
 	seconds = rtc(0);
 	if ((seconds & 15) > 9 || seconds > 0x59)
 		fail("seconds", seconds);
@@ -312,10 +314,12 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } attacks[] = {
+/* clang-format off */
 #define ATTACK(name) { #name, name }
 	ATTACK(all_ports), ATTACK(all_addresses), ATTACK(acpi_values), ATTACK(rtc_any),
 	ATTACK(keyboard_any), ATTACK(serial_any), ATTACK(pci_any), ATTACK(strings),
 	ATTACK(race_devices), ATTACK(race_serial),
+	/* clang-format on */
 };
 
 void guest_main(const uint8_t *zero_page);

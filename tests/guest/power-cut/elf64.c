@@ -17,7 +17,7 @@ __asm__(".code64\n"
 #define HEADER	0x60000ull
 #define STATUS	0x61000ull
 #define DATA	0x200000ull
-#define RECORDS	4096u
+#define RECORDS 4096u
 
 static void go(uint32_t type, uint64_t sector, uint32_t bytes)
 {

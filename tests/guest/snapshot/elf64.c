@@ -19,13 +19,13 @@ __asm__(".code64\n"
 	"	pop %rax\n"
 	"	iretq\n");
 
-#define APIC(reg)	(LAYOUT_LAPIC + (reg))
-#define VECTOR		0x40u
-#define SLEEP_NS	3000000u
-#define UART_MCR	(PORT_COM1 + 4)
-#define UART_LOOP	0x10
-#define BUFFERS		4u
-#define BUFFER(n)	(0x80000ull + 64 * (n))
+#define APIC(reg) (LAYOUT_LAPIC + (reg))
+#define VECTOR	  0x40u
+#define SLEEP_NS  3000000u
+#define UART_MCR  (PORT_COM1 + 4)
+#define UART_LOOP 0x10
+#define BUFFERS	  4u
+#define BUFFER(n) (0x80000ull + 64 * (n))
 
 extern void on_timer(void);
 uint64_t ticks;
@@ -38,7 +38,9 @@ static uint8_t inb(uint16_t port)
 {
 	uint8_t v;
 
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+	__asm__ volatile("inb %1, %0"
+			 : "=a"(v)
+			 : "Nd"(port));
 	return v;
 }
 
@@ -55,7 +57,9 @@ static void start_timers(void)
 	outb(0xa1, 0xff);
 	idt[VECTOR].low = (at & 0xffff) | 0x10ull << 16 | 0x8e00ull << 32 | (at >> 16 & 0xffff) << 48;
 	idt[VECTOR].high = at >> 32;
-	__asm__ volatile("lidt %0" : : "m"(table));
+	__asm__ volatile("lidt %0"
+			 :
+			 : "m"(table));
 	write32(APIC(0xf0), 0x1ff);
 	write32(APIC(0x320), VECTOR);
 	write32(APIC(0x3e0), 0xb);
@@ -68,11 +72,15 @@ static void nap(void)
 
 	write32(APIC(0x380), SLEEP_NS);
 	while (*(volatile uint64_t *)&ticks == before)
-		__asm__ volatile("sti; hlt; cli" : : : "memory");
+		__asm__ volatile("sti; hlt; cli"
+				 :
+				 :
+				 : "memory");
 }
 
 /* ---- registers ---- */
 
+/* clang-format off */
 static void fill_registers(void)
 {
 	uint64_t cr4;
@@ -99,13 +107,17 @@ static void check_registers(void)
 	if (dr0 != 0x123000 || dr3 != 0x7f0000)
 		fail("debug registers", dr0);
 }
+/* clang-format on */
 
 static void check_time(void)
 {
 	uint32_t low, high;
 	uint64_t now;
 
-	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	__asm__ volatile("lfence; rdtsc"
+			 : "=a"(low), "=d"(high)
+			 :
+			 : "memory");
 	now = (uint64_t)high << 32 | low;
 	if (now < last_tsc || now - last_tsc > 1ull << 40)
 		fail("time stamp counter", now - last_tsc);

@@ -13,13 +13,13 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define HEADER	0x60000ull
-#define STATUS	0x61000ull
-#define DATA	0x200000ull
-#define QUEUE	0u
+#define HEADER	  0x60000ull
+#define STATUS	  0x61000ull
+#define DATA	  0x200000ull
+#define QUEUE	  0u
 #define RAM_BYTES 0x10000000ull
-#define WRITE	VRING_DESC_F_WRITE
-#define NEXT	VRING_DESC_F_NEXT
+#define WRITE	  VRING_DESC_F_WRITE
+#define NEXT	  VRING_DESC_F_NEXT
 
 static void set_header(uint32_t type, uint64_t sector)
 {
@@ -34,8 +34,8 @@ static void build(uint32_t type, uint64_t sector, uint64_t data, uint32_t bytes)
 {
 	set_header(type, sector);
 	set_desc(0, HEADER, 16, NEXT, bytes ? 1 : 2);
-	set_desc(1, data, bytes, NEXT | (type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID ?
-					 WRITE : 0), 2);
+	set_desc(1, data, bytes,
+		 NEXT | (type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID ? WRITE : 0), 2);
 	set_desc(2, STATUS, 1, WRITE, 0);
 }
 
@@ -276,11 +276,13 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } attacks[] = {
+/* clang-format off */
 #define ATTACK(name) { #name, name }
 	ATTACKS_ON_ALL_DEVICES,
 	ATTACK(no_status_byte), ATTACK(split_header), ATTACK(short_header), ATTACK(odd_length),
 	ATTACK(unknown_type), ATTACK(sector_overflow), ATTACK(range_overflow), ATTACK(huge_request),
 	ATTACK(write_read_only), ATTACK(get_id), ATTACK(canary), ATTACK(reset_in_flight),
+	/* clang-format on */
 };
 
 void guest_main(const uint8_t *zero_page);

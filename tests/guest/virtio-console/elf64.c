@@ -15,23 +15,23 @@ __asm__(".code64\n"
 	"	call guest_main\n");
 
 /* Queues: those of port 0, of control, of port 1. */
-#define RX0	0u
-#define TX0	1u
-#define CTRL_RX	2u
-#define CTRL_TX	3u
-#define RX	4u
-#define TX	5u
-#define QUEUES	6u
-#define QUEUE	TX
-#define RAM_BYTES 0x10000000ull
-#define MESSAGE	0x200000ull
-#define NEWS	0x300000ull	/* control buffers, 256 bytes each */
-#define OUT	0x400000ull
-#define IN	0x500000ull	/* buffers for bytes, 0x10000 each */
-#define WRITE	VRING_DESC_F_WRITE
-#define NEXT	VRING_DESC_F_NEXT
+#define RX0	    0u
+#define TX0	    1u
+#define CTRL_RX	    2u
+#define CTRL_TX	    3u
+#define RX	    4u
+#define TX	    5u
+#define QUEUES	    6u
+#define QUEUE	    TX
+#define RAM_BYTES   0x10000000ull
+#define MESSAGE	    0x200000ull
+#define NEWS	    0x300000ull /* control buffers, 256 bytes each */
+#define OUT	    0x400000ull
+#define IN	    0x500000ull /* buffers for bytes, 0x10000 each */
+#define WRITE	    VRING_DESC_F_WRITE
+#define NEXT	    VRING_DESC_F_NEXT
 #define F_MULTIPORT (1ull << VIRTIO_CONSOLE_F_MULTIPORT)
-#define F_SIZE	(1ull << VIRTIO_CONSOLE_F_SIZE)
+#define F_SIZE	    (1ull << VIRTIO_CONSOLE_F_SIZE)
 
 static void give_news_buffers(uint32_t bytes, uint16_t flags)
 {
@@ -398,6 +398,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } attacks[] = {
+/* clang-format off */
 #define ATTACK(name) { #name, name }
 	ATTACKS_ON_ALL_DEVICES, ATTACK(canary),
 	ATTACK(ports_out_of_range), ATTACK(messages_malformed), ATTACK(news_without_buffers),
@@ -405,6 +406,7 @@ static const struct {
 	ATTACK(absent_port), ATTACK(not_multiport), ATTACK(tx_loop), ATTACK(reset_at_work),
 	ATTACK(open_and_close),
 	{ "slow_reader", slow_reader },
+	/* clang-format on */
 };
 
 void guest_main(const uint8_t *zero_page);

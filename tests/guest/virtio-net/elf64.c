@@ -14,24 +14,24 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define RX	0u
-#define TX	1u
-#define CTRL	2u
-#define QUEUE	TX
+#define RX	  0u
+#define TX	  1u
+#define CTRL	  2u
+#define QUEUE	  TX
 #define RAM_BYTES 0x20000000ull
-#define HEADER	12u
-#define OUT	0x200000ull	/* a frame with its header */
-#define IN	0x300000ull	/* buffers for frames, IN_BYTES each */
-#define IN_BYTES 0x1000u
-#define COMMAND	0x400000ull
-#define ACK	0x410000ull
-#define WRITE	VRING_DESC_F_WRITE
-#define NEXT	VRING_DESC_F_NEXT
-#define F(name)	(1ull << VIRTIO_NET_F_##name)
-#define FEATURES (F(MRG_RXBUF) | F(CTRL_VQ) | F(CTRL_RX) | F(CTRL_VLAN) | F(CTRL_MAC_ADDR) | \
+#define HEADER	  12u
+#define OUT	  0x200000ull /* a frame with its header */
+#define IN	  0x300000ull /* buffers for frames, IN_BYTES each */
+#define IN_BYTES  0x1000u
+#define COMMAND	  0x400000ull
+#define ACK	  0x410000ull
+#define WRITE	  VRING_DESC_F_WRITE
+#define NEXT	  VRING_DESC_F_NEXT
+#define F(name)	  (1ull << VIRTIO_NET_F_##name)
+#define FEATURES  (F(MRG_RXBUF) | F(CTRL_VQ) | F(CTRL_RX) | F(CTRL_VLAN) | F(CTRL_MAC_ADDR) | \
 		  F(MAC) | F(STATUS) | F_INDIRECT)
 
-static uint64_t features;	/* of those above, what is offered */
+static uint64_t features; /* of those above, what is offered */
 
 /* Device features of a tap that a stream has not, if there are any. */
 static uint64_t offloads(void)
@@ -55,8 +55,8 @@ static void fill_frame(uint32_t bytes)
 {
 	memset((void *)OUT, 0, HEADER);
 	memset((void *)(OUT + HEADER), 0x5a, bytes);
-	memset((void *)(OUT + HEADER), 0xff, 6);	/* broadcast */
-	write8(OUT + HEADER + 12, 0x88);		/* local experimental ethertype */
+	memset((void *)(OUT + HEADER), 0xff, 6); /* broadcast */
+	write8(OUT + HEADER + 12, 0x88);	 /* local experimental ethertype */
 	write8(OUT + HEADER + 13, 0xb5);
 }
 
@@ -181,8 +181,14 @@ static void tx_bad_headers(void)
 		{ .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 0, .flags = 1 },
 		{ .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1, .flags = 0 },
 		{ .gso_type = VIRTIO_NET_HDR_GSO_TCPV6, .gso_size = 0xffff, .flags = 1, .hdr_len = 0xffff },
-		{ .gso_type = VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN, .gso_size = 1, .flags = 1,
-		  .csum_start = 34, .csum_offset = 16, .hdr_len = 54 },
+		{
+			.gso_type = VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN,
+			.gso_size = 1,
+			.flags = 1,
+			.csum_start = 34,
+			.csum_offset = 16,
+			.hdr_len = 54,
+		},
 		{ .gso_type = VIRTIO_NET_HDR_GSO_UDP, .gso_size = 8, .flags = 1 },
 		{ .gso_type = 5, .gso_size = 8, .flags = 1 },
 		{ .gso_type = VIRTIO_NET_HDR_GSO_ECN },
@@ -533,7 +539,7 @@ static void control_malformed(void)
 	expect_ack(VIRTIO_NET_ERR, command(0));
 	expect_ack(VIRTIO_NET_ERR, command(1));
 	for (unsigned int class = 0; class < 256; class += 3)
-		expect_ack(VIRTIO_NET_ERR, short_command((uint8_t)class, 77, 0, 1));
+		expect_ack(VIRTIO_NET_ERR, short_command((uint8_t) class, 77, 0, 1));
 	expect_ack(VIRTIO_NET_ERR, short_command(VIRTIO_NET_CTRL_RX, 0, 0, 0));
 	expect_ack(VIRTIO_NET_ERR, short_command(VIRTIO_NET_CTRL_RX, 0, 0, 2));
 	expect_ack(VIRTIO_NET_ERR, short_command(VIRTIO_NET_CTRL_RX, 6, 1, 1));
@@ -605,7 +611,7 @@ static void filter_works(void)
 	fill_frame(100);
 	write8(OUT + HEADER, 0x02);
 	send_frame(100);
-	write8(OUT + HEADER, 0x01);	/* a multicast group that is not ours */
+	write8(OUT + HEADER, 0x01); /* a multicast group that is not ours */
 	send_frame(100);
 	use_queue(RX);
 	if (try_used(2000))
@@ -708,6 +714,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } attacks[] = {
+/* clang-format off */
 #define ATTACK(name) { #name, name }
 	ATTACKS_ON_ALL_DEVICES,
 	ATTACK(tx_short), ATTACK(tx_nothing_readable), ATTACK(tx_huge), ATTACK(tx_split_header),
@@ -721,6 +728,7 @@ static const struct {
 #define WITH_PEER(name) { #name, name }	/* the peer is not the one that echoes */
 	WITH_PEER(rx_no_buffers), WITH_PEER(tx_backpressure),
 	WITH_PEER(tx_stream_reset), WITH_PEER(rx_jumbo), WITH_PEER(link_lost), WITH_PEER(tx_pair_off),
+	/* clang-format on */
 };
 
 void guest_main(const uint8_t *zero_page);

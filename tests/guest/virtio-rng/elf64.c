@@ -11,11 +11,11 @@ __asm__(".code64\n"
 	"	movq %rsi, %rdi\n"
 	"	call guest_main\n");
 
-#define DATA	0x200000ull
-#define WRITE	VRING_DESC_F_WRITE
-#define NEXT	VRING_DESC_F_NEXT
-#define MOST	4096u
-#define QUEUE	0u
+#define DATA	  0x200000ull
+#define WRITE	  VRING_DESC_F_WRITE
+#define NEXT	  VRING_DESC_F_NEXT
+#define MOST	  4096u
+#define QUEUE	  0u
 #define RAM_BYTES 0x140000000ull
 
 static uint32_t ask(void)
@@ -187,11 +187,13 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } attacks[] = {
+/* clang-format off */
 #define ATTACK(name) { #name, name }
 	ATTACKS_ON_ALL_DEVICES, ATTACK(canary),
 	ATTACK(huge), ATTACK(indirect_huge), ATTACK(read_only), ATTACK(empty), ATTACK(one_byte_each),
 	ATTACK(outside_ram), ATTACK(flood), ATTACK(reset_at_work),
 	{ "limited", limited },
+	/* clang-format on */
 };
 
 void guest_main(const uint8_t *zero_page);
