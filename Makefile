@@ -38,7 +38,7 @@ warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwr
 cflags = -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(if $(SAN),-g1,-g) -pthread -iquote include $(warnings) \
 	-fno-strict-aliasing -fstack-protector-strong -fPIE -MMD -MP \
 	$(if $(DEBUG),-O0,$(if $(SAN),-O1,$(optimize)) $(if $(SAN),,-D_FORTIFY_SOURCE=2 -fno-asynchronous-unwind-tables)) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -Wno-format-truncation)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all $(if $(findstring gcc,$(CC)),-Wno-format-truncation))
 ifneq ($(FUZZ),)
 SAN := address,undefined
 cflags += -fsanitize=fuzzer-no-link
