@@ -228,6 +228,8 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	@mkdir -p $(@D)
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
+$(build)/tests/lib/spoil: include/snapshot-file.h
+
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
 fuzz_targets += control gdb vmcore state dir-map

@@ -1065,6 +1065,7 @@ static void describe_machine(const struct machine *m, struct snapshot_machine *s
 		.command = !runs_command(m)	? SNAPSHOT_NO_COMMAND :
 			   c->command->terminal ? SNAPSHOT_TERMINAL :
 						  SNAPSHOT_STREAMS,
+		.results = runs_command(m) && c->command->results,
 	};
 }
 

@@ -99,13 +99,14 @@ static bool machine_is_possible(const struct snapshot_machine *m, unsigned int m
 {
 	const uint8_t flags = m->mmio | m->acpi | m->pit | m->rng | m->virtio_console | m->flat |
 			      m->waits;
-	const unsigned int runs = m->flat + m->waits + (m->command != SNAPSHOT_NO_COMMAND);
+	const bool has_command = m->command != SNAPSHOT_NO_COMMAND;
+	const unsigned int runs = m->flat + m->waits + has_command;
 
 	return m->cpus && m->cpus <= max_cpus && m->ram_bytes && m->ram_bytes <= 1ull << 46 &&
 	       m->ram_bytes % PAGE_BYTES == 0 && m->nr_disks <= MAX_DEVICES &&
 	       m->nr_nets <= MAX_DEVICES && m->nr_ports <= MAX_DEVICES && flags <= 1 &&
 	       m->nr_trees <= m->nr_disks && m->command < SNAPSHOT_NR_COMMANDS &&
-	       runs <= 1;
+	       m->results <= has_command && runs <= 1;
 }
 
 static int snapshot_check_header(const char *path, const struct snapshot_header *h, uint64_t file_bytes,

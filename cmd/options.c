@@ -674,7 +674,7 @@ static bool is_fixed(const struct option_row *row)
 		if (!strcmp(row->name, names[i]))
 			return true;
 	return row->group == GROUP_COMMAND && strcmp(row->name, "root") && strcmp(row->name, "dir") &&
-	       strcmp(row->name, "owner");
+	       strcmp(row->name, "owner") && strcmp(row->name, "out");
 }
 
 static int check_restore(const struct run_options *o)
@@ -682,7 +682,7 @@ static int check_restore(const struct run_options *o)
 	if (!o->restore || (!o->fixed && !has_kernel(o) && !o->command.given))
 		return 0;
 	log_error("--restore: %s: it goes on with what it has: %s%s cannot be given\n"
-		  "disks, directories, networks, ports and the console are named anew.",
+		  "disks, directories, --out, networks, ports and the console are named anew.",
 		  o->restore,
 		  o->fixed ? "--" : "",
 		  o->fixed	   ? o->fixed :

@@ -53,6 +53,21 @@ static int check_directories(const struct run_options *o, const struct snapshot_
 	return -EINVAL;
 }
 
+/* Which directory of the guest it is the command has been told when it began. */
+static int check_results(const struct run_options *o, const struct snapshot_machine *s)
+{
+	const struct dir_option *out = &o->command.out;
+
+	if (s->results == (out->host != NULL) && !out->guest)
+		return 0;
+	log_error("restore: %s: %s", o->restore,
+		  !s->results ? "its guest has no results: --out cannot be given" :
+		  out->host   ? "--out: its guest knows the directory: give the host's alone" :
+				"its command has results (--out), and the command line names no place for them\n"
+				"name it with --out DIR.");
+	return -EINVAL;
+}
+
 int restore_prepare(struct run_options *o, struct run_command *c, struct snapshot_header *h)
 {
 	const struct snapshot_machine *s = &h->machine;
@@ -79,8 +94,10 @@ int restore_prepare(struct run_options *o, struct run_command *c, struct snapsho
 	m->board.rng = s->rng;
 	m->virtio_console = s->virtio_console;
 	rc = check_directories(o, s);
+	if (!rc)
+		rc = check_results(o, s);
 	if (!rc && s->command)
-		rc = run_command_restore(c, o, s->nr_trees, s->command == SNAPSHOT_TERMINAL);
+		rc = run_command_restore(c, o, s);
 	if (rc)
 		return rc;
 	if (options_nr_virtio(o) > BOARD_MAX_VIRTIO) {

@@ -17,6 +17,7 @@
 #include "guest/initramfs.h"
 #include "log.h"
 #include "machine.h"
+#include "snapshot-file.h"
 #include "util.h"
 
 #define DEFAULT_HOSTNAME "lkvm"
@@ -486,16 +487,19 @@ int run_command_prepare(struct run_command *c, struct run_options *o)
 	return rc;
 }
 
-int run_command_restore(struct run_command *c, struct run_options *o, unsigned int nr_trees, bool terminal)
+int run_command_restore(struct run_command *c, struct run_options *o, const struct snapshot_machine *s)
 {
+	const bool terminal = s->command == SNAPSHOT_TERMINAL;
 	int rc;
 
 	c->config.terminal = terminal;
+	c->config.results = s->results ? DEFAULT_RESULTS : NULL; /* init was told which one it is */
+	o->machine.results_path = o->command.out.host;
 	o->machine.is_job = has_shell_for_jobs();
 	if (!terminal && !o->dry_run && o->machine.is_job)
 		wait_for_terminal();
 	set_networks(c, o);
-	rc = nr_trees ? add_trees(c, o) : 0;
+	rc = s->nr_trees ? add_trees(c, o) : 0;
 	if (!rc)
 		rc = check_devices(c, o);
 	snprintf(c->announcement, sizeof(c->announcement), "a command goes on");

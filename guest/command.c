@@ -790,8 +790,8 @@ const char *command_refuses_snapshot(const struct command *c)
 		return NULL;
 	if (!command_is_running(c))
 		return "its command does not run yet, or not any more";
-	if (c->config->results)
-		return "its results (--out) belong to who has started it";
+	if (c->archive.bytes || c->archive.known)
+		return "its results (--out) are on their way";
 	if (c->config->held)
 		return "a container runs in it";
 	if (c->sessions.are_there && c->sessions.are_there(c->sessions.arg))

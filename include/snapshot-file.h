@@ -26,7 +26,7 @@
 #define SNAPSHOT_MAX_STATE_BYTES (256u << 20) /* most of it directories' */
 
 /* Another number for whatever changes in the header, in what a device or a CPU carries, or in what init may be told. */
-#define SNAPSHOT_FORMAT 5u
+#define SNAPSHOT_FORMAT 6u
 
 enum snapshot_runs {
 	SNAPSHOT_NO_COMMAND,
@@ -48,6 +48,8 @@ struct snapshot_machine {
 	uint8_t flat;	 /* it runs no kernel */
 	uint8_t waits;	 /* its first process is lkvm's, and has not been told what to run */
 	uint8_t command; /* enum snapshot_runs: one runs, which lkvm's first process has started */
+	uint8_t results; /* 0 or 1: and what is in a directory of the guest at its end is brought out */
+	uint8_t unused[7];
 };
 
 struct snapshot_header {

@@ -14,6 +14,8 @@
 #include "guest/kernel-release.h"
 #include "guest/modules.h"
 
+struct snapshot_machine;
+
 #define RUN_COMMAND_MAX_SPARES	  16u
 #define RUN_COMMAND_MAX_VARIABLES (OPTIONS_MAX_ENVIRONMENT + 4)
 
@@ -47,10 +49,10 @@ bool run_command_is_wanted(const struct run_options *o);
 int run_command_prepare(struct run_command *c, struct run_options *o);
 
 /*
- * The same of one that goes on from a snapshot: its directories, @nr_trees with the root, and its streams, or its
+ * The same of one that goes on from a snapshot of @s: its directories, where its results go, and its streams, or its
  * terminal. What it runs is in the guest.
  */
-int run_command_restore(struct run_command *c, struct run_options *o, unsigned int nr_trees, bool terminal);
+int run_command_restore(struct run_command *c, struct run_options *o, const struct snapshot_machine *s);
 void run_command_fini(struct run_command *c);
 
 /* What the command could not be started for, in a message of its own. */

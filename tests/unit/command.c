@@ -851,6 +851,40 @@ static void results_are_waited_for(void **state)
 	close_rig(&r);
 }
 
+/* Those of a command that is saved come where it goes on, unless some have come before. */
+static void results_are_for_who_goes_on(void **state)
+{
+	struct rig r = { .config = { .results = "/out" } };
+	uint8_t saved[512];
+	struct state s;
+	size_t bytes;
+
+	(void)state;
+	assert_int_equal(open_rig(&r), 0);
+	get_ready(&r);
+	say(&r, PROTOCOL_STARTED, NULL, 0);
+	bytes = save_command(&r, saved, sizeof(saved));
+	assert_int_equal(give(&r, RESULTS, "1", 1), 1);
+	assert_non_null(command_refuses_snapshot(r.command));
+	assert_int_equal(try_to_save_command(&r, saved + bytes, sizeof(saved) - bytes), -EINVAL);
+	close_rig(&r);
+
+	r = (struct rig){ .config = { .results = "/out" } };
+	assert_int_equal(open_rig(&r), 0);
+	state_init_load(&s, saved, bytes);
+	command_carry(r.command, &s);
+	assert_int_equal(state_end(&s), 0);
+	say_stream_end(&r, 1, 0);
+	say_stream_end(&r, 2, 0);
+	say_exited(&r, PROTOCOL_END_EXITED, 0);
+	assert_int_equal(give(&r, RESULTS, "123", 3), 3);
+	assert_int_equal(r.ended, 0);
+	say_results_end(&r, 3);
+	assert_int_equal(r.ended, 1);
+	assert_int_equal(command_result(r.command).end, COMMAND_FAILED); /* nobody takes them */
+	close_rig(&r);
+}
+
 /* ---- output ---- */
 
 #define MUCH  (64u << 20)
@@ -1373,6 +1407,7 @@ int main(void)
 		cmocka_unit_test(a_terminal_is_one_stream),
 		cmocka_unit_test(a_command_that_is_not_there),
 		cmocka_unit_test(results_are_waited_for),
+		cmocka_unit_test(results_are_for_who_goes_on),
 		cmocka_unit_test(a_reader_that_stops_loses_nothing),
 		cmocka_unit_test(a_reader_that_goes_is_told),
 		cmocka_unit_test(the_last_size_of_the_window_is_told),

@@ -264,21 +264,23 @@ static void test_lies(void **unused)
 	static const struct {
 		uint64_t ram_bytes;
 		uint32_t cpus, disks;
-		uint8_t flag, flat, waits, command;
+		uint8_t flag, flat, waits, command, results;
 	} cases[] = {
-		{ 0, 1, 0, 0, 0, 0, 0 },
-		{ MIB(2) + 1, 1, 0, 0, 0, 0, 0 },
-		{ 1ull << 47, 1, 0, 0, 0, 0, 0 },
-		{ MIB(2), 0, 0, 0, 0, 0, 0 },
-		{ MIB(2), 256, 0, 0, 0, 0, 0 },
-		{ MIB(2), 1, 65, 0, 0, 0, 0 },
-		{ MIB(2), 1, 0, 2, 0, 0, 0 },
-		{ MIB(2), 1, 0, 0, 0, 0, 3 },
+		{ 0, 1, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2) + 1, 1, 0, 0, 0, 0, 0, 0 },
+		{ 1ull << 47, 1, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 0, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 256, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 1, 65, 0, 0, 0, 0, 0 },
+		{ MIB(2), 1, 0, 2, 0, 0, 0, 0 },
+		{ MIB(2), 1, 0, 0, 0, 0, 3, 0 },
 		/* What boots instead of one that waits has nothing of it: so nothing of a command, either. */
-		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS },
-		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL },
-		{ MIB(2), 1, 0, 0, 1, 1, 0 },
-		{ MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS },
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS, 0 },
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL, 0 },
+		{ MIB(2), 1, 0, 0, 1, 1, 0, 0 },
+		{ MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS, 0 },
+		{ MIB(2), 1, 0, 0, 0, 0, SNAPSHOT_STREAMS, 2 },
+		{ MIB(2), 1, 0, 0, 0, 0, 0, 1 },
 	};
 
 	(void)unused;
@@ -292,6 +294,7 @@ static void test_lies(void **unused)
 				.flat = cases[i].flat,
 				.waits = cases[i].waits,
 				.command = cases[i].command,
+				.results = cases[i].results,
 			},
 		};
 		snapshot_fill(&h, state, sizeof(state));
