@@ -501,7 +501,7 @@ static void run_machine(struct run *run, struct machine *machine, uint64_t start
 		machine_report_lost(machine);
 		save_dump(run);
 	}
-	if (!run->options.machine.boot.flat)
+	if (result.entered_ns && !run->options.machine.boot.flat && !run->snapshot.machine.flat)
 		machine_report_missing_drivers(machine);
 	if (result.reason == STOP_COMMAND)
 		run_command_report(&run->command, &result.command);
