@@ -1194,8 +1194,11 @@ static void go_on_from_snapshot(struct machine *m)
 		return;
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
-	if (m->command && m->config->restore->machine.waits)
+	if (m->command && m->config->restore->machine.waits) {
 		command_was_ready(m->command);
+		if (m->gate)
+			gate_ready(m->gate);
+	}
 	board_thaw(&m->board, true);
 }
 
@@ -1648,12 +1651,20 @@ static void tell_that_it_runs(void *arg)
 
 static void on_command_ready(void *arg)
 {
-	const struct machine *m = arg;
+	struct machine *m = arg;
 
-	if (m->gate)
-		gate_ready(m->gate);
 	if (m->config->waits)
 		m->config->waits(m->config->waits_arg);
+	else if (m->gate)
+		gate_ready(m->gate);
+}
+
+void machine_end_wait(struct machine *m)
+{
+	if (m->gate)
+		gate_ready(m->gate);
+	else
+		command_release(m->command);
 }
 
 static void on_command_started(void *arg)

@@ -350,7 +350,7 @@ static void on_warm_saved(void *arg, int rc)
 	log_verbose("warm: %s", rc == -ECANCELED ? "to save it takes too long" :
 				rc		 ? strerror(-rc) :
 						   "its snapshot is there");
-	command_release(machine_command(run->registration.snapshot.machine));
+	machine_end_wait(run->registration.snapshot.machine);
 }
 
 /* Nothing of what follows is in the snapshot, and it is complete before anything of that begins. */
@@ -362,7 +362,7 @@ static void on_command_waits(void *arg)
 	run->warm.saver.socket = -1;
 	if (snapshot_save(&run->registration.snapshot, socket, WARM_SAVE_NS, on_warm_saved, run)) {
 		close(socket);
-		command_release(machine_command(run->registration.snapshot.machine));
+		machine_end_wait(run->registration.snapshot.machine);
 	}
 }
 

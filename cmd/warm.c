@@ -185,6 +185,7 @@ static void sum_card(struct warm_sum *s, const struct net_config *n)
 static void sum_devices(struct warm_sum *s, const struct machine_config *m)
 {
 	sum_word(s, m->nr_disks);
+	sum_word(s, m->nr_trees);
 	sum_word(s, m->nr_nets);
 	for (unsigned int i = 0; i < m->nr_nets; i++) {
 		const struct net_config *n = &m->nets[i];
@@ -249,17 +250,25 @@ static const char *name_entry(struct warm *w, const struct run_options *o, const
 
 /* ---- whether there can be one ---- */
 
+static bool has_image(const struct machine_config *m)
+{
+	for (unsigned int i = 0; i < m->nr_disks; i++)
+		if (m->disks[i].tree < 0 && !m->disks[i].disk.spare)
+			return true;
+	return false;
+}
+
 static const char *warm_obstacle(const struct run_options *o)
 {
 	const struct machine_config *m = &o->machine;
 
-	if (!m->command || m->command->held)
+	if (!m->command)
 		return "no command is run";
 	if (!m->boot.use_cache)
 		return "there is no cache (--kernel-cache off)";
 	if (m->boot.nr_initrds)
 		return "it has an initrd";
-	if (m->nr_disks != m->nr_trees || m->command->nr_mounts != m->nr_trees)
+	if (has_image(m) || m->command->nr_mounts != m->nr_trees)
 		return "it has an image as a disk, or its root in memory";
 	if (m->board.nested)
 		return "its guest may have guests of its own (--nested)";

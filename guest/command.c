@@ -328,9 +328,9 @@ static uint64_t command_limit_ns(const struct command *c)
 {
 	if (c->over || command_has_answered(c))
 		return 0;
-	return !c->result.ready ? c->limit_ns :
-	       c->restored	? c->limit_ns / RESTORED_SHARE :
-				  0;
+	if (!c->result.ready)
+		return c->limit_ns;
+	return c->restored && !c->held ? c->limit_ns / RESTORED_SHARE : 0;
 }
 
 static void on_ready_timeout(void *arg, uint32_t events)
@@ -762,6 +762,8 @@ void command_hold(struct command *c)
 void command_release(struct command *c)
 {
 	c->held = false;
+	if (c->restored)
+		command_expect_ready(c, true);
 	port_wake(c->ports[PORT_CONTROL]);
 }
 

@@ -78,7 +78,8 @@ struct machine_config {
 	const char *announcement;	      /* what runs, for a terminal's user; NULL: as -v says it. Lent */
 	const char *results_path;	      /* with a command that has results: where they go */
 	bool detached;			      /* nobody is there to read stdout and stderr */
-	void (*waits)(void *arg);	      /* with a command that is held: init is ready for it; or NULL */
+	/* With a command that is held: init is ready for it, and nobody hears of it before machine_end_wait(); or NULL. */
+	void (*waits)(void *arg);
 	void *waits_arg;
 	void (*runs)(void *arg); /* the guest does; with a command: that does. On the loop's thread; or NULL */
 	void *runs_arg;
@@ -209,6 +210,9 @@ const char *machine_ask_end(struct machine *machine);
 
 /* What runs in it; NULL: a guest that has no first process of ours. */
 struct command *machine_command(const struct machine *machine);
+
+/* After config.waits, on the loop's thread: the command may start, or whoever is at the gate says when. */
+void machine_end_wait(struct machine *machine);
 
 /*
  * Makes of a spare disk what the process at the other end of @socket serves (files_start_lent()): which one, or

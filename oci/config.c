@@ -906,7 +906,7 @@ int config_check_annotations(const struct config *c, const char *allowed, struct
 	for (unsigned int i = 0; i < c->annotations.nr; i++) {
 		const char *name = c->annotations.pairs[i].name, *word = name + strlen(prefix);
 
-		if (strncmp(name, prefix, strlen(prefix)) != 0 || has_word("memory cpus max_containers publish", word, strlen(word)) ||
+		if (strncmp(name, prefix, strlen(prefix)) != 0 || has_word("memory cpus max_containers publish warm", word, strlen(word)) ||
 		    has_word(allowed, word, strlen(word)))
 			continue;
 		snprintf(error->text, sizeof(error->text),

@@ -51,6 +51,7 @@
 #include "util.h"
 
 #define SETTINGS	"/etc/lkvm/oci.conf"
+#define SERVICES_CACHE	"/var/cache/lkvm"
 #define PUBLISH		"lkvm.publish"
 #define READY_MS	120000
 #define END_NS		12000000000ull
@@ -80,7 +81,7 @@ struct creation {
 	char place[2 * PATH_MAX];
 	char memory[32], cpus[32]; /* values of options */
 	char *settings;		   /* the text of SETTINGS, cut up; ours */
-	const char *set_kernel, *set_memory, *set_cpus, *set_modules, *set_network;
+	const char *set_kernel, *set_memory, *set_cpus, *set_modules, *set_network, *set_warm;
 	const char *set_annotations; /* those that are obeyed besides */
 	int messages;		     /* memory file; -1 */
 	int terminal;		     /* -1: none */
@@ -197,6 +198,7 @@ static void creation_set_one(struct creation *c, const char *name, const char *v
 		{ "modules", &c->set_modules },
 		{ "network", &c->set_network },
 		{ "annotations", &c->set_annotations },
+		{ "warm", &c->set_warm },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
@@ -245,7 +247,7 @@ static int read_settings(struct creation *c)
 static void choose_settings(struct creation *c)
 {
 	const struct config_resources *r = &c->config.resources;
-	static const char *const names[] = { "kernel", "memory", "cpus", "modules", "network" };
+	static const char *const names[] = { "kernel", "memory", "cpus", "modules", "network", "warm" };
 
 	if (r->memory_bytes > 0) {
 		snprintf(c->memory, sizeof(c->memory), "%lluM",
@@ -268,6 +270,28 @@ static void choose_settings(struct creation *c)
 		if (value)
 			creation_set_one(c, names[i], value);
 	}
+}
+
+static int choose_warm(struct creation *c)
+{
+	static const struct {
+		const char *word;
+		enum warm_mode mode;
+	} all[] = { { "no", WARM_OFF }, { "yes", WARM_ON }, { "strict", WARM_STRICT } };
+
+	for (size_t i = 0; c->set_warm && i < ARRAY_SIZE(all); i++)
+		if (!strcmp(c->set_warm, all[i].word)) {
+			c->options.warm = all[i].mode;
+			return 0;
+		}
+	return c->set_warm ? fail_creation(c, -EINVAL, "warm: it is yes, no or strict") : 0;
+}
+
+/* Services have no folder of a user. */
+static void choose_cache(struct boot_config *boot)
+{
+	if (!getenv("XDG_CACHE_HOME") && !getenv("HOME") && store_is_hosts_root())
+		boot->cache_dir = SERVICES_CACHE;
 }
 
 static int creation_take_options(struct creation *c)
@@ -298,8 +322,11 @@ static int creation_take_options(struct creation *c)
 		argv[argc++] = c->cards[i];
 	}
 	rc = options_parse(&c->options, argc, (char **)(uintptr_t)argv);
+	if (!rc)
+		rc = choose_warm(c);
 	if (rc)
 		return rc;
+	choose_cache(&c->options.machine.boot);
 	o->given = true;
 	o->arguments = (char *const *)(uintptr_t)c->config.process.args.texts;
 	o->nr_arguments = c->config.process.args.nr;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * `lkvm run --warm -- COMMAND`: a command in a guest whose start was saved.
+ * `lkvm run --warm -- COMMAND`: a command in a guest whose start was saved; a container's VM likewise.
  *
  * A snapshot is taken of a guest whose first process is ready and has been told nothing yet: neither what to
  * run nor where its files are. It stands in the cache, by a name that is a sum over all that such a guest is made

@@ -153,8 +153,8 @@ const char *config_annotation(const struct config *c, const char *name);
 
 /*
  * Annotations choose files of the host that root opens, and drop what protects; and images have some. So of those
- * that begin with "lkvm." only memory, cpus, max_containers and the words of @allowed (NULL: none) are obeyed: 0, or -EPERM with
- * the name of another one in @error.
+ * that begin with "lkvm." only memory, cpus, max_containers, publish, warm and the words of @allowed (NULL: none) are obeyed: 0, or
+ * -EPERM with the name of another one in @error.
  */
 int config_check_annotations(const struct config *c, const char *allowed, struct config_error *error);
 

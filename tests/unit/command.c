@@ -1159,6 +1159,22 @@ static void one_that_was_restored_and_says_nothing_is_given_up(void **state)
 	assert_int_equal(command_result(r.command).end, COMMAND_FAILED);
 	assert_false(command_has_answered(r.command));
 	close_rig(&r);
+	/* Of one that is held nothing is expected until it is released. */
+	r = (struct rig){ .config = { .held = true } };
+	assert_int_equal(open_rig(&r), 0);
+	command_was_ready(r.command);
+	usleep(60000);
+	event_poll(r.loop);
+	assert_int_equal(r.ended, 0);
+	assert_int_equal(hear_all(&r, plan, sizeof(plan)), 0);
+	command_release(r.command);
+	assert_true(hear_all(&r, plan, sizeof(plan)) > 0);
+	listen_to_messages(&r);
+	while (!r.ended)
+		step(&r);
+	stop_listening(&r);
+	assert_int_equal(command_result(r.command).end, COMMAND_FAILED);
+	close_rig(&r);
 	/* One whose command has started has no such limit; nor has one that could not be started. */
 	for (unsigned int i = 0; i < 2; i++) {
 		default_rig(&r);

@@ -4,7 +4,7 @@
 # Modules of its kernels are in /lib/modules; the guests are cloud.
 ln -sf lkvm /bin/lkvm-oci
 mkdir -p /etc/lkvm /ud /run/netns /vol
-{ echo "kernel = /g/cloud/bzImage"; echo "annotations = ignore x"; } >/etc/lkvm/oci.conf
+{ echo "kernel = /g/cloud/bzImage"; echo "annotations = ignore x"; ${WARM:+echo "warm = $WARM"}; } >/etc/lkvm/oci.conf
 # Three roots: the sandbox's, and those of two members.
 for r in r a b; do
 	mkdir -p /$r/bin /$r/etc /$r/tmp

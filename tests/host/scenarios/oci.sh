@@ -4,9 +4,9 @@
 # Modules of its kernels are in /lib/modules; the guests are cloud.
 ln -sf lkvm /bin/lkvm-oci
 mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /r/run/db /ud/shm /vol
-{ echo "kernel = /g/cloud/bzImage	# and nothing else"; echo "annotations = ignore"; } >/etc/lkvm/oci.conf
+{ echo "kernel = /g/cloud/bzImage	# and nothing else"; echo "annotations = ignore"; ${WARM:+echo "warm = $WARM"}; } >/etc/lkvm/oci.conf
 cp /bin/busybox /r/bin/
-for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut; do ln -s busybox /r/bin/$l; done
+for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut nc; do ln -s busybox /r/bin/$l; done
 echo not-executable >/r/etc/text
 echo "127.0.0.1 of-the-engine" >/ud/hosts; echo h >/ud/hostname; echo >/ud/resolv.conf; echo >/ud/.containerenv
 echo volume >/vol/file
@@ -126,7 +126,71 @@ oci $G delete t1; same oci/shim-delete 0 $?
 oci $G delete --force t1; same oci/shim-delete-again 0 $?
 nothing_left shim
 
+# With warm = yes the first one leaves a snapshot of its guest, and others go on from that, whatever they run. Its
+# file ending in .uses has a byte for each start from it.
+mkdir -p /root; cache=/root/.cache/lkvm; rm -rf $cache
+uses() { cat $cache/*.uses 2>/dev/null | wc -c; }
+entries() { ls $cache 2>/dev/null | grep -c '\.warm$'; }
+echo "warm = yes" >>/etc/lkvm/oci.conf
+bundle podman-run '["sh","-c","echo first; exit 7"]'
+sed -i 's#"annotations":{#"annotations":{"lkvm.warm":"often",#' /b/config.json
+same oci/warm-often "1 warm: it is yes, no or strict" "$(create c1) $(cat /tmp/err)"
+sed -i 's#"lkvm.warm":"often"#"lkvm.warm":"strict"#' /b/config.json
+same oci/warm-strict-without 1 "$(create c1)"
+same oci/warm-strict-without-says-why "--warm=strict: there is no snapshot for it yet|  with --warm it boots, and leaves one." "$(tr '\n' '|' </tmp/err | sed 's/|$//')"
+sed -i 's#"lkvm.warm":"strict",##' /b/config.json
+same oci/warm-first "0 created 1 0" "$(create c1) $(state c1) $(entries) $(uses)"
+oci start c1
+same oci/warm-first-status "7 0 first" "$(await ended) $(await left) $(cat /tmp/out)"
+oci delete c1
+# It is warm, with another name, command and mounts, and takes another process.
+bundle podman-ro-volumes '["sh","-c","trap \\"echo got; exit 5\\" TERM; echo err >\&2; cat /ro/file; hostname; id -u; echo $container; echo up; while :; do sleep .1; done"]'
+sed -i -e 's#"path":"/r"#"path":"/r","readonly":true#' -e 's#/srv/vol#/vol#' -e '/"destination":"\/rw"/d' -e '/"destination":"\/named"/d' \
+	-e 's#"hostname":"[^"]*"#"hostname":"warm-one"#' -e 's#"annotations":{#"annotations":{"lkvm.memory":"512M",#' /b/config.json
+same oci/warm-with-a-volume "0 2" "$(create c1) $(entries)"	# a directory is one more disk: another machine
+oci delete --force c1; await left >/tmp/unused
+sed -i 's#"annotations":{#"annotations":{"lkvm.warm":"strict",#' /b/config.json
+same oci/warm "0 created 1" "$(create c1) $(state c1) $(uses)"
+same oci/warm-nothing-runs-yet "" "$(cat /tmp/out /tmp/err)"
+sleep 3		# a command that is held has all the time
+oci start c1
+i=0; while ! grep -q up /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+same oci/warm-streams "volume warm-one 0 podman up err" "$(tr '\n' ' ' </tmp/out)$(cat /tmp/err)"
+process podman-exec '["sh","-c","hostname; exit 9"]'
+same oci/warm-exec "0 9 warm-one" "$(execute c1) $(n=/n3 await ended) $(cat /tmp/xout)"
+oci kill c1 15; same oci/warm-kill "5 got" "$(await ended) $(tail -n 1 /tmp/out)"
+oci delete c1; same oci/warm-delete 0 $?
+# What KVM refuses of a snapshot is found late: it boots all the same, and the snapshot goes; one that must not boot fails.
+bundle podman-run '["sh","-c","echo again; exit 3"]'
+for e in $cache/*.warm; do spoil $e; done
+same oci/warm-refused 0 "$(create c1)"
+oci start c1
+same oci/warm-refused-boots "3 0 again 1" "$(await ended) $(await left) $(cat /tmp/out) $(entries)"
+oci delete c1
+bundle podman-ro-volumes '["sh","-c","exit 3"]'
+sed -i -e 's#"path":"/r"#"path":"/r","readonly":true#' -e 's#/srv/vol#/vol#' -e '/"destination":"\/rw"/d' -e '/"destination":"\/named"/d' \
+	-e 's#"annotations":{#"annotations":{"lkvm.warm":"strict","lkvm.memory":"512M",#' /b/config.json
+same oci/warm-refused-strictly "1 0" "$(create c1) $(entries)"
+sed -i '/^warm/d' /etc/lkvm/oci.conf
+nothing_left warm
+
 [ -e /full ] || return 0
+${WARM:+echo "warm = $WARM"} >>/etc/lkvm/oci.conf
+# The interface that an engine has made: its address is not the one in the snapshot.
+for m in veth tap macvlan macvtap; do insmod /lib/$m.ko 2>/dev/null; done
+/bin/ip netns add n1; /bin/ip link add h0 type veth peer name eth0 netns n1
+/bin/ip addr add 10.9.0.1/24 dev h0; /bin/ip link set h0 up
+for a in "addr add 10.9.0.2/24 dev eth0" "link set eth0 address 02:00:00:00:09:02" "link set eth0 up"; do /bin/ip -n n1 $a; done
+for w in no yes strict; do
+	bundle podman-bridge-publish '["sh","-c","nc 10.9.0.1 80 </dev/null; cat /sys/class/net/e*/address; exit 4"]'
+	sed -i -e 's#"path":"/[a-z/]*run/netns/[^"]*"#"path":"/run/netns/n1"#' -e 's#"annotations":{#"annotations":{"lkvm.warm":"'$w'",#' /b/config.json
+	echo page | nc -l -p 80 >/tmp/unused & server=$!
+	same oci/network-$w 0 "$(create c1)"
+	oci start c1
+	same oci/network-$w-is-reached "4 page 02:00:00:00:09:02" "$(await ended) $(tr '\n' ' ' </tmp/out | sed 's/ $//')"
+	oci delete --force c1; kill $server 2>/dev/null
+done
+nothing_left network
 # sleeper ID: one that runs until it is ended.
 sleeper() {
 	bundle podman-run '["sh","-c","echo up; sleep 1000"]'
