@@ -8,6 +8,9 @@
  * With "-c SOCKET" before NOTES it takes a terminal's master there, and joins it to its own streams: of 100
  * columns and 40 rows at first, and 120 and 50 from the word RESIZE on.
  *
+ * With "-l ID" it goes on: calls "start ID" when create has returned, and "delete --force ID" when the process has ended;
+ * lines "at WHAT US" say when.
+ *
  * It appends lines to NOTES: "created STATUS" when create has returned, "ended STATUS" when the process
  * of PID-FILE has, by a signal as 128+n, and "left" when no child is left at all. Streams are the
  * container's. As with conmon, SIGPIPE is ignored, two descriptors stray in, it is a session of its own,
@@ -26,6 +29,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *notes;
@@ -37,6 +41,17 @@ static void note(const char *text, int status)
 	if (fd < 0 || dprintf(fd, "%s %d\n", text, status) < 0)
 		exit(1);
 	close(fd);
+}
+
+/* Of a whole life: how long after the start it was, in microseconds. */
+static void note_time(const char *what, const struct timespec *start)
+{
+	char text[64];
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(text, sizeof(text), "at %s", what);
+	note(text, (int)((now.tv_sec - start->tv_sec) * 1000000 + (now.tv_nsec - start->tv_nsec) / 1000));
 }
 
 static int plain_status(int status)
@@ -57,6 +72,28 @@ static pid_t call_runtime(char **argv)
 		_exit(126);
 	execve(argv[0], argv, (char *const *)(void *)environment);
 	_exit(127);
+}
+
+/* The runtime's own flags are before its command. */
+static void call_for_life(char **argv, const char *command, const char *flag, const char *id)
+{
+	const char *call[64];
+	unsigned int n = 0;
+	int status = 127;
+	pid_t pid;
+
+	while (argv[n] && strcmp(argv[n], "create") != 0 && n < 60) {
+		call[n] = argv[n];
+		n++;
+	}
+	call[n++] = command;
+	if (flag)
+		call[n++] = flag;
+	call[n++] = id;
+	call[n] = NULL;
+	pid = call_runtime((char **)(void *)call);
+	if (waitpid(pid, &status, 0) != pid || status)
+		note(command, plain_status(status));
 }
 
 static pid_t read_pid(const char *path)
@@ -154,8 +191,17 @@ static void start_terminal(const char *path)
 int main(int argc, char **argv)
 {
 	pid_t runtime, container = -1, ended;
+	const char *life = NULL;
+	struct timespec start;
 	int status;
 
+	clock_gettime(CLOCK_MONOTONIC, &start);
+
+	if (argc > 3 && !strcmp(argv[1], "-l")) {
+		life = argv[2];
+		argv += 2;
+		argc -= 2;
+	}
 	if (argc > 3 && !strcmp(argv[1], "-c")) {
 		signal(SIGPIPE, SIG_IGN);
 		start_terminal(argv[2]);
@@ -174,10 +220,22 @@ int main(int argc, char **argv)
 		if (ended == runtime) {
 			note("created", plain_status(status));
 			container = status ? -1 : read_pid(argv[2]);
+			if (!life)
+				continue;
+			note_time("created", &start);
+			call_for_life(argv + 4, "start", NULL, life);
+			note_time("started", &start);
 		} else if (ended > 0 && ended == container) {
 			note("ended", plain_status(status));
+			if (!life)
+				continue;
+			note_time("ended", &start);
+			call_for_life(argv + 4, "delete", "--force", life);
+			note_time("deleted", &start);
 		}
 	}
 	note("left", 0);
+	if (life)
+		note_time("left", &start);
 	return 0;
 }
