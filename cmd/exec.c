@@ -42,6 +42,8 @@ struct exec_client {
 	bool unread[2];	   /* nobody reads that stream of ours any more */
 	bool failed;	   /* ... since it takes no more */
 	unsigned int signals;
+	bool freezing;		      /* a new container was told to stop, and its holder waits for the answer */
+	unsigned int nr_stale;	      /* answers that are to come, and that nobody waits for any more */
 	const struct exec_lent *lent; /* NULL: a user's command line */
 };
 
@@ -278,9 +280,28 @@ static void hear_end(struct attach *a, const struct protocol_exited *e)
 	}
 }
 
+/* It answers what it was asked, and no more. */
+static int hear_frozen(struct attach *a, const struct protocol_freeze *f)
+{
+	struct exec_client *c = (struct exec_client *)a;
+
+	if (!f->on)
+		return -1;
+	if (c->nr_stale) {
+		c->nr_stale--;
+		return -1;
+	}
+	if (!c->freezing)
+		return exec_refuse(a);
+	c->freezing = false;
+	tell_holder(c, GATE_PAUSED, f->error);
+	return -1;
+}
+
 static int exec_heard(struct attach *a, const struct protocol_header *h, const uint8_t *payload)
 {
 	struct exec_client *c = (struct exec_client *)a;
+	struct protocol_freeze frozen;
 	struct protocol_exited e;
 	struct protocol_count count;
 
@@ -295,6 +316,9 @@ static int exec_heard(struct attach *a, const struct protocol_header *h, const u
 		c->joined = true;
 	} else if (h->kind == PROTOCOL_EXEC_STARTED && c->lent && c->told) {
 		tell_start(c, 0);
+	} else if (h->kind == PROTOCOL_EXEC_FROZEN && h->bytes == sizeof(frozen) && c->lent && c->lent->new) {
+		memcpy(&frozen, payload, sizeof(frozen));
+		return hear_frozen(a, &frozen);
 	} else if (h->kind == PROTOCOL_EXEC_EXITED && h->bytes == sizeof(e)) {
 		memcpy(&e, payload, sizeof(e));
 		hear_end(a, &e);
@@ -353,6 +377,22 @@ static void exec_signaled(struct attach *a, int signal)
 		attach_send(a, PROTOCOL_EXEC_SIGNAL, &s, sizeof(s));
 }
 
+/* To all of a new container. Each one is answered, also one that another has come after. */
+static void exec_freeze(struct exec_client *c, bool on)
+{
+	const struct protocol_freeze f = { .on = on };
+
+	if (on && !c->told) {
+		tell_holder(c, GATE_PAUSED, ESRCH);
+		return;
+	}
+	if (c->freezing)
+		c->nr_stale++;
+	c->freezing = on;
+	if (c->told)
+		attach_send(&c->attach, PROTOCOL_EXEC_FREEZE, &f, sizeof(f));
+}
+
 /* From the holder of a new container, whose end is its end. Of one that is not there yet the VM would not hear. */
 static void exec_gate(struct attach *a)
 {
@@ -368,8 +408,8 @@ static void exec_gate(struct attach *a)
 		return;
 	}
 	c->go |= m.kind == GATE_GO;
-	if (m.kind == GATE_PAUSE)
-		tell_holder(c, GATE_PAUSED, ENOTSUP);
+	if (m.kind == GATE_PAUSE || m.kind == GATE_RESUME)
+		exec_freeze(c, m.kind == GATE_PAUSE);
 	if (m.kind != GATE_SIGNAL || !c->told)
 		return;
 	s = (struct protocol_signal){ .number = m.value };

@@ -183,7 +183,7 @@ static void session_flush(struct exec_session *s)
 static bool may_say(const struct exec_session *s, uint32_t kind)
 {
 	return kind == PROTOCOL_EXEC_PLAN || kind == PROTOCOL_EXEC_IN || kind == PROTOCOL_EXEC_MORE ||
-	       (s->known && kind > PROTOCOL_EXEC_PLAN && kind < PROTOCOL_EXEC_HANGUP);
+	       (s->known && ((kind > PROTOCOL_EXEC_PLAN && kind < PROTOCOL_EXEC_HANGUP) || kind == PROTOCOL_EXEC_FREEZE));
 }
 
 static void session_recv(struct exec_session *s)
@@ -275,7 +275,7 @@ static size_t exec_say(void *exec, uint8_t *message)
 
 static bool may_hear(uint32_t kind)
 {
-	return kind >= PROTOCOL_EXEC_STDOUT && kind <= PROTOCOL_EXEC_STARTED;
+	return (kind >= PROTOCOL_EXEC_STDOUT && kind <= PROTOCOL_EXEC_STARTED) || kind == PROTOCOL_EXEC_FROZEN;
 }
 
 static void exec_hear(void *exec, unsigned int session, uint32_t kind, const uint8_t *payload, size_t bytes)

@@ -33,7 +33,8 @@
 
 #define HEADER_BYTES   sizeof(struct protocol_header)
 #define MAX_PLAN_BYTES (PROTOCOL_MAX_STRINGS_BYTES + 16384u)
-#define LEAVE_MS       5000 /* for a container to let go of its disk */
+#define LEAVE_MS       5000  /* for a container to let go of its disk */
+#define FREEZE_MS      10000 /* ... and to stop */
 #define CTRL_D	       4
 
 /* What is told in parts. */
@@ -50,11 +51,12 @@ struct job {
 	struct protocol_disk disk; /* of such a one; no serial number: none */
 	struct init_spaces spaces; /* ... while it runs, if: */
 	bool spaces_open;
-	bool hung;	    /* nobody is there any more, but its end is to be said */
-	int go;		    /* of a container's that runs: where its process waits for its name; -1: it has it */
-	uint64_t leaves_by; /* init_now_ms(): it has ended, but for its disk; 0: it has not */
-	pid_t pid;	    /* 0: it does not run */
-	bool over;	    /* its end is said: what comes until the hang-up is late */
+	bool hung;	     /* nobody is there any more, but its end is to be said */
+	int go;		     /* of a container's that runs: where its process waits for its name; -1: it has it */
+	uint64_t leaves_by;  /* init_now_ms(): it has ended, but for its disk; 0: it has not */
+	uint64_t freezes_by; /* likewise: it is about to stop; 0: it is not */
+	pid_t pid;	     /* 0: it does not run */
+	bool over;	     /* its end is said: what comes until the hang-up is late */
 	bool terminal;
 	bool has_credentials;
 	struct protocol_size size; /* until a container's terminal is there */
@@ -131,6 +133,7 @@ static void job_end(struct job *j, uint32_t end, uint32_t value)
 	told_forget(&j->plan);
 	told_forget(&j->more);
 	j->pid = 0;
+	j->freezes_by = 0;
 	if (!*j->disk.serial) {
 		job_tell_end(j, end, value);
 		return;
@@ -155,10 +158,10 @@ static void job_leave(struct job *j)
 	job_tell_end(j, j->end.end, j->end.value);
 }
 
-bool init_exec_leaves(void)
+bool init_exec_is_due(void)
 {
 	for (const struct job *j = jobs; j < jobs + PROTOCOL_MAX_SESSIONS; j++)
-		if (j->leaves_by || (j->pid && j->go >= 0))
+		if (j->leaves_by || j->freezes_by || (j->pid && j->go >= 0))
 			return true;
 	return false;
 }
@@ -560,6 +563,42 @@ static void job_resize(struct job *j, const struct protocol_size *size)
 		ioctl(j->in, TIOCSWINSZ, &w);
 }
 
+/* ---- stopping one ---- */
+
+static void job_tell_frozen(struct job *j, bool on, int error)
+{
+	const struct protocol_freeze f = { .on = on, .error = (uint32_t)error };
+
+	j->freezes_by = 0;
+	job_tell(j, PROTOCOL_EXEC_FROZEN, &f, sizeof(f));
+}
+
+/* Each is answered: one that another comes after is off. */
+static void job_freeze(struct job *j, bool on)
+{
+	const int error = is_container(j) ? init_freeze(j->where.name, on) : ENOTSUP;
+
+	if (j->freezes_by)
+		job_tell_frozen(j, true, ECANCELED);
+	if (error || !on)
+		job_tell_frozen(j, on, error);
+	else
+		j->freezes_by = init_now_ms() + FREEZE_MS;
+}
+
+/* One that does not stop goes on. */
+static void job_look_if_frozen(struct job *j)
+{
+	const int is = init_is_frozen(j->where.name);
+
+	if (!is && init_now_ms() < j->freezes_by)
+		return;
+	if (is != 1)
+		init_freeze(j->where.name, false);
+	job_tell_frozen(j, true, is == 1 ? 0 : is < 0 ? -is :
+							ETIMEDOUT);
+}
+
 /* A payload that is too short is one with zeros. */
 static void job_hear(struct job *j, uint32_t kind, const char *payload, size_t bytes)
 {
@@ -568,6 +607,7 @@ static void job_hear(struct job *j, uint32_t kind, const char *payload, size_t b
 		struct protocol_signal signal;
 		struct protocol_size size;
 		struct protocol_stream stream;
+		struct protocol_freeze freeze;
 	} u = { 0 };
 
 	memcpy(&u, payload, bytes < sizeof(u) ? bytes : sizeof(u));
@@ -587,6 +627,9 @@ static void job_hear(struct job *j, uint32_t kind, const char *payload, size_t b
 		break;
 	case PROTOCOL_EXEC_UNREAD:
 		job_stop_output(j, u.stream.stream);
+		break;
+	case PROTOCOL_EXEC_FREEZE:
+		job_freeze(j, u.freeze.on);
 		break;
 	default:
 		job_hang_up(j);
@@ -716,6 +759,8 @@ void init_exec_turn(void)
 			job_leave(j);
 		if (j->pid)
 			job_let_go(j);
+		if (j->freezes_by)
+			job_look_if_frozen(j);
 		if (!j->pid || !take_report(j))
 			continue;
 		if (job_has_input(j))

@@ -46,6 +46,44 @@ void init_name_group(char group[INIT_GROUP_BYTES], const char *name)
 	snprintf(group, INIT_GROUP_BYTES, PROTOCOL_GROUP "%s%s", *name ? "." : "", name);
 }
 
+/* Of its group: a file. */
+static int member_open(const char *name, const char *file, int flags)
+{
+	char group[INIT_GROUP_BYTES], path[INIT_GROUP_BYTES + 32];
+
+	init_name_group(group, name);
+	snprintf(path, sizeof(path), "%s/%s", group, file);
+	return open(path, flags | O_CLOEXEC);
+}
+
+int init_freeze(const char *name, bool on)
+{
+	const int fd = member_open(name, "cgroup.freeze", O_WRONLY);
+	int error = fd < 0 ? ENOTSUP : write(fd, on ? "1" : "0", 1) == 1 ? 0 :
+									   errno;
+
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+/* One that nobody is in stops nobody, whatever the kernel says of it. */
+int init_is_frozen(const char *name)
+{
+	const int fd = member_open(name, "cgroup.events", O_RDONLY);
+	char text[256];
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	int rc = n < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (rc)
+		return rc;
+	text[n] = '\0';
+	return !strstr(text, "populated 1") ? -ESRCH : strstr(text, "frozen 1") ? 1 :
+										  0;
+}
+
 void init_signal_all(const struct init_spaces *s, int signal)
 {
 	pid_t pid = init_fork_into(s, 0);
@@ -59,15 +97,13 @@ void init_signal_all(const struct init_spaces *s, int signal)
 /* Those that share the first container's processes do not end with their own first one. */
 static void member_remove_group(const char *name)
 {
-	char group[INIT_GROUP_BYTES], path[INIT_GROUP_BYTES + 32];
-	int fd;
+	const int fd = member_open(name, "cgroup.kill", O_WRONLY);
+	char group[INIT_GROUP_BYTES];
 
 	init_name_group(group, name);
-	snprintf(path, sizeof(path), "%s/cgroup.kill", group);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		if (write(fd, "1", 1) != 1)
-			init_notice("container: %s: %s", path, strerror(errno));
+			init_notice("container: %s: %s", group, strerror(errno));
 		close(fd);
 	}
 	rmdir(group); /* it is there still as long as there are processes in it */

@@ -1065,7 +1065,7 @@ static void init_turn(int timeout_ms)
 		{ .fd = can_write(&init.err) ? init.err.to : -1, .events = POLLOUT },
 	};
 
-	if (init_exec_leaves() && (timeout_ms < 0 || timeout_ms > INIT_STEP_MS))
+	if (init_exec_is_due() && (timeout_ms < 0 || timeout_ms > INIT_STEP_MS))
 		timeout_ms = INIT_STEP_MS;
 	if (poll(p, 8 + init_exec_poll(p + 8), timeout_ms) < 0)
 		return;

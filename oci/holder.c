@@ -144,6 +144,11 @@ static void holder_take_request(struct holder *h, const struct holder_request *r
 						  tell_gate(h, GATE_GO, 0));
 		return;
 	case HOLDER_PAUSE:
+		if (r->value == HOLDER_UNHEARD) {
+			rc = tell_gate(h, GATE_PAUSE, 0);
+			h->paused |= !rc;
+			break;
+		}
 		let_client_wait(h, r->kind, h->waiting >= 0 ? -EBUSY : tell_gate(h, GATE_PAUSE, 0));
 		return;
 	case HOLDER_RESUME:
@@ -222,7 +227,8 @@ static void on_message(struct holder *h)
 	if (m.kind == GATE_READY)
 		on_ready(h);
 	h->started |= m.kind == GATE_STARTED;
-	h->paused |= m.kind == GATE_PAUSED && !m.value;
+	if (m.kind == GATE_PAUSED)
+		h->paused = !m.value;
 	if ((m.kind == GATE_STARTED || m.kind == GATE_NOT_STARTED) && h->awaited == HOLDER_START)
 		holder_answer_to(&h->waiting, m.kind == GATE_STARTED ? 0 :
 					      m.value		     ? gate_errno(m.value) :

@@ -35,13 +35,15 @@
 #include "oci/store.h"
 #include "util.h"
 
-#define VM_ANSWER_MS  120000 /* of the holder after its VM's; without it, the next */
-#define ANSWER_MS     10000
-#define CONNECT_S     10
-#define KILL_NS	      5000000000ull
-#define END_NS	      12000000000ull
-#define LOOK_AGAIN_NS 200000000ull
-#define MAX_FLAGS     8
+#define VM_ANSWER_MS   120000 /* of the holder after its VM's; without it, the next */
+#define ANSWER_MS      10000
+#define CONNECT_S      10
+#define PAUSE_NS       15000000000ull
+#define PAUSE_AGAIN_MS 1000
+#define KILL_NS	       5000000000ull
+#define END_NS	       12000000000ull
+#define LOOK_AGAIN_NS  200000000ull
+#define MAX_FLAGS      8
 
 /* ---- how it fails ---- */
 
@@ -161,10 +163,10 @@ static int connect_to_holder(const struct store_container *c)
 	return rc;
 }
 
-static int ask_holder(const struct store_container *c, enum holder_kind kind, uint32_t value, const int passed[2])
+static int ask_holder(const struct store_container *c, enum holder_kind kind, uint32_t value, const int passed[2],
+		      int answer_ms)
 {
 	const struct holder_request request = { .kind = kind, .value = value };
-	const int answer_ms = kind == HOLDER_START || kind == HOLDER_PAUSE ? VM_ANSWER_MS : ANSWER_MS;
 	struct holder_answer answer;
 	struct pollfd p = { .fd = connect_to_holder(c), .events = POLLIN };
 	int rc = p.fd < 0 ? p.fd : 0, n;
@@ -187,16 +189,36 @@ static int ask_holder(const struct store_container *c, enum holder_kind kind, ui
 
 int call_ask(const struct store_container *c, enum holder_kind kind, uint32_t value, int passed)
 {
-	return ask_holder(c, kind, value, (int[]){ passed, -1 });
+	return ask_holder(c, kind, value, (int[]){ passed, -1 },
+			  kind == HOLDER_START || kind == HOLDER_PAUSE ? VM_ANSWER_MS : ANSWER_MS);
 }
 
 int call_join(const struct store_container *c, const int passed[2])
 {
-	return ask_holder(c, HOLDER_JOIN, 0, passed);
+	return ask_holder(c, HOLDER_JOIN, 0, passed, ANSWER_MS);
 }
 
-/* A command that was killed has not written down what it had done: the holder knows. */
-const char *call_status_of(const struct store_container *c, const struct store_record *r)
+/* Its sandbox, which has the VM. */
+static bool pod_is_paused(const struct store_container *c, const struct store_record *r)
+{
+	struct store_container sandbox;
+	char root[32];
+	int is;
+
+	snprintf(root, sizeof(root), "/proc/self/fd/%d", c->root);
+	is = *r->sandbox ? store_find(&sandbox, root, r->sandbox, false) : -ENOENT;
+	if (!is)
+		is = call_ask(&sandbox, HOLDER_STATE, 0, -1);
+	if (*r->sandbox)
+		store_close(&sandbox);
+	return is >= 0 && is & HOLDER_IS_PAUSED;
+}
+
+/*
+ * Of a pod's, whatever its sandbox does. A command that was killed has not written down what it had done: the holder
+ * knows.
+ */
+static const char *own_status_of(const struct store_container *c, const struct store_record *r)
 {
 	bool started = r->started, paused = r->paused;
 	int is;
@@ -213,6 +235,13 @@ const char *call_status_of(const struct store_container *c, const struct store_r
 	return paused  ? "paused" :
 	       started ? "running" :
 			 "created";
+}
+
+const char *call_status_of(const struct store_container *c, const struct store_record *r)
+{
+	const char *status = own_status_of(c, r);
+
+	return !strcmp(status, "running") && pod_is_paused(c, r) ? "paused" : status;
 }
 
 int call_read_file(struct config *c, enum config_kind kind, int fd, struct config_error *error)
@@ -529,6 +558,33 @@ static int call_delete(const struct call *call, const char *id, bool force)
 	return status;
 }
 
+/*
+ * One of a pod whose VM does not run stays as it is told when that goes on: engines pause all of a pod, in any order
+ * and at once, so the VM may stop before the guest has answered.
+ */
+static int pause_member(const struct store_container *c, const struct store_record *r)
+{
+	const uint64_t deadline = now_ns() + PAUSE_NS;
+	int rc;
+
+	do {
+		if (pod_is_paused(c, r))
+			return call_ask(c, HOLDER_PAUSE, HOLDER_UNHEARD, -1);
+		rc = ask_holder(c, HOLDER_PAUSE, 0, (int[]){ -1, -1 }, PAUSE_AGAIN_MS);
+	} while ((rc == -ETIMEDOUT || rc == -EBUSY) && wait_a_moment(deadline));
+	return rc;
+}
+
+/* -ENOTTY: it is not what it would have to be; -EHOSTDOWN: its pod's VM does not run. */
+static int ask_to_pause(const struct store_container *c, const struct store_record *r, bool pause)
+{
+	if (strcmp(own_status_of(c, r), pause ? "running" : "paused") != 0)
+		return !pause && !strcmp(call_status_of(c, r), "paused") ? -EHOSTDOWN : -ENOTTY;
+	if (pause && *r->sandbox)
+		return pause_member(c, r);
+	return call_ask(c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0, -1);
+}
+
 static int call_pause(const struct call *call, const char *id, bool pause)
 {
 	struct store_container c;
@@ -537,14 +593,14 @@ static int call_pause(const struct call *call, const char *id, bool pause)
 
 	if (call_find(call, &c, &r, id, true))
 		return 1;
-	rc = strcmp(call_status_of(&c, &r), pause ? "running" : "paused") ?
-		     -ENOTTY :
-		     call_ask(&c, pause ? HOLDER_PAUSE : HOLDER_RESUME, 0, -1);
+	rc = ask_to_pause(&c, &r, pause);
 	if (!rc) {
 		r.paused = pause;
 		rc = store_save(&c, &r);
 	}
 	store_close(&c);
+	if (rc == -EHOSTDOWN)
+		return call_fail(call, "container \"%s\" runs again when its pod's sandbox does, which is paused", id);
 	if (rc == -ENOTTY)
 		return call_fail(call, "container \"%s\" is not %s", id, pause ? "running" : "paused");
 	return rc ? call_fail(call, "container \"%s\" cannot be %s: %s", id, pause ? "paused" : "resumed",

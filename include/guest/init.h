@@ -92,7 +92,7 @@ __attribute__((noreturn)) void init_be_command(const struct init_plan *plan, con
 /* ---- init-exec.c: commands beside the first one ---- */
 
 #define INIT_EXEC_POLLS (4 * PROTOCOL_MAX_SESSIONS)
-#define INIT_STEP_MS	10 /* ... and how long at most, if one of them is about to leave */
+#define INIT_STEP_MS	10 /* ... and how long at most, if one of them is about to leave or to stop */
 
 struct pollfd;
 
@@ -101,7 +101,7 @@ void init_exec_hear(unsigned int session, uint32_t kind, const char *payload, si
 
 /* What to wait for, up to INIT_EXEC_POLLS: how many. After it, whatever came: init_exec_turn(). */
 unsigned int init_exec_poll(struct pollfd *p);
-bool init_exec_leaves(void); /* not longer than INIT_STEP_MS */
+bool init_exec_is_due(void); /* not longer than INIT_STEP_MS */
 void init_exec_turn(void);
 
 /* A process has ended; it may be one of theirs. */
@@ -195,6 +195,10 @@ void init_make_member(const struct protocol_in *in, const struct protocol_disk *
 /* The name of its control group, which may not be there. */
 #define INIT_GROUP_BYTES (sizeof(PROTOCOL_GROUP) + PROTOCOL_NAME_BYTES)
 void init_name_group(char group[INIT_GROUP_BYTES], const char *name);
+
+/* Its control group stops, or goes on: 0 or errno. It has stopped when init_is_frozen(): 1, 0 (not yet) or -errno. */
+int init_freeze(const char *name, bool on);
+int init_is_frozen(const char *name);
 
 /* Signals all of its processes but the first. */
 void init_signal_all(const struct init_spaces *s, int signal);

@@ -109,6 +109,7 @@ enum protocol_kind {
 	PROTOCOL_EXEC_IN,     /* struct protocol_in: a container that is not the first one. Before the plan, as: */
 	PROTOCOL_EXEC_MORE,   /* a part of messages, which are such a container's STEPs and SECCOMP */
 	PROTOCOL_EXEC_DISK,   /* struct protocol_disk: where its files are; first of all, and lkvm's own word */
+	PROTOCOL_EXEC_FREEZE, /* struct protocol_freeze: all of such a container stops, or goes on */
 
 	/* For a container: from lkvm, before GO but the last. */
 	PROTOCOL_STEP = 32,   /* struct protocol_step and its texts: done in order, before it starts */
@@ -133,6 +134,7 @@ enum protocol_kind {
 	PROTOCOL_EXEC_STARTED,	/* the program of one that has credentials runs */
 	PROTOCOL_EXEC_RELEASED, /* its disk is not in use any more; before EXITED */
 	PROTOCOL_EXEC_JOINED,	/* not from init: its disk is there. To who has asked for a container */
+	PROTOCOL_EXEC_FROZEN,	/* struct protocol_freeze: the answer, one for each */
 };
 
 #define PROTOCOL_SESSION(kind)		   ((kind) >> 16)
@@ -197,6 +199,11 @@ struct protocol_in {
 
 struct protocol_disk {
 	char serial[20]; /* as in struct protocol_mount */
+};
+
+struct protocol_freeze {
+	uint32_t on;	/* 0: it goes on */
+	uint32_t error; /* in the answer: errno, or 0 */
 };
 
 struct protocol_count {

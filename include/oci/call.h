@@ -55,7 +55,7 @@ struct call_exec {
 int call_find(const struct call *call, struct store_container *c, struct store_record *r, const char *id,
 	      bool lock);
 
-/* "creating", "created", "running", "paused" or "stopped": as its holder says. */
+/* "creating", "created", "running", "paused" or "stopped": as its holder says, and its pod's. */
 const char *call_status_of(const struct store_container *c, const struct store_record *r);
 
 /*

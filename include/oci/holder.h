@@ -28,7 +28,7 @@
 enum holder_kind {
 	HOLDER_START = 1,
 	HOLDER_SIGNAL, /* value: its number, | HOLDER_ALL: for all of its processes */
-	HOLDER_PAUSE,
+	HOLDER_PAUSE,  /* value: 0, or HOLDER_UNHEARD */
 	HOLDER_RESUME,
 	HOLDER_STATE, /* is answered with HOLDER_IS_... */
 	HOLDER_EXEC,  /* with a socket, for the VM (guest/gate.h: GATE_EXEC) */
@@ -36,6 +36,9 @@ enum holder_kind {
 };
 
 #define HOLDER_ALL 0x100u
+
+/* Its VM, which is another's, does not run, and so does not answer: it hears of it when it does. */
+#define HOLDER_UNHEARD 1u
 
 #define HOLDER_IS_STARTED 1
 #define HOLDER_IS_PAUSED  2

@@ -143,6 +143,23 @@ void init_name_group(char group[INIT_GROUP_BYTES], const char *name)
 	snprintf(group, INIT_GROUP_BYTES, "/nowhere/%s", name);
 }
 
+/* What its group says, and what it was told last. */
+static int freeze_error, group_is_frozen;
+static bool told_to_freeze;
+
+int init_freeze(const char *name, bool on)
+{
+	assert_string_equal(name, "one");
+	told_to_freeze = on;
+	return freeze_error;
+}
+
+int init_is_frozen(const char *name)
+{
+	assert_string_equal(name, "one");
+	return group_is_frozen;
+}
+
 void init_signal_all(const struct init_spaces *s, int signal)
 {
 	(void)s;
@@ -168,6 +185,8 @@ bool init_has_left(const struct protocol_in *in, const struct protocol_disk *dis
 static struct heard {
 	size_t out_bytes, err_bytes, taken, used;
 	bool out_ended, err_ended, started, released, over;
+	unsigned int nr_frozen;
+	struct protocol_freeze frozen;
 	struct protocol_exited end;
 	char *out, err[4096];
 } heard[PROTOCOL_MAX_SESSIONS + 1];
@@ -275,6 +294,11 @@ static void hear_message(void)
 		break;
 	case PROTOCOL_EXEC_RELEASED:
 		s->released = true;
+		break;
+	case PROTOCOL_EXEC_FROZEN:
+		assert_int_equal(h.bytes, sizeof(s->frozen));
+		memcpy(&s->frozen, data, sizeof(s->frozen));
+		s->nr_frozen++;
 		break;
 	default:
 		assert_int_equal(PROTOCOL_KIND(h.kind), PROTOCOL_EXEC_EXITED);
@@ -464,11 +488,76 @@ static void test_container(void **state)
 		turn();
 	for (unsigned int i = 0; i < 3; i++)
 		turn();
-	assert_true(init_exec_leaves() && heard[1].started && !heard[1].over && !heard[1].released);
+	assert_true(init_exec_is_due() && heard[1].started && !heard[1].over && !heard[1].released);
 	disk_is_free = true;
 	expect_end(1, PROTOCOL_END_EXITED, 3);
 	assert_true(heard[1].released);
-	assert_false(init_exec_leaves());
+	assert_false(init_exec_is_due());
+}
+
+static void say_freeze(unsigned int session, uint32_t on)
+{
+	const struct protocol_freeze f = { .on = on };
+
+	init_exec_hear(session, PROTOCOL_EXEC_FREEZE, (const char *)&f, sizeof(f));
+}
+
+static void expect_frozen(unsigned int nr, uint32_t on, uint32_t number)
+{
+	for (unsigned int i = 0; i < 3000 && heard[1].nr_frozen < nr; i++)
+		turn();
+	assert_int_equal(heard[1].nr_frozen, nr);
+	assert_int_equal(heard[1].frozen.on, on);
+	assert_int_equal(heard[1].frozen.error, number);
+}
+
+/* Each word is answered once: when it has stopped, cannot, or is to go on again. */
+static void test_container_freeze(void **state)
+{
+	(void)state;
+	disk_is_free = true;
+	group_is_frozen = freeze_error = 0;
+	say_disk(1);
+	say_in(1, PROTOCOL_IN_NEW, "one");
+	start_with_credentials(1, "", "sh", "read x; exit 3");
+	say_freeze(1, 1);
+	for (unsigned int i = 0; i < 3; i++)
+		turn();
+	assert_true(told_to_freeze && init_exec_is_due() && !heard[1].nr_frozen);
+	group_is_frozen = 1;
+	expect_frozen(1, 1, 0);
+	assert_true(told_to_freeze && !init_exec_is_due());
+	say_freeze(1, 0);
+	expect_frozen(2, 0, 0);
+	assert_false(told_to_freeze);
+	/* Nobody is in its group: it goes on, as nothing else would let it. */
+	group_is_frozen = -ESRCH;
+	say_freeze(1, 1);
+	expect_frozen(3, 1, ESRCH);
+	assert_false(told_to_freeze);
+	/* A kernel without it. */
+	freeze_error = ENOTSUP;
+	say_freeze(1, 1);
+	expect_frozen(4, 1, ENOTSUP);
+	freeze_error = group_is_frozen = 0;
+	/* Another word comes before it has stopped. */
+	say_freeze(1, 1);
+	turn();
+	say_freeze(1, 0);
+	expect_frozen(6, 0, 0);
+	/* Its end is no answer, and nothing is due after it. */
+	say_freeze(1, 1);
+	init_exec_hear(1, PROTOCOL_EXEC_INPUT, "x\n", 2);
+	expect_end(1, PROTOCOL_END_EXITED, 3);
+	assert_true(heard[1].nr_frozen == 6 && !init_exec_is_due());
+	/* What is no container is not stopped. */
+	start(2, false, "", "read x; exit 4");
+	say_freeze(2, 1);
+	for (unsigned int i = 0; i < 3000 && !heard[2].nr_frozen; i++)
+		turn();
+	assert_int_equal(heard[2].frozen.error, ENOTSUP);
+	init_exec_hear(2, PROTOCOL_EXEC_INPUT, "x\n", 2);
+	expect_end(2, PROTOCOL_END_EXITED, 4);
 }
 
 /* Nobody is there any more: it ends first, and then its end is said; the number is free. */
@@ -556,7 +645,7 @@ static void test_container_again(void **state)
 		turn();
 	for (unsigned int i = 0; i < 3; i++)
 		turn();
-	assert_true(init_exec_leaves() && !heard[2].started && !heard[2].over && !heard[2].out_bytes);
+	assert_true(init_exec_is_due() && !heard[2].started && !heard[2].over && !heard[2].out_bytes);
 	disk_is_free = true;
 	wait_for_output(2, "again\nin\n");
 	assert_true(heard[1].over && heard[1].released && heard[2].started);
@@ -577,7 +666,7 @@ static void test_container_again(void **state)
 	disk_is_free = true;
 	wait_for_end(4);
 	wait_for_end(5);
-	assert_true(!heard[5].started && heard[5].released && !init_exec_leaves());
+	assert_true(!heard[5].started && heard[5].released && !init_exec_is_due());
 }
 
 /* What cannot be is the end of that one only. */
@@ -879,6 +968,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_seed_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_credentials, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_container_freeze, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_hangup, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_without_a_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_again, set_up, tear_down),

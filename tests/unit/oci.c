@@ -1613,6 +1613,13 @@ static void the_holder_knows_its_state(void **state)
 	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED | HOLDER_IS_PAUSED);
 	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
 	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED);
+	/* One whose VM does not run is not waited for. */
+	assert_int_equal(answer_of(ask_holder(HOLDER_PAUSE, HOLDER_UNHEARD)), 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED | HOLDER_IS_PAUSED);
+	hear_of_holder(&h, GATE_RESUME, 0);
+	hear_of_holder(&h, GATE_PAUSE, 0);
+	say_to_holder(&h, GATE_PAUSED, ENOTSUP);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED);
 	/* A VM that does not hear any more is one that ends. */
 	close(h.gate);
 	h.gate = -1;
@@ -1944,6 +1951,87 @@ static void a_member_is_told_of_in_order(void **state)
 	leave_pod(&j, 7);
 }
 
+static void hear_freeze(const struct joined *j, uint32_t on)
+{
+	char data[PROTOCOL_MAX_FRAME_BYTES];
+	struct protocol_freeze f;
+	uint32_t bytes;
+
+	assert_int_equal(hear_frame(j->vm, data, &bytes), PROTOCOL_EXEC_FREEZE);
+	assert_int_equal(bytes, sizeof(f));
+	memcpy(&f, data, sizeof(f));
+	assert_int_equal(f.on, on);
+}
+
+static void say_frozen(const struct joined *j, uint32_t on, uint32_t number)
+{
+	const struct protocol_freeze f = { on, number };
+
+	say_frame(j->vm, PROTOCOL_EXEC_FROZEN, &f, sizeof(f));
+}
+
+static bool start_member(struct joined *j)
+{
+	char data[PROTOCOL_MAX_FRAME_BYTES];
+	uint32_t bytes;
+	int fd;
+
+	if (!join_pod(j))
+		return false;
+	say_frame(j->vm, PROTOCOL_EXEC_JOINED, NULL, 0);
+	for (int i = 0; i < 3; i++)
+		hear_frame(j->vm, data, &bytes);
+	become_known(&j->own);
+	fd = ask_holder(HOLDER_START, 0);
+	assert_int_equal(hear_frame(j->vm, data, &bytes), PROTOCOL_EXEC_GO);
+	say_frame(j->vm, PROTOCOL_EXEC_STARTED, NULL, 0);
+	assert_int_equal(answer_of(fd), 0);
+	return true;
+}
+
+/* The guest stops it, and says when it has. */
+static void a_member_stops_alone(void **state)
+{
+	struct joined j = { 0 };
+	int fd;
+
+	(void)state;
+	if (!start_member(&j))
+		return;
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_freeze(&j, 1);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED);
+	say_frozen(&j, 1, 0);
+	assert_int_equal(answer_of(fd), 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED | HOLDER_IS_PAUSED);
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	hear_freeze(&j, 0);
+	say_frozen(&j, 0, 0);
+	/* It cannot, or says what is no error. */
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_freeze(&j, 1);
+	say_frozen(&j, 1, ENOTSUP);
+	assert_int_equal(answer_of(fd), -ENOTSUP);
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_freeze(&j, 1);
+	say_frozen(&j, 1, 0xffffffff);
+	assert_int_equal(answer_of(fd), -EPROTO);
+	/* What comes after it was told to go on is no answer to the next one. */
+	close(ask_holder(HOLDER_PAUSE, 0));
+	hear_freeze(&j, 1);
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	hear_freeze(&j, 0);
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_freeze(&j, 1);
+	say_frozen(&j, 1, 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_STATE, 0)), HOLDER_IS_STARTED);
+	say_frozen(&j, 1, 0);
+	assert_int_equal(answer_of(fd), 0);
+	/* A guest that says so unasked lies. */
+	say_frozen(&j, 1, 0);
+	leave_pod(&j, 255);
+}
+
 /* It reads what the VM's process says, and so has nothing of the host by then. */
 static void a_member_keeps_nothing(void **state)
 {
@@ -2163,6 +2251,82 @@ static void the_state_is_the_holders(void **state)
 	wait(NULL);
 	close(h.gate);
 	close(h.caller);
+}
+
+/* Containers "c" and "pod", its sandbox, with this test as the VM of both. */
+static bool write_down_pod(struct joined *j)
+{
+	struct store_container c;
+	struct store_record r;
+	char root[96];
+
+	if (!start_two_holders(j))
+		return false;
+	snprintf(root, sizeof(root), "%s/containers", dir);
+	start_container(&j->own);
+	write_down_container(&j->own, true);
+	assert_int_equal(store_find(&c, root, "c", false), 0);
+	assert_int_equal(store_load(&c, &r), 0);
+	strcpy(r.sandbox, "pod");
+	assert_int_equal(store_save(&c, &r), 0);
+	store_close(&c);
+	assert_int_equal(store_create(&c, root, "pod"), 0);
+	r = (struct store_record){ .bundle = "/", .started = true, .holder = store_process_of(j->sandbox.pid) };
+	assert_int_equal(store_save(&c, &r), 0);
+	store_close(&c);
+	run_in(dir, "mv sandbox/socket containers/pod/ && ln -sf containers/pod/socket socket");
+	return true;
+}
+
+static const char *state_of_member(void)
+{
+	assert_int_equal(status_of(call_beside("state", NULL)), 0);
+	return run_in(dir, "sed -n 's/.*\"status\":\"\\([a-z]*\\)\".*/\\1/p' said");
+}
+
+/* The sandbox has the VM: with that all stop, and each stays as it was told when it goes on. */
+static void a_member_stops_with_its_pod(void **state)
+{
+	struct joined j = { 0 };
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	if (!write_down_pod(&j))
+		return;
+	assert_string_equal(state_of_member(), "running\n");
+	fd = ask_holder(HOLDER_PAUSE, 0); /* the sandbox's */
+	hear_of_holder(&j.sandbox, GATE_PAUSE, 0);
+	say_to_holder(&j.sandbox, GATE_PAUSED, 0);
+	assert_int_equal(answer_of(fd), 0);
+	assert_string_equal(state_of_member(), "paused\n");
+	assert_int_equal(status_of(call_beside("resume", NULL)), 1);
+	assert_non_null(strstr(run_in(dir, "cat said"), "runs again when its pod's sandbox does"));
+	assert_int_equal(status_of(call_beside("exec", "x")), 1);
+	assert_non_null(strstr(run_in(dir, "cat said"), "is paused"));
+	assert_int_equal(status_of(call_beside("pause", NULL)), 0);
+	hear_of_holder(&j.own, GATE_PAUSE, 0);
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	hear_of_holder(&j.sandbox, GATE_RESUME, 0);
+	say_to_holder(&j.own, GATE_PAUSED, 0);
+	assert_string_equal(state_of_member(), "paused\n");
+	assert_int_equal(status_of(call_beside("pause", NULL)), 1);
+	assert_int_equal(status_of(call_beside("resume", NULL)), 0);
+	hear_of_holder(&j.own, GATE_RESUME, 0);
+	assert_string_equal(state_of_member(), "running\n");
+	/* Both at once: its VM stops before it has answered. */
+	pid = call_beside("pause", NULL);
+	hear_of_holder(&j.own, GATE_PAUSE, 0);
+	fd = ask_holder(HOLDER_PAUSE, 0);
+	hear_of_holder(&j.sandbox, GATE_PAUSE, 0);
+	say_to_holder(&j.sandbox, GATE_PAUSED, 0);
+	assert_int_equal(answer_of(fd), 0);
+	assert_int_equal(status_of(pid), 0);
+	assert_string_equal(state_of_member(), "paused\n");
+	end_holder(&j.own, 0, 0);
+	end_holder(&j.sandbox, 0, 0);
+	close(j.dir);
+	run_in(dir, "rm -rf containers socket");
 }
 
 static void an_exec_that_fails_says_so(void **state)
@@ -2613,6 +2777,8 @@ int main(void)
 		cmocka_unit_test(an_exec_has_a_process_of_its_own),
 		cmocka_unit_test(an_exec_that_fails_says_so),
 		cmocka_unit_test(a_member_is_told_of_in_order),
+		cmocka_unit_test(a_member_stops_alone),
+		cmocka_unit_test(a_member_stops_with_its_pod),
 		cmocka_unit_test(a_member_keeps_nothing),
 		cmocka_unit_test(a_member_that_is_refused_says_why),
 		cmocka_unit_test(groups_of_others_are_left_alone),

@@ -9,7 +9,7 @@ mkdir -p /etc/lkvm /ud /run/netns /vol
 for r in r a b; do
 	mkdir -p /$r/bin /$r/etc /$r/tmp
 	cp /bin/busybox /$r/bin/
-	for l in sh cat id ls mount sleep hostname grep touch echo nc cut readlink kill ps head seq; do ln -s busybox /$r/bin/$l; done
+	for l in sh cat id ls mount sleep hostname grep touch echo nc cut readlink kill ps head seq mv; do ln -s busybox /$r/bin/$l; done
 	echo $r >/$r/name
 done
 echo volume >/vol/file
@@ -94,12 +94,33 @@ tr -d '\n' </bundles/podman-exec.process.json | sed 's#"args": *\[[^]]*\]#"args"
 rm -f /n.x /p.x; engine /n.x /p.x -- /bin/lkvm-oci exec --pid-file /p.x --process /process --detach m3 </dev/null >/tmp/xout 2>/tmp/xerr &
 same pods/exec "0 6" "$(await x created) $(await x ended)"
 same pods/exec-in-the-right-one b "$(head -n 1 /tmp/xout)"
-same pods/pause-of-one 1 "$(oci pause m3 2>/tmp/err; echo $?)"
+# One is paused: it counts no more, and its pod goes on.
+bundle m4 podman-kube-a b '["/bin/sh","-c","i=0; while :; do i=$((i + 1)); echo $i >/dev/shm/new; mv /dev/shm/new /dev/shm/counted; [ $i != 1 ] || echo up; sleep .1; done"]'
+oci delete m2
+same pods/join-to-count 0 "$(create m4)"; oci start m4; up m4
+# counted: how far it has, seen by another of its pod.
+counted() {
+	sed -i 's#"args": *\[[^]]*\]#"args":["cat","/dev/shm/counted"]#' /process
+	rm -f /n.x /p.x; engine /n.x /p.x -- /bin/lkvm-oci exec --pid-file /p.x --process /process --detach m3 </dev/null >/tmp/xout 2>/tmp/xerr &
+	await x created >/dev/null; await x ended >/dev/null; cat /tmp/xout
+}
+same pods/pause-of-one "0 paused running running" "$(oci pause m4; echo $?) $(state m4) $(state m3) $(state $pod)"
+n=$(counted); sleep 1
+same pods/paused-counts-no-more "${n:-some}" "$(counted)"
+same pods/pause-again 1 "$(oci pause m4 2>/tmp/err; echo $?)"
+oci resume m4; same pods/resume-of-one "0 running" "$? $(state m4)"
+i=0; while [ "$(counted)" = "$n" ] && [ $i -lt 50 ]; do i=$((i + 1)); done
+[ $i -lt 50 ] && ok pods/resumed-counts || not_ok pods/resumed-counts "$n"
+# With the sandbox all are; one stays so, and is ended.
+oci pause $pod; same pods/pause-of-the-pod "paused paused paused" "$(state $pod) $(state m3) $(state m4)"
+same pods/pause-in-a-paused-pod 0 "$(oci pause m4; echo $?)"
+oci resume $pod; same pods/resume-of-the-pod "running running paused" "$(state $pod) $(state m3) $(state m4)"
+oci kill m4 9; same pods/kill-of-the-paused 137 "$(await m4 ended)"; oci delete m4
 oci kill m3 9; same pods/kill 137 "$(await m3 ended)"
 # Made again at once, while the guest is letting go of the one before.
 oci delete m3; same pods/same-id-again "0 0" "$(create m3) $(oci start m3; echo $?)"
 up m3; same pods/same-id-runs running "$(state m3)"
-oci delete --force m3; oci delete m2
+oci delete --force m3
 # With the sandbox all end.
 bundle m4 podman-kube-a a '["/bin/sh","-c","echo up; sleep 1000"]'
 same pods/join-once-more 0 "$(create m4)"; oci start m4; up m4
