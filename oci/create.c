@@ -135,6 +135,20 @@ static int check_program(struct creation *c)
 
 /* ---- pods ---- */
 
+/* One whose bundle is gone has none. */
+static int check_annotations_of_member(struct creation *c, const struct store_record *sandbox)
+{
+	struct config config = { 0 };
+	struct config_error error;
+	int rc = call_read_config(&config, sandbox, &error);
+
+	if (rc)
+		config = (struct config){ 0 };
+	rc = pod_check_annotations(&c->config, &config, &c->error);
+	config_fini(&config);
+	return rc;
+}
+
 /* The sandbox has to run: its VM is what the container joins. */
 static int find_sandbox(struct creation *c)
 {
@@ -152,9 +166,10 @@ static int find_sandbox(struct creation *c)
 	}
 	c->sandbox_holder = store_open_process(&r.holder);
 	strcpy(c->record.sandbox, c->sandbox.id);
-	return config_ignores(&c->config, "linux.namespaces") ?
-		       0 :
-		       pod_check_spaces(&c->pod, &c->config, r.holder.pid, &c->error);
+	rc = check_annotations_of_member(c, &r);
+	if (rc || config_ignores(&c->config, "linux.namespaces"))
+		return rc;
+	return pod_check_spaces(&c->pod, &c->config, r.holder.pid, &c->error);
 }
 
 static int check_pod(struct creation *c)
@@ -385,8 +400,6 @@ static int set_options(struct creation *c)
 	const char *ports = config_annotation(&c->config, PUBLISH);
 	int rc = 0;
 
-	if (c->pod.role == POD_MEMBER && ports)
-		return fail_creation(c, -EINVAL, "config.json: annotations." PUBLISH ": a pod's ports are its sandbox's");
 	if (c->pod.role == POD_MEMBER)
 		return plan_process(&c->config, "", &c->process, &c->process_bytes);
 	choose_settings(c);

@@ -88,6 +88,32 @@ int pod_find(struct pod *p, const struct config *c, struct config_error *error)
 	return set_spares(p, c, error);
 }
 
+int pod_check_annotations(const struct config *member, const struct config *sandbox, struct config_error *error)
+{
+	static const char *const names[] = {
+		"lkvm.memory",
+		"lkvm.cpus",
+		"lkvm.kernel",
+		"lkvm.modules",
+		"lkvm.network",
+		"lkvm.publish",
+		"lkvm.warm",
+		"lkvm.max_containers",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *asked = config_annotation(member, names[i]), *is = config_annotation(sandbox, names[i]);
+
+		if (!asked || (is && !strcmp(asked, is)))
+			continue;
+		snprintf(error->text, sizeof(error->text), "config.json: annotations.%s: is one of the VM, which is the pod's; "
+							   "its sandbox has %.100s",
+			 names[i], is ? is : "none");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* ---- namespaces ---- */
 
 static bool is_same_file(const char *path, pid_t holder, const char *name)

@@ -39,4 +39,10 @@ int pod_find(struct pod *p, const struct config *c, struct config_error *error);
  */
 int pod_check_spaces(struct pod *p, const struct config *c, pid_t holder, struct config_error *error);
 
+/*
+ * What the annotations of @member say of the VM, which it joins, is to be what @sandbox has, whose VM it is: 0, or
+ * -EINVAL with the name of another one in @error. Engines hand a pod's annotations to all of its containers.
+ */
+int pod_check_annotations(const struct config *member, const struct config *sandbox, struct config_error *error);
+
 #endif
