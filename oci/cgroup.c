@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -263,6 +264,26 @@ int cgroup_update(const char *path, const struct config_resources *r, struct con
 		return rc ? rc : set_cpu(path, r, error);
 	snprintf(error->text, sizeof(error->text), "cgroup: the engine has given the container none");
 	return -ENOTSUP;
+}
+
+void cgroup_complete_cpu(const char *path, struct config_resources *r)
+{
+	char file[PATH_MAX + 32], quota[24];
+	long long period;
+	FILE *f;
+
+	if (!r->cpu_quota_us == !r->cpu_period_us)
+		return;
+	snprintf(file, sizeof(file), "%s/cpu.max", path);
+	f = *path ? fopen(file, "re") : NULL;
+	if (f && fscanf(f, "%23s %lld", quota, &period) == 2) {
+		if (!r->cpu_quota_us)
+			r->cpu_quota_us = *quota == 'm' ? -1 : strtoll(quota, NULL, 10);
+		else
+			r->cpu_period_us = period;
+	}
+	if (f)
+		fclose(f);
 }
 
 int cgroup_open(const char *path)

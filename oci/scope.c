@@ -14,6 +14,7 @@
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -119,6 +120,71 @@ static uint64_t quota_per_second(const struct config_resources *r)
 	return product / period;
 }
 
+/* A number of it, and what is behind that; false: it is none. */
+static bool take_number(const char **at, unsigned long *n)
+{
+	char *end;
+
+	if (**at < '0' || **at > '9')
+		return false;
+	*n = strtoul(*at, &end, 10);
+	*at = end;
+	return *n <= SCOPE_MAX_NUMBER;
+}
+
+/* "0-2,7" as bits, of which the first byte has the lowest numbers: how many bytes, or 0 if it is no such list. */
+static unsigned int list_to_bits(const char *list, uint8_t bits[SCOPE_MAX_NUMBER / 8 + 1])
+{
+	unsigned long first, last;
+	unsigned int nr = 0;
+
+	memset(bits, 0, SCOPE_MAX_NUMBER / 8 + 1);
+	for (;;) {
+		if (!take_number(&list, &first))
+			return 0;
+		last = first;
+		if (*list == '-' && (list++, !take_number(&list, &last) || last < first))
+			return 0;
+		for (unsigned long i = first; i <= last; i++)
+			bits[i / 8] |= (uint8_t)(1u << i % 8);
+		nr = (unsigned int)max_u64(nr, last / 8 + 1);
+		if (!*list)
+			return nr;
+		if (*list++ != ',')
+			return 0;
+	}
+}
+
+static void scope_put_set(struct scope_command *s, const char *property, const char *list)
+{
+	uint8_t bits[SCOPE_MAX_NUMBER / 8 + 1];
+	const unsigned int nr = list ? list_to_bits(list, bits) : 0;
+
+	if (!nr)
+		return;
+	scope_put(s, property);
+	scope_put(s, "ay");
+	scope_put_text(s, "%u", nr);
+	for (unsigned int i = 0; i < nr; i++)
+		scope_put_text(s, "%u", bits[i]);
+	s->nr_properties++;
+}
+
+int scope_check_sets(const struct config_resources *r, struct config_error *error)
+{
+	const char *const lists[] = { r->cpus, r->mems };
+	uint8_t bits[SCOPE_MAX_NUMBER / 8 + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		if (lists[i] && *lists[i] && !list_to_bits(lists[i], bits)) {
+			snprintf(error->text, sizeof(error->text), "config.json: linux.resources.cpu.%s: \"%.100s\" is no list of "
+								   "numbers up to %u, such as 0-2,7",
+				 i ? "mems" : "cpus", lists[i], SCOPE_MAX_NUMBER);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 static void scope_put_cpu(struct scope_command *s, const struct config_resources *r)
 {
 	if (r->cpu_quota_us) {
@@ -128,6 +194,8 @@ static void scope_put_cpu(struct scope_command *s, const struct config_resources
 	}
 	if (r->cpu_shares >= 2)
 		scope_put_number(s, "CPUWeight", (uint64_t)cgroup_weight(r->cpu_shares));
+	scope_put_set(s, "AllowedCPUs", r->cpus);
+	scope_put_set(s, "AllowedMemoryNodes", r->mems);
 }
 
 static void scope_put_memory(struct scope_command *s, const struct config_resources *r)
@@ -150,6 +218,7 @@ static void scope_begin(struct scope_command *s, const char *method, const char 
 
 	s->nr = s->nr_properties = 0;
 	s->used = 0;
+	s->patience_ns = ASKED_NS;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		scope_put(s, words[i]);
 }
@@ -185,22 +254,23 @@ void scope_write_update(struct scope_command *s, const char *name, const struct 
 
 /* ---- asking ---- */
 
-/* Its status as waitpid(2) has it, SIGKILL's if it does not end. */
-static int reap_in_time(pid_t pid)
+/* 0, -EIO: it has failed, or -ETIMEDOUT. */
+static int reap_in_time(pid_t pid, uint64_t patience_ns)
 {
-	const uint64_t deadline = now_ns() + ASKED_NS;
+	const uint64_t deadline = now_ns() + patience_ns;
 	int status = -1;
 
 	while (!waitpid(pid, &status, WNOHANG))
 		if (!wait_a_moment(deadline)) {
 			kill(pid, SIGKILL);
 			waitpid(pid, &status, 0);
+			return -ETIMEDOUT;
 		}
-	return status;
+	return status ? -EIO : 0;
 }
 
 /* What it says when it fails is the reason. */
-static int ask_systemd(const struct scope_command *s, const char *name, struct config_error *error)
+int scope_ask(const struct scope_command *s, const char *name, struct config_error *error)
 {
 	int said = memfd_create("busctl", MFD_CLOEXEC), rc;
 	posix_spawn_file_actions_t actions;
@@ -213,8 +283,8 @@ static int ask_systemd(const struct scope_command *s, const char *name, struct c
 	posix_spawn_file_actions_adddup2(&actions, said, STDERR_FILENO);
 	rc = said < 0 ? -errno : -posix_spawnp(&pid, s->argv[0], &actions, NULL, (char *const *)(uintptr_t)s->argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
-	if (!rc && reap_in_time(pid))
-		rc = -EIO;
+	if (!rc)
+		rc = reap_in_time(pid, s->patience_ns);
 	if (rc == -EIO && pread(said, text, sizeof(text) - 1, 0) > 0)
 		text[strcspn(text, "\n")] = '\0';
 	if (said >= 0)
@@ -224,6 +294,7 @@ static int ask_systemd(const struct scope_command *s, const char *name, struct c
 			 "systemd: %.100s: %s; the engine's cgroup manager cgroupfs does "
 			 "without systemd",
 			 name, *text ? text : rc == -ENOENT ? "busctl is not there" :
+				      rc == -ETIMEDOUT	    ? "it does not answer" :
 							      strerror(-rc));
 	return rc;
 }
@@ -287,6 +358,8 @@ int scope_make(struct scope *s, const struct config *c, char place[PATH_MAX], st
 	int rc = scope_find_name(c->cgroups_path, name, slice, error);
 
 	*s = (struct scope)SCOPE_NONE;
+	if (!rc)
+		rc = scope_check_sets(&c->resources, error);
 	if (rc)
 		return rc;
 	rc = start_keeper(s);
@@ -295,7 +368,7 @@ int scope_make(struct scope *s, const struct config *c, char place[PATH_MAX], st
 		return rc;
 	}
 	scope_write_start(&command, name, slice, &c->resources, s->keeper);
-	rc = ask_systemd(&command, name, error);
+	rc = scope_ask(&command, name, error);
 	while (!rc && !is_in_scope(s->keeper, name, place))
 		if (!wait_a_moment(deadline)) {
 			snprintf(error->text, sizeof(error->text), "systemd: %.100s: is not made in time", name);
@@ -330,8 +403,10 @@ int scope_update(const char *path, const struct config_resources *r, struct conf
 	const char *name = strrchr(path, '/');
 	struct scope_command command;
 
-	if (!name || (!r->cpu_quota_us && r->cpu_shares < 2))
-		return 0;
+	int rc = scope_check_sets(r, error);
+
+	if (rc || !name)
+		return rc;
 	scope_write_update(&command, name + 1, r);
-	return ask_systemd(&command, name + 1, error);
+	return command.nr_properties ? scope_ask(&command, name + 1, error) : 0;
 }

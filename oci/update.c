@@ -149,8 +149,7 @@ static int update_container(const struct store_record *r, int fd, struct config_
 	rc = call_read_config(&is, r, error);
 	if (!rc) {
 		rc = check_update(&asked.resources, &is.resources, in_pod, error);
-		if (!asked.resources.cpu_period_us) /* a quota is one of the period that there is */
-			asked.resources.cpu_period_us = is.resources.cpu_period_us;
+		cgroup_complete_cpu(r->cgroup, &asked.resources);
 		config_fini(&is);
 	}
 	/* systemd first: it may refuse, and sets anew all that the group has. */

@@ -38,6 +38,9 @@ int64_t cgroup_vm_bytes(int64_t bytes);
 /* Sets its limits of CPUs anew, as far as they are given. 0 or -errno with the reason in @error. */
 int cgroup_update(const char *path, const struct config_resources *r, struct config_error *error);
 
+/* Of a quota without a period, or a period without a quota, @r gets the other as the group at @path has it. */
+void cgroup_complete_cpu(const char *path, struct config_resources *r);
+
 /* Its file cgroup.procs, opened for writing; -1: @path is "" . -errno. */
 int cgroup_open(const char *path);
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A control group that systemd makes, as engines with --systemd-cgroup want it: a scope, named by the config as
- * "SLICE:PREFIX:NAME". It is asked for by busctl(1), which whoever has systemd has. Its limits, but not sets of CPUs
- * and nodes, are told to systemd, too, which would otherwise undo them when it is reloaded. It goes when the last
- * process in it has gone.
+ * "SLICE:PREFIX:NAME". It is asked for by busctl(1), which whoever has systemd has. Its limits are told to systemd,
+ * too, which would otherwise undo them when it is reloaded. It goes when the last process in it has gone.
  *
  * Main thread.
  */
@@ -11,11 +10,13 @@
 #define LKVM_OCI_SCOPE_H
 
 #include <limits.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "oci/config.h"
 
-#define SCOPE_MAX_ARGUMENTS 64u
+#define SCOPE_MAX_NUMBER    1023u /* of a CPU, or of a node */
+#define SCOPE_MAX_ARGUMENTS 352u  /* two sets of those, a byte an argument, and the rest */
 
 /* What holds it while nothing else is in it. */
 struct scope {
@@ -33,8 +34,9 @@ struct scope_command {
 	const char *argv[SCOPE_MAX_ARGUMENTS + 1];
 	unsigned int nr, nr_properties;
 	char number[12]; /* of properties */
-	char text[1024];
+	char text[2048];
 	size_t used;
+	uint64_t patience_ns;
 };
 
 /* The unit's @name and its @slice, of SCOPE_MAX_NAME bytes each. 0 or -EINVAL with the reason in @error. */
@@ -45,6 +47,12 @@ int scope_find_name(const char *cgroups_path, char *name, char *slice, struct co
 void scope_write_start(struct scope_command *s, const char *name, const char *slice, const struct config_resources *r,
 		       pid_t pid);
 void scope_write_update(struct scope_command *s, const char *name, const struct config_resources *r);
+
+/* Up to s->patience_ns. 0 or -errno with the reason in @error, about @name. */
+int scope_ask(const struct scope_command *s, const char *name, struct config_error *error);
+
+/* Systemd could be told these sets of CPUs and nodes. 0 or -EINVAL with the reason in @error. */
+int scope_check_sets(const struct config_resources *r, struct config_error *error);
 
 /*
  * Makes it; @place is its path below the mount of cgroups then. 0 or -errno with the reason in @error, after 20

@@ -9,17 +9,17 @@ call systemd-manager 0 $P info -f '{{.Host.CgroupManager}}'
 has engines/systemd-manager-output /tmp/out '^systemd$'
 call systemd-run 7 $P run --rm --network none bb sh -c 'echo out; exit 7'
 has engines/systemd-run-output /tmp/out '^out$'
-call systemd-run-d 0 $P run -d --name c1 --network none -m 200m --memory-swap 300m --cpus 0.5 bb sh -c 'trap "exit 5" TERM; while :; do sleep .1; done'
+call systemd-run-d 0 $P run -d --name c1 --network none -m 200m --memory-swap 300m --cpus 0.5 --cpuset-cpus 0 bb sh -c 'trap "exit 5" TERM; while :; do sleep .1; done'
 id=$($P inspect -f '{{.Id}}' c1)
 scope=libpod-$id.scope
-call systemd-knows-it 0 systemctl show -p ActiveState -p Slice -p Delegate -p MemoryMax -p CPUQuotaPerSecUSec $scope
-same engines/systemd-knows-its-limits "ActiveState=active CPUQuotaPerSecUSec=500ms Delegate=yes MemoryMax=343932928 Slice=machine.slice" \
+call systemd-knows-it 0 systemctl show -p ActiveState -p AllowedCPUs -p Slice -p Delegate -p MemoryMax -p CPUQuotaPerSecUSec $scope
+same engines/systemd-knows-its-limits "ActiveState=active AllowedCPUs=0 CPUQuotaPerSecUSec=500ms Delegate=yes MemoryMax=343932928 Slice=machine.slice" \
 	"$(echo $(sort /tmp/out))"
 g=/sys/fs/cgroup/machine.slice/$scope
 for p in $(cat $g/cgroup.procs); do cat /proc/$p/comm; done >/tmp/out
 same engines/systemd-has-all-of-its-processes "$(busybox ps | grep '[l]kvm-oci' | wc -l)" "$(grep -c . /tmp/out)"
 systemctl daemon-reload
-same engines/systemd-keeps-its-limits "343932928 50000 100000" "$(cat $g/memory.max) $(cat $g/cpu.max)"
+same engines/systemd-keeps-its-limits "343932928 50000 100000 0" "$(cat $g/memory.max) $(cat $g/cpu.max) $(cat $g/cpuset.cpus)"
 call systemd-update 0 $P update --cpus 0.25 c1
 systemctl daemon-reload
 same engines/systemd-updates "25000 100000" "$(cat $g/cpu.max)"

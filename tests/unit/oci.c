@@ -402,7 +402,7 @@ static void systemd_hears_of_each_limit(void **state)
 		.cpu_shares = 1024,
 		.cpu_quota_us = 150000,
 		.cpu_period_us = 100000,
-		.cpus = "0",
+		.cpus = "0,7,9-10",
 		.mems = "0",
 		.pids = 5,
 	},
@@ -415,16 +415,70 @@ static void systemd_hears_of_each_limit(void **state)
 			   "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
 			   "PIDs au 1 77 0");
 	scope_write_start(&s, "n.scope", "s.slice", &all, 1);
-	assert_command(&s, "StartTransientUnit ssa(sv)a(sa(sv)) n.scope fail 12 Description s a container in a virtual machine "
+	assert_command(&s, "StartTransientUnit ssa(sv)a(sa(sv)) n.scope fail 14 Description s a container in a virtual machine "
 			   "Slice s s.slice CollectMode s inactive-or-failed DefaultDependencies b false Delegate b true "
 			   "MemoryMax t 135266304 MemorySwapMax t 2097152 MemoryLow t 4096 CPUQuotaPerSecUSec t 1500000 "
-			   "CPUQuotaPeriodUSec t 100000 CPUWeight t 39 PIDs au 1 1 0");
+			   "CPUQuotaPeriodUSec t 100000 CPUWeight t 39 AllowedCPUs ay 2 129 6 AllowedMemoryNodes ay 1 1 "
+			   "PIDs au 1 1 0");
 	scope_write_update(&s, "n.scope", &unlimited);
 	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
 	assert_string_equal(s.argv[5], "/org/freedesktop/systemd1");
 	assert_string_equal(s.argv[2], "--"); /* names are no options */
 	scope_write_update(&s, "n.scope", &huge);
 	assert_command(&s, "SetUnitProperties sba(sv) n.scope true 1 CPUQuotaPerSecUSec t 18446744073709551615");
+}
+
+/* The largest has room, and what is no list is said before anybody is asked. */
+static void sets_of_cpus_are_lists(void **state)
+{
+	static const char *const bad[] = { "a", "1-", "2-1", "1,", ",1", "0-1024", "99999999999999999999", "-1", "1 2", "1--2" };
+	struct config_resources r = { .cpus = "0-1023", .mems = "1023" };
+	struct scope_command s;
+
+	(void)state;
+	assert_int_equal(scope_check_sets(&r, &error), 0);
+	scope_write_start(&s, "n.scope", "s.slice", &r, 77);
+	assert_true(s.nr < SCOPE_MAX_ARGUMENTS && s.used < sizeof(s.text) - 8);
+	assert_string_equal(s.argv[s.nr - 1], "0");
+	assert_string_equal(s.argv[s.nr - 2], "77");
+	r.mems = "";
+	assert_int_equal(scope_check_sets(&r, &error), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		r.cpus = bad[i];
+		assert_int_equal(scope_check_sets(&r, &error), -EINVAL);
+		assert_non_null(strstr(error.text, "linux.resources.cpu.cpus: "));
+		assert_int_equal(scope_update("/x/n.scope", &r, &error), -EINVAL);
+	}
+}
+
+/* A systemd that does not answer: busctl is ended, and no keeper of ours waits. */
+static void a_systemd_that_does_not_answer(void **state)
+{
+	static const char script[] = "#!/bin/sh\necho $$ >\"$7\"\nexec sleep 1000\n";
+	const struct config_resources r = { .cpu_shares = 2 };
+	char path[96], said[96];
+	struct scope_command s;
+	char *end;
+	long pid;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/busctl", dir);
+	snprintf(said, sizeof(said), "%s/busctl.pid", dir);
+	write_file(path, script, strlen(script));
+	assert_int_equal(chmod(path, 0755), 0);
+	scope_write_update(&s, "n.scope", &r);
+	assert_int_equal(s.patience_ns, 15000000000ull);
+	s.argv[0] = path;
+	s.argv[7] = said;
+	s.patience_ns = 1000000000;
+	assert_int_equal(scope_ask(&s, "n.scope", &error), -ETIMEDOUT);
+	assert_string_equal(error.text, "systemd: n.scope: it does not answer; the engine's cgroup manager cgroupfs does without "
+					"systemd");
+	pid = strtol(run_in(dir, "cat busctl.pid"), &end, 10);
+	assert_true(pid > 1);
+	assert_int_equal(kill((pid_t)pid, 0), -1);
+	unlink(path);
+	unlink(said);
 }
 
 /* What busctl says is told, and nothing stays. */
@@ -2425,6 +2479,74 @@ static void a_limit_of_cpu_time_is_taken_back(void **state)
 	assert_string_equal(run_in(dir, "cat cpu.max"), "max 50000");
 }
 
+/* A quota is one of a period, and each can be told without the other. */
+static void half_a_limit_of_cpu_time_is_completed(void **state)
+{
+	static const struct {
+		const char *is;
+		int64_t quota, period, wanted_quota, wanted_period;
+	} cases[] = {
+		{ "20000 100000", 0, 50000, 20000, 50000 },
+		{ "max 100000", 0, 50000, -1, 50000 },
+		{ "20000 70000", 30000, 0, 30000, 70000 },
+		{ "20000 70000", -1, 0, -1, 70000 },
+		{ "20000 70000", 0, 0, 0, 0 },
+		{ "20000 70000", 1, 2, 1, 2 },
+		{ "nonsense", 0, 50000, 0, 50000 },
+	};
+	char file[96];
+
+	(void)state;
+	snprintf(file, sizeof(file), "%s/cpu.max", dir);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config_resources r = { .cpu_quota_us = cases[i].quota, .cpu_period_us = cases[i].period };
+
+		write_file(file, cases[i].is, strlen(cases[i].is));
+		cgroup_complete_cpu(dir, &r);
+		assert_int_equal(r.cpu_quota_us, cases[i].wanted_quota);
+		assert_int_equal(r.cpu_period_us, cases[i].wanted_period);
+	}
+	unlink(file);
+}
+
+/* What would be another VM is said of the sandbox; engines tell all containers of a pod what they tell that. */
+static void a_member_says_nothing_of_the_vm(void **state)
+{
+	static const struct {
+		const char *member, *sandbox, *said;
+	} cases[] = {
+		{ "", "\"lkvm.memory\":\"1G\"", NULL },
+		{ "\"lkvm.memory\":\"1G\",\"lkvm.max_containers\":\"3\"", "\"lkvm.max_containers\":\"3\",\"lkvm.memory\":\"1G\"", NULL },
+		{ "\"lkvm.memory\":\"1G\"", "", "annotations.lkvm.memory: is one of the VM, which is the pod's; its sandbox has none" },
+		{ "\"lkvm.cpus\":\"4\"", "\"lkvm.cpus\":\"2\"", "annotations.lkvm.cpus: is one of the VM, which is the pod's; its sandbox has 2" },
+		{ "\"lkvm.publish\":\"80\"", "", "annotations.lkvm.publish" },
+		{ "\"lkvm.network\":\"x\"", "", "annotations.lkvm.network" },
+		{ "\"lkvm.warm\":\"yes\"", "", "annotations.lkvm.warm" },
+		{ "\"lkvm.ignore\":\"hooks\"", "", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *const given[] = { cases[i].member, cases[i].sandbox };
+		struct config c[2];
+
+		for (int k = 0; k < 2; k++) {
+			char text[512];
+			int n = snprintf(text, sizeof(text), "{\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"/r\"},"
+							     "\"annotations\":{%s}}",
+					 given[k]);
+
+			assert_int_equal(config_parse(&c[k], CONFIG_BUNDLE, text, (size_t)n, &error), 0);
+		}
+		*error.text = '\0';
+		assert_int_equal(pod_check_annotations(&c[0], &c[1], &error), cases[i].said ? -EINVAL : 0);
+		if (cases[i].said && !strstr(error.text, cases[i].said))
+			fail_msg("%s", error.text);
+		config_fini(&c[0]);
+		config_fini(&c[1]);
+	}
+}
+
 /* Of one that shares its VM the group on the host limits nothing: what is said to be done is done. */
 static void an_update_in_a_pod_is_refused(void **state)
 {
@@ -2745,6 +2867,8 @@ int main(void)
 		cmocka_unit_test(ports_are_numbers_and_nothing_else),
 		cmocka_unit_test(a_scope_is_named_by_three),
 		cmocka_unit_test(systemd_hears_of_each_limit),
+		cmocka_unit_test(sets_of_cpus_are_lists),
+		cmocka_unit_test(a_systemd_that_does_not_answer),
 		cmocka_unit_test(a_scope_that_systemd_refuses),
 		cmocka_unit_test(a_pods_namespaces_are_its_sandboxs),
 		cmocka_unit_test(limits_of_a_member_are_the_guests),
@@ -2789,6 +2913,8 @@ int main(void)
 		cmocka_unit_test(a_delete_looks_again),
 		cmocka_unit_test(a_log_that_nobody_reads_is_not_waited_for),
 		cmocka_unit_test(a_limit_of_cpu_time_is_taken_back),
+		cmocka_unit_test(half_a_limit_of_cpu_time_is_completed),
+		cmocka_unit_test(a_member_says_nothing_of_the_vm),
 		cmocka_unit_test(an_update_in_a_pod_is_refused),
 		cmocka_unit_test(a_title_may_be_made_of_itself),
 		cmocka_unit_test(the_state_is_the_holders),
