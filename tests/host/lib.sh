@@ -38,3 +38,13 @@ choose() { if [ -e /full ]; then echo "$1"; else echo "$2"; fi; }
 
 # The module for taps, once per emulated host.
 modprobe_tun() { [ -e /dev/net/tun ] || insmod /lib/tun.ko; }
+
+# footprint: what processes of lkvm, or files, sockets, mounts, groups and interfaces the host has.
+footprint() {
+	ps -o args | grep '[l]kvm'
+	find /run /dev/shm -not -path '/run/netns/*'
+	find /sys/fs/cgroup -type d
+	wc -l </proc/net/unix
+	cut -d ' ' -f 2- /proc/self/mounts
+	ls /sys/class/net
+}

@@ -9,7 +9,7 @@ mkdir -p /root	# the cache's
 sleep 2		# what was written a moment ago has no snapshot yet
 (WARM=yes; . /again/oci.sh)
 starts=$(cat /root/.cache/lkvm/*.uses | wc -c)
-[ "$starts" -ge 200 ] && ok oci-again/warm-starts || not_ok oci-again/warm-starts "$starts, $(ls /root/.cache/lkvm)"
+[ "$starts" -ge 10 ] && ok oci-again/warm-starts || not_ok oci-again/warm-starts "$starts, $(ls /root/.cache/lkvm)"
 rm -rf /root/.cache/lkvm
 (WARM=yes; . /again/oci-pods.sh)
 (WARM=yes; . /again/oci-pods.sh) | sed 's#pods/#pods-again/#'
