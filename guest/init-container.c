@@ -216,6 +216,7 @@ static int take_step(const struct init_step *s, const char **path)
 	case PROTOCOL_DO_FILE:
 		return make_file(texts[0], &s->what, s->texts + bytes, s->bytes > bytes ? s->bytes - bytes : 0);
 	case PROTOCOL_DO_NODE:
+	case PROTOCOL_DO_DISK: /* its number is known by now */
 		return make_node(texts[0], &s->what);
 	case PROTOCOL_DO_LINK:
 		*path = texts[1];
@@ -230,9 +231,29 @@ static int take_step(const struct init_step *s, const char **path)
 	}
 }
 
+/* What number they have, as long as nothing hides where that stands. */
+static void find_disks(const struct init_plan *p)
+{
+	for (size_t i = 0; i < p->nr_steps; i++) {
+		struct init_step *s = p->steps[i];
+		const char *texts[STEP_TEXTS];
+		char serial[21] = "", path[80];
+		struct stat st;
+
+		if (s->what.what != PROTOCOL_DO_DISK)
+			continue;
+		find_texts(s, texts);
+		snprintf(serial, sizeof(serial), "%s", texts[1]);
+		if (!init_find_disk(serial, path) || stat(path, &st))
+			init_fail("container: %s: its disk is not there", texts[0]);
+		s->what.arg |= (uint32_t)st.st_rdev;
+	}
+}
+
 void init_take_steps(const struct init_plan *p)
 {
 	umask(0);
+	find_disks(p);
 	for (size_t i = 0; i < p->nr_steps; i++) {
 		const char *path;
 

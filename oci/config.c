@@ -696,15 +696,51 @@ static void config_read_cpu(struct config_reader *r, struct config_resources *to
 	leave_name(r, before);
 }
 
+static void read_device_rule(struct config_reader *r, struct config_device_rule *to, struct json_object *o)
+{
+	const char *type = get_text(r, o, "type"), *access = get_text(r, o, "access");
+
+	config_check_names(r, o, "allow type major minor access", "");
+	*to = (struct config_device_rule){ .type = type ? *type : 'a', .major = -1, .minor = -1 };
+	to->allow = get_bool(r, o, "allow");
+	get_number(r, o, "major", -1, UINT32_MAX, &to->major);
+	get_number(r, o, "minor", -1, UINT32_MAX, &to->minor);
+	to->read = !access || strchr(access, 'r');
+	to->write = !access || strchr(access, 'w');
+	if (type && (!*type || type[1] || !strchr("abcup", *type)))
+		config_fail(r, -EINVAL, "type", "is none of a, b and c");
+	if (access && access[strspn(access, "rwm")])
+		config_fail(r, -EINVAL, "access", "has other letters than rwm");
+}
+
+static void read_device_rules(struct config_reader *r, struct config_resources *to, struct json_object *resources)
+{
+	unsigned int nr;
+	struct json_object *list = get_list(r, resources, "devices", CONFIG_MAX_ITEMS, &nr), *o;
+	size_t before = enter_name(r, "devices", 0);
+
+	to->rules = nr ? new_array(r, nr, sizeof(*to->rules)) : NULL;
+	for (unsigned int i = 0; i < nr && !r->rc; i++) {
+		size_t here = enter_name(r, NULL, i);
+
+		o = get_item(r, list, i, json_type_object);
+		if (o)
+			read_device_rule(r, &to->rules[to->nr_rules++], o);
+		leave_name(r, here);
+	}
+	leave_name(r, before);
+}
+
 static void read_resources(struct config_reader *r, struct json_object *o)
 {
 	struct config_resources *to = &r->config->resources;
 	struct json_object *pids;
 
-	/* devices: of the container, which has none of the host's. */
+	/* devices: of the container, which has none of the host's but disks. */
 	config_check_names(r, o, "devices memory cpu pids", "blockIO hugepageLimits network rdma unified");
 	read_memory(r, to, get_member(r, o, "memory", json_type_object));
 	config_read_cpu(r, to, get_member(r, o, "cpu", json_type_object));
+	read_device_rules(r, to, o);
 	pids = get_member(r, o, "pids", json_type_object);
 	if (pids)
 		get_number(r, pids, "limit", -1, INT64_MAX, &to->pids);
@@ -718,6 +754,28 @@ static void read_resources_of(struct config_reader *r, struct json_object *linux
 	if (o)
 		read_resources(r, o);
 	leave_name(r, before);
+}
+
+/* In the VM: nobody outside sees its mounts, or has some that it could see. */
+static void read_propagation(struct config_reader *r, struct json_object *o)
+{
+	static const struct {
+		const char *word;
+		unsigned long flags;
+	} all[] = {
+		{ "shared", MS_SHARED },
+		{ "slave", MS_SLAVE },
+		{ "private", MS_PRIVATE },
+		{ "unbindable", MS_UNBINDABLE },
+	};
+	const char *text = get_full_text(r, o, "rootfsPropagation");
+	const unsigned long recursive = text && *text == 'r' ? MS_REC : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all) && text; i++)
+		if (!strcmp(text + (recursive ? 1 : 0), all[i].word))
+			r->config->root_propagation = all[i].flags | recursive;
+	if (text && !r->config->root_propagation)
+		config_fail(r, -EINVAL, "rootfsPropagation", "\"%.40s\" is none", text);
 }
 
 static void read_linux(struct config_reader *r, struct json_object *top)
@@ -739,7 +797,7 @@ static void read_linux(struct config_reader *r, struct json_object *top)
 		c->seccomp = get_member(r, o, "seccomp", json_type_object);
 		get_strings(r, o, "maskedPaths", &c->masked_paths);
 		get_strings(r, o, "readonlyPaths", &c->read_only_paths);
-		get_text(r, o, "rootfsPropagation"); /* of a root that nothing else is mounted from */
+		read_propagation(r, o);
 		if (c->seccomp && config_is_ignored(r, "seccomp")) {
 			take_note(r, "seccomp", "ignored, as the annotation says");
 			c->seccomp = NULL;
@@ -887,6 +945,7 @@ void config_fini(struct config *c)
 		free(c->mounts[i].data);
 	free(c->mounts);
 	free(c->devices);
+	free(c->resources.rules);
 	json_object_put(c->tree);
 	*c = (struct config){ 0 };
 }

@@ -56,7 +56,7 @@
 #define READY_MS	120000
 #define END_NS		12000000000ull
 #define LEAST_RAM_BYTES MIB(128)
-#define MAX_ARGUMENTS	32
+#define MAX_ARGUMENTS	48
 
 struct creation {
 	const struct call *call;
@@ -328,6 +328,10 @@ static int creation_take_options(struct creation *c)
 			continue;
 		argv[argc++] = given[i][0];
 		argv[argc++] = given[i][1];
+	}
+	for (unsigned int i = 0; i < c->plan.nr_disks; i++) {
+		argv[argc++] = "--disk";
+		argv[argc++] = c->plan.disks[i];
 	}
 	for (unsigned int i = 0; i < c->network.nr; i++) {
 		network_option(&c->network.cards[i], c->cards[i], sizeof(c->cards[i]));

@@ -30,6 +30,7 @@
 
 #include "guest/protocol.h"
 #include "oci/cgroup.h"
+#include "oci/device.h"
 #include "oci/plan.h"
 #include "oci/seccomp.h"
 #include "util.h"
@@ -272,6 +273,60 @@ static void plan_hide_init(struct planner *p)
 
 /* ---- /dev ---- */
 
+#define NOT_LENT "; the annotation lkvm.ignore with linux.devices leaves out what engines list for --privileged"
+
+static void plan_fail_disk(struct planner *p, const struct config_device *d, const char *why)
+{
+	plan_fail(p, -ENOTSUP, "config.json: linux.devices: %.100s: the disk %u:%u %s" NOT_LENT, d->path, d->major, d->minor,
+		  why);
+}
+
+/* Where its file is, and whether it is only read. False after a message. */
+static bool may_lend_disk(struct planner *p, const struct config_device *d, char path[DEVICE_PATH_BYTES], bool *read_only)
+{
+	const unsigned int access = device_access(p->config, d);
+	char why[160];
+	int rc;
+
+	*read_only = !(access & DEVICE_WRITE);
+	if (p->pod->role == POD_MEMBER)
+		plan_fail_disk(p, d, "cannot be lent to a container of a pod, whose VM is there already");
+	else if (!(access & DEVICE_READ))
+		plan_fail_disk(p, d, "may not be read, as linux.resources.devices says");
+	else if (p->plan->nr_disks == PLAN_MAX_DISKS)
+		plan_fail_disk(p, d, "is one more than the 8 that can be lent");
+	if (p->rc)
+		return false;
+	rc = device_find(DEVICE_SYS, d, path);
+	if (!rc)
+		return true;
+	snprintf(why, sizeof(why), "cannot be lent: %s", rc == -ENODEV ? "the host has none of this number in /dev" : rc == -EBUSY ? "the host uses it (mounted, or a part of something else)" :
+																     strerror(-rc));
+	plan_fail_disk(p, d, why);
+	return false;
+}
+
+/* Which number it has in the guest is known there; it is found by its serial number. */
+static void plan_disk(struct planner *p, const struct config_device *d)
+{
+	const struct protocol_step step = {
+		PROTOCOL_DO_DISK,
+		0,
+		S_IFBLK | d->mode | (uint64_t)d->uid << 32,
+		(uint64_t)d->gid << 32,
+	};
+	char path[DEVICE_PATH_BYTES], serial[16];
+	struct plan *plan = p->plan;
+	bool read_only;
+
+	if (!may_lend_disk(p, d, path, &read_only))
+		return;
+	snprintf(serial, sizeof(serial), "lkvm.device.%u", plan->nr_disks);
+	snprintf(plan->disks[plan->nr_disks++], PLAN_DISK_BYTES, "%s,format=raw,serial=%s%s", path, serial,
+		 read_only ? ",ro" : "");
+	put_step(p, &step, (const char *const[]){ d->path, serial }, 2);
+}
+
 static void plan_device(struct planner *p, const struct config_device *d)
 {
 	const struct protocol_step step = {
@@ -279,15 +334,13 @@ static void plan_device(struct planner *p, const struct config_device *d)
 		(uint32_t)makedev(d->major, d->minor) | (uint64_t)d->gid << 32
 	};
 
+	if (d->type == 'b') {
+		plan_disk(p, d);
+		return;
+	}
 	if (d->major >= 1u << 12 || d->minor >= 1u << 20) /* what Linux has, in 32 bits */
 		plan_fail(p, -EINVAL, "config.json: linux.devices: %.100s: no device has the number %u:%u", d->path,
 			  d->major, d->minor);
-	if (d->type == 'b')
-		plan_fail(p, -ENOTSUP,
-			  "config.json: linux.devices: %.100s: a disk of the host cannot be "
-			  "lent as a device; the annotation lkvm.ignore with linux.devices leaves it out, as for "
-			  "--privileged",
-			  d->path);
 	put_step(p, &step, &d->path, 1);
 }
 
@@ -761,6 +814,8 @@ int plan_make(struct plan *plan, const struct config *c, const struct pod *pod, 
 	plan_mounts(&p);
 	plan_masks(&p);
 	put_path(&p, PROTOCOL_DO_ENTER, c->process.cwd);
+	if (c->root_propagation)
+		put_mount(&p, "", "/", "", c->root_propagation, "", 0);
 	if (c->root_read_only)
 		make_read_only(&p, "/", 0);
 	if (fclose(p.out))

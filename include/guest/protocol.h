@@ -233,6 +233,7 @@ enum protocol_what {
 	PROTOCOL_DO_LINK,      /* what it leads to, path */
 	PROTOCOL_DO_REMOVE,    /* path of an empty directory */
 	PROTOCOL_DO_ENTER,     /* path, which is the working directory from then on */
+	PROTOCOL_DO_DISK,      /* path, serial number of a disk; as PROTOCOL_DO_NODE, but for the device's number */
 };
 
 struct protocol_step {

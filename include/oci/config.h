@@ -93,12 +93,20 @@ struct config_namespace {
 	const char *path; /* NULL: a new one */
 };
 
+struct config_device_rule {
+	bool allow, read, write;
+	char type;	      /* a (any), b or c */
+	int64_t major, minor; /* -1: any */
+};
+
 /* Negative or 0: not given. */
 struct config_resources {
 	int64_t memory_bytes, swap_bytes, reservation_bytes;
 	int64_t cpu_shares, cpu_quota_us, cpu_period_us;
 	const char *cpus, *mems; /* lists, or NULL */
 	int64_t pids;
+	unsigned int nr_rules;
+	struct config_device_rule *rules; /* of devices, in their order */
 };
 
 struct config_device {
@@ -111,6 +119,7 @@ struct config {
 	struct json_object *tree; /* what the texts are in */
 	const char *root;	  /* as it was written: absolute, or in the bundle */
 	bool root_read_only;
+	unsigned long root_propagation; /* MS_SHARED ... | MS_REC; 0: not given */
 	bool has_process;
 	struct config_process process;
 	const char *hostname, *domainname; /* or NULL */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a container's VM is told: config.json as messages for the guest's first process
- * (guest/protocol.h), and the directories of the host that it is lent.
+ * (guest/protocol.h), and the directories and disks of the host that it is lent.
  *
  * Single files of the host are read now, and become files of the guest. What cannot be done yet is an
  * error that says so.
@@ -14,6 +14,8 @@
 #include "oci/pod.h"
 
 #define PLAN_MAX_FILE_BYTES (8u << 20) /* of single files, all together */
+#define PLAN_MAX_DISKS	    8u
+#define PLAN_DISK_BYTES	    128u
 
 struct plan {
 	char *bytes; /* the messages */
@@ -21,7 +23,9 @@ struct plan {
 	unsigned int nr_dirs;
 	struct dir_option dirs[OPTIONS_MAX_DIRS];
 	char *dir_texts[OPTIONS_MAX_DIRS]; /* what they point into; ours */
-	struct config_strings environment; /* all of it; its list is ours */
+	unsigned int nr_disks;
+	char disks[PLAN_MAX_DISKS][PLAN_DISK_BYTES]; /* of the host, as --disk takes them */
+	struct config_strings environment;	     /* all of it; its list is ours */
 };
 
 /*

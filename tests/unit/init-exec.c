@@ -97,6 +97,13 @@ void init_make_root(const struct init_plan *plan)
 	(void)plan;
 }
 
+bool init_find_disk(const char serial[20], char path[80])
+{
+	(void)serial;
+	(void)path;
+	return false;
+}
+
 void init_set_networks(const struct init_plan *plan)
 {
 	(void)plan;

@@ -254,6 +254,13 @@ static void wrong_values_are_named(void **state)
 		  "linux.namespaces[1].type: \"pid\" is there twice" },
 		{ HEAD ",\"linux\":{\"devices\":[{\"path\":\"/dev/x\",\"type\":\"z\"}]}}",
 		  "linux.devices[0].type: is none of b, c, u and p" },
+		{ HEAD ",\"linux\":{\"resources\":{\"devices\":[{\"type\":\"x\"}]}}}",
+		  "linux.resources.devices[0].type: is none of a, b and c" },
+		{ HEAD ",\"linux\":{\"resources\":{\"devices\":[{},{\"access\":\"rx\"}]}}}",
+		  "linux.resources.devices[1].access: has other letters than rwm" },
+		{ HEAD ",\"linux\":{\"resources\":{\"devices\":[{\"major\":-2}]}}}",
+		  "linux.resources.devices[0].major: -2 is not from -1 to 4294967295" },
+		{ HEAD ",\"linux\":{\"rootfsPropagation\":\"rx\"}}", "linux.rootfsPropagation: \"rx\" is none" },
 		{ HEAD ",\"annotations\":{\"a\":1}}", "annotations.a: is not a text" },
 	};
 

@@ -30,6 +30,7 @@
 #include "oci/cgroup.h"
 #include "oci/config.h"
 #include "oci/console.h"
+#include "oci/device.h"
 #include "oci/holder.h"
 #include "oci/member.h"
 #include "oci/network.h"
@@ -61,6 +62,13 @@ void init_notice(const char *fmt, ...)
 	va_end(ap);
 }
 
+/* The guest has one. */
+bool init_find_disk(const char serial[20], char path[80])
+{
+	strcpy(path, "/dev/null");
+	return !strcmp(serial, "lkvm.device.0");
+}
+
 #define BUNDLES	    "tests/oci/bundles/"
 #define PATIENCE_MS 10000
 
@@ -89,7 +97,7 @@ static int remove_folder(void **state)
 static char *list_plan(const struct plan *p)
 {
 	static const char *const words[] = {
-		"", "mount", "unmount", "directory", "file", "node", "link", "remove", "enter"
+		"", "mount", "unmount", "directory", "file", "node", "link", "remove", "enter", "disk"
 	};
 	char *text = NULL;
 	size_t bytes, at = 0;
@@ -740,7 +748,14 @@ static void what_a_vm_cannot_do_is_said(void **state)
 		/* clang-format off */
 		{ ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
 		  LINUX(",\"devices\":[{\"path\":\"/dev/sda\",\"type\":\"b\",\"major\":8,\"minor\":0}]"),
-		  "linux.devices: /dev/sda: a disk of the host" },
+		  "linux.devices: /dev/sda: the disk 8:0 " },
+		{ ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
+		  LINUX(",\"devices\":[{\"path\":\"/dev/x\",\"type\":\"b\",\"major\":4095,\"minor\":7}]"),
+		  "the disk 4095:7 cannot be lent: the host has none of this number in /dev; the annotation lkvm.ignore" },
+		{ ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]"
+		  LINUX(",\"devices\":[{\"path\":\"/dev/x\",\"type\":\"b\",\"major\":4095,\"minor\":7}],"
+			"\"resources\":{\"devices\":[{\"allow\":false,\"access\":\"rwm\"}]}"),
+		  "the disk 4095:7 may not be read, as linux.resources.devices says" },
 		/* clang-format on */
 	};
 
@@ -778,6 +793,95 @@ static void devices_have_owner_and_mode(void **state)
 	/* clang-format on */
 	plan_fini(&p);
 	config_fini(&c);
+}
+
+/* In the guest, whose root it is. */
+static void the_root_is_shared_in_the_vm(void **state)
+{
+	static const struct {
+		const char *word;
+		unsigned long flags;
+	} cases[] = {
+		{ "shared", MS_SHARED },
+		{ "rslave", MS_SLAVE | MS_REC },
+		{ "private", MS_PRIVATE },
+		{ "runbindable", MS_UNBINDABLE | MS_REC },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char members[512], wanted[64], *list;
+		struct config c;
+		struct plan p;
+
+		snprintf(members, sizeof(members), LINUX(",\"rootfsPropagation\":\"%s\""), cases[i].word);
+		assert_int_equal(plan_text(&c, &p, members), 0);
+		list = list_plan(&p);
+		snprintf(wanted, sizeof(wanted), "\nmount %lx  /  \nmount 1021  /  \n", cases[i].flags);
+		if (!strstr(list, wanted))
+			fail_msg("%s", list);
+		free(list);
+		plan_fini(&p);
+		config_fini(&c);
+	}
+}
+
+/* The last rule about it counts, letter by letter; without any it is the container's. */
+static void access_to_a_disk_is_as_the_rules_say(void **state)
+{
+	static const struct {
+		const char *rules;
+		unsigned int access;
+	} cases[] = {
+		{ "", DEVICE_READ | DEVICE_WRITE },
+		{ "{\"allow\":false,\"access\":\"rwm\"}", 0 },
+		{ "{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,\"type\":\"b\",\"major\":8,\"minor\":16,\"access\":\"r\"}", DEVICE_READ },
+		{ "{\"allow\":false},{\"allow\":true,\"type\":\"b\",\"major\":8,\"access\":\"rwm\"}", DEVICE_READ | DEVICE_WRITE },
+		{ "{\"allow\":false},{\"allow\":true,\"type\":\"b\",\"major\":8,\"minor\":17,\"access\":\"rwm\"}", 0 },
+		{ "{\"allow\":false},{\"allow\":true,\"type\":\"c\",\"major\":8,\"minor\":16,\"access\":\"rwm\"}", 0 },
+		{ "{\"allow\":true,\"access\":\"rwm\"},{\"allow\":false,\"type\":\"b\",\"access\":\"w\"}", DEVICE_READ },
+		{ "{\"allow\":true,\"type\":\"a\",\"major\":-1,\"minor\":-1,\"access\":\"m\"}", 0 },
+	};
+	const struct config_device d = { .type = 'b', .major = 8, .minor = 16 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct plan p;
+		char members[512];
+
+		snprintf(members, sizeof(members), LINUX(",\"resources\":{\"devices\":[%s]}"), cases[i].rules);
+		assert_int_equal(plan_text(&c, &p, members), 0);
+		if (device_access(&c, &d) != cases[i].access)
+			fail_msg("%s", cases[i].rules);
+		plan_fini(&p);
+		config_fini(&c);
+	}
+}
+
+/* What the kernel calls it has to be that disk, and not only a name. */
+static void a_disk_is_found_by_its_number(void **state)
+{
+	static const char *const lines[] = {
+		"MAJOR=8\nDEVNAME=null\n",
+		"DEVNAME=\n",
+		"DEVNAME=../dev/null\n",
+		"DEVNAME=a,ro\n",
+		"MAJOR=8\n",
+		"DEVNAME=nix",
+	};
+	const struct config_device d = { .type = 'b', .major = 8, .minor = 16 };
+	char file[96], path[DEVICE_PATH_BYTES];
+
+	(void)state;
+	assert_int_equal(device_find(dir, &d, path), -ENODEV);
+	run_in(dir, "mkdir 8:16");
+	snprintf(file, sizeof(file), "%s/8:16/uevent", dir);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		write_file(file, lines[i], strlen(lines[i]));
+		assert_int_equal(device_find(dir, &d, path), -ENODEV);
+	}
+	run_in(dir, "rm -r 8:16");
 }
 
 /* ---- lists of system calls ---- */
@@ -2877,6 +2981,9 @@ int main(void)
 		cmocka_unit_test(shared_memory_is_a_tmpfs),
 		cmocka_unit_test(what_a_vm_cannot_do_is_said),
 		cmocka_unit_test(devices_have_owner_and_mode),
+		cmocka_unit_test(the_root_is_shared_in_the_vm),
+		cmocka_unit_test(access_to_a_disk_is_as_the_rules_say),
+		cmocka_unit_test(a_disk_is_found_by_its_number),
 		cmocka_unit_test(lists_that_would_be_weaker_are_refused),
 		cmocka_unit_test(of_two_rules_the_stricter_counts),
 		cmocka_unit_test(the_list_of_an_engine_is_taken),

@@ -6,7 +6,7 @@ ln -sf lkvm /bin/lkvm-oci
 mkdir -p /etc/lkvm /r/bin /r/etc /r/ro /r/run/db /ud/shm /vol
 { echo "kernel = /g/cloud/bzImage	# and nothing else"; echo "annotations = ignore x"; ${WARM:+echo "warm = $WARM"}; } >/etc/lkvm/oci.conf
 cp /bin/busybox /r/bin/
-for l in sh cat id ls mount sleep hostname grep touch echo stty tty readlink cut nc; do ln -s busybox /r/bin/$l; done
+for l in sh cat head id ls mount sleep hostname grep touch echo stty tty readlink cut nc; do ln -s busybox /r/bin/$l; done
 echo not-executable >/r/etc/text
 echo "127.0.0.1 of-the-engine" >/ud/hosts; echo h >/ud/hostname; echo >/ud/resolv.conf; echo >/ud/.containerenv
 echo volume >/vol/file
@@ -173,6 +173,36 @@ sed -i -e 's#"path":"/r"#"path":"/r","readonly":true#' -e 's#/srv/vol#/vol#' -e 
 same oci/warm-refused-strictly "1 0" "$(create c1) $(entries)"
 sed -i '/^warm/d' /etc/lkvm/oci.conf
 nothing_left warm
+
+# Disks of the host: as they are named by number, with owner and mode; read-only where the rules say so.
+insmod /lib/brd.ko rd_nr=3 rd_size=4096
+echo on the disk >/dev/ram0; echo only read >/dev/ram1
+# disks NUMBERS: /b has these, as /dev/disk.NUMBER, of which 1 is only read.
+disks() {
+	list= rules=
+	for m in $1; do
+		list="$list{\"path\":\"/dev/disk.$m\",\"type\":\"b\",\"major\":1,\"minor\":$m,\"fileMode\":432,\"uid\":5,\"gid\":6},"
+		rules="$rules,{\"allow\":true,\"type\":\"b\",\"major\":1,\"minor\":$m,\"access\":\"$([ $m = 1 ] && echo r || echo rwm)\"}"
+	done
+	sed -i -e "s#{\"allow\":false,\"access\":\"rwm\"}#&$rules#" -e "s#^ \"sysctl\"#\"devices\":[${list%,}],&#" /b/config.json
+}
+bundle podman-run '["sh","-c","head -n 1 /dev/disk.0 /dev/disk.1; echo written >/dev/disk.0; (echo x >/dev/disk.1) 2>/dev/null || echo ro; set -- $(ls -ln /dev/disk.0); echo $1 $3 $4; echo done; read x"]'
+disks "0 1"
+mkfifo /tmp/disk.in; sleep 1000 >/tmp/disk.in & sleeper=$!
+same oci/disks "0 0" "$(rm -f /n /p; engine /n /p -- /bin/lkvm-oci create --bundle /b --pid-file /p d1 </tmp/disk.in >/tmp/out 2>/tmp/err & await created) $(oci start d1; echo $?)"
+i=0; while ! grep -q done /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
+same oci/disks-are-there "==> /dev/disk.0 <== on the disk ==> /dev/disk.1 <== only read ro brw-rw---- 5 6 done" "$(echo $(cat /tmp/out))"
+sed -i 's#libpod-00000000c0ffee02"#libpod-c0ffeed2"#' /b/config.json
+same oci/disk-of-another "1" "$(n=/n4; rm -f /n4; engine /n4 /p4 -- /bin/lkvm-oci create --bundle /b --pid-file /p4 d2 </dev/null >/tmp/out 2>/tmp/err; await created)"
+has oci/disk-of-another-says-whose /tmp/err '/dev/ram0: in use by process'
+kill $sleeper; oci kill d1 9; await ended >/dev/null; oci delete d1
+same oci/disk-is-written "written only read" "$(head -qn 1 /dev/ram0 /dev/ram1 | tr '\n' ' ' | sed 's/ $//')"
+mke2fs -q /dev/ram2 >/dev/null; mkdir -p /mnt; mount /dev/ram2 /mnt
+bundle podman-run '["sh"]'; disks 2
+same oci/disk-of-the-host 1 "$(create d3)"
+has oci/disk-of-the-host-says-so /tmp/err 'linux.devices: /dev/disk.2: the disk 1:2 cannot be lent: the host uses it'
+umount /mnt
+nothing_left disks
 
 # Some after each other, with and without a start: the host is as it was. (oci-many.sh has two hundred.)
 bundle podman-run '["sh","-c","exit 3"]'
