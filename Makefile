@@ -127,7 +127,7 @@ init_max_bytes := 65536
 init_sources := guest/init.c guest/init-exec.c guest/init-member.c guest/init-setup.c guest/init-user.c guest/init-tar.c guest/init-print.c guest/init-container.c
 init_cflags = -std=gnu11 -D_GNU_SOURCE -Os -static -s $(warnings) -iquote include -idirafter /usr/include \
 	-idirafter /usr/include/x86_64-linux-gnu -fno-strict-aliasing -fno-asynchronous-unwind-tables \
-	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro
+	-ffunction-sections -fdata-sections -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro -flto
 
 build/guest/init: $(init_sources) include/guest/init.h include/guest/protocol.h
 	@mkdir -p $(@D)

@@ -46,6 +46,13 @@ void init_add_step(struct init_plan *p, const char *payload, size_t bytes)
 	p->steps[p->nr_steps++] = s;
 }
 
+void init_add_volume(struct init_plan *p, const char *payload, size_t bytes)
+{
+	if (bytes != sizeof(*p->volumes) || p->nr_volumes == PROTOCOL_MAX_VOLUMES)
+		init_fail("lkvm sent a bad volume");
+	memcpy(&p->volumes[p->nr_volumes++], payload, bytes);
+}
+
 void init_set_credentials(struct init_plan *p, const char *payload, size_t bytes)
 {
 	if (bytes != sizeof(p->credentials) || p->is_container)

@@ -272,7 +272,9 @@ static void take_more(struct init_plan *p, const struct told *more, bool is_firs
 			init_set_seccomp(p, more->data + at, h.bytes);
 		else if (h.kind == PROTOCOL_STEP && is_first)
 			init_add_step(p, more->data + at, h.bytes);
-		else if (h.kind != PROTOCOL_STEP)
+		else if (h.kind == PROTOCOL_VOLUME && is_first)
+			init_add_volume(p, more->data + at, h.bytes);
+		else if (h.kind != PROTOCOL_STEP && h.kind != PROTOCOL_VOLUME)
 			init_fail("lkvm sent a bad container");
 	}
 }
@@ -289,7 +291,7 @@ static int go_where_it_is(struct job *j, struct init_plan *p)
 	if (c)
 		take_more(p, &c->more, c == j);
 	if (c == j) {
-		init_make_member(&j->where, &j->disk);
+		init_make_member(&j->where, &j->disk, p);
 		return 0;
 	}
 	init_name_group(group, j->where.name);
@@ -374,6 +376,28 @@ static int open_job(struct job *j, const struct protocol_exec *e, int ends[3], i
 	return error;
 }
 
+/* Before its process is there, which has a copy of what init has mounted. What is no message is that one's to tell. */
+static int make_volumes(const struct told *more)
+{
+	struct protocol_header h;
+	struct protocol_volume v;
+	int error = 0;
+
+	for (size_t at = 0; !error && more->bytes - at >= sizeof(h); at += h.bytes) {
+		memcpy(&h, more->data + at, sizeof(h));
+		at += sizeof(h);
+		if (h.bytes > more->bytes - at)
+			break;
+		if (h.kind != PROTOCOL_VOLUME || h.bytes != sizeof(v))
+			continue;
+		memcpy(&v, more->data + at, sizeof(v));
+		error = init_make_volume(&v);
+	}
+	if (error)
+		init_notice("container: a volume of its pod cannot be made: %s", strerror(error));
+	return error;
+}
+
 static pid_t job_fork(const struct job *j)
 {
 	const struct job *c = *j->where.name && !is_container(j) ? find_container(j) : NULL;
@@ -401,7 +425,8 @@ static void job_start(struct job *j)
 
 	if (j->plan.bytes >= sizeof(e)) {
 		memcpy(&e, j->plan.data, sizeof(e));
-		if (job_may_start(j, &e))
+		error = job_may_start(j, &e) ? make_volumes(&j->more) : EINVAL;
+		if (!error)
 			error = open_job(j, &e, ends, report, &go);
 	}
 	if (error) {

@@ -32,13 +32,13 @@ pid_t init_fork_member(const struct protocol_in *in)
 	return init_fork_into(&none, new | CLONE_NEWPID);
 }
 
-void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk)
+void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk, const struct init_plan *plan)
 {
 	const struct init_spaces *first = init_first_spaces();
 
 	if (!(in->flags & PROTOCOL_IN_OWN_IPC) && first->ipc >= 0 && setns(first->ipc, CLONE_NEWIPC))
 		init_fail("container: the pod's IPC objects: %s", strerror(errno));
-	init_make_own_root(disk->serial, in->nr_dirs);
+	init_make_own_root(disk->serial, in->nr_dirs, plan);
 }
 
 void init_name_group(char group[INIT_GROUP_BYTES], const char *name)

@@ -460,11 +460,73 @@ static void bind_in_root(int root, const char *from, const char *path)
 	close(fd);
 }
 
-/* /dev/shm is the same for all of them. */
-void init_make_own_root(const char serial[20], unsigned int nr_dirs)
-{
-	int root;
+/* ---- volumes that containers share ---- */
 
+#define VOLUMES "/sys/firmware" /* as OWN, but that it stays */
+
+static bool is_name_of_volume(const struct protocol_volume *v)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";
+
+	return *v->name && *v->name != '.' && memchr(v->name, '\0', sizeof(v->name)) &&
+	       memchr(v->options, '\0', sizeof(v->options)) && !v->name[strspn(v->name, allowed)];
+}
+
+/* Containers that joined before do not see it: their namespaces are their own. */
+int init_make_volume(const struct protocol_volume *v)
+{
+	static bool has_place;
+	char path[sizeof(VOLUMES) + sizeof(v->name)];
+	int error;
+
+	if (!is_name_of_volume(v))
+		return EINVAL;
+	if (!has_place && mount("tmpfs", VOLUMES, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,nr_inodes=64,mode=700"))
+		return errno;
+	has_place = true;
+	snprintf(path, sizeof(path), VOLUMES "/%s", v->name);
+	if (mkdir(path, 0700))
+		return errno == EEXIST ? 0 : errno;
+	if (!mount("tmpfs", path, "tmpfs", 0, v->options))
+		return 0;
+	error = errno;
+	rmdir(path);
+	return error;
+}
+
+/* What hides their place comes later. */
+static void open_volumes(const struct init_plan *plan, int fds[PROTOCOL_MAX_VOLUMES])
+{
+	for (unsigned int i = 0; i < plan->nr_volumes; i++) {
+		char path[sizeof(VOLUMES) + PROTOCOL_VOLUME_NAME_BYTES];
+
+		if (!is_name_of_volume(&plan->volumes[i]))
+			init_fail("lkvm sent a bad volume");
+		snprintf(path, sizeof(path), VOLUMES "/%s", plan->volumes[i].name);
+		fds[i] = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fds[i] < 0)
+			init_fail("container: volume %s: %s", plan->volumes[i].name, strerror(errno));
+	}
+}
+
+static void bind_volumes(int root, const struct init_plan *plan, const int fds[PROTOCOL_MAX_VOLUMES])
+{
+	for (unsigned int i = 0; i < plan->nr_volumes; i++) {
+		char from[32], path[32];
+
+		snprintf(from, sizeof(from), "/proc/self/fd/%d", fds[i]);
+		snprintf(path, sizeof(path), PROTOCOL_PLACE "/v%u", i);
+		bind_in_root(root, from, path);
+		close(fds[i]);
+	}
+}
+
+/* /dev/shm is the same for all of them. */
+void init_make_own_root(const char serial[20], unsigned int nr_dirs, const struct init_plan *plan)
+{
+	int root, volumes[PROTOCOL_MAX_VOLUMES];
+
+	open_volumes(plan, volumes);
 	mount_own_disk(serial);
 	root = open(OWN "/new", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
@@ -484,6 +546,7 @@ void init_make_own_root(const char serial[20], unsigned int nr_dirs)
 		snprintf(path, sizeof(path), PROTOCOL_PLACE "/%u", i);
 		bind_in_root(root, from, path);
 	}
+	bind_volumes(root, plan, volumes);
 	if (fchdir(root) || syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
 		init_fail("cannot enter the root: %s", strerror(errno));
 	close(root);

@@ -12,6 +12,7 @@
  * Sources: OCI runtime specification 1.2.0, config.md, config-linux.md ("Default Devices", "Dev symbolic
  * links"); mount(2); cgroups(7).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -50,7 +51,7 @@ struct planner {
 	struct config_error *error;
 	int rc;
 	FILE *out;
-	unsigned int nr_steps, nr_places;
+	unsigned int nr_steps, nr_places, nr_volumes;
 	uint64_t file_bytes;
 };
 
@@ -440,11 +441,90 @@ static void bind_file(struct planner *p, const struct config_mount *m, int fd, c
 	}
 }
 
-static void bind_directory(struct planner *p, const struct config_mount *m)
+/* ---- volumes of a pod that are nobody else's ---- */
+
+/* Its name, if kubelet has made it as one that is empty at first and goes with the pod; otherwise NULL. */
+static const char *name_of_empty_dir(const char *source)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789.-", place[] = "/volumes/kubernetes.io~empty-dir/";
+	const char *name = strstr(source, place);
+
+	name = name ? name + strlen(place) : "";
+	return *name && *name != '.' && strlen(name) < PROTOCOL_VOLUME_NAME_BYTES && !name[strspn(name, allowed)] ? name : NULL;
+}
+
+/* 0, or -errno; -ENOTEMPTY. */
+static int check_directory_is_empty(const char *path)
+{
+	struct dirent *e;
+	DIR *d = opendir(path);
+	int rc = d ? 0 : -errno;
+
+	while (!rc && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			rc = -ENOTEMPTY;
+	if (d)
+		closedir(d);
+	return rc;
+}
+
+/* As the host's is, and as large, if that has a bound. */
+static void write_volume_options(char *text, size_t bytes, const char *source, const struct stat *st)
+{
+	struct statfs fs;
+	const bool bound = !statfs(source, &fs) && fs.f_type == TMPFS_MAGIC && fs.f_blocks;
+	int n = snprintf(text, bytes, "mode=%o,uid=%u,gid=%u,size=", st->st_mode & 07777, st->st_uid, st->st_gid);
+
+	if (bound)
+		snprintf(text + n, bytes - (size_t)n, "%llu", (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize);
+	else
+		snprintf(text + n, bytes - (size_t)n, "50%%");
+}
+
+static void put_volume(struct planner *p, const struct config_mount *m, const struct protocol_volume *v)
+{
+	char place[32];
+
+	if (p->pod->role != POD_MEMBER) {
+		put_mount(p, "tmpfs", m->destination, "tmpfs", m->flags & ~(MS_BIND | MS_REC | MS_RDONLY | 0ul), v->options, 0);
+	} else {
+		snprintf(place, sizeof(place), OUR_PLACE "/v%u", p->nr_volumes++);
+		if (p->nr_volumes > PROTOCOL_MAX_VOLUMES)
+			plan_fail(p, -E2BIG, "config.json: mounts: more than %u volumes of a pod", PROTOCOL_MAX_VOLUMES);
+		put_message(p, PROTOCOL_VOLUME, v, sizeof(*v));
+		put_mount(p, place, m->destination, "", MS_MOVE, "", 0);
+	}
+	make_mount_flags(p, m->destination, m->flags);
+}
+
+/*
+ * An emptyDir is a directory of the host only for want of another place: the pod's VM has one, its memory. What
+ * is in it already would not be seen, so that is an error.
+ */
+static bool bind_empty_dir(struct planner *p, const struct config_mount *m, const struct stat *st)
+{
+	const char *name = name_of_empty_dir(m->source);
+	struct protocol_volume v = { 0 };
+
+	if (!name)
+		return false;
+	if (check_directory_is_empty(m->source))
+		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: an emptyDir is in the VM's memory, and this one has files "
+				       "on the host already",
+			  m->destination);
+	strcpy(v.name, name);
+	write_volume_options(v.options, sizeof(v.options), m->source, st);
+	put_volume(p, m, &v);
+	return true;
+}
+
+static void bind_directory(struct planner *p, const struct config_mount *m, const struct stat *st)
 {
 	struct plan *plan = p->plan;
 	char *place;
 
+	if (bind_empty_dir(p, m, st))
+		return;
 	if (!(m->flags & MS_RDONLY)) {
 		refuse_writing(p, m, "directory");
 		return;
@@ -526,7 +606,7 @@ static void plan_bind(struct planner *p, const struct config_mount *m)
 	else if (S_ISREG(st.st_mode))
 		bind_file(p, m, fd, &st);
 	else if (S_ISDIR(st.st_mode))
-		bind_directory(p, m);
+		bind_directory(p, m, &st);
 	else
 		plan_fail(p, -ENOTSUP, "config.json: mounts: %.200s: sockets, pipes and devices of the host "
 				       "cannot be lent to a VM",
@@ -608,9 +688,13 @@ static void plan_mounts(struct planner *p)
 		snprintf(place, sizeof(place), OUR_PLACE "/%u", i);
 		put_path(p, PROTOCOL_DO_REMOVE, place);
 	}
+	for (unsigned int i = 0; i < p->nr_volumes; i++) {
+		snprintf(place, sizeof(place), OUR_PLACE "/v%u", i);
+		put_path(p, PROTOCOL_DO_REMOVE, place);
+	}
 	if (shares_shm)
 		put_path(p, PROTOCOL_DO_REMOVE, POD_SHM);
-	if (p->plan->nr_dirs || p->nr_places || shares_shm)
+	if (p->plan->nr_dirs || p->nr_places || p->nr_volumes || shares_shm)
 		put_path(p, PROTOCOL_DO_REMOVE, OUR_PLACE);
 }
 

@@ -43,6 +43,8 @@ struct init_plan {
 	struct init_seccomp *seccomp; /* or NULL */
 	size_t nr_steps;
 	struct init_step *steps[PROTOCOL_MAX_STEPS];
+	unsigned int nr_volumes;
+	struct protocol_volume volumes[PROTOCOL_MAX_VOLUMES];
 };
 
 /* ---- init.c ---- */
@@ -119,8 +121,11 @@ int init_open_port(const char *name, int flags);
 /* Makes the root, with all that is mounted in it, and goes there. */
 void init_make_root(const struct init_plan *plan);
 
-/* In a mount namespace of its own: leaves all that is seen for what is on the disk, and goes there. */
-void init_make_own_root(const char serial[20], unsigned int nr_dirs);
+/* In a mount namespace of its own: leaves all that is seen for what is on the disk, and @plan's volumes, and goes there. */
+void init_make_own_root(const char serial[20], unsigned int nr_dirs, const struct init_plan *plan);
+
+/* In init itself: what containers that name it share is there. 0 or errno; EINVAL: it is none. */
+int init_make_volume(const struct protocol_volume *v);
 
 /* The device of a disk, by its number; false if there is none. */
 bool init_find_disk(const char serial[20], char path[80]);
@@ -138,6 +143,7 @@ struct init_step {
 };
 
 void init_add_step(struct init_plan *plan, const char *payload, size_t bytes);
+void init_add_volume(struct init_plan *plan, const char *payload, size_t bytes);
 void init_set_credentials(struct init_plan *plan, const char *payload, size_t bytes);
 
 /* In the container's process: all steps, in their order. */
@@ -190,7 +196,7 @@ int init_enter(const struct init_spaces *s, const char *group);
 pid_t init_fork_member(const struct protocol_in *in);
 
 /* In that process, after init_leave(): its namespaces and its root, from the disk. */
-void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk);
+void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk, const struct init_plan *plan);
 
 /* The name of its control group, which may not be there. */
 #define INIT_GROUP_BYTES (sizeof(PROTOCOL_GROUP) + PROTOCOL_NAME_BYTES)

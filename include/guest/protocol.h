@@ -66,6 +66,10 @@
 /* Where a container finds its directories of the host, "0", "1" ..., until it moves them. */
 #define PROTOCOL_PLACE "/.lkvm"
 
+/* ... and the volumes of its pod, "v0", "v1" ... */
+#define PROTOCOL_MAX_VOLUMES	   16u
+#define PROTOCOL_VOLUME_NAME_BYTES 64u
+
 /* Control groups of the guest: the first container's, and those of others, with ".NAME" behind it. */
 #define PROTOCOL_GROUP "/sys/fs/cgroup/container"
 
@@ -117,6 +121,7 @@ enum protocol_kind {
 	PROTOCOL_SIGNAL,      /* struct protocol_signal, once it has started */
 	PROTOCOL_SECCOMP,     /* struct protocol_seccomp and a program: for all of its processes */
 	PROTOCOL_SEED,	      /* PROTOCOL_SEED_BYTES that nobody else knows: before GO, and once more in a clone */
+	PROTOCOL_VOLUME,      /* struct protocol_volume: of a container that joins, and all that name it */
 
 	/* From init. */
 	PROTOCOL_READY = 64, /* struct protocol_ready */
@@ -272,6 +277,12 @@ struct protocol_signal {
 struct protocol_seccomp {
 	uint32_t flags; /* of seccomp(2) */
 	uint32_t pad;	/* struct sock_filter follow */
+};
+
+/* In the guest's memory, for as long as that runs; who names it first says how it is. Both have a NUL. */
+struct protocol_volume {
+	char name[PROTOCOL_VOLUME_NAME_BYTES]; /* of letters, digits, '.' and '-', of which it does not begin with '.' */
+	char options[96];		       /* of the tmpfs */
 };
 
 enum protocol_end {

@@ -92,8 +92,14 @@ pid_t init_fork_member(const struct protocol_in *in)
 	return 0x7f000001;
 }
 
-void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk)
+int init_make_volume(const struct protocol_volume *v)
 {
+	return *v->options == '!' ? ENOMEM : 0;
+}
+
+void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk, const struct init_plan *plan)
+{
+	(void)plan;
 	(void)in;
 	(void)disk;
 }

@@ -139,8 +139,20 @@ pid_t init_fork_member(const struct protocol_in *in)
 	return fork();
 }
 
-void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk)
+/* Its volumes, one name behind the other. */
+static char volumes_made[256];
+
+int init_make_volume(const struct protocol_volume *v)
 {
+	const size_t at = strlen(volumes_made);
+
+	snprintf(volumes_made + at, sizeof(volumes_made) - at, "%s ", v->name);
+	return *v->options == '!' ? ENOMEM : 0;
+}
+
+void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk, const struct init_plan *plan)
+{
+	(void)plan;
 	(void)in;
 	(void)disk;
 }
@@ -301,6 +313,8 @@ static void hear_message(void)
 		break;
 	case PROTOCOL_EXEC_RELEASED:
 		s->released = true;
+		break;
+	case PROTOCOL_NOTICE:
 		break;
 	case PROTOCOL_EXEC_FROZEN:
 		assert_int_equal(h.bytes, sizeof(s->frozen));
@@ -565,6 +579,46 @@ static void test_container_freeze(void **state)
 	assert_int_equal(heard[2].frozen.error, ENOTSUP);
 	init_exec_hear(2, PROTOCOL_EXEC_INPUT, "x\n", 2);
 	expect_end(2, PROTOCOL_END_EXITED, 4);
+}
+
+static void say_volume(unsigned int session, const char *name, const char *options)
+{
+	const struct protocol_header h = { PROTOCOL_VOLUME, sizeof(struct protocol_volume) };
+	struct protocol_volume v = { 0 };
+
+	strcpy(v.name, name);
+	strcpy(v.options, options);
+	init_exec_hear(session, PROTOCOL_EXEC_MORE, (const char *)&h, sizeof(h));
+	init_exec_hear(session, PROTOCOL_EXEC_MORE, (const char *)&v, sizeof(v));
+}
+
+/* init itself makes them, before the container's process is there; one that cannot be made is its end. */
+static void test_container_volumes(void **state)
+{
+	const struct protocol_header cut = { PROTOCOL_VOLUME, 1000 };
+
+	(void)state;
+	disk_is_free = true;
+	*volumes_made = '\0';
+	say_disk(1);
+	say_in(1, PROTOCOL_IN_NEW, "one");
+	say_volume(1, "cache", "size=1m");
+	say_volume(1, "other", "size=1m");
+	start_with_credentials(1, "", "sh", "exit 3");
+	expect_end(1, PROTOCOL_END_EXITED, 3);
+	assert_string_equal(volumes_made, "cache other ");
+	say_disk(2);
+	say_in(2, PROTOCOL_IN_NEW, "two");
+	say_volume(2, "bad", "!");
+	start_with_credentials(2, "", "sh", "exit 3");
+	expect_end(2, PROTOCOL_END_NOT_STARTED, ENOMEM);
+	/* One that is cut off is its own process's to tell. */
+	say_disk(3);
+	say_in(3, PROTOCOL_IN_NEW, "three");
+	init_exec_hear(3, PROTOCOL_EXEC_MORE, (const char *)&cut, sizeof(cut));
+	start_with_credentials(3, "", "sh", "exit 3");
+	expect_end(3, PROTOCOL_END_NOT_STARTED, ECHILD);
+	assert_string_equal(volumes_made, "cache other bad ");
 }
 
 /* Nobody is there any more: it ends first, and then its end is said; the number is free. */
@@ -976,6 +1030,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_credentials, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_freeze, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_container_volumes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_hangup, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_without_a_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_container_again, set_up, tear_down),

@@ -112,6 +112,10 @@ static char *list_plan(const struct plan *p)
 		assert_true(h.bytes <= PROTOCOL_MAX_BYTES && h.bytes <= p->nr_bytes - at);
 		if (h.kind == PROTOCOL_CREDENTIALS) {
 			assert_int_equal(h.bytes, sizeof(struct protocol_credentials));
+		} else if (h.kind == PROTOCOL_VOLUME) {
+			assert_int_equal(h.bytes, sizeof(struct protocol_volume));
+			fprintf(out, "volume %s %s\n", p->bytes + at,
+				p->bytes + at + offsetof(struct protocol_volume, options));
 		} else {
 			assert_int_equal(h.kind, PROTOCOL_STEP);
 			memcpy(&s, p->bytes + at, sizeof(s));
@@ -604,6 +608,71 @@ static void limits_of_a_member_are_the_guests(void **state)
 	plan_fini(&p);
 	c.nr_mounts = nr_mounts;
 	config_fini(&c);
+}
+
+/* A directory of the host that is as kubelet makes them; its place has to be all of this. */
+static void an_empty_dir_is_the_pods(void **state)
+{
+	static const char *const others[] = {
+		"volumes/kubernetes.io~empty-dir/a/b",
+		"volumes/kubernetes.io~empty-dir/A",
+		"volumes/kubernetes.io~empty-dir/..",
+		"volumes/kubernetes.io~empty-dir",
+		"volumes/kubernetes.io~host-path/a",
+		"kubernetes.io~empty-dir/a",
+	};
+	static const struct pod none = { .role = POD_NONE }, member = { .role = POD_MEMBER };
+	struct config_mount m[2] = { { .type = "bind", .flags = MS_BIND | MS_REC | MS_NOSUID, .data = NULL }, { 0 } };
+	char line[256], paths[2][160], wanted[1024], options[64], *list;
+	struct config c = { .has_process = true, .process.cwd = "/", .nr_mounts = 2, .mounts = m };
+	struct plan p;
+
+	(void)state;
+	run_in(dir, "mkdir -p pods/u/kubernetes.io~empty-dir/a pods/u/volumes/kubernetes.io~host-path/a; "
+		    "cd pods/u/volumes; mkdir kubernetes.io~empty-dir; cd kubernetes.io~empty-dir; mkdir -p a/b A c.1; chmod 2770 c.1");
+	snprintf(paths[0], sizeof(paths[0]), "%s/pods/u/volumes/kubernetes.io~empty-dir/c.1", dir);
+	snprintf(options, sizeof(options), "mode=2770,uid=%u,gid=%u,size=50%%", getuid(), getgid());
+	m[0].source = paths[0];
+	m[0].destination = "/w";
+	m[1] = m[0];
+	m[1].destination = "/r";
+	m[1].flags |= MS_RDONLY;
+	assert_int_equal(plan_make(&p, &c, &member, "m", &error), 0);
+	list = list_plan(&p);
+	snprintf(wanted, sizeof(wanted), "unmount 0 /proc\nvolume c.1 %s\nmount 2000 /.lkvm/v0 /w  \nmount 1022  /w  \n"
+					 "volume c.1 %s\nmount 2000 /.lkvm/v1 /r  \nmount 1023  /r  \nremove 0 /.lkvm/v0\nremove 0 /.lkvm/v1\n"
+					 "remove 0 /.lkvm\nenter",
+		 options, options);
+	if (!strstr(list, wanted))
+		fail_msg("%s", list);
+	free(list);
+	plan_fini(&p);
+	/* Without a pod it is the container's own. */
+	c.nr_mounts = 1;
+	for (int i = 0; i < CONFIG_NR_NAMESPACES; i++)
+		c.namespaces[i].given = true;
+	assert_int_equal(plan_make(&p, &c, &none, "m", &error), 0);
+	list = list_plan(&p);
+	snprintf(wanted, sizeof(wanted), "mount 2 tmpfs /w tmpfs %s\nmount 1022  /w  \n", options);
+	if (!strstr(list, wanted))
+		fail_msg("%s", list);
+	free(list);
+	plan_fini(&p);
+	/* What is in it would not be seen. */
+	snprintf(line, sizeof(line), "touch '%s/x'", paths[0]);
+	run_in(dir, line);
+	assert_int_equal(plan_make(&p, &c, &member, "m", &error), -ENOTSUP);
+	assert_non_null(strstr(error.text, "mounts: /w: an emptyDir is in the VM's memory, and this one has files"));
+	plan_fini(&p);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		snprintf(paths[1], sizeof(paths[1]), "%s/pods/u/%s", dir, others[i]);
+		m[0].source = paths[1];
+		assert_int_equal(plan_make(&p, &c, &member, "m", &error), -ENOTSUP);
+		if (!strstr(error.text, "/w: a directory of the host cannot be written from a VM"))
+			fail_msg("%s: %s", others[i], error.text);
+		plan_fini(&p);
+	}
+	run_in(dir, "rm -r pods");
 }
 
 static void large_files_come_in_parts(void **state)
@@ -2976,6 +3045,7 @@ int main(void)
 		cmocka_unit_test(a_scope_that_systemd_refuses),
 		cmocka_unit_test(a_pods_namespaces_are_its_sandboxs),
 		cmocka_unit_test(limits_of_a_member_are_the_guests),
+		cmocka_unit_test(an_empty_dir_is_the_pods),
 		cmocka_unit_test(large_files_come_in_parts),
 		cmocka_unit_test(files_are_written_by_engines_alone),
 		cmocka_unit_test(shared_memory_is_a_tmpfs),

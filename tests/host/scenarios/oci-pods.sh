@@ -137,13 +137,28 @@ nothing_left podman
 G="--root /run/containerd/runc/k8s.io --log /tmp/log --log-format json"
 same pods/cri-sandbox 0 "$(sandbox s1 cri-sandbox)"
 pod=s1 holder=$(cat /p.s1)
-bundle c1 cri-container-a a '["/bin/sh","-c","trap \\"exit 5\\" TERM; echo up; while :; do echo page | nc -l -p 81; done"]'
-bundle c2 cri-container-b b '["/bin/sh","-c","while ! nc 127.0.0.1 81 </dev/null | grep page; do sleep .1; done; hostname; exit 7"]'
+# cache ID OPTION: it has the pod's emptyDir, as kubelet makes it.
+kubelet="/var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir"
+mkdir -p $kubelet/cache; chmod 777 $kubelet/cache
+cache() { sed -i "s#^\"mounts\":\[#&{\"destination\":\"/cache\",\"type\":\"bind\",\"source\":\"$kubelet/cache\",\"options\":[\"rbind\",\"rprivate\",\"$2\"]},#" /bundle/$1/config.json; }
+bundle c1 cri-container-a a '["/bin/sh","-c","echo shared >/cache/x; trap \\"exit 5\\" TERM; echo up; while :; do echo page | nc -l -p 81; done"]'
+bundle c2 cri-container-b b '["/bin/sh","-c","while ! nc 127.0.0.1 81 </dev/null | grep page; do sleep .1; done; cat /cache/x; (echo y >/cache/y) 2>/dev/null || echo ro; ls -A /.lkvm 2>/dev/null; hostname; exit 7"]'
+cache c1 rw; cache c2 ro
 same pods/cri-join "0 0" "$(create c1) $(create c2)"
 oci start c1; up c1; oci start c2
 same pods/cri-status 7 "$(await c2 ended)"
-same pods/cri-output "page p1" "$(tr '\n' ' ' </tmp/out.c2 | sed 's/ $//')"
+same pods/cri-output "page shared ro p1" "$(tr '\n' ' ' </tmp/out.c2 | sed 's/ $//')"
 oci kill --all c1 15; same pods/cri-kill 5 "$(await c1 ended)"
 oci delete c1; oci delete --force c2; same pods/cri-delete 0 $?
+# A volume stays as long as its pod; nothing of it is on the host.
+bundle c3 cri-container-a a '["/bin/sh","-c","cat /cache/x; ls -ld /cache | cut -c1-10; echo more >/cache/x; exit 8"]'; cache c3 rw
+same pods/volume-join 0 "$(create c3)"; oci start c3; same pods/volume-status 8 "$(await c3 ended)"
+same pods/volume-stays "shared drwxrwxrwx" "$(tr '\n' ' ' </tmp/out.c3 | sed 's/ $//')"; oci delete c3
+same pods/volume-is-the-vms "" "$(ls -A $kubelet/cache)"
+touch $kubelet/cache/old
+bundle c3 cri-container-a a; cache c3 rw
+same pods/volume-with-files 1 "$(create c3)"
+has pods/volume-with-files-says-why /tmp/err.c3 'mounts: /cache: an emptyDir is in the VM.s memory, and this one has files on the host already'
+rm $kubelet/cache/old
 oci kill s1 9; same pods/cri-sandbox-ends 137 "$(await s1 ended)"; oci delete s1; oci delete --force s1
 nothing_left containerd
