@@ -61,6 +61,15 @@ call podman-restart-gives-up 0 $P inspect -f '{{.RestartCount}} {{.State.ExitCod
 has engines/podman-restart-gives-up-output /tmp/out '^2 1$'
 call podman-restart-rm 0 $P rm r1
 
+# A disk of the host; one that is in use there is the host's.
+modprobe brd rd_nr=1 rd_size=2048; echo on the disk >/dev/ram0
+call podman-device 0 $P run --rm --network none --device /dev/ram0:/dev/data bb sh -c 'busybox head -n 1 /dev/data; echo written >/dev/data'
+has engines/podman-device-output /tmp/out '^on the disk$'
+same engines/podman-device-is-written written "$(head -n 1 /dev/ram0)"
+call podman-device-read-only 1 $P run --rm --network none --device /dev/ram0:/dev/data:r bb sh -c 'echo x >/dev/data'
+call podman-device-of-the-host 126 $P run --rm --network none --device /dev/vda bb true
+has engines/podman-device-of-the-host-says-so /tmp/err 'linux.devices: /dev/vda: the disk .* cannot be lent: the host uses it'
+
 # A network: from the host, from another container, and by a server that speaks first.
 call podman-web 0 $P run -d --name web -p 8080:80 bb sh -c 'while :; do echo page | nc -l -p 80; done & while :; do echo banner | nc -l -p 81; done'
 ip=$($P inspect -f '{{.NetworkSettings.IPAddress}}' web)
@@ -92,6 +101,14 @@ has engines/podman-pod-exec-output /tmp/out '^pod1$'
 call podman-pod-cp-never-the-hosts 125 $P cp s1:/etc/debian_version /tmp/x
 call podman-pod-inspect 0 $P pod inspect -f '{{.State}}' pod1
 has engines/podman-pod-inspect-output /tmp/out '^Running$'
+call podman-pod-pause 0 $P pod pause pod1
+call podman-pod-paused 0 $P inspect -f '{{.State.Status}}' s1
+has engines/podman-pod-paused-output /tmp/out '^paused$'
+call podman-pod-unpause 0 $P pod unpause pod1
+call podman-pause-of-one 0 $P pause s1
+call podman-pod-runs-on 0 $P run --rm --pod pod1 bb true
+call podman-unpause-of-one 0 $P unpause s1
+call podman-pod-exec-again 3 $P exec s1 sh -c 'exit 3'
 call podman-pod-stop-one 0 $P stop -t 1 s1
 call podman-pod-start-again 0 $P start s1
 call podman-pod-rm 0 $P pod rm -f -t 2 pod1
