@@ -100,7 +100,7 @@ command_ --json /tmp/json -- poweroff -f; same command/poweroff 255 $status
 has command/poweroff-json /tmp/json '"outcome":"poweroff","status":255,'
 # Time and signals end it, and nothing is left.
 command_ --timeout 8 -- sleep 1000; same command/timeout 124 $status
-same command/timeout-leaves-nothing "" "$(pgrep lkvm)"
+same command/timeout-leaves-nothing "" "$(pidof lkvm)"
 lkvm run -k $K -- sh -c 'echo up; sleep 1000' >/tmp/out 2>/tmp/err </dev/null & pid=$!
 i=0; while ! grep -q up /tmp/out && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); done
 kill -TERM $pid; wait $pid; same command/sigterm 143 $?
