@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Runs in the emulated host (busybox sh): what goes on from a snapshot, beside what starts cold. Virtual milliseconds from
-# exec to the first instruction of a flat guest (/idle) of 128 MiB; and the memory (PSS) of both processes of $n machines that
-# run a command, of the cloud kernel, in MB.
+# exec to the first instruction of a flat guest (/idle) of 128 MiB.
 export HOME=/tmp
 mkdir -p /run
 # first ARGUMENTS...: of a machine that is ended then.
@@ -20,15 +19,3 @@ while [ -n "$(pidof lkvm)" ]; do sleep 0.1; done
 first --restore /tmp/s >/tmp/unused
 restored=$(first --restore /tmp/s)
 printf '%-26s %8s %8s %8s\n' "flat, 128 MiB: ms" "$cold" "$restored" "$(awk "BEGIN { printf \"%.2f\", $restored / $cold }")"
-# memory ARGUMENTS...: MB of $n of them that run.
-memory() {
-	for i in $(seq $n); do
-		lkvm run -D --name m$i -m 256 -k /g/cloud/bzImage "$@" -- sleep 100000 >/tmp/out 2>&1 </dev/null || echo "# $(tail -n 2 /tmp/out)" >&2
-	done
-	for p in $(pidof lkvm); do cat /proc/$p/smaps_rollup; done 2>/dev/null | awk '/^Pss:/ { n += $2 } END { printf "%.1f\n", n / 1024 }'
-	lkvm stop --all --force
-	while [ -n "$(pidof lkvm)" ]; do sleep 0.1; done
-}
-lkvm run --warm -m 256 -k /g/cloud/bzImage -- true >/tmp/out 2>&1 </dev/null
-cold=$(memory); warm=$(memory --warm=strict)
-printf '%-26s %8s %8s %8s\n' "$n commands: MB of PSS" "$cold" "$warm" "$(awk "BEGIN { printf \"%.2f\", $warm / $cold }")"
