@@ -218,7 +218,7 @@ same oci/some-leave-nothing "$before" "$(footprint)"
 ${WARM:+echo "warm = $WARM"} >>/etc/lkvm/oci.conf
 # The interface that an engine has made: its address is not the one in the snapshot.
 for m in veth tap macvlan macvtap; do insmod /lib/$m.ko 2>/dev/null; done
-/bin/ip netns add n1; /bin/ip link add h0 type veth peer name eth0 netns n1
+mkdir -p /run/netns; /bin/ip netns add n1; /bin/ip link add h0 type veth peer name eth0 netns n1
 /bin/ip addr add 10.9.0.1/24 dev h0; /bin/ip link set h0 up
 for a in "addr add 10.9.0.2/24 dev eth0" "link set eth0 address 02:00:00:00:09:02" "link set eth0 up"; do /bin/ip -n n1 $a; done
 for w in no yes strict; do
