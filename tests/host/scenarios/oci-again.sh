@@ -3,6 +3,7 @@
 # what they are in one that has booted.
 # A host of its own: those change what namespaces do not keep apart.
 # Only in check-all: it is all of that, twice.
+# Takes an hour at most: two hundred of them after each other, too.
 # Modules of its kernels are in /lib/modules; the guests are cloud.
 [ -e /full ] || return 0
 mkdir -p /root	# the cache's
@@ -14,6 +15,8 @@ warm() {
 }
 (WARM=yes; . /again/oci.sh)
 warm containers 8	# since oci.sh itself has emptied the cache
+(WARM=yes; . /again/oci-many.sh)
+warm many "$(cat /soak 2>/dev/null || echo 200)"
 rm -rf /root/.cache/lkvm /r /b /vol
 (WARM=yes; . /again/oci-pods.sh)
 rm -rf /r /a /b

@@ -6,9 +6,9 @@
 # Takes an hour at most; SOAK=20 tests/run host/oci-many: 20 of them.
 ln -sf lkvm /bin/lkvm-oci
 mkdir -p /etc/lkvm /r/bin /r/etc /ud/shm /b
-{ echo "kernel = /g/cloud/bzImage"; echo "annotations = ignore"; } >/etc/lkvm/oci.conf
+{ echo "kernel = /g/cloud/bzImage"; echo "annotations = ignore"; ${WARM:+echo "warm = $WARM"}; } >/etc/lkvm/oci.conf
 cp /bin/busybox /r/bin/
-for l in sh sleep; do ln -s busybox /r/bin/$l; done
+for l in sh sleep; do ln -sf busybox /r/bin/$l; done
 for f in hosts hostname resolv.conf .containerenv; do echo >/ud/$f; done
 mount -t tmpfs -o size=64000k shm /ud/shm
 [ -e /sys/fs/cgroup/cgroup.procs ] || mount -t cgroup2 none /sys/fs/cgroup
