@@ -299,7 +299,8 @@ static int call_start(const struct call *call, const char *id)
 
 	if (rc)
 		return 1;
-	rc = call_ask(&c, HOLDER_START, 0, -1);
+	/* Its guest would not answer, and start it later. */
+	rc = pod_is_paused(&c, &r) ? -EHOSTDOWN : call_ask(&c, HOLDER_START, 0, -1);
 	if (!rc) {
 		r.started = true;
 		store_save(&c, &r); /* its holder knows it, too; it runs whether this can be written or not */
@@ -312,10 +313,11 @@ static int call_start(const struct call *call, const char *id)
 		status = call_fail_by_words(call, "the program cannot be executed: Permission denied");
 	else if (rc)
 		status = call_fail(call, "container \"%s\" cannot be started: %s", id,
-				   rc == -EALREADY ? "it is running already" :
-				   rc == -ECHILD   ? "its VM has said why" :
-				   rc == -ESRCH	   ? "container not running" :
-						     strerror(-rc));
+				   rc == -EALREADY  ? "it is running already" :
+				   rc == -ECHILD    ? "its VM has said why" :
+				   rc == -ESRCH	    ? "container not running" :
+				   rc == -EHOSTDOWN ? "its pod's sandbox is paused" :
+						      strerror(-rc));
 	store_close(&c);
 	return status;
 }
@@ -572,6 +574,8 @@ static int pause_member(const struct store_container *c, const struct store_reco
 			return call_ask(c, HOLDER_PAUSE, HOLDER_UNHEARD, -1);
 		rc = ask_holder(c, HOLDER_PAUSE, 0, (int[]){ -1, -1 }, PAUSE_AGAIN_MS);
 	} while ((rc == -ETIMEDOUT || rc == -EBUSY) && wait_a_moment(deadline));
+	if (rc)
+		call_ask(c, HOLDER_RESUME, 0, -1); /* or it would stop when nobody knows of that any more */
 	return rc;
 }
 

@@ -2481,7 +2481,7 @@ static void the_state_is_the_holders(void **state)
 }
 
 /* Containers "c" and "pod", its sandbox, with this test as the VM of both. */
-static bool write_down_pod(struct joined *j)
+static bool write_down_pod(struct joined *j, bool started)
 {
 	struct store_container c;
 	struct store_record r;
@@ -2490,8 +2490,11 @@ static bool write_down_pod(struct joined *j)
 	if (!start_two_holders(j))
 		return false;
 	snprintf(root, sizeof(root), "%s/containers", dir);
-	start_container(&j->own);
-	write_down_container(&j->own, true);
+	if (started)
+		start_container(&j->own);
+	else
+		become_ready(&j->own);
+	write_down_container(&j->own, started);
 	assert_int_equal(store_find(&c, root, "c", false), 0);
 	assert_int_equal(store_load(&c, &r), 0);
 	strcpy(r.sandbox, "pod");
@@ -2519,7 +2522,7 @@ static void a_member_stops_with_its_pod(void **state)
 	int fd;
 
 	(void)state;
-	if (!write_down_pod(&j))
+	if (!write_down_pod(&j, true))
 		return;
 	assert_string_equal(state_of_member(), "running\n");
 	fd = ask_holder(HOLDER_PAUSE, 0); /* the sandbox's */
@@ -2550,6 +2553,57 @@ static void a_member_stops_with_its_pod(void **state)
 	assert_int_equal(answer_of(fd), 0);
 	assert_int_equal(status_of(pid), 0);
 	assert_string_equal(state_of_member(), "paused\n");
+	end_holder(&j.own, 0, 0);
+	end_holder(&j.sandbox, 0, 0);
+	close(j.dir);
+	run_in(dir, "rm -rf containers socket");
+}
+
+/* Nobody would answer, and it would run later, when its engine knows of it as one that does not. */
+static void a_member_does_not_start_in_a_pod_that_is_paused(void **state)
+{
+	struct joined j = { 0 };
+	int fd;
+
+	(void)state;
+	if (!write_down_pod(&j, false))
+		return;
+	fd = ask_holder(HOLDER_PAUSE, 0); /* the sandbox's */
+	hear_of_holder(&j.sandbox, GATE_PAUSE, 0);
+	say_to_holder(&j.sandbox, GATE_PAUSED, 0);
+	assert_int_equal(answer_of(fd), 0);
+	assert_string_equal(state_of_member(), "created\n");
+	assert_int_equal(status_of(call_beside("start", NULL)), 1);
+	assert_non_null(strstr(run_in(dir, "cat said"), "container \"c\" cannot be started: its pod's sandbox is paused"));
+	assert_int_equal(answer_of(ask_holder(HOLDER_RESUME, 0)), 0);
+	hear_of_holder(&j.sandbox, GATE_RESUME, 0);
+	end_holder(&j.own, 0, 0);
+	end_holder(&j.sandbox, 0, 0);
+	close(j.dir);
+	run_in(dir, "rm -rf containers socket");
+}
+
+/* It is not stopped later, when nobody knows of that any more. */
+static void a_member_that_did_not_stop_goes_on(void **state)
+{
+	struct joined j = { 0 };
+	pid_t pid;
+
+	(void)state;
+	if (!write_down_pod(&j, true))
+		return;
+	pid = call_beside("pause", NULL);
+	hear_of_holder(&j.own, GATE_PAUSE, 0);
+	say_to_holder(&j.own, GATE_PAUSED, ETIMEDOUT);
+	for (int i = 0; i < 3; i++) {
+		hear_of_holder(&j.own, GATE_PAUSE, 0);
+		say_to_holder(&j.own, GATE_PAUSED, i < 2 ? ETIMEDOUT : ENOTSUP);
+	}
+	hear_of_holder(&j.own, GATE_RESUME, 0);
+	assert_int_equal(status_of(pid), 1);
+	if (!strstr(run_in(dir, "cat said"), "cannot be paused: Operation not supported"))
+		fail_msg("%s", run_in(dir, "cat said"));
+	assert_string_equal(state_of_member(), "running\n");
 	end_holder(&j.own, 0, 0);
 	end_holder(&j.sandbox, 0, 0);
 	close(j.dir);
@@ -3080,6 +3134,8 @@ int main(void)
 		cmocka_unit_test(a_member_is_told_of_in_order),
 		cmocka_unit_test(a_member_stops_alone),
 		cmocka_unit_test(a_member_stops_with_its_pod),
+		cmocka_unit_test(a_member_does_not_start_in_a_pod_that_is_paused),
+		cmocka_unit_test(a_member_that_did_not_stop_goes_on),
 		cmocka_unit_test(a_member_keeps_nothing),
 		cmocka_unit_test(a_member_that_is_refused_says_why),
 		cmocka_unit_test(groups_of_others_are_left_alone),
