@@ -443,14 +443,27 @@ static void bind_file(struct planner *p, const struct config_mount *m, int fd, c
 
 /* ---- volumes of a pod that are nobody else's ---- */
 
+#define VOLUME_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789.-"
+
+/* Is what ends before @until in @source pods/UID, as kubelet has it? */
+static bool ends_with_pod(const char *source, const char *until)
+{
+	static const char pods[] = "/pods/";
+	const size_t bytes = strlen(pods);
+	const char *uid = until;
+
+	while (uid > source && strchr(VOLUME_LETTERS, uid[-1]))
+		uid--;
+	return uid < until && until[-1] != '.' && (size_t)(uid - source) >= bytes && !strncmp(uid - bytes, pods, bytes);
+}
+
 /* Its name, if kubelet has made it as one that is empty at first and goes with the pod; otherwise NULL. */
 static const char *name_of_empty_dir(const char *source)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789.-", place[] = "/volumes/kubernetes.io~empty-dir/";
-	const char *name = strstr(source, place);
+	static const char place[] = "/volumes/kubernetes.io~empty-dir/";
+	const char *at = strstr(source, place), *name = at && ends_with_pod(source, at) ? at + strlen(place) : "";
 
-	name = name ? name + strlen(place) : "";
-	return *name && *name != '.' && strlen(name) < PROTOCOL_VOLUME_NAME_BYTES && !name[strspn(name, allowed)] ? name : NULL;
+	return *name && *name != '.' && strlen(name) < PROTOCOL_VOLUME_NAME_BYTES && !name[strspn(name, VOLUME_LETTERS)] ? name : NULL;
 }
 
 /* 0, or -errno; -ENOTEMPTY. */
@@ -485,30 +498,30 @@ static void put_volume(struct planner *p, const struct config_mount *m, const st
 {
 	char place[32];
 
-	if (p->pod->role != POD_MEMBER) {
-		put_mount(p, "tmpfs", m->destination, "tmpfs", m->flags & ~(MS_BIND | MS_REC | MS_RDONLY | 0ul), v->options, 0);
-	} else {
-		snprintf(place, sizeof(place), OUR_PLACE "/v%u", p->nr_volumes++);
-		if (p->nr_volumes > PROTOCOL_MAX_VOLUMES)
-			plan_fail(p, -E2BIG, "config.json: mounts: more than %u volumes of a pod", PROTOCOL_MAX_VOLUMES);
-		put_message(p, PROTOCOL_VOLUME, v, sizeof(*v));
-		put_mount(p, place, m->destination, "", MS_MOVE, "", 0);
-	}
+	snprintf(place, sizeof(place), OUR_PLACE "/v%u", p->nr_volumes++);
+	if (p->nr_volumes > PROTOCOL_MAX_VOLUMES)
+		plan_fail(p, -E2BIG, "config.json: mounts: more than %u volumes of a pod", PROTOCOL_MAX_VOLUMES);
+	put_message(p, PROTOCOL_VOLUME, v, sizeof(*v));
+	put_mount(p, place, m->destination, "", MS_MOVE, "", 0);
 	make_mount_flags(p, m->destination, m->flags);
 }
 
 /*
  * An emptyDir is a directory of the host only for want of another place: the pod's VM has one, its memory. What
- * is in it already would not be seen, so that is an error.
+ * is in it already would not be seen, so that is an error. Elsewhere than in a pod it is a directory like any other.
  */
 static bool bind_empty_dir(struct planner *p, const struct config_mount *m, const struct stat *st)
 {
-	const char *name = name_of_empty_dir(m->source);
+	const char *name = p->pod->role == POD_MEMBER ? name_of_empty_dir(m->source) : NULL;
 	struct protocol_volume v = { 0 };
+	int rc;
 
 	if (!name)
 		return false;
-	if (check_directory_is_empty(m->source))
+	rc = check_directory_is_empty(m->source);
+	if (rc && rc != -ENOTEMPTY)
+		plan_fail(p, -EIO, "config.json: mounts: %.200s: cannot be read", m->source);
+	else if (rc)
 		plan_fail(p, -ENOTSUP, "config.json: mounts: %.100s: an emptyDir is in the VM's memory, and this one has files "
 				       "on the host already",
 			  m->destination);
