@@ -53,6 +53,7 @@ struct planner {
 	FILE *out;
 	unsigned int nr_steps, nr_places, nr_volumes;
 	uint64_t file_bytes;
+	bool has_dev; /* its own, with all that belongs there */
 };
 
 __attribute__((format(printf, 3, 4))) static void plan_fail(struct planner *p, int rc, const char *fmt, ...)
@@ -370,12 +371,20 @@ static void plan_dev(struct planner *p)
 		bool is_there = false;
 
 		for (size_t k = 0; k < ARRAY_SIZE(devices); k++)
-			is_there |= !strcmp(p->config->devices[i].path, devices[k].path);
+			is_there |= p->config->devices[i].type != 'b' && !strcmp(p->config->devices[i].path, devices[k].path);
 		if (!is_there && !config_ignores(p->config, "linux.devices"))
 			plan_device(p, &p->config->devices[i]);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
 		plan_put_link(p, links[i][0], links[i][1]);
+}
+
+/* In init's /dev, which has all else that its kernel knows. */
+static void plan_disks_alone(struct planner *p)
+{
+	for (unsigned int i = 0; i < p->config->nr_devices; i++)
+		if (p->config->devices[i].type == 'b' && !config_ignores(p->config, "linux.devices"))
+			plan_disk(p, &p->config->devices[i]);
 }
 
 /* ---- mounts ---- */
@@ -678,8 +687,10 @@ static void plan_file_system(struct planner *p, const struct config_mount *m)
 		plan_copy_up(p, m);
 	else
 		put_mount(p, type, m->destination, type, m->flags, m->data, 0);
-	if (!strcmp(m->destination, "/dev") && !strcmp(type, "tmpfs"))
+	if (!strcmp(m->destination, "/dev") && !strcmp(type, "tmpfs")) {
 		plan_dev(p);
+		p->has_dev = true;
+	}
 }
 
 static void plan_mounts(struct planner *p)
@@ -697,6 +708,8 @@ static void plan_mounts(struct planner *p)
 		else
 			plan_file_system(p, m);
 	}
+	if (!p->has_dev)
+		plan_disks_alone(p);
 	for (unsigned int i = 0; i < p->plan->nr_dirs; i++) {
 		snprintf(place, sizeof(place), OUR_PLACE "/%u", i);
 		put_path(p, PROTOCOL_DO_REMOVE, place);

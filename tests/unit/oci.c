@@ -864,6 +864,26 @@ static void devices_have_owner_and_mode(void **state)
 	config_fini(&c);
 }
 
+/* Also where config.json mounts nothing on /dev, and so it stays init's. */
+static void a_disk_needs_no_dev_of_its_own(void **state)
+{
+	struct config c;
+	struct plan p;
+
+	(void)state;
+	assert_int_equal(plan_text(&c, &p, LINUX(",\"devices\":[{\"path\":\"/dev/x\",\"type\":\"b\",\"major\":4095,\"minor\":7}]")),
+			 -ENOTSUP);
+	assert_non_null(strstr(error.text, "linux.devices: /dev/x: the disk 4095:7 cannot be lent"));
+	plan_fini(&p);
+	config_fini(&c);
+	/* What is named as one that all have is not passed over, either. */
+	assert_int_equal(plan_text(&c, &p, ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\"}]" LINUX(",\"devices\":[{\"path\":\"/dev/null\",\"type\":\"b\",\"major\":4095,\"minor\":7}]")),
+			 -ENOTSUP);
+	assert_non_null(strstr(error.text, "linux.devices: /dev/null: the disk 4095:7 cannot be lent"));
+	plan_fini(&p);
+	config_fini(&c);
+}
+
 /* In the guest, whose root it is. */
 static void the_root_is_shared_in_the_vm(void **state)
 {
@@ -3105,6 +3125,7 @@ int main(void)
 		cmocka_unit_test(shared_memory_is_a_tmpfs),
 		cmocka_unit_test(what_a_vm_cannot_do_is_said),
 		cmocka_unit_test(devices_have_owner_and_mode),
+		cmocka_unit_test(a_disk_needs_no_dev_of_its_own),
 		cmocka_unit_test(the_root_is_shared_in_the_vm),
 		cmocka_unit_test(access_to_a_disk_is_as_the_rules_say),
 		cmocka_unit_test(a_disk_is_found_by_its_number),
