@@ -620,8 +620,10 @@ static void job_look_if_frozen(struct job *j)
 		return;
 	if (is != 1)
 		init_freeze(j->where.name, false);
-	job_tell_frozen(j, true, is == 1 ? 0 : is < 0 ? -is :
-							ETIMEDOUT);
+	job_tell_frozen(j, true,
+			is == 1 ? 0 :
+			is < 0	? -is :
+				  ETIMEDOUT);
 }
 
 /* A payload that is too short is one with zeros. */

@@ -59,9 +59,10 @@ static int member_open(const char *name, const char *file, int flags)
 int init_freeze(const char *name, bool on)
 {
 	const int fd = member_open(name, "cgroup.freeze", O_WRONLY);
-	int error = fd < 0 ? ENOTSUP : write(fd, on ? "1" : "0", 1) == 1 ? 0 :
-									   errno;
+	int error = fd < 0 ? ENOTSUP : 0;
 
+	if (!error && write(fd, on ? "1" : "0", 1) != 1)
+		error = errno;
 	if (fd >= 0)
 		close(fd);
 	return error;
@@ -80,8 +81,9 @@ int init_is_frozen(const char *name)
 	if (rc)
 		return rc;
 	text[n] = '\0';
-	return !strstr(text, "populated 1") ? -ESRCH : strstr(text, "frozen 1") ? 1 :
-										  0;
+	return !strstr(text, "populated 1") ? -ESRCH :
+	       strstr(text, "frozen 1")	    ? 1 :
+					      0;
 }
 
 void init_signal_all(const struct init_spaces *s, int signal)

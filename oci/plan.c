@@ -302,8 +302,10 @@ static bool may_lend_disk(struct planner *p, const struct config_device *d, char
 	rc = device_find(DEVICE_SYS, d, path);
 	if (!rc)
 		return true;
-	snprintf(why, sizeof(why), "cannot be lent: %s", rc == -ENODEV ? "the host has none of this number in /dev" : rc == -EBUSY ? "the host uses it (mounted, or a part of something else)" :
-																     strerror(-rc));
+	snprintf(why, sizeof(why), "cannot be lent: %s",
+		 rc == -ENODEV ? "the host has none of this number in /dev" :
+		 rc == -EBUSY  ? "the host uses it (mounted, or a part of something else)" :
+				 strerror(-rc));
 	plan_fail_disk(p, d, why);
 	return false;
 }

@@ -17,7 +17,8 @@ struct exec_new {
 	const void *more; /* its messages (PROTOCOL_EXEC_MORE) */
 	size_t more_bytes;
 	/*
-	 * Its holder's, at whose other end this process is what a VM would be (guest/gate.h); lent. Ready when all of it has been told; until then messages are not on its stderr.
+	 * Its holder's, at whose other end this process is what a VM would be (guest/gate.h); lent. Ready when all
+	 * of it has been told; until then messages are not on its stderr.
 	 */
 	int gate;
 };
