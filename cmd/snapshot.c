@@ -120,8 +120,6 @@ static int keep_old(const struct vmcore_file *f)
 /* The older one again, or none. 0 or -errno. */
 static int put_old_back(const struct vmcore_file *f, int kept)
 {
-	if (kept && kept != -ENOENT)
-		return kept;
 	if (kept ? unlinkat(f->dir, SNAPSHOT_NAME, 0) : renameat(f->dir, OLD_NAME, f->dir, SNAPSHOT_NAME))
 		return -errno;
 	return fsync(f->dir) ? -errno : 0;
@@ -164,7 +162,15 @@ static int refuse_late(const struct snapshot_command *s, bool is_back)
 	log_error("snapshot: %s: it runs on: the file was on the disk too late\n%s", s->name,
 		  is_back ? "what was there before is there still; another disk may be faster." :
 			    "the file is of that moment, and the older one is gone.");
-	return -ETIMEDOUT;
+	return -ECANCELED;
+}
+
+static int refuse_to_replace(const struct snapshot_command *s, int error)
+{
+	log_error("snapshot: %s: the older one cannot be kept there until the VM has ended: %s\n"
+		  "remove it, or name another directory.",
+		  s->path, strerror(-error));
+	return -ECANCELED;
 }
 
 /* In its place, for a VM that waits for that; back again if it does not. */
@@ -176,6 +182,8 @@ static int commit_and_end(const struct snapshot_command *s, const struct receive
 	if (vm_has_hung_up(r) && vm_goes_on(r))
 		return refuse_late(s, true);
 	kept = keep_old(f);
+	if (kept && kept != -ENOENT)
+		return refuse_to_replace(s, kept);
 	rc = vmcore_file_commit(f);
 	if (!rc) {
 		rc = fsync(f->dir) ? -errno : 0;
@@ -192,7 +200,7 @@ static int commit_and_end(const struct snapshot_command *s, const struct receive
 
 /* ---- all ---- */
 
-/* On the disk, and in its place. 0 or -errno; -ETIMEDOUT after a message. */
+/* On the disk, and in its place. 0 or -errno; -ECANCELED after a message. */
 static int commit_snapshot(const struct snapshot_command *s, const struct receive *r, struct vmcore_file *f)
 {
 	int rc = fsync(f->fd) ? -errno : 0;
@@ -219,7 +227,7 @@ static int take_snapshot(const struct snapshot_command *s, struct receive *r, st
 		return EXIT_NOT_DONE;
 	}
 	rc = commit_snapshot(s, r, f);
-	if (rc && rc != -ETIMEDOUT)
+	if (rc && rc != -ECANCELED)
 		log_error("snapshot: %s: %s", s->path, strerror(-rc));
 	if (rc && s->stop)
 		tell_vm(r, rc);

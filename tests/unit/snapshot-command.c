@@ -33,7 +33,7 @@ static struct {
 	} does;
 	int fails; /* errno of this fsync(2): 1 the file's, 2 the directory's */
 	unsigned int fsyncs;
-	bool is_gone;
+	bool is_gone, has_no_links;
 	int32_t word; /* 1: none */
 } fake;
 
@@ -56,6 +56,15 @@ static int test_fsync(int fd)
 		return -1;
 	}
 	return 0;
+}
+
+/* FAT has none, and who does not own a file may not make one of it (fs.protected_hardlinks). */
+static int test_linkat(int from, const char *name, int to, const char *new_name, int flags)
+{
+	if (!fake.has_no_links)
+		return linkat(from, name, to, new_name, flags);
+	errno = EPERM;
+	return -1;
 }
 
 /* What it does with the word comes at once. */
@@ -118,6 +127,7 @@ static void test_close(struct registry *registry)
 	(void)registry;
 }
 
+#define linkat		test_linkat
 #define fsync		test_fsync
 #define socket_send	test_send
 #define receive_file	test_receive
@@ -129,6 +139,7 @@ static void test_close(struct registry *registry)
 #define cmd_snapshot	tested_command
 
 #include "cmd/snapshot.c"
+#undef linkat
 
 /* ---- what is there then ---- */
 
@@ -209,6 +220,25 @@ static void an_older_one_is_replaced_only_if_the_vm_ends(void **state)
 	}
 }
 
+/* So it stays, and the VM is told to go on, whatever that would have done. */
+static void an_older_one_that_cannot_be_kept_is_not_replaced(void **state)
+{
+	char *argv[] = { (char[]){ "snapshot" }, (char[]){ "vm" }, dir, (char[]){ "--stop" }, NULL };
+
+	(void)state;
+	for (int had = 0; had < 2; had++) {
+		memset(&fake, 0, sizeof(fake));
+		fake.word = 1;
+		put_old(had);
+		fake.has_no_links = had;
+		assert_int_equal(tested_command(4, argv, 0), had ? EXIT_NOT_DONE : EXIT_OK);
+		if (fake.socket >= 0)
+			hang_up();
+		assert_int_equal(fake.word, had ? -ECANCELED : 0);
+		assert_there(had ? "old" : "new");
+	}
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -226,6 +256,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_older_one_is_replaced_only_if_the_vm_ends),
+		cmocka_unit_test(an_older_one_that_cannot_be_kept_is_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
