@@ -163,6 +163,10 @@ static unsigned int net_tx_serve(struct net_tx *tx)
 	struct virtq_chain chain;
 	unsigned int n = 0;
 
+	if (!tx->dev->running) { /* it is saved, or the other half has broken it */
+		net_tx_wait(tx, NET_TX_OFF);
+		return 0;
+	}
 	virtq_disable_notification(q);
 	while (n < BUDGET && virtio_pop(tx->dev, tx->queue, &chain) > 0) {
 		if (net_tx_transmit(tx, &chain)) {

@@ -425,6 +425,7 @@ static void virtio_net_reset(struct virtio_device *dev)
 static void virtio_net_carry(struct virtio_device *dev, struct state *s)
 {
 	struct virtio_net *vn = (struct virtio_net *)dev;
+	bool has_driver, has_pairs;
 
 	state_same(s, vn->nr_pairs, "pairs of queues");
 	state_count(s, &vn->state.active_pairs, vn->nr_pairs, "more queues than there are");
@@ -432,12 +433,17 @@ static void virtio_net_carry(struct virtio_device *dev, struct state *s)
 	net_filter_carry(&vn->state.filter, s);
 	if (!state_loads(s))
 		return;
-	if (!vn->state.active_pairs || vn->state.offloads & ~dev->accepted)
+	has_driver = atomic_load(&dev->status) & VIRTIO_CONFIG_S_DRIVER_OK;
+	has_pairs = vn->state.active_pairs == 1 ||
+		    (vn->state.active_pairs && virtio_has_feature(dev, VIRTIO_NET_F_MQ));
+	if (!has_pairs || vn->state.offloads & ~dev->accepted)
 		state_refuse(s, "queues or offloads that it cannot have");
+	else if (has_driver && vn->net->vhost) /* which begins each ring at its begin */
+		state_refuse(s, "vhost cannot go on with what a driver uses");
 	if (!state_is_good(s)) {
 		vn->state.active_pairs = 1;
 		vn->state.offloads = 0;
-	} else if (atomic_load(&dev->status) & VIRTIO_CONFIG_S_DRIVER_OK) {
+	} else if (has_driver) {
 		memcpy(vn->mac, vn->state.filter.mac, NET_MAC_BYTES);
 		set_mac(vn, vn->mac);
 	}

@@ -2,8 +2,8 @@
 /*
  * The network device between a driver and a back end of ours, which breaks the connection
  * in every state of either half, in every way, and then expects that frames move again, by
- * nothing but what the device has asked to be woken up by; and a stream of frames that is
- * collected.
+ * nothing but what the device has asked to be woken up by; a stream of frames that is
+ * collected; a device that is saved, which writes nothing meanwhile; and what one is refused.
  */
 #include "tests/lib/unit.h"
 #include "tests/lib/driver.h"
@@ -17,6 +17,7 @@
 #include "event.h"
 #include "mem.h"
 #include "net/net.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
@@ -244,16 +245,28 @@ static bool tx_full(struct rig *r)
 }
 
 /* Many kicks in a short time, each with a frame. */
-static bool tx_stream(struct rig *r)
+static void send_with_kicks(struct rig *r, unsigned int nr)
 {
 	struct virtio_device *dev = virtio_net_device(r->vn);
 
-	for (unsigned int i = 0; i < 16 && outstanding(r, TX) < RING; i++) {
+	while (nr-- && outstanding(r, TX) < RING) {
 		publish_frame(r);
 		if (wants_kicks(r, TX))
 			dev->ops->kick(dev, TX);
 		event_run_deferred(r->loop);
 	}
+}
+
+/* The clock, which runs, will find that there were many. */
+static bool tx_kicked(struct rig *r)
+{
+	send_with_kicks(r, 12);
+	return !outstanding(r, TX) && wants_kicks(r, TX);
+}
+
+static bool tx_stream(struct rig *r)
+{
+	send_with_kicks(r, 16);
 	return !r->net.refused && !wants_kicks(r, TX);
 }
 
@@ -265,6 +278,7 @@ static const struct {
 	{ "no chain", rx_no_chain },
 	{ "failed", rx_failed },
 	{ "empty", tx_empty },
+	{ "kicked", tx_kicked },
 	{ "full", tx_full },
 	{ "stream", tx_stream },
 };
@@ -441,7 +455,7 @@ static void on_tick(void *arg, uint32_t events)
 
 /* ---- life ---- */
 
-static void open_rig(struct rig *r, uint32_t features, event_fn tick)
+static void open_rig_of(struct rig *r, uint32_t features, unsigned int pairs, event_fn tick)
 {
 	const struct virtio_net_params params = { .name = "net0" };
 
@@ -455,7 +469,7 @@ static void open_rig(struct rig *r, uint32_t features, event_fn tick)
 		.ops = &wire_ops,
 		.name = "net0",
 		.loop = r->loop,
-		.nr_queues = 1,
+		.nr_queues = pairs,
 		.link_up = true,
 	};
 	assert_int_equal(virtio_net_create(&r->vn, r->loop, r->mem, &r->net, &params), 0);
@@ -465,6 +479,11 @@ static void open_rig(struct rig *r, uint32_t features, event_fn tick)
 	start_driver(r);
 	r->timer = event_timer_create(r->loop, tick, r);
 	event_timer_set(r->loop, r->timer, TICK_NS, TICK_NS);
+}
+
+static void open_rig(struct rig *r, uint32_t features, event_fn tick)
+{
+	open_rig_of(r, features, 1, tick);
 }
 
 static void close_rig(struct rig *r)
@@ -550,12 +569,149 @@ static void a_stream_is_collected(void **state)
 	close_rig(&r);
 }
 
+/* ---- one that is saved ---- */
+
+#define SAVED_TICKS 20u
+
+/* Memory is read in peace, and in any order, while it is saved. */
+static void on_saving_tick(void *arg, uint32_t events)
+{
+	static uint8_t memory[RAM];
+	struct rig *r = arg;
+	struct virtio_device *dev = virtio_net_device(r->vn);
+
+	(void)events;
+	if (++r->ticks > PATIENCE_TICKS)
+		fail_msg("%s: no progress (phase %u)", states[r->state].name, r->phase);
+	if (r->phase == REACH && states[r->state].reach(r)) {
+		virtio_freeze(dev);
+		memcpy(memory, mem_ptr(r->mem, 0, RAM), RAM);
+		r->phase = REPAIR;
+		r->ticks = 0;
+	} else if (r->phase == REPAIR && r->ticks < SAVED_TICKS) {
+		r->room = FOR_EVER;
+		r->failures = 0;
+		kicks_unasked(r);
+		wakes_unasked(r);
+		if (memcmp(memory, mem_ptr(r->mem, 0, RAM), RAM))
+			fail_msg("%s: memory was written while it is saved", states[r->state].name);
+	} else if (r->phase == REPAIR) {
+		virtio_thaw(dev, false);
+		r->way = 0; /* nothing */
+		repair(r);
+		r->phase = MOVE;
+	} else if (r->phase == MOVE) {
+		give_buffers(r, RING);
+		if (r->frames || outstanding(r, TX))
+			return;
+		r->phase = REACH;
+		r->ticks = 0;
+		if (++r->state == ARRAY_SIZE(states))
+			event_stop(r->loop);
+	}
+}
+
+static void nothing_is_written_while_it_is_saved(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	open_rig(&r, 0, on_saving_tick);
+	assert_int_equal(event_run(r.loop), 0);
+	close_rig(&r);
+}
+
+/* ---- one that goes on ---- */
+
+static void on_no_tick(void *arg, uint32_t events)
+{
+	(void)arg;
+	(void)events;
+}
+
+static size_t save_device(struct rig *r, uint8_t *bytes, size_t room)
+{
+	struct state s;
+
+	virtio_freeze(virtio_net_device(r->vn));
+	state_init_save(&s, bytes, room);
+	virtio_carry(virtio_net_device(r->vn), &s, 0);
+	assert_int_equal(state_end(&s), 0);
+	return s.used;
+}
+
+static int load_device(struct rig *r, const uint8_t *bytes, size_t nr, char fault[STATE_FAULT_BYTES])
+{
+	struct state s;
+	int rc;
+
+	state_init_load(&s, bytes, nr);
+	virtio_carry(virtio_net_device(r->vn), &s, 0);
+	rc = state_end(&s);
+	strcpy(fault, s.fault);
+	return rc;
+}
+
+/* Without VIRTIO_NET_F_MQ the third queue is the control queue, and of no pair. */
+static void pairs_need_their_feature(void **state)
+{
+	static const uint8_t one_of_two[] = { 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0 };
+	char fault[STATE_FAULT_BYTES];
+	uint8_t bytes[KIB(16)], *active;
+	struct rig a, b;
+	size_t n;
+
+	(void)state;
+	open_rig_of(&a, 1u << VIRTIO_NET_F_CTRL_VQ, 2, on_no_tick);
+	n = save_device(&a, bytes, sizeof(bytes));
+	active = memmem(bytes, n, one_of_two, sizeof(one_of_two));
+	assert_non_null(active);
+	open_rig_of(&b, 0, 2, on_no_tick);
+	assert_int_equal(load_device(&b, bytes, n, fault), 0);
+	close_rig(&b);
+	active[8] = 2;
+	open_rig_of(&b, 0, 2, on_no_tick);
+	assert_int_equal(load_device(&b, bytes, n, fault), -EINVAL);
+	assert_non_null(strstr(fault, "queues or offloads that it cannot have"));
+	close_rig(&b);
+	close_rig(&a);
+}
+
+/* The host's kernel begins rings at their begin. */
+static void vhost_takes_no_used_rings(void **state)
+{
+	char fault[STATE_FAULT_BYTES];
+	uint8_t bytes[KIB(16)];
+	struct rig a, b;
+	size_t n;
+
+	(void)state;
+	for (int has_driver = 0; has_driver < 2; has_driver++) {
+		open_rig(&a, 0, on_no_tick);
+		if (!has_driver)
+			driver_leaves(&a);
+		n = save_device(&a, bytes, sizeof(bytes));
+		open_rig(&b, 0, on_no_tick);
+		driver_leaves(&b);
+		b.net.vhost = (struct vhost *)&b; /* no more than that it is there */
+		assert_int_equal(load_device(&b, bytes, n, fault), has_driver ? -EINVAL : 0);
+		b.net.vhost = NULL;
+		if (has_driver)
+			assert_non_null(strstr(fault, "vhost"));
+		close_rig(&b);
+		close_rig(&a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_move_whatever_happens),
 		cmocka_unit_test(merged_frames_move_whatever_happens),
 		cmocka_unit_test(a_stream_is_collected),
+		cmocka_unit_test(nothing_is_written_while_it_is_saved),
+		cmocka_unit_test(pairs_need_their_feature),
+		cmocka_unit_test(vhost_takes_no_used_rings),
 	};
 
 	return cmocka_run_group_tests_name("virtio-net", tests, NULL, NULL);
