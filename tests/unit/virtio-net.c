@@ -3,7 +3,7 @@
  * The network device between a driver and a back end of ours, which breaks the connection
  * in every state of either half, in every way, and then expects that frames move again, by
  * nothing but what the device has asked to be woken up by; a stream of frames that is
- * collected; and a device that is saved, which writes nothing meanwhile.
+ * collected; a device that is saved, which writes nothing meanwhile; and what one is refused.
  */
 #include "tests/lib/unit.h"
 #include "tests/lib/driver.h"
@@ -17,6 +17,7 @@
 #include "event.h"
 #include "mem.h"
 #include "net/net.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/device.h"
 #include "virtio/mmio.h"
@@ -620,6 +621,88 @@ static void nothing_is_written_while_it_is_saved(void **state)
 	close_rig(&r);
 }
 
+/* ---- one that goes on ---- */
+
+static void on_no_tick(void *arg, uint32_t events)
+{
+	(void)arg;
+	(void)events;
+}
+
+static size_t save_device(struct rig *r, uint8_t *bytes, size_t room)
+{
+	struct state s;
+
+	virtio_freeze(virtio_net_device(r->vn));
+	state_init_save(&s, bytes, room);
+	virtio_carry(virtio_net_device(r->vn), &s, 0);
+	assert_int_equal(state_end(&s), 0);
+	return s.used;
+}
+
+static int load_device(struct rig *r, const uint8_t *bytes, size_t nr, char fault[STATE_FAULT_BYTES])
+{
+	struct state s;
+	int rc;
+
+	state_init_load(&s, bytes, nr);
+	virtio_carry(virtio_net_device(r->vn), &s, 0);
+	rc = state_end(&s);
+	strcpy(fault, s.fault);
+	return rc;
+}
+
+/* Without VIRTIO_NET_F_MQ the third queue is the control queue, and of no pair. */
+static void pairs_need_their_feature(void **state)
+{
+	static const uint8_t one_of_two[] = { 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0 };
+	char fault[STATE_FAULT_BYTES];
+	uint8_t bytes[KIB(16)], *active;
+	struct rig a, b;
+	size_t n;
+
+	(void)state;
+	open_rig_of(&a, 1u << VIRTIO_NET_F_CTRL_VQ, 2, on_no_tick);
+	n = save_device(&a, bytes, sizeof(bytes));
+	active = memmem(bytes, n, one_of_two, sizeof(one_of_two));
+	assert_non_null(active);
+	open_rig_of(&b, 0, 2, on_no_tick);
+	assert_int_equal(load_device(&b, bytes, n, fault), 0);
+	close_rig(&b);
+	active[8] = 2;
+	open_rig_of(&b, 0, 2, on_no_tick);
+	assert_int_equal(load_device(&b, bytes, n, fault), -EINVAL);
+	assert_non_null(strstr(fault, "queues or offloads that it cannot have"));
+	close_rig(&b);
+	close_rig(&a);
+}
+
+/* The host's kernel begins rings at their begin. */
+static void vhost_takes_no_used_rings(void **state)
+{
+	char fault[STATE_FAULT_BYTES];
+	uint8_t bytes[KIB(16)];
+	struct rig a, b;
+	size_t n;
+
+	(void)state;
+	for (int has_driver = 0; has_driver < 2; has_driver++) {
+		open_rig(&a, 0, on_no_tick);
+		if (!has_driver)
+			driver_leaves(&a);
+		n = save_device(&a, bytes, sizeof(bytes));
+		open_rig(&b, 0, on_no_tick);
+		driver_leaves(&b);
+		b.net.vhost = (struct vhost *)&b; /* no more than that it is there */
+		assert_int_equal(load_device(&b, bytes, n, fault), has_driver ? -EINVAL : 0);
+		b.net.vhost = NULL;
+		if (has_driver)
+			assert_non_null(strstr(fault, "vhost"));
+		close_rig(&b);
+		close_rig(&a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -627,6 +710,8 @@ int main(void)
 		cmocka_unit_test(merged_frames_move_whatever_happens),
 		cmocka_unit_test(a_stream_is_collected),
 		cmocka_unit_test(nothing_is_written_while_it_is_saved),
+		cmocka_unit_test(pairs_need_their_feature),
+		cmocka_unit_test(vhost_takes_no_used_rings),
 	};
 
 	return cmocka_run_group_tests_name("virtio-net", tests, NULL, NULL);
