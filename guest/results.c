@@ -10,9 +10,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +30,8 @@
 
 #define PIECE_BYTES  32768u
 #define PATIENCE_MS  3000u
+#define TURN_NS	     30000000000ull /* for others that move their results to the same place */
+#define TURN_LOOK_MS 10
 #define ORDER_DATA   'd'
 #define ORDER_COMMIT 'c'
 #define ORDER_ABORT  'a'
@@ -91,6 +95,28 @@ static int take_stream(int socket, struct results_tar *rt)
 	}
 }
 
+/*
+ * Two that move into one directory at once would undo each other's moves. 0: it is ours until this process ends, or
+ * its file system has no such locks; -ECANCELED: nobody wants the results any more; -EBUSY after a message.
+ */
+static int wait_for_turn(const struct results *r, int socket)
+{
+	const uint64_t end = now_ns() + TURN_NS;
+	struct pollfd order = { .fd = socket, .events = POLLIN };
+
+	while (flock(r->dir, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK)
+			return 0;
+		if (poll_fds(&order, 1, TURN_LOOK_MS) > 0)
+			return -ECANCELED;
+		if (now_ns() >= end) {
+			log_error("out: %s: another process has it locked", r->path);
+			return -EBUSY;
+		}
+	}
+	return 0;
+}
+
 /* 0: everything is in the user's directory. -errno: nothing is. */
 static int receive_all(const struct results *r, int socket, int hidden)
 {
@@ -105,6 +131,8 @@ static int receive_all(const struct results *r, int socket, int hidden)
 	if (!rc)
 		rc = take_stream(socket, rt);
 	results_tar_destroy(rt);
+	if (!rc)
+		rc = wait_for_turn(r, socket);
 	if (!rc)
 		rc = results_move(new, r->dir, old);
 	if (new >= 0)

@@ -118,7 +118,7 @@ static const struct call calls[] = {
 	     "the oldest files of the cache; which results there are; directories"),
 	CALL1(fcntl, STORE, IS(1, F_GETFL), "fdopendir() for them"),
 	CALL1(fcntl, STORE, IS(1, F_SETFD), "the same"),
-	CALL(flock, STORE, "one process stores"),
+	CALL(flock, STORE | RESULTS, "one process stores; one moves results"),
 	CALL(fsync, STORE, "complete before it has its name"),
 	CALL(utimensat, STORE | RESULTS, "it bears the time of its kernel; times of results"),
 	CALL(pwrite64, STORE, "writing files of the cache"),

@@ -446,6 +446,19 @@ static void half_a_move_is_undone(void **state)
 	assert_string_equal(look("find . " LISTING " | sed 's/ 1[0-9.]* / /' && cd out && cat [0-9]*"), before);
 }
 
+/* One after the other: what one of them has moved is nothing that another one may undo. */
+static void two_do_not_move_at_once(void **state)
+{
+	(void)state;
+	add_file("new", "new\n");
+	add_end();
+	look("{ flock out sh -c 'sleep 0.3; ls out >seen' >/dev/null 2>&1 & }; "
+	     "for i in $(seq 500); do flock -n out true || break; sleep 0.01; done");
+	assert_int_equal(send_all(), 0);
+	assert_string_equal(look("flock out grep -v '^[.]' seen"), "dir\nold\n");
+	assert_string_equal(look("cat out/new"), "new\n");
+}
+
 /* ---- ends ---- */
 
 static void half_of_it_is_nothing(void **state)
@@ -562,6 +575,7 @@ int main(void)
 		TEST(too_deep_is_refused),
 		TEST(kinds_have_to_agree),
 		TEST(half_a_move_is_undone),
+		TEST(two_do_not_move_at_once),
 		TEST(half_of_it_is_nothing),
 		TEST(a_vm_that_is_killed_leaves_nothing),
 		TEST(a_file_that_does_not_fit_is_refused),
