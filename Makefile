@@ -197,7 +197,8 @@ guest_as = $(CC) -iquote include -iquote . -I$(dir $<) -MMD -MP -nostdlib -stati
 guests: $(guest_images) $(build)/tests/guest/unpack/images
 
 # bzImages for the host to unpack, one of which holds a piece of lkvm.
-$(build)/tests/guest/unpack/images: $(addprefix tests/guest/unpack/,images pack vmlinux.asm vmlinux.lds bzimage.asm) | $(build)/lkvm
+$(build)/tests/guest/unpack/images: $(addprefix tests/guest/unpack/,images pack vmlinux.asm vmlinux.lds bzimage.asm) \
+		tests/lib/guest.h include/x86/layout.h | $(build)/lkvm
 	$(call quiet,GEN,$(@D))tests/guest/unpack/images $(CC) $(build)/lkvm $(@D)
 
 $(build)/tests/guest/%: tests/guest/%.S
