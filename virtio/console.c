@@ -497,6 +497,16 @@ static void console_reset(struct virtio_device *dev)
 	}
 }
 
+/* What a guest can have brought about: the first port is a console and has no name. */
+static bool news_is_possible(const struct console_port *p)
+{
+	const unsigned int of_any = 1u << NEWS_ADD | 1u << NEWS_OPEN;
+	const unsigned int possible = p->id ? of_any | 1u << NEWS_NAME :
+					      of_any | 1u << NEWS_CONSOLE | 1u << NEWS_SIZE;
+
+	return p->port ? !(p->news & ~possible) : !p->news && !p->guest_open;
+}
+
 static void port_carry(struct console_port *p, struct state *s)
 {
 	uint32_t done = p->has_chain ? p->done : p->written_before;
@@ -512,8 +522,14 @@ static void port_carry(struct console_port *p, struct state *s)
 	state_count(s, &p->news, (1u << NR_NEWS) - 1, "news that there are not");
 	state_bool(s, &p->guest_open);
 	state_u32(s, &done);
-	if (state_loads(s))
-		p->written_before = done;
+	if (!state_loads(s))
+		return;
+	p->written_before = done;
+	if (news_is_possible(p))
+		return;
+	state_refuse(s, "news of a port that it cannot have");
+	p->news = 0;
+	p->guest_open = false;
 }
 
 static void console_carry(struct virtio_device *dev, struct state *s)

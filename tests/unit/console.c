@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The console device between a driver that gives it chains of many megabytes and a host that takes
- * and has all of them at once: the loop does something else meanwhile, and no byte is lost.
+ * and has all of them at once: the loop does something else meanwhile, and no byte is lost. And what one
+ * that goes on from a snapshot is refused.
  */
 #include "tests/lib/unit.h"
 #include "tests/lib/driver.h"
 
+#include <errno.h>
 #include <linux/virtio_ring.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -13,6 +15,7 @@
 #include "bus.h"
 #include "event.h"
 #include "mem.h"
+#include "state.h"
 #include "util.h"
 #include "virtio/console.h"
 #include "virtio/device.h"
@@ -199,11 +202,86 @@ static void a_long_file_comes_in_in_turns(void **state)
 	close_rig(&r);
 }
 
+/* ---- from a snapshot ---- */
+
+#define NAME_BYTES 64u
+
+/* The state of a device with one named port, and none with the number 0. */
+struct saved {
+	struct event_loop *loop;
+	struct mem *mem;
+	struct port *port;
+	struct console *console;
+	uint8_t bytes[KIB(4)], *ports[2]; /* what is behind the name of each: whether it is there, news, is it open */
+	size_t nr;
+};
+
+static void save_console(struct saved *d)
+{
+	const struct port_config config = { .kind = PORT_PEER, .name = "named" };
+	struct state s;
+
+	assert_int_equal(event_loop_create(&d->loop), 0);
+	assert_int_equal(mem_create(&d->mem, RAM), 0);
+	assert_int_equal(port_create(&d->port, d->loop, &config), 0);
+	assert_int_equal(console_create(&d->console, d->loop, d->mem, NULL, &d->port, 1), 0);
+	state_init_save(&s, d->bytes, sizeof(d->bytes));
+	virtio_carry(console_device(d->console), &s, 0);
+	assert_int_equal(state_end(&s), 0);
+	d->nr = s.used;
+	d->ports[1] = (uint8_t *)memmem(d->bytes, d->nr, "named", 6) + NAME_BYTES;
+	d->ports[0] = d->ports[1] - NAME_BYTES - 17; /* and how much was written */
+}
+
+static void forget_console(struct saved *d)
+{
+	console_destroy(d->console);
+	port_destroy(d->port);
+	mem_destroy(d->mem);
+	event_loop_destroy(d->loop);
+}
+
+/* Each is what a guest could not have brought about, and would be told to a port that is not there, or has no name. */
+static void ports_have_only_their_news(void **state)
+{
+	static const struct {
+		unsigned int port;
+		uint8_t news, open;
+		int rc;
+	} cases[] = {
+		{ 0, 0, 0, 0 },
+		{ 0, 1, 0, -EINVAL },
+		{ 0, 16, 0, -EINVAL },
+		{ 0, 0, 1, -EINVAL },
+		{ 1, 1 | 8 | 16, 1, 0 },
+		{ 1, 2, 0, -EINVAL },
+		{ 1, 4, 0, -EINVAL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct saved d;
+		struct state s;
+
+		save_console(&d);
+		assert_int_equal(d.ports[0][0], 0);
+		assert_int_equal(d.ports[1][0], 1);
+		d.ports[cases[i].port][8] = cases[i].news;
+		d.ports[cases[i].port][12] = cases[i].open;
+		state_init_load(&s, d.bytes, d.nr);
+		virtio_carry(console_device(d.console), &s, 0);
+		if (state_end(&s) != cases[i].rc)
+			fail_msg("%zu: %s", i, s.fault);
+		forget_console(&d);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_long_chain_goes_out_in_turns),
 		cmocka_unit_test(a_long_file_comes_in_in_turns),
+		cmocka_unit_test(ports_have_only_their_news),
 	};
 
 	return cmocka_run_group_tests_name("console", tests, NULL, NULL);
