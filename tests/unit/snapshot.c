@@ -265,22 +265,25 @@ static void test_lies(void **unused)
 		uint64_t ram_bytes;
 		uint32_t cpus, disks;
 		uint8_t flag, flat, waits, command, results;
+		uint32_t trees;
 	} cases[] = {
-		{ 0, 1, 0, 0, 0, 0, 0, 0 },
-		{ MIB(2) + 1, 1, 0, 0, 0, 0, 0, 0 },
-		{ 1ull << 47, 1, 0, 0, 0, 0, 0, 0 },
-		{ MIB(2), 0, 0, 0, 0, 0, 0, 0 },
-		{ MIB(2), 256, 0, 0, 0, 0, 0, 0 },
-		{ MIB(2), 1, 65, 0, 0, 0, 0, 0 },
-		{ MIB(2), 1, 0, 2, 0, 0, 0, 0 },
-		{ MIB(2), 1, 0, 0, 0, 0, 3, 0 },
+		{ 0, 1, 0, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2) + 1, 1, 0, 0, 0, 0, 0, 0, 0 },
+		{ 1ull << 47, 1, 0, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 0, 0, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 256, 0, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 1, 65, 0, 0, 0, 0, 0, 0 },
+		{ MIB(2), 1, 0, 2, 0, 0, 0, 0, 0 },
+		{ MIB(2), 1, 0, 0, 0, 0, 3, 0, 0 },
 		/* What boots instead of one that waits has nothing of it: so nothing of a command, either. */
-		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS, 0 },
-		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL, 0 },
-		{ MIB(2), 1, 0, 0, 1, 1, 0, 0 },
-		{ MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS, 0 },
-		{ MIB(2), 1, 0, 0, 0, 0, SNAPSHOT_STREAMS, 2 },
-		{ MIB(2), 1, 0, 0, 0, 0, 0, 1 },
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_STREAMS, 0, 0 },
+		{ MIB(2), 1, 0, 0, 0, 1, SNAPSHOT_TERMINAL, 0, 0 },
+		{ MIB(2), 1, 0, 0, 1, 1, 0, 0, 0 },
+		{ MIB(2), 1, 0, 0, 1, 0, SNAPSHOT_STREAMS, 0, 0 },
+		{ MIB(2), 1, 0, 0, 0, 0, SNAPSHOT_STREAMS, 2, 0 },
+		{ MIB(2), 1, 0, 0, 0, 0, 0, 1, 0 },
+		/* Directories are a command's. */
+		{ MIB(2), 1, 1, 0, 0, 0, 0, 0, 1 },
 	};
 
 	(void)unused;
@@ -295,6 +298,7 @@ static void test_lies(void **unused)
 				.waits = cases[i].waits,
 				.command = cases[i].command,
 				.results = cases[i].results,
+				.nr_trees = cases[i].trees,
 			},
 		};
 		snapshot_fill(&h, state, sizeof(state));
