@@ -482,12 +482,14 @@ static int creation_on_opened(void *arg)
 __attribute__((noreturn)) static void be_vm_process(struct creation *c)
 {
 	const struct run_client client = { .status_fd = c->status[1], .opened = creation_on_opened, .arg = c };
-	int keep[7 + NETWORK_MAX_CARDS] = {
+	int keep[7 + NETWORK_MAX_CARDS + PLAN_MAX_DISKS] = {
 		STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, c->gate[1], c->status[1], c->messages, c->procs
 	};
 
 	for (unsigned int i = 0; i < NETWORK_MAX_CARDS; i++)
 		keep[7 + i] = i < c->network.nr ? c->network.cards[i].fd : -1;
+	for (unsigned int i = 0; i < PLAN_MAX_DISKS; i++)
+		keep[7 + NETWORK_MAX_CARDS + i] = i < c->plan.nr_disks ? c->plan.claims[i] : -1;
 
 	setsid();
 	if (*c->passt && setns(c->network.spaces, CLONE_NEWNET)) {

@@ -3,7 +3,8 @@
  * Disks of the host that a container is lent (oci/device.h).
  *
  * config.json names a disk by its number and not by a file of the host, so that file is looked for, and has to be
- * that device. One that the host itself uses is told by opening it exclusively, as mount(8) does.
+ * that device. One that the host itself uses is told by opening it exclusively, as mount(8) does; as long as that
+ * file is open, neither the host nor another container can use it, or a part of it, as theirs.
  *
  * Sources: OCI runtime specification 1.2.0, config-linux.md ("Devices", "Allowed Device list"); open(2) on O_EXCL of
  * block devices; Documentation/ABI/stable/sysfs-dev.
@@ -17,6 +18,9 @@
 #include <unistd.h>
 
 #include "oci/device.h"
+#include "util.h"
+
+#define PATIENCE_NS 1000000000ull
 
 static bool rule_is_about(const struct config_device_rule *r, const struct config_device *d)
 {
@@ -59,20 +63,27 @@ static bool read_name(const char *sys, const struct config_device *d, char name[
 	return found && *name && !strchr(name, ',') && !strstr(name, "..");
 }
 
-int device_find(const char *sys, const struct config_device *d, char path[DEVICE_PATH_BYTES])
+/* Who has just been killed takes a moment to let go of it. */
+static int open_exclusively(const char *path)
+{
+	const uint64_t deadline = now_ns() + PATIENCE_NS;
+	int fd;
+
+	do
+		fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+	while (fd < 0 && errno == EBUSY && wait_a_moment(deadline));
+	return fd < 0 ? -errno : fd;
+}
+
+int device_claim(const char *sys, const struct config_device *d, char path[DEVICE_PATH_BYTES])
 {
 	char name[DEVICE_NAME_BYTES];
 	struct stat st;
-	int fd;
 
 	if (!read_name(sys, d, name))
 		return -ENODEV;
 	snprintf(path, DEVICE_PATH_BYTES, "/dev/%s", name);
 	if (stat(path, &st) || !S_ISBLK(st.st_mode) || st.st_rdev != makedev(d->major, d->minor))
 		return -ENODEV;
-	fd = open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	close(fd);
-	return 0;
+	return open_exclusively(path);
 }

@@ -283,8 +283,8 @@ static void plan_fail_disk(struct planner *p, const struct config_device *d, con
 		  why);
 }
 
-/* Where its file is, and whether it is only read. False after a message. */
-static bool may_lend_disk(struct planner *p, const struct config_device *d, char path[DEVICE_PATH_BYTES], bool *read_only)
+/* Where its file is: device_claim(), and whether it is only read. -1 after a message. */
+static int claim_disk(struct planner *p, const struct config_device *d, char path[DEVICE_PATH_BYTES], bool *read_only)
 {
 	const unsigned int access = device_access(p->config, d);
 	char why[160];
@@ -298,16 +298,23 @@ static bool may_lend_disk(struct planner *p, const struct config_device *d, char
 	else if (p->plan->nr_disks == PLAN_MAX_DISKS)
 		plan_fail_disk(p, d, "is one more than the 8 that can be lent");
 	if (p->rc)
-		return false;
-	rc = device_find(DEVICE_SYS, d, path);
-	if (!rc)
-		return true;
+		return -1;
+	rc = device_claim(DEVICE_SYS, d, path);
+	if (rc >= 0)
+		return rc;
 	snprintf(why, sizeof(why), "cannot be lent: %s",
 		 rc == -ENODEV ? "the host has none of this number in /dev" :
-		 rc == -EBUSY  ? "the host uses it (mounted, or a part of something else)" :
+		 rc == -EBUSY  ? "it is in use (mounted, a part of something else, or another container's)" :
 				 strerror(-rc));
 	plan_fail_disk(p, d, why);
-	return false;
+	return -1;
+}
+
+/* Many may read it, if nobody writes. */
+static int claim_of_reader(int claim)
+{
+	close(claim);
+	return -1;
 }
 
 /* Which number it has in the guest is known there; it is found by its serial number. */
@@ -322,9 +329,11 @@ static void plan_disk(struct planner *p, const struct config_device *d)
 	char path[DEVICE_PATH_BYTES], serial[16];
 	struct plan *plan = p->plan;
 	bool read_only;
+	int claim = claim_disk(p, d, path, &read_only);
 
-	if (!may_lend_disk(p, d, path, &read_only))
+	if (claim < 0)
 		return;
+	plan->claims[plan->nr_disks] = read_only ? claim_of_reader(claim) : claim;
 	snprintf(serial, sizeof(serial), "lkvm.device.%u", plan->nr_disks);
 	snprintf(plan->disks[plan->nr_disks++], PLAN_DISK_BYTES, "%s,format=raw,serial=%s%s", path, serial,
 		 read_only ? ",ro" : "");
@@ -941,6 +950,9 @@ void plan_fini(struct plan *p)
 	free(p->environment.texts);
 	for (unsigned int i = 0; i < p->nr_dirs; i++)
 		free(p->dir_texts[i]);
+	for (unsigned int i = 0; i < p->nr_disks; i++)
+		if (p->claims[i] >= 0)
+			close(p->claims[i]);
 	*p = (struct plan){ 0 };
 }
 

@@ -18,9 +18,10 @@
 unsigned int device_access(const struct config *c, const struct config_device *d);
 
 /*
- * The file of the host that is this disk, by the links in @sys (DEVICE_SYS). 0; -ENODEV: there is none; -EBUSY: the
- * host has it mounted, or made something of it; another -errno of open(2).
+ * The file of the host that is this disk, by the links in @sys (DEVICE_SYS). A descriptor, as long as which is open
+ * nobody else can claim or mount it; -ENODEV: there is none; -EBUSY: somebody has, or has made something of it, for a
+ * second at least; another -errno of open(2).
  */
-int device_find(const char *sys, const struct config_device *d, char path[DEVICE_PATH_BYTES]);
+int device_claim(const char *sys, const struct config_device *d, char path[DEVICE_PATH_BYTES]);
 
 #endif

@@ -25,6 +25,7 @@ struct plan {
 	char *dir_texts[OPTIONS_MAX_DIRS]; /* what they point into; ours */
 	unsigned int nr_disks;
 	char disks[PLAN_MAX_DISKS][PLAN_DISK_BYTES]; /* of the host, as --disk takes them */
+	int claims[PLAN_MAX_DISKS];		     /* device_claim() of those that can be written, for the VM to hold; -1 */
 	struct config_strings environment;	     /* all of it; its list is ours */
 };
 

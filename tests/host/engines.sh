@@ -68,7 +68,7 @@ has engines/podman-device-output /tmp/out '^on the disk$'
 same engines/podman-device-is-written written "$(head -n 1 /dev/ram0)"
 call podman-device-read-only 1 $P run --rm --network none --device /dev/ram0:/dev/data:r bb sh -c 'echo x >/dev/data'
 call podman-device-of-the-host 126 $P run --rm --network none --device /dev/vda bb true
-has engines/podman-device-of-the-host-says-so /tmp/err 'linux.devices: /dev/vda: the disk .* cannot be lent: the host uses it'
+has engines/podman-device-of-the-host-says-so /tmp/err 'linux.devices: /dev/vda: the disk .* cannot be lent: it is in use'
 
 # A network: from the host, from another container, and by a server that speaks first.
 call podman-web 0 $P run -d --name web -p 8080:80 bb sh -c 'while :; do echo page | nc -l -p 80; done & while :; do echo banner | nc -l -p 81; done'

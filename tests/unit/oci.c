@@ -963,12 +963,12 @@ static void a_disk_is_found_by_its_number(void **state)
 	char file[96], path[DEVICE_PATH_BYTES];
 
 	(void)state;
-	assert_int_equal(device_find(dir, &d, path), -ENODEV);
+	assert_int_equal(device_claim(dir, &d, path), -ENODEV);
 	run_in(dir, "mkdir 8:16");
 	snprintf(file, sizeof(file), "%s/8:16/uevent", dir);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
 		write_file(file, lines[i], strlen(lines[i]));
-		assert_int_equal(device_find(dir, &d, path), -ENODEV);
+		assert_int_equal(device_claim(dir, &d, path), -ENODEV);
 	}
 	run_in(dir, "rm -r 8:16");
 }

@@ -192,15 +192,18 @@ mkfifo /tmp/disk.in; sleep 1000 >/tmp/disk.in & sleeper=$!
 same oci/disks "0 0" "$(rm -f /n /p; engine /n /p -- /bin/lkvm-oci create --bundle /b --pid-file /p d1 </tmp/disk.in >/tmp/out 2>/tmp/err & await created) $(oci start d1; echo $?)"
 i=0; while ! grep -q done /tmp/out && [ $i -lt 600 ]; do sleep .1; i=$((i + 1)); done
 same oci/disks-are-there "==> /dev/disk.0 <== on the disk ==> /dev/disk.1 <== only read ro brw-rw---- 5 6 done" "$(echo $(cat /tmp/out))"
+# Nor can the host take meanwhile what is written.
+same oci/disk-is-not-the-hosts "refused" "$(mkdir -p /mnt; mount -t ext2 /dev/ram0 /mnt 2>/tmp/err && echo mounted || echo refused)"
+has oci/disk-is-not-the-hosts-says-why /tmp/err 'busy'
 sed -i 's#libpod-00000000c0ffee02"#libpod-c0ffeed2"#' /b/config.json
 same oci/disk-of-another "1" "$(n=/n4; rm -f /n4; engine /n4 /p4 -- /bin/lkvm-oci create --bundle /b --pid-file /p4 d2 </dev/null >/tmp/out 2>/tmp/err; await created)"
-has oci/disk-of-another-says-whose /tmp/err '/dev/ram0: in use by process'
+has oci/disk-of-another-says-so /tmp/err 'linux.devices: /dev/disk.0: the disk 1:0 cannot be lent: it is in use .*another container'
 kill $sleeper; oci kill d1 9; await ended >/dev/null; oci delete d1
 same oci/disk-is-written "written only read" "$(head -qn 1 /dev/ram0 /dev/ram1 | tr '\n' ' ' | sed 's/ $//')"
 mke2fs -q /dev/ram2 >/dev/null; mkdir -p /mnt; mount /dev/ram2 /mnt
 bundle podman-run '["sh"]'; disks 2
 same oci/disk-of-the-host 1 "$(create d3)"
-has oci/disk-of-the-host-says-so /tmp/err 'linux.devices: /dev/disk.2: the disk 1:2 cannot be lent: the host uses it'
+has oci/disk-of-the-host-says-so /tmp/err 'linux.devices: /dev/disk.2: the disk 1:2 cannot be lent: it is in use'
 umount /mnt
 nothing_left disks
 
