@@ -42,6 +42,7 @@ struct scratch {
 	struct chips_state chips;
 	struct cpuid_table cpuid;
 	uint64_t boot_offset;
+	uint64_t boot_tsc;	      /* what the first CPU's counter was set to */
 	uint64_t tsc_gone;	      /* since the clocks were stopped */
 	uint64_t realtime_ns;	      /* when that was */
 	uint64_t slept_ns, slept_tsc; /* since then, until it was loaded */
@@ -97,6 +98,8 @@ static void cpu_carry(struct board *b, struct scratch *x, struct state *s, unsig
 	x->cpu.tsc += x->slept_tsc;
 	if (state_loads(s) && state_is_good(s))
 		rc = cpu_state_set(b->vcpus[i], &x->host, &x->cpu, &x->boot_offset, &step);
+	if (!i)
+		x->boot_tsc = x->cpu.tsc;
 	if (rc)
 		state_refuse_errno(s, step, rc);
 }
@@ -145,6 +148,18 @@ static void use_stopped_clocks(struct scratch *x, const struct clocks *c)
 		chips_use_pit(&x->chips, &c->pit);
 }
 
+/* The counters go on since they were set, and KVM's clock with them (x86/clocks.c says why). */
+static int follow_counters(const struct board *b, struct scratch *x)
+{
+	const uint32_t khz = board_tsc_khz(b);
+	uint64_t now = 0;
+	int rc = cpu_state_tsc(b->vcpus[0], &now);
+
+	if (!rc && khz && now > x->boot_tsc)
+		x->chips.clock_ns += (uint64_t)((unsigned __int128)(now - x->boot_tsc) * 1000000u / khz);
+	return rc;
+}
+
 /* A host whose clock was set back has not gone back in time. */
 static void time_carry(struct board *b, struct scratch *x, struct state *s)
 {
@@ -179,8 +194,12 @@ void board_carry(struct board *b, bool pit, const struct clocks *clocks, struct 
 	board_carry_cpus(b, x, s);
 	chips_carry(&x->chips, pit, s);
 	x->chips.clock_ns += x->slept_ns;
-	if (state_loads(s) && state_is_good(s))
-		rc = chips_set(b->host->vm, pit, &x->chips, &step);
+	if (state_loads(s) && state_is_good(s)) {
+		step = "the time stamp counter";
+		rc = follow_counters(b, x);
+		if (!rc)
+			rc = chips_set(b->host->vm, pit, &x->chips, &step);
+	}
 	if (rc)
 		state_refuse_errno(s, step, rc);
 	board_carry_devices(b, s);

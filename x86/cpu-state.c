@@ -230,6 +230,11 @@ static int get_tsc(struct vcpu *vcpu, struct cpu_state *cpu, uint64_t *boot_offs
 	return rc;
 }
 
+int cpu_state_tsc(struct vcpu *vcpu, uint64_t *now)
+{
+	return get_msr(vcpu, MSR_TSC, now);
+}
+
 static int set_tsc(struct vcpu *vcpu, const struct cpu_state *cpu, uint64_t *boot_offset)
 {
 	uint64_t offset = 0, now = 0;

@@ -53,6 +53,9 @@ int cpu_state_get(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_sta
 int cpu_state_set(struct vcpu *vcpu, const struct cpu_host *host, struct cpu_state *cpu,
 		  uint64_t *boot_offset, const char **step);
 
+/* The guest's time stamp counter, as it is. 0 or -errno. */
+int cpu_state_tsc(struct vcpu *vcpu, uint64_t *now);
+
 /* Its bytes (state.h); what is loaded has the sizes of @host. */
 void cpu_state_carry(struct cpu_state *cpu, const struct cpu_host *host, struct state *s);
 
