@@ -45,6 +45,8 @@ static struct {
 	atomic_bool armed;
 	atomic_bool opening; /* by a thread, which then stores: */
 	atomic_int fd;	     /* of the report; -errno: there is none */
+	const char *file;    /* to be removed; NULL: none. Changes with all signals blocked: */
+	sigset_t held;	     /* ... and what was blocked before */
 	char *texts[ARRAY_SIZE(endings)];
 	size_t bytes[ARRAY_SIZE(endings)];
 } early = { .fd = -EBADF };
@@ -63,6 +65,8 @@ static void early_end_on_signal(int signal)
 		if (endings[i].signal != signal || !atomic_load(&early.armed))
 			continue;
 		listener_remove_names();
+		if (early.file)
+			unlink(early.file);
 		wait_for_file();
 		/* A reader that has stopped changes no status. */
 		if (early.texts[i] && early.fd >= 0 && write(early.fd, early.texts[i], early.bytes[i]) < 0)
@@ -126,6 +130,20 @@ int early_end_open(const char *path)
 		pthread_join(thread, NULL);
 	atomic_store(&early.opening, false);
 	return atomic_load(&early.fd);
+}
+
+void early_end_hold(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &early.held);
+}
+
+void early_end_release(const char *path)
+{
+	early.file = path;
+	sigprocmask(SIG_SETMASK, &early.held, NULL);
 }
 
 /* By no system call: the sandbox may be around us. */

@@ -624,6 +624,18 @@ static const char *why_found(const struct run *run)
 					  NULL;
 }
 
+/* Its entry, which goes with an early end as well. */
+static int claim_entry(struct run *run)
+{
+	const struct registry_entry *e = &run->registration.entry;
+	int rc;
+
+	early_end_hold();
+	rc = registration_claim(&run->registration, run->options.name, why_found(run));
+	early_end_release(e->lock >= 0 ? e->lock_path : NULL);
+	return rc;
+}
+
 /* From options to the end of the guest; what happened is in run->report. */
 static void run_all(struct run *run, uint64_t start_ns)
 {
@@ -634,8 +646,7 @@ static void run_all(struct run *run, uint64_t start_ns)
 	if (run_prepare(run, start_ns))
 		return;
 	/* A container's VM is its engine's to find. */
-	if (!o->dry_run && !run->client &&
-	    registration_claim(&run->registration, o->name, why_found(run)))
+	if (!o->dry_run && !run->client && claim_entry(run))
 		return;
 	if (machine_open(&machine, &run->options.machine))
 		return;

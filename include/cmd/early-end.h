@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The end before there is anybody who reads signals: until then a signal or --timeout ends lkvm
- * at once, --json says so all the same, and no socket of ours stays.
+ * at once, --json says so all the same, and no socket and no entry among the VMs that run stay.
  */
 #ifndef LKVM_CMD_EARLY_END_H
 #define LKVM_CMD_EARLY_END_H
@@ -22,6 +22,13 @@ void early_end_arm(const struct report *report, uint64_t timeout_ns);
  * only this wait, no signal. A descriptor, which is the caller's, or -errno.
  */
 int early_end_open(const char *path);
+
+/*
+ * A file that is to be removed, if it comes to such an end, is made between these two: its path, which stays the
+ * caller's and as it is until early_end_disarm(); NULL: there is none. No signal comes in between.
+ */
+void early_end_hold(void);
+void early_end_release(const char *path);
 
 /* The outcome is settled and about to be written: what comes now is too late to change it. */
 void early_end_disarm(void);

@@ -189,6 +189,9 @@ name=$(cat "$T/out")
 "$LKVM" wait "$name" >"$T/out" 2>&1
 case $? in 124 | 125) ok control/detach-timeout ;; *) not_ok control/detach-timeout $? ;; esac
 same control/detach-all-gone "" "$(files)"
+# Its time is up at any moment of its start: it has no entry any more.
+for t in 0.002 0.005 0.01 0.02 0.04 0.08 0.12 0.16 0.2 0.3; do run --flat "$GUEST" --timeout $t; done
+same control/early-end-leaves-nothing "124 " "$status $(files)"
 
 # Consoles: two that read, and a terminal that types; what came before is there; it leaves, and ends it.
 E=$GUESTS/../echo/guest
