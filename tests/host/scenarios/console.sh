@@ -49,7 +49,7 @@ for m in $(choose "cloud:pci generic:mmio" cloud:pci); do
 	start $m $p --port sock=unix:/tmp/k/s --port file=file:file --port pipe=fd:7 --port pty=pty 7>fifo -p bytes=$bytes </dev/null >stdout 2>err & vm=$!
 	n=0; until [ -S s ] || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done
 	socat -t 100 - UNIX-CONNECT:s <in >back & peer=$!
-	pts=$(grep -o '/dev/pts/[0-9]*' err)
+	n=0; until pts=$(grep -o '/dev/pts/[0-9]*' err) || [ $n = 100 ]; do sleep 0.1; n=$((n + 1)); done # a moment later than s
 	(timeout 160 head -n 1 $pts >ptyline; echo answer >$pts) &
 	wait $vm; status=$?
 	wait $peer
