@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
+#include <x86intrin.h>
 
 #include "kvm-cpu.h"
 #include "kvm.h"
@@ -15,6 +16,7 @@
 
 static struct {
 	uint64_t offsets[NR], ns;
+	uint64_t host_tsc; /* when the clock was read; 0: it does not say */
 	bool has_offsets, has_pit;
 	char order[64]; /* of what was set: a letter each */
 	unsigned int nr_set;
@@ -64,6 +66,8 @@ int ioctl(int fd, unsigned long request, ...)
 	case KVM_GET_CLOCK:
 		memset(arg, 0, sizeof(struct kvm_clock_data));
 		((struct kvm_clock_data *)arg)->clock = kvm.ns;
+		((struct kvm_clock_data *)arg)->flags = kvm.host_tsc ? KVM_CLOCK_HOST_TSC : 0;
+		((struct kvm_clock_data *)arg)->host_tsc = kvm.host_tsc;
 		return 0;
 	case KVM_SET_CLOCK:
 		assert_int_equal(((struct kvm_clock_data *)arg)->flags, 0);
@@ -101,7 +105,7 @@ static int set_up(void **state)
 	return 0;
 }
 
-/* Counters first, all by the same number; the clock is a function of them, and nobody has missed a tick. */
+/* The clock, and counters right behind it, all by the same number; and nobody has missed a tick. */
 static void they_go_on_where_they_were(void **state)
 {
 	struct clocks c = { 0 };
@@ -118,12 +122,25 @@ static void they_go_on_where_they_were(void **state)
 	usleep(1000);
 	clocks_start(&c, &vm, vcpus, NR);
 	assert_false(c.stopped);
-	assert_string_equal(kvm.order, "012cp");
+	assert_string_equal(kvm.order, "c012p");
 	assert_true(kvm.ns == 1000);
 	assert_int_equal(kvm.pit.channels[0].count, 77);
 	back = (uint64_t)0 - 5 - kvm.offsets[0];
 	assert_in_range(back, 1000, 1000000000000);
 	assert_true(kvm.offsets[1] == kvm.offsets[0] && kvm.offsets[2] == kvm.offsets[0] - 65);
+}
+
+/* Whoever reads the clock may be interrupted before it has read the counter. */
+static void both_are_of_one_moment(void **state)
+{
+	struct clocks c = { 0 };
+
+	(void)state;
+	kvm.host_tsc = 4000;
+	clocks_stop(&c, &vm, vcpus, NR);
+	assert_true(c.tsc == 4000 && c.ns == 1000);
+	clocks_start(&c, &vm, vcpus, NR);
+	assert_in_range((uint64_t)0 - 5 - kvm.offsets[0], 1000000, __rdtsc());
 }
 
 static void once(void **state)
@@ -135,7 +152,7 @@ static void once(void **state)
 	clocks_stop(&c, &vm, vcpus, NR);
 	clocks_start(&c, &vm, vcpus, NR);
 	clocks_start(&c, &vm, vcpus, NR);
-	assert_string_equal(kvm.order, "012cp");
+	assert_string_equal(kvm.order, "c012p");
 }
 
 static void without_an_8254(void **state)
@@ -146,7 +163,7 @@ static void without_an_8254(void **state)
 	kvm.has_pit = false;
 	clocks_stop(&c, &vm, vcpus, NR);
 	clocks_start(&c, &vm, vcpus, NR);
-	assert_string_equal(kvm.order, "012c");
+	assert_string_equal(kvm.order, "c012");
 }
 
 /* All or none: clocks that do not agree are worse than a jump. */
@@ -168,6 +185,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(they_go_on_where_they_were),
+		TEST(both_are_of_one_moment),
 		TEST(once),
 		TEST(without_an_8254),
 		TEST(an_old_kvm_lets_all_go_on),

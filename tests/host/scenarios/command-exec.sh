@@ -31,11 +31,11 @@ i=0; while ! grep -q up /tmp/out2 && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); d
 kill -KILL $killed
 x ex -- sh -c 'i=0; while [ ! -s /tmp/hup ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done; cat /tmp/hup'
 same command-exec/killed-client hup "$(cat /tmp/out)"
-lkvm exec ex -- sh -c 'trap "exit 9" TERM; echo up; while :; do sleep 0.1; done' >/tmp/out2 2>&1 & sent=$!
-i=0; while ! grep -q up /tmp/out2 && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); done
+lkvm exec ex -- sh -c 'trap "exit 9" TERM; echo up; while :; do sleep 0.1; done' >/tmp/out3 2>&1 & sent=$!
+i=0; while ! grep -q up /tmp/out3 && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); done
 kill -TERM $sent; wait $sent; same command-exec/signal 9 $?
-lkvm exec ex -- sh -c 'echo up; sleep 10000' >/tmp/out2 2>&1 & left=$!
-i=0; while ! grep -q up /tmp/out2 && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); done
+lkvm exec ex -- sh -c 'echo up; sleep 10000' >/tmp/out4 2>&1 & left=$!
+i=0; while ! grep -q up /tmp/out4 && [ $i -lt 100 ]; do sleep 1; i=$((i + 1)); done
 lkvm stop --force ex; wait $left; same command-exec/vm-ends 255 $?
-has command-exec/vm-ends-is-said /tmp/out2 'ended before the command had'
+has command-exec/vm-ends-is-said /tmp/out4 'ended before the command had'
 x ex -- true; same command-exec/none 125 $status
