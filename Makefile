@@ -219,7 +219,7 @@ $(build)/tests/guest/%: tests/guest/%.c
 # Programs that tests run on this machine or take along into guests.
 test_tools := $(addprefix $(build)/tests/lib/,records blkload netload peer measure jobs engine wire spoil)
 
-tools: $(test_tools) $(build)/tests/lib/fault.so $(build)/tests/lib/pause.so
+tools: $(test_tools) $(build)/tests/lib/fault.so $(build)/tests/lib/pause.so $(build)/tests/bench/walls
 
 $(build)/tests/lib/%.so: tests/lib/%.c
 	@mkdir -p $(@D)
@@ -230,6 +230,9 @@ $(test_tools): $(build)/tests/lib/%: tests/lib/%.c
 	$(call quiet,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(warnings) -static -o $@ $<
 
 $(build)/tests/lib/spoil: include/snapshot-file.h
+
+$(build)/tests/bench/walls: $(build)/tests/bench/walls.c.o $(call objects,$(lib_sources))
+	$(call quiet,LD,$@)$(CC) $(test_ldflags) -o $@ $^ $(libs)
 
 # Fuzz targets: clang's libFuzzer. "make fuzz TARGET=blk SECONDS=1200".
 fuzz_targets := ring blk net console rng pci mmio legacy qcow2 kernel unpack options json stream tar modules release erofs files
