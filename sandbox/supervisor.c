@@ -78,6 +78,20 @@ int supervisor_fd(const struct supervisor *f)
 	return f->socket;
 }
 
+/* One message: 0, -EAGAIN: there is none, -EPIPE: the other has gone; or, with a message of our own, it cannot be heard. */
+static int hear(const struct supervisor *f, void *message, size_t bytes)
+{
+	ssize_t n = socket_recv(f->socket, message, bytes);
+
+	if (n == (ssize_t)bytes)
+		return 0;
+	if (n < 0 && errno == EAGAIN)
+		return -EAGAIN;
+	if (n < 0 && errno != ECONNRESET)
+		log_error("the process in front cannot be heard: %s", strerror(errno));
+	return -EPIPE;
+}
+
 int supervisor_wait(const struct supervisor *f, struct sandbox *s)
 {
 	struct pollfd p = { .fd = f->socket, .events = POLLIN };
@@ -86,9 +100,7 @@ int supervisor_wait(const struct supervisor *f, struct sandbox *s)
 		return 0;
 	while (poll_fds(&p, 1, -1) < 0)
 		;
-	if (socket_recv(f->socket, &s->built, sizeof(s->built)) == (ssize_t)sizeof(s->built))
-		return 0;
-	return -EPIPE; /* after a message of the other */
+	return hear(f, &s->built, sizeof(s->built)); /* if it has gone, it has said why */
 }
 
 bool supervisor_send(const struct supervisor *f, enum order_kind kind)
@@ -100,11 +112,7 @@ bool supervisor_send(const struct supervisor *f, enum order_kind kind)
 
 int supervisor_recv(const struct supervisor *f, struct order *order)
 {
-	ssize_t n = socket_recv(f->socket, order, sizeof(*order));
-
-	if (n == (ssize_t)sizeof(*order))
-		return 0;
-	return n < 0 && errno == EAGAIN ? -EAGAIN : -EPIPE;
+	return hear(f, order, sizeof(*order));
 }
 
 bool supervisor_report(const struct supervisor *f, const void *report, size_t bytes)
