@@ -176,7 +176,7 @@ done
 { cat functions; echo 'ok $(cat /sys/class/net/eth0/address)'; } | guest_script mac.gz
 [ ! -e /full ] || {
 	run --transport pci -k /g/cloud/bzImage -i /g/cloud/initrd -i /g/cloud/drivers -i mac.gz --name twin -n mode=tap,tapif=t4 -p "quiet do=poweroff"
-	for mac in $macs; do same net/mac-by-name "$(nets)" "$mac"; done
+	for seen in $macs; do same net/mac-by-name "$(nets)" "$seen"; done
 
 	run_net cloud pci -c 4 -n mode=tap,tapif=t4,vhost=on -p "quiet do=poweroff"
 	same "net/vhost/queues" "0 queues-4=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok tcp=ok tcp-R=ok" \
