@@ -55,8 +55,9 @@ libs := -lfdt -lcap -luring -lz -l:libjson-c.a -l:libseccomp.a
 core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
 core += utf8.c
 core += snapshot-file.c
+machines := machine.c machine-pause.c
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
-board := machine.c x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
+board := $(machines) x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c
 board += x86/page-walk.c x86/registers.c
 board += x86/clocks.c
@@ -152,7 +153,7 @@ $(with_filters): $(build)/sandbox-filters.h
 $(with_filters): cflags += -iquote $(build)
 
 # What runs once, or a thousand times a second at most, is made small.
-seldom := $(wildcard cmd/*.c guest/*.c oci/*.c x86/*.c x86/boot/*.c) $(walls) machine.c pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
+seldom := $(wildcard cmd/*.c guest/*.c oci/*.c x86/*.c x86/boot/*.c) $(walls) $(machines) pci.c msix.c irq.c listener.c kvm.c log.c output.c sink.c tty.c term.c signal-source.c signals.c \
 	disk/disk.c disk/file.c disk/probe.c disk/partition.c disk/qcow2-open.c disk/qcow2-grow.c disk/qcow2-alloc.c disk/qcow2-flush.c net/net.c \
 	net/passt.c net/vhost.c net/pcap.c net/link.c net/stream.c decompress.c uki.c disk/tar.c virtio/port.c virtio/console.c virtio/pci.c virtio/mmio.c virtio/device.c
 $(call objects,$(seldom)): optimize := -Os

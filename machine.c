@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -31,6 +30,7 @@
 #include "io.h"
 #include "kvm-cpu.h"
 #include "log.h"
+#include "machine-parts.h"
 #include "machine.h"
 #include "mem.h"
 #include "sandbox/broker.h"
@@ -45,7 +45,6 @@
 #include "util.h"
 #include "virtio/port.h"
 #include "x86/board.h"
-#include "x86/clocks.h"
 #include "x86/cpu.h"
 #include "x86/end-watch.h"
 #include "x86/layout.h"
@@ -55,92 +54,8 @@
 
 #define AIO_DEPTH	 256u
 #define DELIVERY_TICK_NS 10000000ull
-#define PAUSE_TICK_NS	 2000000ull
 #define ASK_AGAIN_NS	 2000000000ull
 #define ASK_SOON_NS	 100000000ull
-#define PAUSE_IDLE_TICKS 2u /* what a kick asks for is submitted a round later at the latest */
-
-struct machine_pause {
-	enum {
-		PAUSE_NONE,
-		PAUSE_PARKING,
-		PAUSE_DRAINING,
-		PAUSE_DONE,
-		PAUSE_HALTED,
-	} state;
-	bool unwanted; /* when all CPUs have parked they go on */
-	struct vcpu_park park;
-	struct clocks clocks;
-	int timer;
-	unsigned int idle_ticks; /* of the disks, in a row */
-	uint64_t until_ns;
-	void (*done)(void *arg, int rc);
-	void *arg;
-};
-
-/* Whoever wants the CPUs to stand, beside a pause. */
-struct machine_halt {
-	struct {
-		bool wanted;
-		bool told;
-		machine_halted_fn fn;
-		void *arg;
-	} by[MACHINE_NR_HALTERS];
-	int step; /* the CPU that is to go on alone; -1: none */
-	bool settling;
-};
-
-struct machine {
-	const struct machine_config *config;
-	struct boot *boot;  /* NULL: it goes on from a snapshot */
-	struct boot *spare; /* what boots if it cannot; NULL: nothing does */
-	/* Until it is joined the loader has boot and memory to itself. */
-	pthread_t loader;
-	pid_t loader_tid;
-	int load_rc;
-	bool loading;
-	uint64_t loaded_ns;
-	int kvm_fd;
-	int statm_fd;	  /* what our process has in memory; -1 */
-	struct sink *log; /* --console-log; NULL: none */
-	struct aio *aio;
-	struct files *files;			  /* the process that reads trees; NULL: there are none */
-	struct tree_config trees[TREE_MAX_TREES]; /* with what a snapshot says of them */
-	struct tree_identity tree_ids[TREE_MAX_TREES];
-	struct board_config board_config;
-	struct board_host host;	 /* what the board is lent */
-	struct term *err_term;	 /* the command's stderr; NULL: none of its own */
-	struct command *command; /* NULL: none */
-	struct gate *gate;	 /* of the command; NULL: none */
-	struct results *results; /* of the command; NULL: none */
-	struct board board;
-	bool disks_stuck;	     /* requests are in flight, and will be */
-	bool lent[BOARD_MAX_VIRTIO]; /* spare disks, by number */
-	struct machine_pause pause;
-	struct machine_halt halt;
-	void *restored;	    /* state of a snapshot that is yet to be loaded; ours */
-	size_t restored_at; /* ... from there on */
-	bool bad_snapshot;  /* what it was to go on from is of no use */
-	bool frozen;
-	bool output_lost; /* of a command: its file takes no more */
-	bool urgent;	  /* it shall end: by a signal, a key or the time limit */
-	bool unwanted;	  /* ... by a signal or a key */
-	bool asked;	  /* the guest was, to end in order */
-	int ask_timer;
-	uint64_t asked_ns, ask_ns; /* when the timer was set, and to how long */
-	uint64_t grace_ns;	   /* left when it was; then it is ended. 0: not so */
-
-	struct signals *signals;
-	bool announced; /* on the terminal: what runs */
-	int delivery_timer;
-	bool delivers;		   /* the guest has ended, its output waits for readers */
-	bool tells_waiting;	   /* that it does has been said */
-	uint64_t deliver_until_ns; /* 0: as long as it takes */
-	struct end_watch end_watch;
-	struct broker broker;
-	struct supervisor supervisor;
-	struct sandbox sandbox;
-};
 
 /* ---- set-up, step by step ---- */
 
@@ -614,7 +529,8 @@ int machine_open(struct machine **out, const struct machine_config *config)
 	m->host.nr_disks = config->nr_disks;
 	m->host.nr_nets = config->nr_nets;
 	m->host.nr_ports = config->nr_ports;
-	m->kvm_fd = m->statm_fd = m->pause.park.fd = m->halt.step = -1;
+	m->kvm_fd = m->statm_fd = -1;
+	machine_pause_init(m);
 	end_watch_init(&m->end_watch);
 	m->host.end_watch = &m->end_watch;
 	m->board_config = config->board;
@@ -835,8 +751,7 @@ void machine_destroy(struct machine *m)
 		close(m->kvm_fd);
 	if (m->statm_fd >= 0)
 		close(m->statm_fd);
-	if (m->pause.park.fd >= 0)
-		close(m->pause.park.fd);
+	machine_pause_fini(m);
 	signals_stop(m->signals);
 	log_stop();
 	event_loop_destroy(m->host.loop);
@@ -972,15 +887,6 @@ void machine_send_break(struct machine *m)
 void machine_quit(struct machine *m)
 {
 	on_quit(m);
-}
-
-const char *machine_state(const struct machine *m)
-{
-	if (vm_stop_reason(m->host.vm) != STOP_NONE)
-		return "ending";
-	return m->pause.state == PAUSE_DONE   ? "paused" :
-	       m->pause.state == PAUSE_HALTED ? "halted" :
-						"running";
 }
 
 /* In KiB: of the VM's process, which is mostly the guest's memory. */
@@ -1132,7 +1038,7 @@ int machine_save(struct machine *m, struct snapshot_header *h, void **state)
 	state_init_save(&s, bytes, room);
 	if (runs_command(m))
 		trees_carry(m, &s);
-	board_carry(&m->board, m->config->pit, &m->pause.clocks, &s);
+	board_carry(&m->board, m->config->pit, machine_clocks(m), &s);
 	if (runs_command(m))
 		command_state_carry(m, &s);
 	rc = state_end(&s);
@@ -1200,255 +1106,6 @@ static void go_on_from_snapshot(struct machine *m)
 			gate_ready(m->gate);
 	}
 	board_thaw(&m->board, true);
-}
-
-/* ---- pausing: nothing waits, since a CPU may itself be waiting for the loop ---- */
-
-static bool is_halted_by(const struct machine *m, enum machine_halter who)
-{
-	return m->halt.by[who].wanted;
-}
-
-static bool anybody_halts(const struct machine *m)
-{
-	return is_halted_by(m, MACHINE_GDB) || is_halted_by(m, MACHINE_LOOK) || is_halted_by(m, MACHINE_DUMP) ||
-	       is_halted_by(m, MACHINE_SNAPSHOT);
-}
-
-static void start_parking(struct machine *m, bool unwanted)
-{
-	m->pause.state = PAUSE_PARKING;
-	m->pause.unwanted = unwanted;
-	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
-		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PARK);
-}
-
-static void let_all_go(struct machine *m)
-{
-	m->pause.state = PAUSE_NONE;
-	atomic_store(&m->pause.park.nr, 0);
-	clocks_start(&m->pause.clocks, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
-	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
-		vcpu_unpark(m->board.vcpus[i]);
-	if (m->command)
-		command_expect_ready(m->command, true);
-}
-
-/* It parks again when it has trapped. */
-static void let_one_go(struct machine *m, unsigned int cpu)
-{
-	m->halt.step = -1;
-	m->halt.by[MACHINE_GDB].told = false; /* not before: it is told when that CPU has parked */
-	m->pause.state = PAUSE_PARKING;
-	m->pause.unwanted = true;
-	atomic_fetch_sub(&m->pause.park.nr, 1);
-	clocks_start(&m->pause.clocks, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
-	vcpu_unpark(m->board.vcpus[cpu]);
-}
-
-static bool all_are_parked(const struct machine *m)
-{
-	return m->pause.state != PAUSE_NONE && m->pause.state != PAUSE_PARKING;
-}
-
-static bool has_trapped(const struct machine *m)
-{
-	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
-		if (m->board.vcpus[i]->trapped)
-			return true;
-	return false;
-}
-
-/* True if there was one to be told. */
-static bool tell_halted(struct machine *m)
-{
-	for (unsigned int i = 0; i < MACHINE_NR_HALTERS; i++) {
-		if (!m->halt.by[i].wanted || m->halt.by[i].told || !m->halt.by[i].fn)
-			continue;
-		m->halt.by[i].told = true;
-		m->halt.by[i].fn(m->halt.by[i].arg);
-		return true;
-	}
-	return false;
-}
-
-/* After each change: who is told, do the CPUs go on. Those who are told change something again. */
-static void settle_halt(struct machine *m)
-{
-	if (m->halt.settling)
-		return;
-	m->halt.settling = true;
-	while (all_are_parked(m) && tell_halted(m))
-		;
-	m->halt.settling = false;
-	if (m->pause.state != PAUSE_HALTED)
-		return;
-	if (!anybody_halts(m))
-		let_all_go(m);
-	else if (m->halt.step >= 0 && !is_halted_by(m, MACHINE_LOOK) && !is_halted_by(m, MACHINE_DUMP) &&
-		 !is_halted_by(m, MACHINE_SNAPSHOT))
-		let_one_go(m, (unsigned int)m->halt.step);
-}
-
-/* All have parked, and no pause is wanted any more. */
-static void unpark(struct machine *m)
-{
-	m->pause.state = PAUSE_HALTED;
-	m->pause.unwanted = false;
-	event_timer_set(m->host.loop, m->pause.timer, 0, 0);
-	if (m->command)
-		command_expect_ready(m->command, false);
-	settle_halt(m);
-}
-
-static void on_parked(void *arg, uint32_t events)
-{
-	struct machine *m = arg;
-	struct machine_pause *p = &m->pause;
-
-	(void)events;
-	eventfd_clear(p->park.fd);
-	if (vm_stop_reason(m->host.vm) != STOP_NONE)
-		return;
-	if (p->state == PAUSE_NONE && atomic_load(&p->park.nr))
-		start_parking(m, true); /* one has trapped: all stand */
-	if (p->state != PAUSE_PARKING || atomic_load(&p->park.nr) < m->board.nr_vcpus)
-		return;
-	m->halt.by[MACHINE_GDB].wanted |= has_trapped(m);
-	p->state = PAUSE_DRAINING;
-	p->idle_ticks = 0;
-	clocks_stop(&p->clocks, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
-	if (p->unwanted)
-		unpark(m);
-	else
-		settle_halt(m);
-}
-
-/* Somebody waits for it to be paused. */
-static bool is_pausing(const struct machine *m)
-{
-	return (m->pause.state == PAUSE_PARKING || m->pause.state == PAUSE_DRAINING) && !m->pause.unwanted;
-}
-
-/* It is not paused, and will not be. */
-static void give_up_pause(struct machine *m, int rc)
-{
-	if (m->pause.state == PAUSE_PARKING) {
-		m->pause.unwanted = true;
-		event_timer_set(m->host.loop, m->pause.timer, 0, 0);
-	} else {
-		unpark(m);
-	}
-	m->pause.done(m->pause.arg, rc);
-}
-
-static void on_pause_tick(void *arg, uint32_t events)
-{
-	struct machine *m = arg;
-	struct machine_pause *p = &m->pause;
-	bool idle = p->state == PAUSE_DRAINING && (!m->aio || aio_all_idle(m->aio)) &&
-		    !(m->files && files_are_asked(m->files));
-
-	(void)events;
-	if (!is_pausing(m))
-		return; /* the timer had expired when it was set off */
-	p->idle_ticks = idle ? p->idle_ticks + 1 : 0;
-	if (p->idle_ticks >= PAUSE_IDLE_TICKS) {
-		p->state = PAUSE_DONE;
-		if (m->command)
-			command_expect_ready(m->command, false);
-		event_timer_set(m->host.loop, p->timer, 0, 0);
-		p->done(p->arg, 0);
-	} else if (now_ns() >= p->until_ns) {
-		give_up_pause(m, -ETIMEDOUT);
-	}
-}
-
-static int prepare_pause(struct machine *m)
-{
-	struct machine_pause *p = &m->pause;
-	int rc;
-
-	p->park.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (p->park.fd < 0)
-		return -errno;
-	rc = event_add(m->host.loop, p->park.fd, EPOLLIN, on_parked, m);
-	if (rc >= 0)
-		rc = p->timer = event_timer_create(m->host.loop, on_pause_tick, m);
-	for (unsigned int i = 0; i < m->board.nr_vcpus; i++) {
-		m->board.vcpus[i]->park = &p->park;
-		m->board.vcpus[i]->traps = m->config->gdb;
-	}
-	return rc;
-}
-
-int machine_pause(struct machine *m, void (*done)(void *arg, int rc), void *arg)
-{
-	struct machine_pause *p = &m->pause;
-
-	if (vm_stop_reason(m->host.vm) != STOP_NONE)
-		return -ECANCELED;
-	if (p->state == PAUSE_DONE)
-		return 0;
-	p->done = done;
-	p->arg = arg;
-	p->unwanted = false;
-	p->until_ns = now_ns() + MACHINE_PAUSE_NS;
-	event_timer_set(m->host.loop, p->timer, PAUSE_TICK_NS, PAUSE_TICK_NS);
-	if (p->state == PAUSE_HALTED) {
-		p->state = PAUSE_DRAINING;
-		p->idle_ticks = 0;
-	} else if (p->state != PAUSE_DRAINING) {
-		start_parking(m, false);
-	}
-	return -EINPROGRESS;
-}
-
-void machine_resume(struct machine *m)
-{
-	if (vm_stop_reason(m->host.vm) != STOP_NONE)
-		return; /* they are woken up to end */
-	if (m->pause.state == PAUSE_DONE)
-		unpark(m);
-	else if (is_pausing(m))
-		give_up_pause(m, -ECANCELED);
-}
-
-/* ---- halting, for who looks at CPUs or has them step ---- */
-
-void machine_on_halt(struct machine *m, enum machine_halter who, machine_halted_fn halted,
-		     void *arg)
-{
-	m->halt.by[who].fn = halted;
-	m->halt.by[who].arg = arg;
-}
-
-void machine_halt(struct machine *m, enum machine_halter who)
-{
-	if (vm_stop_reason(m->host.vm) != STOP_NONE)
-		return;
-	m->halt.by[who].wanted = true;
-	m->halt.by[who].told = false;
-	if (m->pause.state == PAUSE_NONE)
-		start_parking(m, true);
-	else if (m->pause.state == PAUSE_PARKING)
-		start_parking(m, m->pause.unwanted); /* the one that steps, too */
-	settle_halt(m);
-}
-
-void machine_go_on(struct machine *m, enum machine_halter who)
-{
-	m->halt.by[who].wanted = m->halt.by[who].told = false;
-	if (who == MACHINE_GDB)
-		m->halt.step = -1;
-	if (vm_stop_reason(m->host.vm) == STOP_NONE)
-		settle_halt(m);
-}
-
-void machine_step(struct machine *m, unsigned int cpu)
-{
-	m->halt.step = (int)cpu;
-	settle_halt(m);
 }
 
 struct board *machine_board(struct machine *m)
@@ -1567,7 +1224,7 @@ static void on_continue(void *arg)
 
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_kick(m->board.vcpus[i], VCPU_REQUEST_PAUSED);
-	if (m->command && m->pause.state != PAUSE_DONE && m->pause.state != PAUSE_HALTED)
+	if (m->command && !machine_stands(m))
 		command_expect_ready(m->command, true);
 	update_window_size(m);
 	if (own_terminal(m) < 0)
@@ -1793,7 +1450,7 @@ static int watch_for_the_end(struct machine *m)
 	int rc = event_add(m->host.loop, m->host.vm->stop_fd, EPOLLIN, on_stop, m);
 
 	if (rc >= 0)
-		rc = prepare_pause(m);
+		rc = machine_prepare_pause(m);
 	if (rc >= 0)
 		rc = end_watch_start(&m->end_watch, m->host.loop, m->host.vm, m->board.vcpus, m->board.nr_vcpus);
 	return tell_no_events(rc);

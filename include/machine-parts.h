@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The inside of a machine: what machine.c and the files machine-NAME.c share. Nobody else includes it
+ * (tests/layers); what a machine is to others is in machine.h.
+ */
+#ifndef LKVM_MACHINE_PARTS_H
+#define LKVM_MACHINE_PARTS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "disk/tree.h"
+#include "kvm-cpu.h"
+#include "machine.h"
+#include "sandbox/broker.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/supervisor.h"
+#include "x86/board.h"
+#include "x86/clocks.h"
+#include "x86/end-watch.h"
+
+/* Of machine-pause.c, which alone looks into it. */
+struct machine_pause {
+	enum {
+		PAUSE_NONE,
+		PAUSE_PARKING,
+		PAUSE_DRAINING,
+		PAUSE_DONE,
+		PAUSE_HALTED,
+	} state;
+	bool unwanted; /* when all CPUs have parked they go on */
+	struct vcpu_park park;
+	struct clocks clocks;
+	int timer;
+	unsigned int idle_ticks; /* of the disks, in a row */
+	uint64_t until_ns;
+	void (*done)(void *arg, int rc);
+	void *arg;
+};
+
+/* Also of that file: whoever wants the CPUs to stand, beside a pause. */
+struct machine_halt {
+	struct {
+		bool wanted;
+		bool told;
+		machine_halted_fn fn;
+		void *arg;
+	} by[MACHINE_NR_HALTERS];
+	int step; /* the CPU that is to go on alone; -1: none */
+	bool settling;
+};
+
+struct machine {
+	const struct machine_config *config;
+	struct boot *boot;  /* NULL: it goes on from a snapshot */
+	struct boot *spare; /* what boots if it cannot; NULL: nothing does */
+	/* Until it is joined the loader has boot and memory to itself. */
+	pthread_t loader;
+	pid_t loader_tid;
+	int load_rc;
+	bool loading;
+	uint64_t loaded_ns;
+	int kvm_fd;
+	int statm_fd;	  /* what our process has in memory; -1 */
+	struct sink *log; /* --console-log; NULL: none */
+	struct aio *aio;
+	struct files *files;			  /* the process that reads trees; NULL: there are none */
+	struct tree_config trees[TREE_MAX_TREES]; /* with what a snapshot says of them */
+	struct tree_identity tree_ids[TREE_MAX_TREES];
+	struct board_config board_config;
+	struct board_host host;	 /* what the board is lent */
+	struct term *err_term;	 /* the command's stderr; NULL: none of its own */
+	struct command *command; /* NULL: none */
+	struct gate *gate;	 /* of the command; NULL: none */
+	struct results *results; /* of the command; NULL: none */
+	struct board board;
+	bool disks_stuck;	     /* requests are in flight, and will be */
+	bool lent[BOARD_MAX_VIRTIO]; /* spare disks, by number */
+	struct machine_pause pause;
+	struct machine_halt halt;
+	void *restored;	    /* state of a snapshot that is yet to be loaded; ours */
+	size_t restored_at; /* ... from there on */
+	bool bad_snapshot;  /* what it was to go on from is of no use */
+	bool frozen;
+	bool output_lost; /* of a command: its file takes no more */
+	bool urgent;	  /* it shall end: by a signal, a key or the time limit */
+	bool unwanted;	  /* ... by a signal or a key */
+	bool asked;	  /* the guest was, to end in order */
+	int ask_timer;
+	uint64_t asked_ns, ask_ns; /* when the timer was set, and to how long */
+	uint64_t grace_ns;	   /* left when it was; then it is ended. 0: not so */
+
+	struct signals *signals;
+	bool announced; /* on the terminal: what runs */
+	int delivery_timer;
+	bool delivers;		   /* the guest has ended, its output waits for readers */
+	bool tells_waiting;	   /* that it does has been said */
+	uint64_t deliver_until_ns; /* 0: as long as it takes */
+	struct end_watch end_watch;
+	struct broker broker;
+	struct supervisor supervisor;
+	struct sandbox sandbox;
+};
+
+/* ---- machine-pause.c ---- */
+
+/* At first, and at last. */
+void machine_pause_init(struct machine *m);
+void machine_pause_fini(struct machine *m);
+
+/* Once it has all its CPUs, before they run. A negative errno if it fails. */
+int machine_prepare_pause(struct machine *m);
+
+/* It is paused or halted: no CPU runs, nor will one before somebody says so. */
+bool machine_stands(const struct machine *m);
+
+/* What its clocks were when they were stopped. */
+const struct clocks *machine_clocks(const struct machine *m);
+
+#endif
