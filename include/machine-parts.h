@@ -119,4 +119,21 @@ bool machine_stands(const struct machine *m);
 /* What its clocks were when they were stopped. */
 const struct clocks *machine_clocks(const struct machine *m);
 
+/* ---- machine-snapshot.c ---- */
+
+/* What its directories are, and what a snapshot with a command that runs says of them: a step of machine_open(). */
+int machine_identify_trees(struct machine *m);
+
+/* It runs an image, and no kernel. */
+bool machine_runs_flat(const struct machine *m);
+
+/*
+ * The state of the snapshot, if it goes on from one, behind the sandbox's walls. 0 or -errno, after a message; as
+ * long as there is m->spare then, it may boot instead.
+ */
+int machine_load_snapshot(struct machine *m);
+
+/* Once its CPUs have threads. */
+void machine_go_on_from_snapshot(struct machine *m);
+
 #endif
