@@ -136,4 +136,27 @@ int machine_load_snapshot(struct machine *m);
 /* Once its CPUs have threads. */
 void machine_go_on_from_snapshot(struct machine *m);
 
+/* ---- machine-end.c ---- */
+
+/* A signal or a key says so: */
+void machine_hurry(struct machine *m);
+
+/* ... and it ends by that signal. */
+void machine_end(struct machine *m, int signal);
+
+/* Callbacks of signals_start(). */
+void machine_on_end(void *machine, int signal);
+void machine_on_timed_out(void *machine);
+
+/* Before its CPUs run; a negative errno if they fail. */
+int machine_start_timeout(struct machine *m);
+int machine_prepare_asking(struct machine *m);
+int machine_create_delivery_timer(struct machine *m);
+
+/* After its CPUs have ended: makes disks durable, and fills in what the result says of them. */
+void machine_finish_disks(struct machine *m, struct machine_result *result);
+
+/* Waits for readers as long as the reason allows, and tells what nobody took. */
+void machine_deliver_output(struct machine *m, enum stop_reason reason);
+
 #endif

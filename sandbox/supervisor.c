@@ -161,7 +161,7 @@ static void expect_end(struct attendant *a, uint64_t ns)
 		a->deadline = deadline;
 }
 
-/* The first SIGTERM may only ask its guest (machine.c). */
+/* The first SIGTERM may only ask its guest (machine-end.c). */
 static uint64_t time_to_end_ns(struct attendant *a, int signal)
 {
 	const bool asks = signal == SIGTERM && !a->asked;
