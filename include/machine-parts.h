@@ -159,4 +159,20 @@ void machine_finish_disks(struct machine *m, struct machine_result *result);
 /* Waits for readers as long as the reason allows, and tells what nobody took. */
 void machine_deliver_output(struct machine *m, enum stop_reason reason);
 
+/* ---- machine-terminal.c ---- */
+
+/* Steps of machine_open(). */
+int machine_create_log(struct machine *m);
+int machine_create_terminal(struct machine *m);
+
+/*
+ * The terminal that is the guest's, keys and all; -1: none. A command with three streams has it as
+ * any program of its job has.
+ */
+int machine_own_terminal(const struct machine *m);
+
+/* Before its CPUs run; a negative errno if they fail. */
+int machine_take_signals(struct machine *m);
+int machine_watch_log(struct machine *m);
+
 #endif
