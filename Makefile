@@ -55,7 +55,7 @@ libs := -lfdt -lcap -luring -lz -l:libjson-c.a -l:libseccomp.a
 core := state.c kvm.c kvm-cpu.c mem.c bus.c pci.c msix.c irq.c event.c listener.c log.c output.c sink.c tty.c term.c signal-source.c signals.c cache.c decompress.c uki.c
 core += utf8.c
 core += snapshot-file.c
-machines := machine.c machine-end.c machine-pause.c machine-snapshot.c machine-terminal.c
+machines := machine.c machine-command.c machine-end.c machine-pause.c machine-snapshot.c machine-terminal.c
 walls := sandbox/sandbox.c sandbox/supervisor.c sandbox/broker.c sandbox/helper.c sandbox/fds.c
 board := $(machines) x86/board.c x86/board-state.c x86/cpu-state.c x86/tables.c x86/acpi.c x86/mptable.c x86/fdt.c x86/cpu.c x86/cpuid.c x86/serial.c x86/i8042.c x86/rtc.c \
 	x86/pm.c x86/pvpanic.c x86/end-watch.c x86/oops-watch.c

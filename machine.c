@@ -15,11 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "disk/aio.h"
-#include "disk/dir.h"
 #include "disk/disk.h"
 #include "disk/files.h"
 #include "disk/partition.h"
@@ -39,7 +38,6 @@
 #include "signals.h"
 #include "sink.h"
 #include "snapshot-file.h"
-#include "state.h"
 #include "term.h"
 #include "tty.h"
 #include "util.h"
@@ -224,24 +222,6 @@ static int open_ports(struct machine *m)
 	return rc;
 }
 
-/* Its ports come after the user's. */
-static int open_command(struct machine *m)
-{
-	int rc;
-
-	if (!m->config->command)
-		return 0;
-	rc = command_create(&m->command, m->host.loop, m->config->command, m->host.term,
-			    m->err_term ? m->err_term : m->host.term);
-	if (rc) {
-		log_error("command: %s", strerror(-rc));
-		return rc;
-	}
-	m->host.ports_are_ours = !m->config->nr_ports;
-	m->host.nr_ports += command_ports(m->command, m->host.ports + m->host.nr_ports);
-	return 0;
-}
-
 /*
  * Reading and unpacking take the CPU, making a VM takes waiting for the host's kernel:
  * both at once.
@@ -326,7 +306,7 @@ int machine_open(struct machine **out, const struct machine_config *config)
 		machine_create_log,
 		machine_create_terminal,
 		open_ports,
-		open_command,
+		machine_open_command,
 		open_kvm,
 		NULL
 	};
@@ -616,11 +596,6 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 
 /* ---- running ---- */
 
-struct command *machine_command(const struct machine *m)
-{
-	return m->command;
-}
-
 /* Of a spare disk; what was on it before is not read any more. */
 static bool can_be_lent(const struct machine *m, unsigned int i)
 {
@@ -710,128 +685,6 @@ static void on_stop(void *arg, uint32_t events)
 	event_stop(m->host.loop);
 }
 
-static void tell_that_it_runs(void *arg)
-{
-	const struct machine *m = arg;
-
-	if (m->config->runs)
-		m->config->runs(m->config->runs_arg);
-}
-
-static void on_command_ready(void *arg)
-{
-	struct machine *m = arg;
-
-	if (m->config->waits)
-		m->config->waits(m->config->waits_arg);
-	else if (m->gate)
-		gate_ready(m->gate);
-}
-
-void machine_end_wait(struct machine *m)
-{
-	if (m->gate)
-		gate_ready(m->gate);
-	else
-		command_release(m->command);
-}
-
-static void on_command_started(void *arg)
-{
-	const struct machine *m = arg;
-
-	if (m->gate)
-		gate_started(m->gate);
-	tell_that_it_runs(arg);
-}
-
-static void on_command_ended(void *arg)
-{
-	struct machine *m = arg;
-	const struct command_result result = command_result(m->command);
-
-	if (m->gate)
-		gate_ended(m->gate, &result);
-	vm_request_stop(m->host.vm, STOP_COMMAND);
-}
-
-static void on_gate_gone(void *arg)
-{
-	machine_end(arg, SIGKILL);
-}
-
-static void on_gate_paused(void *arg, int rc)
-{
-	const struct machine *m = arg;
-
-	gate_paused(m->gate, rc);
-}
-
-static int pause_by_gate(void *arg)
-{
-	return machine_pause(arg, on_gate_paused, arg);
-}
-
-static void resume_by_gate(void *arg)
-{
-	machine_resume(arg);
-}
-
-static void exec_by_gate(void *arg, int fd)
-{
-	const struct machine_config *config = ((const struct machine *)arg)->config;
-
-	if (config->exec)
-		config->exec(config->exec_arg, fd);
-	else
-		close(fd);
-}
-
-static void join_by_gate(void *arg, int fd, int files)
-{
-	const struct machine_config *config = ((const struct machine *)arg)->config;
-
-	if (config->join) {
-		config->join(config->exec_arg, fd, files);
-		return;
-	}
-	close(fd);
-	close(files);
-}
-
-static int open_gate(struct machine *m)
-{
-	const struct gate_client client = {
-		.gone = on_gate_gone,
-		.pause = pause_by_gate,
-		.resume = resume_by_gate,
-		.exec = exec_by_gate,
-		.join = join_by_gate,
-		.arg = m,
-	};
-
-	return !m->command || m->config->gate_fd < 0 ?
-		       0 :
-		       gate_create(&m->gate, m->host.loop, m->config->gate_fd, m->command, &client);
-}
-
-static int start_command(struct machine *m)
-{
-	const struct command_client client = {
-		.ready = on_command_ready,
-		.started = on_command_started,
-		.ended = on_command_ended,
-		.arg = m,
-	};
-	int rc = m->results ? command_take_results(m->command, m->results) : 0;
-
-	if (!rc)
-		rc = open_gate(m);
-
-	return rc || !m->command ? rc :
-				   command_start(m->command, &client, m->config->timeout_ns ? 0 : COMMAND_READY_NS);
-}
-
 static int tell_no_events(int rc)
 {
 	if (rc >= 0)
@@ -850,7 +703,7 @@ static int watch_for_orders(struct machine *m)
 	if (rc >= 0)
 		rc = machine_start_timeout(m);
 	if (rc >= 0)
-		rc = start_command(m);
+		rc = machine_start_command(m);
 	if (rc >= 0)
 		rc = machine_prepare_asking(m);
 	return tell_no_events(rc);
@@ -947,7 +800,7 @@ static int machine_start(struct machine *m, struct machine_result *result)
 	for (unsigned int i = 0; i < m->board.nr_vcpus; i++)
 		vcpu_release(m->board.vcpus[i]);
 	if (!m->command || command_is_running(m->command))
-		tell_that_it_runs(m);
+		machine_tell_that_it_runs(m);
 	return 0;
 }
 

@@ -175,4 +175,13 @@ int machine_own_terminal(const struct machine *m);
 int machine_take_signals(struct machine *m);
 int machine_watch_log(struct machine *m);
 
+/* ---- machine-command.c ---- */
+
+/* A step of machine_open(), and what comes before its CPUs run. Without a command there is nothing to do. */
+int machine_open_command(struct machine *m);
+int machine_start_command(struct machine *m);
+
+/* The guest runs, and so does its command: to who wants to know (config.runs). */
+void machine_tell_that_it_runs(const struct machine *m);
+
 #endif
