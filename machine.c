@@ -5,7 +5,15 @@
  * machine_open() and machine_create() are the start-up sequence, one named step after the other.
  * machine_destroy() undoes whatever has been done, in reverse, so that a failed start and an
  * ordinary end are the same path. What the guest can see is the board's (x86/board.c); here is what
- * the host lends to it. Everything here runs on the main thread, which becomes the event loop.
+ * the host lends to it. What some of the steps do is in files of their own:
+ *
+ *	machine-terminal.c  the console, its log, keys and signals
+ *	machine-command.c   the command that it runs, and the gate
+ *	machine-pause.c     its CPUs stand, and go on
+ *	machine-snapshot.c  it is saved, and goes on from what was
+ *	machine-end.c       the guest is asked to end; disks and output at the end
+ *
+ * Everything in these runs on the main thread, which becomes the event loop.
  */
 #include <assert.h>
 #include <errno.h>
@@ -560,6 +568,11 @@ struct event_loop *machine_loop(const struct machine *m)
 	return m->host.loop;
 }
 
+struct sandbox *machine_sandbox(struct machine *m)
+{
+	return &m->sandbox;
+}
+
 const char *machine_get_cmdline(const struct machine *m)
 {
 	return m->boot ? boot_get_cmdline(m->boot) : "";
@@ -594,7 +607,7 @@ void machine_describe(const struct machine *m, char *text, size_t bytes)
 			 (unsigned long long)initrd.mem_bytes, (unsigned long long)initrd.gpa);
 }
 
-/* ---- running ---- */
+/* ---- what others ask of it while it runs ---- */
 
 /* Of a spare disk; what was on it before is not read any more. */
 static bool can_be_lent(const struct machine *m, unsigned int i)
@@ -675,7 +688,7 @@ bool machine_kernel_shift(const struct machine *m, uint64_t *shift)
 	return m->boot && boot_kernel_shift(m->boot, shift);
 }
 
-/* ---- orders, and what comes of them ---- */
+/* ---- starting ---- */
 
 static void on_stop(void *arg, uint32_t events)
 {
@@ -741,14 +754,6 @@ static int start_threads(struct machine *m)
 				     m->config->gdb ? SANDBOX_LOOP_GDB : SANDBOX_LOOP);
 	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->board.nr_vcpus);
 }
-
-struct sandbox *machine_sandbox(struct machine *m)
-{
-	return &m->sandbox;
-}
-
-/* ---- starting ---- */
-
 /* After the last process of our own has been started: the sink is this one's. */
 static int start_log(struct machine *m)
 {
@@ -803,6 +808,8 @@ static int machine_start(struct machine *m, struct machine_result *result)
 		machine_tell_that_it_runs(m);
 	return 0;
 }
+
+/* ---- the run, to its end ---- */
 
 /*
  * KVM does not tell why it got no page. If it is since the file has none any more, we find none either, and

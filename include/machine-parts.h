@@ -63,27 +63,43 @@ struct machine {
 	bool loading;
 	uint64_t loaded_ns;
 	int kvm_fd;
-	int statm_fd;	  /* what our process has in memory; -1 */
-	struct sink *log; /* --console-log; NULL: none */
+	int statm_fd; /* what our process has in memory; -1 */
 	struct aio *aio;
-	struct files *files;			  /* the process that reads trees; NULL: there are none */
-	struct tree_config trees[TREE_MAX_TREES]; /* with what a snapshot says of them */
-	struct tree_identity tree_ids[TREE_MAX_TREES];
+	struct files *files; /* the process that reads trees; NULL: there are none */
 	struct board_config board_config;
-	struct board_host host;	 /* what the board is lent */
-	struct term *err_term;	 /* the command's stderr; NULL: none of its own */
+	struct board_host host; /* what the board is lent */
+	struct board board;
+	bool lent[BOARD_MAX_VIRTIO]; /* spare disks, by number */
+	struct end_watch end_watch;
+	struct broker broker;
+	struct supervisor supervisor;
+	struct sandbox sandbox;
+
+	/* machine-terminal.c */
+	struct sink *log;      /* --console-log; NULL: none */
+	struct term *err_term; /* the command's stderr; NULL: none of its own */
+	struct signals *signals;
+	bool announced; /* on the terminal: what runs */
+
+	/* machine-command.c */
 	struct command *command; /* NULL: none */
 	struct gate *gate;	 /* of the command; NULL: none */
 	struct results *results; /* of the command; NULL: none */
-	struct board board;
-	bool disks_stuck;	     /* requests are in flight, and will be */
-	bool lent[BOARD_MAX_VIRTIO]; /* spare disks, by number */
+
+	/* machine-pause.c */
 	struct machine_pause pause;
 	struct machine_halt halt;
+
+	/* machine-snapshot.c */
+	struct tree_config trees[TREE_MAX_TREES]; /* with what a snapshot says of them */
+	struct tree_identity tree_ids[TREE_MAX_TREES];
 	void *restored;	    /* state of a snapshot that is yet to be loaded; ours */
 	size_t restored_at; /* ... from there on */
 	bool bad_snapshot;  /* what it was to go on from is of no use */
 	bool frozen;
+
+	/* machine-end.c */
+	bool disks_stuck; /* requests are in flight, and will be */
 	bool output_lost; /* of a command: its file takes no more */
 	bool urgent;	  /* it shall end: by a signal, a key or the time limit */
 	bool unwanted;	  /* ... by a signal or a key */
@@ -91,17 +107,10 @@ struct machine {
 	int ask_timer;
 	uint64_t asked_ns, ask_ns; /* when the timer was set, and to how long */
 	uint64_t grace_ns;	   /* left when it was; then it is ended. 0: not so */
-
-	struct signals *signals;
-	bool announced; /* on the terminal: what runs */
 	int delivery_timer;
 	bool delivers;		   /* the guest has ended, its output waits for readers */
 	bool tells_waiting;	   /* that it does has been said */
 	uint64_t deliver_until_ns; /* 0: as long as it takes */
-	struct end_watch end_watch;
-	struct broker broker;
-	struct supervisor supervisor;
-	struct sandbox sandbox;
 };
 
 /* ---- machine-pause.c ---- */
