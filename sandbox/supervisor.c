@@ -79,7 +79,7 @@ int supervisor_fd(const struct supervisor *f)
 }
 
 /* One message: 0, -EAGAIN: there is none, -EPIPE: the other has gone; or, with a message of our own, it cannot be heard. */
-static int hear(const struct supervisor *f, void *message, size_t bytes)
+static int supervisor_hear(const struct supervisor *f, void *message, size_t bytes)
 {
 	ssize_t n = socket_recv(f->socket, message, bytes);
 
@@ -100,7 +100,7 @@ int supervisor_wait(const struct supervisor *f, struct sandbox *s)
 		return 0;
 	while (poll_fds(&p, 1, -1) < 0)
 		;
-	return hear(f, &s->built, sizeof(s->built)); /* if it has gone, it has said why */
+	return supervisor_hear(f, &s->built, sizeof(s->built)); /* if it has gone, it has said why */
 }
 
 bool supervisor_send(const struct supervisor *f, enum order_kind kind)
@@ -112,7 +112,7 @@ bool supervisor_send(const struct supervisor *f, enum order_kind kind)
 
 int supervisor_recv(const struct supervisor *f, struct order *order)
 {
-	return hear(f, order, sizeof(*order));
+	return supervisor_hear(f, order, sizeof(*order));
 }
 
 bool supervisor_report(const struct supervisor *f, const void *report, size_t bytes)
