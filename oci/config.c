@@ -220,6 +220,39 @@ static struct json_object *get_item(struct config_reader *r, struct json_object 
 	return !r->rc && is_of_type(r, v, "", type) ? v : NULL;
 }
 
+/* A list on the way through it. */
+struct config_list {
+	struct json_object *items;
+	unsigned int nr, next;
+	size_t outside, inside; /* what leave_name() is to be given behind it, and behind an item */
+};
+
+static struct config_list enter_list(struct config_reader *r, struct json_object *o, const char *name,
+				     unsigned int most)
+{
+	struct config_list l = { 0 };
+
+	l.items = get_list(r, o, name, most, &l.nr);
+	l.outside = enter_name(r, name, 0);
+	l.inside = r->path_bytes;
+	return l;
+}
+
+/* The next item, which is entered. NULL behind the last one, and behind what is wrong: the list has been left. */
+static struct json_object *next_item(struct config_reader *r, struct config_list *l, json_type type)
+{
+	struct json_object *v = NULL;
+
+	leave_name(r, l->inside);
+	if (l->next < l->nr && !r->rc) {
+		enter_name(r, NULL, l->next);
+		v = get_item(r, l->items, l->next++, type);
+	}
+	if (!v)
+		leave_name(r, l->outside);
+	return v;
+}
+
 static void *new_array(struct config_reader *r, unsigned int nr, size_t bytes)
 {
 	void *array = calloc(nr + 1u, bytes);
@@ -232,20 +265,14 @@ static void *new_array(struct config_reader *r, unsigned int nr, size_t bytes)
 static void get_strings(struct config_reader *r, struct json_object *o, const char *name,
 			struct config_strings *out)
 {
-	unsigned int nr;
-	struct json_object *list = get_list(r, o, name, CONFIG_MAX_ITEMS, &nr), *v;
-	size_t before = enter_name(r, name, 0);
+	struct config_list l = enter_list(r, o, name, CONFIG_MAX_ITEMS);
+	struct json_object *v;
 
-	out->texts = nr ? new_array(r, nr, sizeof(*out->texts)) : NULL;
-	for (unsigned int i = 0; i < nr && !r->rc; i++) {
-		size_t here = enter_name(r, NULL, i);
-
-		v = get_item(r, list, i, json_type_string);
-		out->texts[out->nr] = v ? text_of(r, v, "") : NULL;
+	out->texts = l.nr ? new_array(r, l.nr, sizeof(*out->texts)) : NULL;
+	while ((v = next_item(r, &l, json_type_string))) {
+		out->texts[out->nr] = text_of(r, v, "");
 		out->nr += out->texts[out->nr] != NULL;
-		leave_name(r, here);
 	}
-	leave_name(r, before);
 }
 
 static void get_pairs(struct config_reader *r, struct json_object *o, const char *name,
@@ -427,19 +454,11 @@ static void read_rlimit(struct config_reader *r, struct config_process *p, struc
 
 static void read_rlimits(struct config_reader *r, struct config_process *p, struct json_object *process)
 {
-	unsigned int nr;
-	struct json_object *list = get_list(r, process, "rlimits", CONFIG_MAX_ITEMS, &nr), *o;
-	size_t before = enter_name(r, "rlimits", 0);
+	struct config_list l = enter_list(r, process, "rlimits", CONFIG_MAX_ITEMS);
+	struct json_object *o;
 
-	for (unsigned int i = 0; i < nr && !r->rc; i++) {
-		size_t here = enter_name(r, NULL, i);
-
-		o = get_item(r, list, i, json_type_object);
-		if (o)
-			read_rlimit(r, p, o);
-		leave_name(r, here);
-	}
-	leave_name(r, before);
+	while ((o = next_item(r, &l, json_type_object)))
+		read_rlimit(r, p, o);
 }
 
 static void read_console_size(struct config_reader *r, struct config_process *p,
@@ -561,20 +580,12 @@ static void read_mount(struct config_reader *r, struct config_mount *m, struct j
 static void read_mounts(struct config_reader *r, struct json_object *top)
 {
 	struct config *c = r->config;
-	unsigned int nr;
-	struct json_object *list = get_list(r, top, "mounts", CONFIG_MAX_ITEMS, &nr), *o;
-	size_t before = enter_name(r, "mounts", 0);
+	struct config_list l = enter_list(r, top, "mounts", CONFIG_MAX_ITEMS);
+	struct json_object *o;
 
-	c->mounts = nr ? new_array(r, nr, sizeof(*c->mounts)) : NULL;
-	for (unsigned int i = 0; i < nr && !r->rc; i++) {
-		size_t here = enter_name(r, NULL, i);
-
-		o = get_item(r, list, i, json_type_object);
-		if (o)
-			read_mount(r, &c->mounts[c->nr_mounts++], o);
-		leave_name(r, here);
-	}
-	leave_name(r, before);
+	c->mounts = l.nr ? new_array(r, l.nr, sizeof(*c->mounts)) : NULL;
+	while ((o = next_item(r, &l, json_type_object)))
+		read_mount(r, &c->mounts[c->nr_mounts++], o);
 }
 
 /* ---- Linux ---- */
@@ -633,37 +644,21 @@ static void read_device(struct config_reader *r, struct config_device *d, struct
 static void read_devices(struct config_reader *r, struct json_object *linux_)
 {
 	struct config *c = r->config;
-	unsigned int nr;
-	struct json_object *list = get_list(r, linux_, "devices", CONFIG_MAX_ITEMS, &nr), *o;
-	size_t before = enter_name(r, "devices", 0);
+	struct config_list l = enter_list(r, linux_, "devices", CONFIG_MAX_ITEMS);
+	struct json_object *o;
 
-	c->devices = nr ? new_array(r, nr, sizeof(*c->devices)) : NULL;
-	for (unsigned int i = 0; i < nr && !r->rc; i++) {
-		size_t here = enter_name(r, NULL, i);
-
-		o = get_item(r, list, i, json_type_object);
-		if (o)
-			read_device(r, &c->devices[c->nr_devices++], o);
-		leave_name(r, here);
-	}
-	leave_name(r, before);
+	c->devices = l.nr ? new_array(r, l.nr, sizeof(*c->devices)) : NULL;
+	while ((o = next_item(r, &l, json_type_object)))
+		read_device(r, &c->devices[c->nr_devices++], o);
 }
 
 static void read_namespaces(struct config_reader *r, struct json_object *linux_)
 {
-	unsigned int nr;
-	struct json_object *list = get_list(r, linux_, "namespaces", 64, &nr), *o;
-	size_t before = enter_name(r, "namespaces", 0);
+	struct config_list l = enter_list(r, linux_, "namespaces", 64);
+	struct json_object *o;
 
-	for (unsigned int i = 0; i < nr && !r->rc; i++) {
-		size_t here = enter_name(r, NULL, i);
-
-		o = get_item(r, list, i, json_type_object);
-		if (o)
-			read_namespace(r, o);
-		leave_name(r, here);
-	}
-	leave_name(r, before);
+	while ((o = next_item(r, &l, json_type_object)))
+		read_namespace(r, o);
 }
 
 static void read_memory(struct config_reader *r, struct config_resources *to, struct json_object *o)
@@ -715,20 +710,12 @@ static void read_device_rule(struct config_reader *r, struct config_device_rule 
 
 static void read_device_rules(struct config_reader *r, struct config_resources *to, struct json_object *resources)
 {
-	unsigned int nr;
-	struct json_object *list = get_list(r, resources, "devices", CONFIG_MAX_ITEMS, &nr), *o;
-	size_t before = enter_name(r, "devices", 0);
+	struct config_list l = enter_list(r, resources, "devices", CONFIG_MAX_ITEMS);
+	struct json_object *o;
 
-	to->rules = nr ? new_array(r, nr, sizeof(*to->rules)) : NULL;
-	for (unsigned int i = 0; i < nr && !r->rc; i++) {
-		size_t here = enter_name(r, NULL, i);
-
-		o = get_item(r, list, i, json_type_object);
-		if (o)
-			read_device_rule(r, &to->rules[to->nr_rules++], o);
-		leave_name(r, here);
-	}
-	leave_name(r, before);
+	to->rules = l.nr ? new_array(r, l.nr, sizeof(*to->rules)) : NULL;
+	while ((o = next_item(r, &l, json_type_object)))
+		read_device_rule(r, &to->rules[to->nr_rules++], o);
 }
 
 static void read_resources(struct config_reader *r, struct json_object *o)
