@@ -25,32 +25,22 @@
 
 static const char snapshot_magic[8] = { 'L', 'K', 'V', 'M', 'S', 'N', 'A', 'P' };
 
-static uint64_t sum_of(const void *data, uint64_t bytes)
-{
-	const uint8_t *p = data;
-	uint64_t h = 0xcbf29ce484222325ull;
-
-	while (bytes--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
 void snapshot_fill(struct snapshot_header *h, const void *state, uint64_t state_bytes)
 {
 	memcpy(h->magic, snapshot_magic, sizeof(h->magic));
 	h->format = SNAPSHOT_FORMAT;
 	h->header_bytes = sizeof(*h);
 	h->state_bytes = state_bytes;
-	h->state_sum = sum_of(state, state_bytes);
+	h->state_sum = snapshot_sum(state, state_bytes);
 	h->ram_offset = align_up(SNAPSHOT_STATE_AT + state_bytes, RAM_ALIGN);
 	h->file_bytes = h->ram_offset + h->machine.ram_bytes;
-	h->header_sum = sum_of(h, offsetof(struct snapshot_header, header_sum));
+	h->header_sum = snapshot_sum(h, offsetof(struct snapshot_header, header_sum));
 }
 
 void snapshot_set_ram_sum(struct snapshot_header *h, uint64_t sum)
 {
 	h->ram_sum = sum;
-	h->header_sum = sum_of(h, offsetof(struct snapshot_header, header_sum));
+	h->header_sum = snapshot_sum(h, offsetof(struct snapshot_header, header_sum));
 }
 
 /* Four at a time, which a CPU multiplies at once. Another word in one place is another sum. */
@@ -121,7 +111,7 @@ static int snapshot_check_header(const char *path, const struct snapshot_header 
 			  path, h->format, SNAPSHOT_FORMAT);
 		return -EINVAL;
 	}
-	if (h->header_sum != sum_of(h, offsetof(struct snapshot_header, header_sum)) ||
+	if (h->header_sum != snapshot_sum(h, offsetof(struct snapshot_header, header_sum)) ||
 	    !machine_is_possible(&h->machine, max_cpus) || !h->state_bytes ||
 	    h->state_bytes > SNAPSHOT_MAX_STATE_BYTES ||
 	    h->ram_offset != align_up(SNAPSHOT_STATE_AT + h->state_bytes, RAM_ALIGN) ||
@@ -178,7 +168,7 @@ int snapshot_read_state(int fd, const struct snapshot_header *h, void **state)
 	void *bytes = malloc(h->state_bytes);
 	int rc = bytes ? pread_all(fd, bytes, h->state_bytes, SNAPSHOT_STATE_AT) : -ENOMEM;
 
-	if (!rc && sum_of(bytes, h->state_bytes) != h->state_sum)
+	if (!rc && snapshot_sum(bytes, h->state_bytes) != h->state_sum)
 		rc = -EILSEQ;
 	if (rc) {
 		log_error("restore: its state: %s", rc == -EILSEQ ? "the file is damaged" : strerror(-rc));

@@ -63,6 +63,17 @@ struct snapshot_header {
 	uint64_t header_sum; /* of all before it */
 };
 
+/* The sum of the state, or of the header before its own. */
+static inline uint64_t snapshot_sum(const void *data, uint64_t bytes)
+{
+	const uint8_t *p = data;
+	uint64_t h = 0xcbf29ce484222325ull;
+
+	while (bytes--)
+		h = (h ^ *p++) * 0x100000001b3ull;
+	return h;
+}
+
 /* The rest of @h from its machine and the state of so many bytes. */
 void snapshot_fill(struct snapshot_header *h, const void *state, uint64_t state_bytes);
 

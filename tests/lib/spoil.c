@@ -21,16 +21,6 @@
 
 static const char tag[16] = "cpu"; /* with its index, 0 */
 
-static uint64_t sum_of(const void *data, uint64_t bytes)
-{
-	const uint8_t *p = data;
-	uint64_t h = 0xcbf29ce484222325ull;
-
-	while (bytes--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
-}
-
 int main(int argc, char **argv)
 {
 	const size_t at = sizeof(tag) + sizeof(struct kvm_mp_state) + sizeof(struct kvm_regs) +
@@ -48,8 +38,8 @@ int main(int argc, char **argv)
 	if (!cpu || (size_t)(state + h.state_bytes - cpu) <= at || !(cpu[at] & CR4_PAE))
 		return 3;
 	cpu[at] &= (uint8_t)~CR4_PAE;
-	h.state_sum = sum_of(state, h.state_bytes);
-	h.header_sum = sum_of(&h, offsetof(struct snapshot_header, header_sum));
+	h.state_sum = snapshot_sum(state, h.state_bytes);
+	h.header_sum = snapshot_sum(&h, offsetof(struct snapshot_header, header_sum));
 	if (pwrite(fd, state, h.state_bytes, SNAPSHOT_STATE_AT) != (ssize_t)h.state_bytes ||
 	    pwrite(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h))
 		return 2;
