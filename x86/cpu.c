@@ -53,38 +53,16 @@
 #define APIC_MODE_EXTINT 0x700u
 #define APIC_MASKED	 0x10000u
 
-static const struct kvm_segment flat_code32 = {
-	.base = 0,
-	.limit = 0xffffffff,
-	.selector = SELECTOR_CODE,
-	.type = 0xb,
-	.present = 1,
-	.s = 1,
-	.db = 1,
-	.g = 1,
-};
+/* From 0, all of 4 GiB. */
+#define FLAT_SEGMENT(its_selector, its_type, size_bit) \
+	{ \
+		.base = 0, .limit = 0xffffffff, .selector = (its_selector), .type = (its_type), \
+		.present = 1, .s = 1, .size_bit = 1, .g = 1, \
+	}
 
-static const struct kvm_segment flat_code64 = {
-	.base = 0,
-	.limit = 0xffffffff,
-	.selector = SELECTOR_CODE,
-	.type = 0xb,
-	.present = 1,
-	.s = 1,
-	.l = 1,
-	.g = 1,
-};
-
-static const struct kvm_segment flat_data = {
-	.base = 0,
-	.limit = 0xffffffff,
-	.selector = SELECTOR_DATA,
-	.type = 0x3,
-	.present = 1,
-	.s = 1,
-	.db = 1,
-	.g = 1,
-};
+static const struct kvm_segment flat_code32 = FLAT_SEGMENT(SELECTOR_CODE, 0xb, db);
+static const struct kvm_segment flat_code64 = FLAT_SEGMENT(SELECTOR_CODE, 0xb, l);
+static const struct kvm_segment flat_data = FLAT_SEGMENT(SELECTOR_DATA, 0x3, db);
 
 /* VT-x wants a busy TSS in every mode but real mode; nothing uses it. */
 static const struct kvm_segment boot_tss = {
