@@ -392,19 +392,33 @@ static bool is_for_later(uint32_t kind)
 	       kind == PROTOCOL_STOP || kind == PROTOCOL_SIGNAL;
 }
 
-/* One whole message. True if it was the last before the command. */
-static bool init_take_message(uint32_t kind, size_t bytes)
+/* A text of the plan. False: @kind is none. */
+static bool take_text(struct init_plan *p, uint32_t kind, size_t bytes)
 {
-	struct init_plan *p = &init.plan;
-
-	if (PROTOCOL_SESSION(kind) && init.told) {
-		if (!init.exited)
-			init_exec_hear(PROTOCOL_SESSION(kind), PROTOCOL_KIND(kind), payload_of_message(),
-				       bytes);
+	switch (kind) {
+	case PROTOCOL_NEEDED_DIRECTORY:
+		p->directory_needed = true;
+		__attribute__((fallthrough));
+	case PROTOCOL_DIRECTORY:
+		set_text(&p->directory, bytes);
+		return true;
+	case PROTOCOL_USER:
+		set_text(&p->user, bytes);
+		return true;
+	case PROTOCOL_HOSTNAME:
+		set_text(&p->hostname, bytes);
+		return true;
+	case PROTOCOL_RESULTS_PATH:
+		set_text(&p->results, bytes);
+		return true;
+	default:
 		return false;
 	}
-	if (kind != PROTOCOL_SEED && is_for_later(kind) != init.told)
-		init_fail("lkvm sent a message of kind %u when it had no meaning", kind);
+}
+
+/* What else the plan is made of. */
+static void take_part(struct init_plan *p, uint32_t kind, size_t bytes)
+{
 	switch (kind) {
 	case PROTOCOL_MOUNT:
 		add_mount(bytes);
@@ -418,24 +432,28 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 	case PROTOCOL_ENVIRONMENT:
 		add_string(&p->environment, &p->nr_environment, copy_string(bytes));
 		break;
-	case PROTOCOL_NEEDED_DIRECTORY:
-		p->directory_needed = true;
-		__attribute__((fallthrough));
-	case PROTOCOL_DIRECTORY:
-		set_text(&p->directory, bytes);
-		break;
-	case PROTOCOL_USER:
-		set_text(&p->user, bytes);
-		break;
-	case PROTOCOL_HOSTNAME:
-		set_text(&p->hostname, bytes);
-		break;
-	case PROTOCOL_RESULTS_PATH:
-		set_text(&p->results, bytes);
-		break;
 	case PROTOCOL_TERMINAL:
 		p->has_terminal = true;
-		__attribute__((fallthrough));
+		take_size(bytes);
+		break;
+	case PROTOCOL_STEP:
+		init_add_step(p, payload_of_message(), bytes);
+		break;
+	case PROTOCOL_CREDENTIALS:
+		init_set_credentials(p, payload_of_message(), bytes);
+		break;
+	case PROTOCOL_SECCOMP:
+		init_set_seccomp(p, payload_of_message(), bytes);
+		break;
+	default:
+		init_fail("lkvm sent a message of kind %u, which this version does not know", kind);
+	}
+}
+
+/* What comes after the plan (is_for_later()). */
+static void take_later(uint32_t kind, size_t bytes)
+{
+	switch (kind) {
 	case PROTOCOL_SIZE:
 		take_size(bytes);
 		break;
@@ -448,28 +466,36 @@ static bool init_take_message(uint32_t kind, size_t bytes)
 	case PROTOCOL_STOP:
 		ask_all_to_end();
 		break;
-	case PROTOCOL_STEP:
-		init_add_step(p, payload_of_message(), bytes);
-		break;
-	case PROTOCOL_CREDENTIALS:
-		init_set_credentials(p, payload_of_message(), bytes);
-		break;
-	case PROTOCOL_SECCOMP:
-		init_set_seccomp(p, payload_of_message(), bytes);
-		break;
 	case PROTOCOL_SIGNAL:
 		take_signal_message(bytes);
 		break;
-	case PROTOCOL_SEED:
-		take_seed(bytes);
-		break;
-	case PROTOCOL_GO:
-		init.told = true;
-		return true;
 	default:
-		init_fail("lkvm sent a message of kind %u, which this version does not know", kind);
+		break;
 	}
-	return false;
+}
+
+/* One whole message. True if it was the last before the command. */
+static bool init_take_message(uint32_t kind, size_t bytes)
+{
+	if (PROTOCOL_SESSION(kind) && init.told) {
+		if (!init.exited)
+			init_exec_hear(PROTOCOL_SESSION(kind), PROTOCOL_KIND(kind), payload_of_message(),
+				       bytes);
+		return false;
+	}
+	if (kind == PROTOCOL_SEED) {
+		take_seed(bytes);
+		return false;
+	}
+	if (is_for_later(kind) != init.told)
+		init_fail("lkvm sent a message of kind %u when it had no meaning", kind);
+	if (kind == PROTOCOL_GO)
+		init.told = true;
+	else if (init.told)
+		take_later(kind, bytes);
+	else if (!take_text(&init.plan, kind, bytes))
+		take_part(&init.plan, kind, bytes);
+	return kind == PROTOCOL_GO;
 }
 
 /* Reads what is there of a message, and takes it when it is whole. True as init_take_message(). */
