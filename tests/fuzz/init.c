@@ -51,37 +51,20 @@ static int fuzz_kill(pid_t pid, int signal)
 	return 0;
 }
 
-#define RANDOM_DEVICE "/dev/null"
-#define HWRNG_DEVICE  "/dev/null"
-#define fork()	      ((pid_t)0x7f000001)
-#define kill	      fuzz_kill
-#include "guest/init.c"
-#include "guest/init-container.c"
-#include "guest/init-exec.c"
+#define fork() ((pid_t)0x7f000001)
+#define kill   fuzz_kill
+#include "tests/lib/guest-init.h"
 #undef fork
 #undef kill
 
 #undef main
 #undef poll
 
-void init_mount_kernel(void)
-{
-}
-
-void init_load_drivers(void)
-{
-}
-
 int init_open_port(const char *name, int flags)
 {
 	(void)name;
 	(void)flags;
 	return -1;
-}
-
-void init_make_root(const struct init_plan *plan)
-{
-	(void)plan;
 }
 
 /* ---- other containers ---- */
@@ -97,18 +80,6 @@ int init_make_volume(const struct protocol_volume *v)
 	return *v->options == '!' ? ENOMEM : 0;
 }
 
-void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk, const struct init_plan *plan)
-{
-	(void)plan;
-	(void)in;
-	(void)disk;
-}
-
-void init_name_group(char group[INIT_GROUP_BYTES], const char *name)
-{
-	snprintf(group, INIT_GROUP_BYTES, "/nowhere/%s", name);
-}
-
 int init_freeze(const char *name, bool on)
 {
 	(void)name;
@@ -121,49 +92,16 @@ int init_is_frozen(const char *name)
 	return *name & 1;
 }
 
-void init_signal_all(const struct init_spaces *s, int signal)
-{
-	(void)s;
-	(void)signal;
-}
-
 bool init_has_left(const struct protocol_in *in, const struct protocol_disk *disk)
 {
 	(void)in;
 	return disk->serial[1] & 1;
 }
 
-bool init_find_disk(const char serial[20], char path[80])
-{
-	(void)serial;
-	(void)path;
-	return false;
-}
-
-void init_set_networks(const struct init_plan *plan)
-{
-	(void)plan;
-}
-
 void init_find_user(const char *asked, struct init_user *u)
 {
 	(void)asked;
 	*u = (struct init_user){ .name = "root", .home = "/root", .shell = "/bin/sh" };
-}
-
-unsigned int init_find_groups(const struct init_user *u, gid_t groups[INIT_MAX_GROUPS])
-{
-	(void)u;
-	(void)groups;
-	return 0;
-}
-
-int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes), void *arg)
-{
-	(void)dir;
-	(void)put;
-	(void)arg;
-	return 0;
 }
 
 /* ---- what has to be true ---- */

@@ -56,28 +56,16 @@ static int no_random(int fd, unsigned long request, ...)
 	return 0;
 }
 
-#define ioctl	      no_random
-#define RANDOM_DEVICE "/dev/null"
-#define HWRNG_DEVICE  "/dev/null"
+#define ioctl no_random
 
 #pragma GCC diagnostic ignored "-Wunused-result" /* of the C library that they are built with */
 
-#include "guest/init.c"
-#include "guest/init-container.c"
-#include "guest/init-exec.c"
+#include "tests/lib/guest-init.h"
 
 #undef main
 #undef syscall
 
 /* ---- what the rest of it would do ---- */
-
-void init_mount_kernel(void)
-{
-}
-
-void init_load_drivers(void)
-{
-}
 
 /* The ends of the first command's ports: init's, and lkvm's. */
 static int port_ends[3][2];
@@ -92,43 +80,11 @@ int init_open_port(const char *name, int flags)
 	return port_ends[i][0];
 }
 
-void init_make_root(const struct init_plan *plan)
-{
-	(void)plan;
-}
-
-bool init_find_disk(const char serial[20], char path[80])
-{
-	(void)serial;
-	(void)path;
-	return false;
-}
-
-void init_set_networks(const struct init_plan *plan)
-{
-	(void)plan;
-}
-
 void init_find_user(const char *asked, struct init_user *u)
 {
 	if (asked)
 		init_fail("user: there is no user \"%s\"", asked);
 	*u = (struct init_user){ .name = "root", .home = "/root", .shell = "/bin/sh" };
-}
-
-unsigned int init_find_groups(const struct init_user *u, gid_t groups[INIT_MAX_GROUPS])
-{
-	(void)u;
-	(void)groups;
-	return 0;
-}
-
-int init_tar_write(int dir, int (*put)(void *arg, const void *data, size_t bytes), void *arg)
-{
-	(void)dir;
-	(void)put;
-	(void)arg;
-	return 0;
 }
 
 /* ---- other containers ---- */
@@ -150,18 +106,6 @@ int init_make_volume(const struct protocol_volume *v)
 	return *v->options == '!' ? ENOMEM : 0;
 }
 
-void init_make_member(const struct protocol_in *in, const struct protocol_disk *disk, const struct init_plan *plan)
-{
-	(void)plan;
-	(void)in;
-	(void)disk;
-}
-
-void init_name_group(char group[INIT_GROUP_BYTES], const char *name)
-{
-	snprintf(group, INIT_GROUP_BYTES, "/nowhere/%s", name);
-}
-
 /* What its group says, and what it was told last. */
 static int freeze_error, group_is_frozen;
 static bool told_to_freeze;
@@ -177,12 +121,6 @@ int init_is_frozen(const char *name)
 {
 	assert_string_equal(name, "one");
 	return group_is_frozen;
-}
-
-void init_signal_all(const struct init_spaces *s, int signal)
-{
-	(void)s;
-	(void)signal;
 }
 
 static bool disk_is_free;
