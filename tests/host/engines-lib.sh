@@ -10,9 +10,12 @@ small_root() {
 	echo "memory = 256M" >/etc/lkvm/oci.conf
 }
 
+# bounded COMMAND...: it ends. What a signal does not end is killed: a test goes on without it.
+bounded() { timeout -k 10 240 "$@"; }
+
 # call NAME STATUS COMMAND...: what it says is in /tmp/out and /tmp/err.
 call() {
 	name=$1 wanted=$2; shift 2
-	timeout 240 "$@" </dev/null >/tmp/out 2>/tmp/err
+	bounded "$@" </dev/null >/tmp/out 2>/tmp/err
 	same engines/$name "$wanted" $?
 }

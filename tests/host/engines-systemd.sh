@@ -10,7 +10,7 @@ has engines/systemd-manager-output /tmp/out '^systemd$'
 call systemd-run 7 $P run --rm --network none bb sh -c 'echo out; exit 7'
 has engines/systemd-run-output /tmp/out '^out$'
 call systemd-run-d 0 $P run -d --name c1 --network none -m 200m --memory-swap 300m --cpus 0.5 --cpuset-cpus 0 bb sh -c 'trap "exit 5" TERM; while :; do sleep .1; done'
-id=$($P inspect -f '{{.Id}}' c1)
+id=$(bounded $P inspect -f '{{.Id}}' c1)
 scope=libpod-$id.scope
 call systemd-knows-it 0 systemctl show -p ActiveState -p AllowedCPUs -p Slice -p Delegate -p MemoryMax -p CPUQuotaPerSecUSec $scope
 same engines/systemd-knows-its-limits "ActiveState=active AllowedCPUs=0 CPUQuotaPerSecUSec=500ms Delegate=yes MemoryMax=343932928 Slice=machine.slice" \

@@ -42,21 +42,21 @@ call podman-run-t 0 $P run -t --rm --network none bb tty
 has engines/podman-run-t-output /tmp/out '^/dev/pts/0'
 
 # A person at a terminal, a check of health, and a container that is started again.
-printf 'words\n' | timeout 240 script -qec "$P run -it --rm --network none bb sh -c 'tty; read x; echo got \$x; exit 4'" /dev/null >/tmp/out 2>/tmp/err
+printf 'words\n' | bounded script -qec "$P run -it --rm --network none bb sh -c 'tty; read x; echo got \$x; exit 4'" /dev/null >/tmp/out 2>/tmp/err
 same engines/podman-it 4 $?
 has engines/podman-it-terminal /tmp/out '^/dev/pts/0'
 has engines/podman-it-input /tmp/out '^got words'
 call podman-health 0 $P run -d --name h1 --network none --health-cmd 'cat /tmp/well' --health-interval disable bb sh -c 'touch /tmp/well; while :; do sleep .1; done'
-i=0; until $P exec h1 cat /tmp/well >/dev/null 2>&1 || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
+i=0; until bounded $P exec h1 cat /tmp/well >/dev/null 2>&1 || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
 call podman-healthy 0 $P healthcheck run h1
 call podman-sickens 0 $P exec h1 rm /tmp/well
 call podman-sick 1 $P healthcheck run h1
 call podman-health-rm 0 $P rm -f -t 0 h1
 call podman-restart 0 $P run -d --name r1 --network none --restart on-failure:2 bb sh -c 'echo once; exit 1'
-i=0; until [ "$($P logs r1 2>&1 | grep -c once)" = 3 ] || [ $i = 90 ]; do sleep 1; i=$((i + 1)); done
+i=0; until [ "$(bounded $P logs r1 2>&1 | grep -c once)" = 3 ] || [ $i = 90 ]; do sleep 1; i=$((i + 1)); done
 call podman-restarted 0 $P logs r1
 same engines/podman-restarted-twice "once once once" "$(echo $(cat /tmp/out))"
-i=0; until [ "$($P inspect -f '{{.State.Status}}' r1)" = exited ] || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
+i=0; until [ "$(bounded $P inspect -f '{{.State.Status}}' r1)" = exited ] || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
 call podman-restart-gives-up 0 $P inspect -f '{{.RestartCount}} {{.State.ExitCode}}' r1
 has engines/podman-restart-gives-up-output /tmp/out '^2 1$'
 call podman-restart-rm 0 $P rm r1
@@ -72,7 +72,7 @@ has engines/podman-device-of-the-host-says-so /tmp/err 'linux.devices: /dev/vda:
 
 # A network: from the host, from another container, and by a server that speaks first.
 call podman-web 0 $P run -d --name web -p 8080:80 bb sh -c 'while :; do echo page | nc -l -p 80; done & while :; do echo banner | nc -l -p 81; done'
-ip=$($P inspect -f '{{.NetworkSettings.IPAddress}}' web)
+ip=$(bounded $P inspect -f '{{.NetworkSettings.IPAddress}}' web)
 # Each connection ends a server, and its successor takes a moment.
 for to in "$ip 80" "127.0.0.1 8080"; do
 	i=0; while ! busybox nc -w 5 $to </dev/null 2>/dev/null | grep -q page && [ $i -lt 60 ]; do sleep 1; i=$((i + 1)); done
@@ -149,8 +149,8 @@ call ctr-ps 0 ctr task ps c2
 call ctr-metrics 0 ctr task metrics c2
 has engines/ctr-metrics-output /tmp/out 'memory.usage_in_bytes|memory.usage|pids'
 call ctr-kill 0 ctr task kill -s KILL c2
-i=0; while ! ctr task ls | grep -q 'c2 .*STOPPED' && [ $i -lt 60 ]; do sleep 1; i=$((i + 1)); done
-ctr task ls >/tmp/out
+i=0; while ! bounded ctr task ls | grep -q 'c2 .*STOPPED' && [ $i -lt 60 ]; do sleep 1; i=$((i + 1)); done
+bounded ctr task ls >/tmp/out
 has engines/ctr-kill-ends /tmp/out 'c2 .*STOPPED'
 call ctr-task-rm 0 ctr task rm c2
 call ctr-rm 0 ctr container rm c2
