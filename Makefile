@@ -325,6 +325,7 @@ check-all: check-builds
 	@tests/host/debian build/$(notdir $(CC))
 	@tests/host/debian build/$(notdir $(CC)) stock
 	@tests/host/engines build/$(notdir $(CC))
+	@WARM=yes tests/host/engines build/$(notdir $(CC))
 	@tests/host/engines build/$(notdir $(CC)) tests/host/engines-user.sh
 	@tests/host/engines build/$(notdir $(CC)) tests/host/engines-systemd.sh
 	@tests/host/vmcore-readers build/$(notdir $(CC))
