@@ -319,8 +319,10 @@ check-all: check-builds
 	@CC=$(CC) FULL=1 tests/run host lint model fuzz fuzz:address-undefined unit unit:address-undefined unit:thread cli guest
 	@CC=$(CC) tests/run guest:address-undefined guest:thread
 	@CC=$(CC) HOST_KERNEL=cloud612 tests/run host/boot host/ending host/status host/console host/disk-matrix host/net-hostile
-	@tests/in-kvm tests/confined container
-	@tests/in-kvm tests/confined user
+	@tests/confined container unit cli
+	@tests/confined user unit cli
+	@tests/in-kvm tests/confined container guest
+	@tests/in-kvm tests/confined user guest
 	@tests/host/matrix build/$(notdir $(CC))
 	@tests/host/debian build/$(notdir $(CC))
 	@tests/host/debian build/$(notdir $(CC)) stock

@@ -605,7 +605,7 @@ static const char fake_passt[] =
 	"echo MAC: >&2\n"
 	"[ \"$3\" = --no-map-gw ] && shift\n"
 	"case $4 in\n"
-	"*/9:9) echo No external interface >&2; exit 1 ;;\n"
+	"*/9009:9) echo No external interface >&2; exit 1 ;;\n"
 	"*:1) echo \"Failed to bind any port for '$3 $4', exiting\" >&2; exit 1 ;;\n"
 	"esac\n"
 	"echo $$ >$pid\n"
@@ -670,7 +670,7 @@ static void passt_is_ready_or_says_why_not(void **state)
 	install(&fake, fake_passt);
 	assert_int_equal(start_passt("7:2", message, sizeof(message)), 0);
 	assert_string_equal(message, "");
-	assert_int_equal(start_passt("9:9", message, sizeof(message)), -EIO);
+	assert_int_equal(start_passt("9009:9", message, sizeof(message)), -EIO);
 	assert_ptr_equal(strstr(message, "lkvm: net0: passt: it does not start: No external interface\n"),
 			 message);
 	/* Somebody listens at the port. */
