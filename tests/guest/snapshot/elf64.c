@@ -127,8 +127,7 @@ static void check_time(void)
 			 :
 			 : "memory");
 	now = (uint64_t)high << 32 | low;
-	/* The first time it is anything: KVM decides what a new CPU's counter begins with. */
-	if (last_tsc && (now < last_tsc || now - last_tsc > 1ull << 40))
+	if (now < last_tsc || now - last_tsc > 1ull << 40)
 		fail("time stamp counter", now - last_tsc);
 	last_tsc = now;
 }
