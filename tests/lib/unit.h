@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,6 +30,18 @@ static inline unsigned int few_of(unsigned int n)
 		return (n + 9) / 10;
 #endif
 	return n;
+}
+
+/* Root of this machine, and not of a user namespace only: who makes devices, and gives files to others. */
+static inline bool is_real_root(void)
+{
+	FILE *map = fopen("/proc/self/uid_map", "re");
+	unsigned int inside, outside, n = 0;
+	bool all = map && fscanf(map, "%u %u %u", &inside, &outside, &n) == 3 && n == UINT32_MAX;
+
+	if (map)
+		fclose(map);
+	return all && !geteuid();
 }
 
 /* A memory file with these contents, at offset 0. */

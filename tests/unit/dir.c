@@ -352,7 +352,7 @@ static void make_special(void)
 	close(fd);
 	snprintf(path, sizeof(path), "%s/t/fifo", folder);
 	assert_int_equal(mkfifo(path, 0640), 0);
-	if (!geteuid()) {
+	if (is_real_root()) {
 		snprintf(path, sizeof(path), "%s/t/chr", folder);
 		assert_int_equal(mknod(path, S_IFCHR | 0600, makedev(4001, 300001)), 0);
 		snprintf(path, sizeof(path), "%s/t/blk", folder);
@@ -568,7 +568,7 @@ static void a_spare_disk_is_what_it_is_lent(void **state)
 	int pair[2];
 
 	(void)state;
-	if (geteuid()) /* whose files are others' in it */
+	if (!is_real_root()) /* whose files are others' in it */
 		skip();
 	make_everything(300);
 	assert_int_equal(tool("mkdir -p j k && cp -a t j/0 && cp -a t k/0 && mkdir j/1 && echo one >j/1/one && echo k >k/0/own && "
@@ -604,7 +604,7 @@ static void a_spare_disk_may_be_taken_back_at_any_time(void **state)
 	static uint8_t blocks[8][BLOCK];
 
 	(void)state;
-	if (geteuid()) /* whose files are others' in it */
+	if (!is_real_root()) /* whose files are others' in it */
 		skip();
 	make_everything(300);
 	assert_int_equal(tool("mkdir -p k && cp -a t k/0 && chmod 755 k && touch -d @0 k"), 0);
@@ -853,7 +853,7 @@ static void data_do_not_depend_on_names_and_rights(void **state)
 	struct rig r;
 
 	(void)state;
-	if (geteuid()) /* whose files are others' in it */
+	if (!is_real_root()) /* whose files are others' in it */
 		skip();
 	assert_int_equal(tool("mkdir t; for i in $(seq 0 11); do echo contents >t/$i; done"), 0);
 	open_rig(&r, path_in("t"), TREE_OWNER_KEEP);
@@ -1156,7 +1156,7 @@ static int look_as_user(void)
 static void a_user_sees_what_he_may_and_is_root(void **state)
 {
 	(void)state;
-	if (geteuid())
+	if (!is_real_root())
 		skip();
 	assert_int_equal(tool("chmod 755 .; mkdir t t/closed t/names-only; for f in mine readable secret closed/in names-only/inner; "
 			      "do echo x >t/$f; done; chown 4321:4321 t/mine; chmod 640 t/mine; chown 4322 t/readable; "
@@ -1191,7 +1191,7 @@ static int look_past_mounts(void)
 static void what_is_mounted_is_empty(void **state)
 {
 	(void)state;
-	if (geteuid())
+	if (!is_real_root())
 		skip();
 	assert_int_equal(tool("mkdir -p t/tmpfs t/bound t/full/in; : >t/version"), 0);
 	in_a_process(0, look_past_mounts);
@@ -1684,7 +1684,7 @@ static void what_is_in_an_archive_is_on_the_disk(void **state)
 static void an_archive_is_what_unpacking_it_makes(void **state)
 {
 	(void)state;
-	if (geteuid()) /* whose files are others' in it */
+	if (!is_real_root()) /* whose files are others' in it */
 		skip();
 	assert_int_equal(tool("mkdir w && cd w && mkdir -p d/e x && echo 1 >a && echo f >d/e/f && echo x >x/y && "
 			      "ln a b && ln -s a s && touch -hd @1000000000 a d/e/f d/e d x x/y s && "

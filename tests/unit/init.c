@@ -401,8 +401,8 @@ static void steps_are_taken(void **state)
 	assert_true(TAKE(PROTOCOL_DO_FILE, 0, 0, 0644, "%s/c/empty|", root_path));
 	assert_true(TAKE(PROTOCOL_DO_LINK, 0, 0, 0, "../x|%s/c/l|", root_path));
 	assert_string_equal(run_in(root_path, "readlink c/l; stat -c %s c/empty"), "../x\n0\n");
-	uid = getuid() ? getuid() : 7;
-	gid = getgid() ? getgid() : 8;
+	uid = is_real_root() ? 7 : getuid();
+	gid = is_real_root() ? 8 : getgid();
 	assert_true(TAKE(PROTOCOL_DO_NODE, 0, S_IFIFO | 0620 | uid << 32, gid << 32, "%s/c/p|", root_path));
 	snprintf(path, sizeof(path), "fifo 620 %u %u\n", (unsigned int)uid, (unsigned int)gid);
 	assert_string_equal(run_in(root_path, "stat -c '%F %a %u %g' c/p"), path);
@@ -414,7 +414,7 @@ static void steps_are_taken(void **state)
 
 static void owned_files_are_as_their_source(void **state)
 {
-	const uint64_t uid = getuid() ? getuid() : 7, gid = getgid() ? getgid() : 8;
+	const uint64_t uid = is_real_root() ? 7 : getuid(), gid = is_real_root() ? 8 : getgid();
 	char wanted[64];
 
 	(void)state;
@@ -430,7 +430,7 @@ static void owned_files_are_as_their_source(void **state)
 	}
 	assert_true(TAKE(PROTOCOL_DO_FILE, 0, PROTOCOL_FILE_OWNED | uid << 32, 06755 | gid << 32, "%s/o/s|x",
 			 root_path));
-	assert_string_equal(run_in(root_path, "stat -c %a o/s"), getuid() ? "755\n" : "6755\n");
+	assert_string_equal(run_in(root_path, "stat -c %a o/s"), is_real_root() ? "6755\n" : "755\n");
 }
 
 /* A root that has a FIFO where a file is to be: nobody waits for it to have a reader, or a writer. */

@@ -1280,6 +1280,8 @@ static void a_plan_makes_a_container(void **state)
 	int n;
 
 	(void)state;
+	if (!is_real_root()) /* it has devices */
+		skip();
 	snprintf(root, sizeof(root), "%s/guest", dir);
 	snprintf(line, sizeof(line), "mkdir -p %s/bin %s/etc %s/proc %s/sys && cp /bin/busybox %s/bin/ && "
 				     "for l in sh id ls cat grep tr wc mkdir; do ln -s busybox %s/bin/$l; done; echo of-the-engine >%s/hosts",
@@ -2292,7 +2294,7 @@ static void a_member_keeps_nothing(void **state)
 	say_frame(j.vm, PROTOCOL_EXEC_JOINED, NULL, 0);
 	assert_int_equal(hear_frame(j.vm, data, &bytes), PROTOCOL_EXEC_IN);
 	snprintf(path, sizeof(path), "/proc/%d", j.pid);
-	assert_string_equal(run_in(path, "readlink fd/* | sed 's/:\\[[0-9]*.$//; s,^/dev/pts/.*,tty,' | sort -u"),
+	assert_string_equal(run_in(path, "readlink fd/* | sed 's/:\\[[0-9]*.$//; s,^/dev/pts/.*,tty,; s,^/dev/tty$,tty,' | sort -u"),
 			    "/memfd:messages (deleted)\nanon_inode:[signalfd]\npipe\nsocket\ntty\n");
 	assert_string_equal(run_in(path, "ls -A root"), "proc\n");
 	assert_string_equal(run_in(path, "grep -cE '^(Cap(Inh|Prm|Eff|Bnd|Amb):.0*|NoNewPrivs:.1)$' status"), "6\n");
