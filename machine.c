@@ -754,6 +754,7 @@ static int start_threads(struct machine *m)
 				     m->config->gdb ? SANDBOX_LOOP_GDB : SANDBOX_LOOP);
 	return rc ? rc : sandbox_wait(&m->sandbox, (unsigned int)workers + m->board.nr_vcpus);
 }
+
 /* After the last process of our own has been started: the sink is this one's. */
 static int start_log(struct machine *m)
 {

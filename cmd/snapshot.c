@@ -10,6 +10,7 @@
  * Sources: O_TMPFILE in open(2), linkat(2), flock(2), fsync(2); unix_release_sock() of Linux (ECONNRESET:
  * the other end was closed before all was read).
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -269,6 +270,7 @@ int cmd_snapshot(int argc, char **argv, uint64_t start_ns)
 	(void)start_ns;
 	if (status >= 0)
 		return status;
+	assert(s.name && s.path);
 	rc = registry_open(&registry, false);
 	if (!rc)
 		rc = registry_find(&vm, &registry, s.name);

@@ -739,7 +739,7 @@ static const struct tree_source_ops tree_tar_ops = {
 int tree_tar_create(struct tree_source **out, const struct tree_config *config)
 {
 	struct tree_tar *t = calloc(1, sizeof(*t));
-	struct statx st;
+	struct statx st = { 0 };
 	int rc = 0;
 
 	if (!t)

@@ -680,7 +680,7 @@ union init_ancillary {
 /* In its process: the master, and for whoever keeps it open the other side. 0 or errno. */
 static int make_own_terminal(const struct init_plan *p, int ends[3], int report)
 {
-	int ours[3], zero = 0, error = open_terminal(&p->size, ours, ends);
+	int ours[3] = { -1, -1, -1 }, zero = 0, error = open_terminal(&p->size, ours, ends);
 	struct iovec iov = { &zero, sizeof(zero) };
 	union init_ancillary a = {
 		.header = {

@@ -12,6 +12,7 @@
  * capabilities(7).
  */
 #include <ctype.h>
+#include <assert.h>
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdarg.h>
@@ -270,6 +271,7 @@ static void get_strings(struct config_reader *r, struct json_object *o, const ch
 
 	out->texts = l.nr ? new_array(r, l.nr, sizeof(*out->texts)) : NULL;
 	while ((v = next_item(r, &l, json_type_string))) {
+		assert(out->texts); /* or there is an error by now */
 		out->texts[out->nr] = text_of(r, v, "");
 		out->nr += out->texts[out->nr] != NULL;
 	}
@@ -480,6 +482,7 @@ static void read_console_size(struct config_reader *r, struct config_process *p,
 
 static void check_environment(struct config_reader *r, const struct config_process *p)
 {
+	assert(!p->env.nr || p->env.texts);
 	for (unsigned int i = 0; i < p->env.nr && !r->rc; i++)
 		if (!strchr(p->env.texts[i], '=') || *p->env.texts[i] == '=')
 			config_fail(r, -EINVAL, "env", "[%u] is not NAME=VALUE", i);
@@ -514,6 +517,7 @@ static void read_process(struct config_reader *r, struct config_process *p, stru
 	p->oom_score_given = get_number(r, o, "oomScoreAdj", -1000, 1000, &score);
 	p->oom_score = (int)score;
 	p->cwd = need_path(r, o, "cwd");
+	assert(!p->args.nr || p->args.texts);
 	if (!r->rc && (!p->args.nr || !*p->args.texts[0]))
 		config_fail(r, -EINVAL, "args", "names no program");
 }
@@ -598,8 +602,10 @@ static void read_namespace(struct config_reader *r, struct json_object *o)
 	const char *type = get_text(r, o, "type"), *path = get_full_text(r, o, "path");
 
 	config_check_names(r, o, "type path", "");
-	if (!type)
+	if (!type) {
 		config_fail(r, -EINVAL, "type", "is missing");
+		return;
+	}
 	for (unsigned int i = 0; i < CONFIG_NR_NAMESPACES && !r->rc; i++) {
 		struct config_namespace *n = &r->config->namespaces[i];
 

@@ -106,7 +106,7 @@ static inline void *dir_alloc(struct dir *d, size_t bytes)
 	void *p = NULL;
 
 	if (range_within(d->memory_bytes, bytes, DIR_MAX_BYTES))
-		p = calloc(1, bytes);
+		p = calloc(1, bytes ? bytes : 1);
 	if (p)
 		d->memory_bytes += bytes;
 	return p;

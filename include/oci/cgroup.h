@@ -50,7 +50,7 @@ int cgroup_enter(int procs_fd, pid_t pid);
 /* This process and its children. 0 or -errno. */
 int cgroup_enter_family(int procs_fd);
 
-/* Removes one that cgroup_make() has made; its processes have ten seconds to be gone. 0 or -errno. */
+/* Removes one that cgroup_make() has made; its processes have four seconds to be gone. 0 or -errno. */
 int cgroup_remove(const char *path);
 
 #endif

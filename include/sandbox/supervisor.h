@@ -71,14 +71,14 @@ bool supervisor_is_there(const struct supervisor *f);
 
 /*
  * Waits for the namespaces that the supervisor makes; before sandbox_enter(). 0 or -errno,
- * after a message.
+ * after a message, of the supervisor's if it has gone.
  */
 int supervisor_wait(const struct supervisor *f, struct sandbox *s);
 
 /* Sends an order to the supervisor. False without one. */
 bool supervisor_send(const struct supervisor *f, enum order_kind kind);
 
-/* The next order of the supervisor's. 0, -EAGAIN, or -EPIPE: it is gone. */
+/* The next order of the supervisor's. 0, -EAGAIN, or -EPIPE: it is gone or, after a message, cannot be heard. */
 int supervisor_recv(const struct supervisor *f, struct order *order);
 
 /* Readable when there is one. */

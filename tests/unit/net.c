@@ -520,6 +520,7 @@ static void peers_that_come_and_go_do_not_fill_the_log(void **state)
 	int saved;
 
 	(void)state;
+	alarm(60);
 	start_server(&s, come_and_go);
 	saved = begin_capture();
 	log_set_level(LOG_VERBOSE);
@@ -531,6 +532,7 @@ static void peers_that_come_and_go_do_not_fill_the_log(void **state)
 	seconds = (now_ns() - start_ns) / 1000000000 + 2; /* that have begun */
 	assert_in_range(lines, LOG_BURST, (LOG_BURST + 1) * seconds);
 	end_server(&s);
+	alarm(0);
 }
 
 /* ---- back ends as a whole ---- */

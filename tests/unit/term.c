@@ -329,13 +329,12 @@ static void input_that_another_one_takes_holds_up_nothing(void **state)
 		term = create(loop, ends[i][0], null, NULL);
 		robbed_fd = ends[i][0];
 		assert_int_equal(write(ends[i][1], "a", 1), 1);
-		while (robbed_fd >= 0) /* a terminal passes it on in its own time, until the alarm */
+		for (; robbed_fd >= 0; usleep(1000)) /* a terminal passes it on in its own time, until the alarm */
 			event_poll(loop);
 		for (unsigned int n = 0; n < 20; n++, usleep(1000))
 			event_poll(loop); /* it would read for ever */
-		assert_int_equal(robbed_fd, -1);
 		assert_int_equal(write(ends[i][1], "b", 1), 1);
-		while (!(taken = take_all(term, got, sizeof(got))))
+		for (; !(taken = take_all(term, got, sizeof(got))); usleep(1000))
 			event_poll(loop);
 		assert_int_equal(taken, 1);
 		assert_int_equal(got[0], 'b');

@@ -133,7 +133,7 @@ exec 9<&-
 walls sandbox/strict
 # What is open is what was named, the lock by which others find the VM, and what tells of its own memory; what the
 # caller has open besides, the guest's image and the cache are not.
-if ls /proc/$vm/fd >"$T/fds" 2>&1; then
+if is_host_root || ls /proc/$vm/fd >"$T/fds" 2>&1; then
 	same sandbox/files "/dev/kvm /dev/null $T/disk $T/err $T/out $T/port own/pagemap own/statm" "$(find /proc/$vm/fd -lname '/*' -printf '%l\n' |
 		grep -v "^$XDG_RUNTIME_DIR/lkvm/lkvm-$pid.lock\$" | sed -E 's|^/proc/[0-9]+/|own/|' | sort -u | xargs)"
 else
