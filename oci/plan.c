@@ -493,7 +493,7 @@ static int check_directory_is_empty(const char *path)
 	DIR *d = opendir(path);
 	int rc = d ? 0 : -errno;
 
-	while (!rc && (e = readdir(d)))
+	while (d && !rc && (e = readdir(d)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			rc = -ENOTEMPTY;
 	if (d)

@@ -246,8 +246,8 @@ const char *call_status_of(const struct store_container *c, const struct store_r
 
 int call_read_file(struct config *c, enum config_kind kind, int fd, struct config_error *error)
 {
-	size_t bytes;
-	char *text;
+	size_t bytes = 0;
+	char *text = NULL;
 	int rc = fd < 0 ? -errno : config_read_file(fd, &text, &bytes);
 
 	*c = (struct config){ 0 };

@@ -275,7 +275,7 @@ int scope_ask(const struct scope_command *s, const char *name, struct config_err
 	int said = memfd_create("busctl", MFD_CLOEXEC), rc;
 	posix_spawn_file_actions_t actions;
 	char text[200] = "";
-	pid_t pid;
+	pid_t pid = -1;
 
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);

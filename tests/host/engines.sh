@@ -193,4 +193,4 @@ same engines/cri-output "sandbox runs; b 7; exec p1 err 3; a True; c 1; c 137; r
 has engines/cri-talks /tmp/cri-logs/b.log 'cri'
 kill $containerd
 same engines/nothing-left "" "$(busybox ps | grep '[l]kvm-oci'; ls /run/lkvm-oci /run/containerd/runc/default /run/containerd/runc/k8s.io 2>/dev/null | grep -v :)"
-warm_starts 20
+warm_starts 10	# of 13 that can be
