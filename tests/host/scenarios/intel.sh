@@ -18,6 +18,7 @@ ip() { /bin/ip "$@"; }	# not busybox's
 modprobe_tun
 ip tuntap add t0 mode tap; ip addr add 10.7.0.1/24 dev t0; ip link set t0 up
 cat >cmd <<'C'
+exec >/dev/hvc0	# the driver came after init: its console is the serial port
 mount -t ext4 /dev/vda /mnt && cp /bin/busybox /mnt/copy && sync && cmp /bin/busybox /mnt/copy && echo SAME && umount /mnt
 ifconfig eth0 10.7.0.2 up && ping -q -c 3 10.7.0.1 | grep '3 packets received'
 echo console on $(cat /sys/class/tty/console/active)
