@@ -238,7 +238,7 @@ static void what_ends_without_a_completion_is_noticed(void **state)
 		start_request(disks[1], &reads[i], DISK_READ, MIB(20 + i), data, MIB(1));
 	assert_false(reads[READS - 1].done);
 	saved = begin_capture();
-	aio_set_limit(aio, now_ns() + GIVE_UP_NS);
+	aio_set_limit(aio, now_ns() + 5 * GIVE_UP_NS);
 	disk_finish_all(disks, 2, errors);
 	end_capture(saved, message, sizeof(message));
 	assert_int_equal(errors[0], DISK_STUCK);
