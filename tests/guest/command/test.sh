@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # lkvm run -- COMMAND with a guest (elf64.c) that plays the first process itself: statuses, streams,
 # and guests that do not keep to the protocol. FULL=1: all of them, and more bytes.
+# Runs alone: what is left over is looked for on the whole machine.
 mkdir "$T/root"
 # command ATTACK ARGUMENTS...: as run.
 options=(-k "$GUESTS/elf64" --root "$T/root" -m 64 --rng off)
