@@ -45,7 +45,7 @@ has engines/podman-run-t-output /tmp/out '^/dev/pts/0'
 printf 'words\n' | bounded script -qec "$P run -it --rm --network none bb sh -c 'tty; read x; echo got \$x; exit 4'" /dev/null >/tmp/out 2>/tmp/err
 same engines/podman-it 4 $?
 # Before it there may be an echo: at the end of its input script types what the terminal's end-of-file key is by then.
-has engines/podman-it-terminal /tmp/out '/dev/pts/0.\?$'
+has engines/podman-it-terminal /tmp/out '/dev/pts/0.?$'
 has engines/podman-it-input /tmp/out '^got words'
 call podman-health 0 $P run -d --name h1 --network none --health-cmd 'cat /tmp/well' --health-interval disable bb sh -c 'touch /tmp/well; while :; do sleep .1; done'
 i=0; until bounded $P exec h1 cat /tmp/well >/dev/null 2>&1 || [ $i = 60 ]; do sleep 1; i=$((i + 1)); done
